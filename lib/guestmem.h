@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: MIT OR LGPL-2.1-or-later */
+/*
+ * libguestmem: guest memory that lives in a guest_memfd, optionally outside
+ * the host kernel's direct map.
+ *
+ * Conventions of every function here:
+ *  - sizes, offsets and guest addresses are bytes and multiples of the page
+ *    size; counters are pages of 4 KiB unless named otherwise;
+ *  - a result of type int is 0 or a file descriptor on success and a negative
+ *    errno value on failure; errno itself is not part of the interface;
+ *  - file descriptors and mappings that a function returns belong to the
+ *    caller; descriptors that are passed in stay the caller's;
+ *  - there is no global state: all functions may be called from any thread at
+ *    any time.  Order calls on the same slot or the same mapping yourself.
+ */
+#ifndef GUESTMEM_H
+#define GUESTMEM_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Flags of guestmem_create(), with the values of KVM_CREATE_GUEST_MEMFD. */
+#define GUESTMEM_MMAP		(1ULL << 0)	/* the host may map the file */
+#define GUESTMEM_INIT_SHARED	(1ULL << 1)	/* pages start host-accessible */
+#define GUESTMEM_NO_DIRECT_MAP	(1ULL << 2)	/* pages leave the direct map */
+
+/**
+ * guestmem_supported_flags - which flags this kernel offers
+ * @fd:    of a VM, or of /dev/kvm when there is no VM yet
+ * @flags: where the set of GUESTMEM_* flags is stored
+ *
+ * Return: 0; -EOPNOTSUPP when there is no guest_memfd at all.  A kernel that
+ * has guest_memfd but no flags gives 0 and an empty set.
+ */
+int guestmem_supported_flags(int fd, uint64_t *flags);
+
+/**
+ * guestmem_explain - say in words whether memory with @flags can be had
+ * @fd:    of a VM, or of /dev/kvm
+ * @flags: GUESTMEM_* flags that the caller would like
+ * @text:  where one line without a newline is stored, "" if all is well
+ * @size:  of @text in bytes
+ *
+ * Return: 0 if guestmem_create() would accept @flags, else -EOPNOTSUPP.
+ */
+int guestmem_explain(int fd, uint64_t flags, char *text, size_t size);
+
+/**
+ * guestmem_create - make a guest_memfd
+ * @vm_fd: of the VM that it will belong to
+ * @size:  of the file, fixed for its life
+ * @flags: GUESTMEM_* flags
+ *
+ * The memory is populated page by page at first use, zeroed, and is freed when
+ * the last descriptor, mapping and memslot of the file are gone.  The
+ * descriptor is close-on-exec.
+ *
+ * Return: a file descriptor; -EOPNOTSUPP when the kernel does not offer
+ * guest_memfd or one of the flags (see guestmem_explain()); -EINVAL for a
+ * size that is zero or not a multiple of the page size; or what the kernel
+ * says (-EMFILE, -ENOMEM).
+ */
+int guestmem_create(int vm_fd, uint64_t size, uint64_t flags);
+
+/**
+ * guestmem_map - map a part of the file, readable and writable
+ * @fd:     from guestmem_create() with GUESTMEM_MMAP
+ * @offset: of the first byte in the file
+ * @size:   of the mapping
+ * @addr:   where its address is stored
+ *
+ * An access beyond the end of the file, or to a page that the host may not
+ * touch, is a SIGBUS.  Of NO_DIRECT_MAP memory only the caller's own loads and
+ * stores and copying system calls reach the pages: O_DIRECT, vmsplice and
+ * registered buffers are refused with EFAULT.
+ *
+ * Return: 0; -ENODEV when the file was made without GUESTMEM_MMAP; -ENOMEM.
+ */
+int guestmem_map(int fd, uint64_t offset, size_t size, void **addr);
+
+/**
+ * guestmem_unmap - undo guestmem_map()
+ * @addr: from guestmem_map(); NULL is ignored
+ * @size: as given to guestmem_map()
+ *
+ * Return: 0; -EINVAL.
+ */
+int guestmem_unmap(void *addr, size_t size);
+
+/**
+ * struct guestmem_slot - a range of guest-physical memory backed by the file
+ * @slot:       number of the memslot, unique in the VM
+ * @fd:         from guestmem_create() on the same VM
+ * @offset:     of the range's first byte in the file
+ * @guest_addr: guest-physical address
+ * @size:       of the range
+ * @host_addr:  address of the same bytes in a mapping by guestmem_map(); KVM
+ *              uses it for its own accesses on the guest's behalf
+ */
+struct guestmem_slot {
+	uint32_t slot;
+	int fd;
+	uint64_t offset;
+	uint64_t guest_addr;
+	uint64_t size;
+	void *host_addr;
+};
+
+/**
+ * guestmem_bind - give a range to the guest
+ * @vm_fd: of the VM
+ * @slot:  what to bind; not kept
+ *
+ * The slot cannot be changed afterwards, only unbound.  The file may be closed
+ * while bound: the slot keeps what it needs until it is unbound.
+ *
+ * Return: 0; -EEXIST when the range overlaps another slot, or this part of
+ * the file is bound already; -EINVAL.
+ */
+int guestmem_bind(int vm_fd, const struct guestmem_slot *slot);
+
+/**
+ * guestmem_unbind - take a slot away from the guest
+ * @vm_fd: of the VM
+ * @slot:  number of the memslot
+ *
+ * Return: 0; -EINVAL when there is no such slot.
+ */
+int guestmem_unbind(int vm_fd, uint32_t slot);
+
+/* Which members of struct guestmem_counters the kernel told. */
+#define GUESTMEM_HAS_SIZE		(1U << 0)
+#define GUESTMEM_HAS_FLAGS		(1U << 1)
+#define GUESTMEM_HAS_POPULATED		(1U << 2)
+#define GUESTMEM_HAS_BLOCKS		(1U << 3)
+#define GUESTMEM_HAS_HIDDEN		(1U << 4)
+#define GUESTMEM_HAS_SHARED		(1U << 5)
+#define GUESTMEM_HAS_LEVEL_NONE		(1U << 6)
+#define GUESTMEM_HAS_LEVEL_USER		(1U << 7)
+#define GUESTMEM_HAS_LEVEL_KERNEL	(1U << 8)
+
+/**
+ * struct guestmem_counters - the state of one guest_memfd
+ * @has:          GUESTMEM_HAS_* of the members below; the others are 0
+ * @size:         of the file, bytes
+ * @flags:        GUESTMEM_* flags that it was made with
+ * @populated:    pages that exist
+ * @blocks:       units in which its memory was allocated and hidden
+ * @hidden:       pages without an entry in the direct map
+ * @shared:       pages that the kernel holds a counted right to use
+ * @level_none:   populated pages that the host may not access
+ * @level_user:   populated pages that only host user space may access
+ * @level_kernel: populated pages that the host kernel may access too
+ *
+ * The kernel adds them up page by page while the guest runs: each is right
+ * for a moment, together they need not be of the same moment.
+ */
+struct guestmem_counters {
+	uint32_t has;
+	uint64_t size;
+	uint64_t flags;
+	uint64_t populated;
+	uint64_t blocks;
+	uint64_t hidden;
+	uint64_t shared;
+	uint64_t level_none;
+	uint64_t level_user;
+	uint64_t level_kernel;
+};
+
+/**
+ * guestmem_read_counters - read the counters of a file of this process
+ * @fd:       from guestmem_create()
+ * @counters: where they are stored
+ *
+ * Return: 0; -ENODATA when the kernel shows none for this descriptor;
+ * -EBADF; -EPROTO when the text is not understood.
+ */
+int guestmem_read_counters(int fd, struct guestmem_counters *counters);
+
+/**
+ * guestmem_read_counters_of - the same for a descriptor of another process
+ * @pid:      of the process
+ * @fd:       number of the descriptor there
+ * @counters: where they are stored
+ *
+ * Return: as guestmem_read_counters(); -ESRCH; -EACCES.
+ */
+int guestmem_read_counters_of(pid_t pid, int fd, struct guestmem_counters *counters);
+
+/**
+ * guestmem_parse_counters - read counters from the text of an fdinfo file
+ * @text:     the whole text, NUL-terminated
+ * @counters: where they are stored
+ *
+ * Return: 0; -ENODATA when none is in it; -EPROTO for a malformed number.
+ */
+int guestmem_parse_counters(const char *text, struct guestmem_counters *counters);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

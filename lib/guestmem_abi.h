@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT OR LGPL-2.1-or-later */
+/*
+ * The kernel's numbers for guest_memfd, for systems whose
+ * <linux/kvm.h> predates them.  Facts of the ABI only; the structures carry
+ * our own names so that a newer <linux/kvm.h> can be included beside this.
+ */
+#ifndef GUESTMEM_ABI_H
+#define GUESTMEM_ABI_H
+
+#include <linux/ioctl.h>
+#include <linux/types.h>
+
+/* KVM_CHECK_EXTENSION */
+#define GUESTMEM_ABI_CAP_USER_MEMORY2		231
+#define GUESTMEM_ABI_CAP_GUEST_MEMFD		234
+#define GUESTMEM_ABI_CAP_GUEST_MEMFD_FLAGS	244
+
+/* flag of a memslot: guest_memfd and guest_memfd_offset are valid */
+#define GUESTMEM_ABI_MEM_GUEST_MEMFD		(1U << 2)
+
+#define GUESTMEM_ABI_KVMIO			0xAE
+
+struct guestmem_abi_create {
+	__u64 size;
+	__u64 flags;
+	__u64 reserved[6];
+};
+
+struct guestmem_abi_region2 {
+	__u32 slot;
+	__u32 flags;
+	__u64 guest_phys_addr;
+	__u64 memory_size;
+	__u64 userspace_addr;
+	__u64 guest_memfd_offset;
+	__u32 guest_memfd;
+	__u32 pad1;
+	__u64 pad2[14];
+};
+
+#define GUESTMEM_ABI_CHECK_EXTENSION \
+	_IO(GUESTMEM_ABI_KVMIO, 0x03)
+#define GUESTMEM_ABI_SET_USER_MEMORY_REGION2 \
+	_IOW(GUESTMEM_ABI_KVMIO, 0x49, struct guestmem_abi_region2)
+#define GUESTMEM_ABI_CREATE_GUEST_MEMFD \
+	_IOWR(GUESTMEM_ABI_KVMIO, 0xd4, struct guestmem_abi_create)
+
+#endif

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The subcommands of guestmem.  Each gets its own name as argv[0], answers
+ * --help, and returns the exit status of the process (2: wrong usage).
+ */
+#ifndef COMMANDS_H
+#define COMMANDS_H
+
+int cmd_run(int argc, char **argv);
+int cmd_scan(int argc, char **argv);
+int cmd_map(int argc, char **argv);
+
+#endif
