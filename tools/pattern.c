@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <ctype.h>
+#include <string.h>
+
+#include "pattern.h"
+#include "secret.h"
+
+/* Hides from the compiler what it knows of a value, so that it cannot undo the mask. */
+#define opaque(x)	__asm__("" : "+r"(x))
+
+static uint64_t load(const uint8_t *mem)
+{
+	uint64_t w;
+
+	memcpy(&w, mem, sizeof(w));
+	return w;
+}
+
+static void start(struct pattern *p)
+{
+	uint64_t mask = 0xa5c3965a3c5a69e1ULL;
+
+	opaque(mask);
+	memset(p, 0, sizeof(*p));
+	p->mask = mask;
+}
+
+void pattern_from_seed(struct pattern *p, uint64_t seed)
+{
+	start(p);
+	for (unsigned int i = 0; i < SECRET_WORDS; i++) {
+		uint64_t w = secret_word(seed, i);
+
+		opaque(w);
+		p->words[i] = w ^ p->mask;
+	}
+	p->len = SECRET_WORDS * 8;
+}
+
+static int digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	c = (char)tolower((unsigned char)c);
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+int pattern_from_hex(struct pattern *p, const char *hex)
+{
+	size_t digits = strlen(hex), len = digits / 2;
+	uint8_t *words = (uint8_t *)p->words;
+	uint8_t mask[8];
+
+	if (digits % 2 || len < PATTERN_MIN || len > PATTERN_MAX)
+		return -1;
+	start(p);
+	memcpy(mask, &p->mask, sizeof(mask));
+	for (size_t i = 0; i < len; i++) {
+		int hi = digit(hex[2 * i]), lo = digit(hex[2 * i + 1]);
+		uint8_t masked;
+
+		if (hi < 0 || lo < 0)
+			return -1;
+		masked = (uint8_t)((hi << 4 | lo) ^ mask[i % 8]);
+		if (i < len / 8 * 8)
+			words[i] = masked;
+		else
+			p->tail[i % 8] = masked;
+	}
+	p->len = len;
+	return 0;
+}
+
+bool pattern_at(const struct pattern *p, const uint8_t *mem)
+{
+	const uint8_t *tail = mem + p->len / 8 * 8;
+	uint8_t mask[8];
+
+	for (size_t i = 0; i < p->len / 8; i++) {
+		uint64_t w = load(mem + 8 * i) ^ p->mask;
+
+		opaque(w);
+		if (w != p->words[i])
+			return false;
+	}
+	memcpy(mask, &p->mask, sizeof(mask));
+	for (size_t i = 0; i < p->len % 8; i++)
+		if ((tail[i] ^ mask[i]) != p->tail[i])
+			return false;
+	return true;
+}
+
+size_t pattern_find(const struct pattern *p, const uint8_t *mem, size_t from,
+		    size_t size, size_t avail, size_t step)
+{
+	uint64_t mask = p->mask, first = p->words[0];
+	size_t last;
+
+	if (avail < p->len)
+		return PATTERN_NONE;
+	last = avail - p->len;
+	for (size_t at = from; at < size && at <= last; at += step) {
+		uint64_t w = load(mem + at) ^ mask;
+
+		if (w == first && pattern_at(p, mem + at))
+			return at;
+	}
+	return PATTERN_NONE;
+}

@@ -1,0 +1,607 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * guestmem scan: reads all RAM through the host kernel's direct map, by
+ * /proc/kcore, and counts the pages that hold a pattern.
+ *
+ * One worker per CPU reads chunks of RAM. What it reads it also copies, to its
+ * own buffer and to the one page that the kernel bounces each page through, and
+ * both are RAM that a worker comes across. So a page with the pattern is only a
+ * candidate at first. When all RAM has been read, all workers have wiped their
+ * buffers and bounce pages; then the candidates are read again, one at a time,
+ * nothing but the pattern's own bytes, with the copies wiped in between: what
+ * is still there is there without us.
+ *
+ * A worker stays on its CPU and confirms its own candidates, because a page
+ * without a mapping may be readable on just one CPU, by a stale TLB entry.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "commands.h"
+#include "kcore.h"
+#include "pattern.h"
+#include "ptdump.h"
+
+#define PAGE		KCORE_PAGE_SIZE
+#define CHUNK		(2UL << 20)
+#define BUFFER		(CHUNK + PAGE)	/* --anywhere looks a little further */
+
+struct hit {
+	uint64_t pfn;
+	uint32_t offset;
+	bool confirmed;
+};
+
+struct list {
+	struct hit *hit;
+	size_t nr, room;
+};
+
+struct scan {
+	const char *kcore_path;
+	const char *pt_path;
+	struct kcore kc;
+	struct ptdump pt;
+	bool have_pt;
+	struct pattern pattern;
+	size_t step;
+	bool every_cpu;
+	bool list;
+	unsigned int nr_workers;
+	atomic_ullong next;		/* chunk to be read next */
+	atomic_ullong done;		/* bytes, for the progress bar */
+	atomic_uint running;
+	atomic_int error;		/* an errno that ends the scan */
+	pthread_barrier_t wiped;
+	pthread_mutex_t confirming;
+};
+
+struct worker {
+	struct scan *scan;
+	pthread_t thread;
+	int cpu;
+	int fd;
+	uint8_t *buf;
+	uint64_t read, refused, blank;		/* pages */
+	struct list found;
+	struct list stale;	/* read though not mapped before the scan */
+};
+
+static int list_add(struct list *l, uint64_t pfn, size_t offset)
+{
+	if (l->nr == l->room) {
+		size_t room = l->room ? l->room * 2 : 256;
+		struct hit *hit = reallocarray(l->hit, room, sizeof(*hit));
+
+		if (!hit)
+			return -1;
+		l->hit = hit;
+		l->room = room;
+	}
+	l->hit[l->nr++] = (struct hit) { .pfn = pfn, .offset = (uint32_t)offset };
+	return 0;
+}
+
+static int by_pfn(const void *a, const void *b)
+{
+	const struct hit *x = a, *y = b;
+
+	if (x->pfn != y->pfn)
+		return x->pfn < y->pfn ? -1 : 1;
+	return y->confirmed - x->confirmed;
+}
+
+/* Sorts by pfn and keeps one of each, a confirmed one if there is one. */
+static void list_unique(struct list *l)
+{
+	size_t kept = 0;
+
+	if (l->nr)
+		qsort(l->hit, l->nr, sizeof(*l->hit), by_pfn);
+	for (size_t i = 0; i < l->nr; i++)
+		if (!kept || l->hit[i].pfn != l->hit[kept - 1].pfn)
+			l->hit[kept++] = l->hit[i];
+	l->nr = kept;
+}
+
+/*
+ * All of [buf, buf + size) from the file, or -1 with errno. EFAULT is an answer
+ * here: something in the range is not mapped.
+ */
+static int read_kcore(int fd, uint8_t *buf, size_t size, uint64_t offset)
+{
+	while (size) {
+		ssize_t n = pread(fd, buf, size, (off_t)offset);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0) {
+			if (!n)
+				errno = ENODATA;
+			return -1;
+		}
+		buf += n;
+		offset += (uint64_t)n;
+		size -= (size_t)n;
+	}
+	return 0;
+}
+
+static bool is_blank(const uint8_t *page)
+{
+	return !page[0] && !memcmp(page, page + 1, PAGE - 1);
+}
+
+/* Chunk number @n of all RAM: a piece of one segment that ends at a multiple of CHUNK. */
+static bool chunk_at(const struct kcore *kc, uint64_t n, uint64_t *start, uint64_t *end,
+		     const struct kcore_ram **ram)
+{
+	for (size_t i = 0; i < kc->nr_ram; i++) {
+		const struct kcore_ram *r = &kc->ram[i];
+		uint64_t first = r->start / CHUNK, nr = (r->end - 1) / CHUNK - first + 1;
+
+		if (n >= nr) {
+			n -= nr;
+			continue;
+		}
+		*start = n ? (first + n) * CHUNK : r->start;
+		*end = (first + n + 1) * CHUNK < r->end ? (first + n + 1) * CHUNK : r->end;
+		*ram = r;
+		return true;
+	}
+	return false;
+}
+
+static int look_at_page(struct worker *w, uint64_t phys, size_t at, size_t avail)
+{
+	struct scan *s = w->scan;
+	uint64_t pfn = phys >> KCORE_PAGE_SHIFT;
+	size_t hit;
+
+	if (s->have_pt && ptdump_level(&s->pt, phys) == PT_NONE) {
+		/* Some kernels give zeroes for what they cannot read. */
+		if (is_blank(w->buf + at)) {
+			w->blank++;
+			return 0;
+		}
+		if (list_add(&w->stale, pfn, 0))
+			return -1;
+	}
+	w->read++;
+	hit = pattern_find(&s->pattern, w->buf, at, at + PAGE, avail, s->step);
+	return hit == PATTERN_NONE ? 0 : list_add(&w->found, pfn, hit - at);
+}
+
+static int scan_chunk(struct worker *w, uint64_t start, uint64_t end, const struct kcore_ram *ram)
+{
+	uint64_t offset = ram->offset + (start - ram->start);
+	size_t size = end - start, more = w->scan->step == 1 && end < ram->end ? PAGE : 0;
+	bool refused[CHUNK / PAGE + 1] = {};
+
+	if (read_kcore(w->fd, w->buf, size + more, offset)) {
+		if (errno != EFAULT)
+			return -1;
+		for (size_t at = 0; at < size + more; at += PAGE) {
+			if (!read_kcore(w->fd, w->buf + at, PAGE, offset + at))
+				continue;
+			if (errno != EFAULT)
+				return -1;
+			refused[at / PAGE] = true;
+			memset(w->buf + at, 0, PAGE);
+		}
+	}
+	for (size_t at = 0; at < size; at += PAGE) {
+		if (refused[at / PAGE]) {
+			w->refused++;
+		} else if (look_at_page(w, start + at, at, size + more)) {
+			errno = ENOMEM;
+			return -1;
+		}
+	}
+	atomic_fetch_add(&w->scan->done, size);
+	return 0;
+}
+
+/* Leaves nothing of what was read in our buffer and in the kernel's bounce page. */
+static int wipe(struct worker *w, size_t size)
+{
+	const struct kcore *kc = &w->scan->kc;
+	uint64_t quiet = kc->quiet_offset ? kc->quiet_offset : kc->ram[0].offset;
+
+	if (read_kcore(w->fd, w->buf, size < PAGE ? size : PAGE, quiet))
+		return -1;
+	memset(w->buf, 0, size);
+	return 0;
+}
+
+static int confirm(struct worker *w)
+{
+	struct scan *s = w->scan;
+
+	for (size_t i = 0; i < w->found.nr; i++) {
+		struct hit *hit = &w->found.hit[i];
+		uint64_t phys = (hit->pfn << KCORE_PAGE_SHIFT) + hit->offset;
+		size_t r = 0;
+
+		while (phys >= s->kc.ram[r].end)
+			r++;
+		if (wipe(w, s->pattern.len))
+			return -1;
+		if (!read_kcore(w->fd, w->buf, s->pattern.len,
+				s->kc.ram[r].offset + (phys - s->kc.ram[r].start)))
+			hit->confirmed = pattern_at(&s->pattern, w->buf);
+		else if (errno != EFAULT)
+			return -1;
+	}
+	return wipe(w, BUFFER);
+}
+
+static void give_up(struct scan *s, int error)
+{
+	int none = 0;
+
+	atomic_compare_exchange_strong(&s->error, &none, error);
+}
+
+static void *work(void *arg)
+{
+	struct worker *w = arg;
+	struct scan *s = w->scan;
+	const struct kcore_ram *ram;
+	uint64_t start, end, n = 0;
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(w->cpu, &set);
+	/* A CPU that has gone away since costs nothing but the place. */
+	sched_setaffinity(0, sizeof(set), &set);
+
+	while (!s->error && chunk_at(&s->kc, s->every_cpu ? n++ : atomic_fetch_add(&s->next, 1),
+				     &start, &end, &ram))
+		if (scan_chunk(w, start, end, ram))
+			give_up(s, errno);
+	if (wipe(w, BUFFER))
+		give_up(s, errno);
+	pthread_barrier_wait(&s->wiped);
+	pthread_mutex_lock(&s->confirming);
+	if (!s->error && confirm(w))
+		give_up(s, errno);
+	pthread_mutex_unlock(&s->confirming);
+	atomic_fetch_sub(&s->running, 1);
+	return NULL;
+}
+
+static double now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+}
+
+static void draw_progress(struct scan *s, double since)
+{
+	uint64_t all = s->kc.ram_bytes * (s->every_cpu ? s->nr_workers : 1);
+	double part = (double)s->done / (double)all;
+	char bar[41];
+
+	memset(bar, ' ', 40);
+	memset(bar, '#', (size_t)(part * 40));
+	bar[40] = '\0';
+	fprintf(stderr, "\r[%s] %3.0f %%  %llu of %llu MiB  %.0f s", bar, part * 100,
+		s->done >> 20, (unsigned long long)all >> 20, now() - since);
+}
+
+static int start_worker(struct worker *w)
+{
+	w->fd = open(w->scan->kcore_path, O_RDONLY | O_CLOEXEC);
+	if (w->fd < 0)
+		return errno;
+	w->buf = mmap(NULL, BUFFER, PROT_READ | PROT_WRITE,
+		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	if (w->buf == MAP_FAILED)
+		return errno;
+	return pthread_create(&w->thread, NULL, work, w);
+}
+
+static int run(struct scan *s, struct worker *worker, double *seconds)
+{
+	bool terminal = isatty(STDERR_FILENO);
+	double since = now();
+	int err;
+
+	pthread_mutex_init(&s->confirming, NULL);
+	pthread_barrier_init(&s->wiped, NULL, s->nr_workers);
+	s->running = s->nr_workers;
+	for (unsigned int i = 0; i < s->nr_workers; i++) {
+		worker[i].scan = s;
+		err = start_worker(&worker[i]);
+		if (err) {
+			/* The others wait for this one at the barrier: there is no way on. */
+			fprintf(stderr, "scan: cannot start a worker: %s\n", strerror(err));
+			exit(1);
+		}
+	}
+	while (s->running) {
+		nanosleep(&(struct timespec) { .tv_nsec = 50000000 }, NULL);
+		if (terminal)
+			draw_progress(s, since);
+	}
+	if (terminal)
+		fprintf(stderr, "\r\033[K");
+	for (unsigned int i = 0; i < s->nr_workers; i++) {
+		pthread_join(worker[i].thread, NULL);
+		munmap(worker[i].buf, BUFFER);
+		close(worker[i].fd);
+	}
+	*seconds = now() - since;
+	if (s->error) {
+		fprintf(stderr, "scan: %s: %s\n", s->kcore_path, strerror(s->error));
+		return -1;
+	}
+	return 0;
+}
+
+/* What every worker found, once each, in one list. */
+static int collect(struct scan *s, struct worker *worker, struct list *found, struct list *stale)
+{
+	for (unsigned int i = 0; i < s->nr_workers; i++) {
+		for (size_t j = 0; j < worker[i].found.nr; j++) {
+			if (list_add(found, worker[i].found.hit[j].pfn,
+				     worker[i].found.hit[j].offset))
+				return -1;
+			found->hit[found->nr - 1].confirmed = worker[i].found.hit[j].confirmed;
+		}
+		for (size_t j = 0; j < worker[i].stale.nr; j++)
+			if (list_add(stale, worker[i].stale.hit[j].pfn, 0))
+				return -1;
+		free(worker[i].found.hit);
+		free(worker[i].stale.hit);
+	}
+	list_unique(found);
+	list_unique(stale);
+	return 0;
+}
+
+/*
+ * A page that was read though the page tables have no mapping of it may have
+ * been mapped meanwhile. If it is not mapped now either, a CPU must have had a
+ * TLB entry for it that it should not have.
+ */
+static size_t still_unmapped(struct scan *s, struct list *stale)
+{
+	struct ptdump now;
+	size_t kept = 0;
+	char why[160];
+
+	if (!stale->nr || ptdump_load(&now, s->pt_path, &s->kc, why, sizeof(why)))
+		return stale->nr;
+	for (size_t i = 0; i < stale->nr; i++)
+		if (ptdump_level(&now, stale->hit[i].pfn << KCORE_PAGE_SHIFT) == PT_NONE)
+			stale->hit[kept++] = stale->hit[i];
+	ptdump_free(&now);
+	stale->nr = kept;
+	return kept;
+}
+
+static void report(struct scan *s, struct worker *worker, struct list *found,
+		   struct list *stale, double seconds)
+{
+	uint64_t read = 0, refused = 0, blank = 0, pages = s->kc.ram_bytes >> KCORE_PAGE_SHIFT;
+	double mib = (double)s->kc.ram_bytes / (1 << 20) * (s->every_cpu ? s->nr_workers : 1);
+	size_t hits = 0;
+
+	/* With --every-cpu all have read the same pages: one of them tells. */
+	for (unsigned int i = 0; i < (s->every_cpu ? 1 : s->nr_workers); i++) {
+		read += worker[i].read;
+		refused += worker[i].refused;
+		blank += worker[i].blank;
+	}
+	for (size_t i = 0; i < found->nr; i++) {
+		if (!found->hit[i].confirmed)
+			continue;
+		hits++;
+		if (s->list)
+			printf("pfn=0x%llx offset=%u\n",
+			       (unsigned long long)found->hit[i].pfn, found->hit[i].offset);
+	}
+	if (s->list)
+		for (size_t i = 0; i < stale->nr; i++)
+			printf("stale_pfn=0x%llx\n", (unsigned long long)stale->hit[i].pfn);
+	printf("ram_pages=%llu\n", (unsigned long long)pages);
+	printf("read_pages=%llu\n", (unsigned long long)read);
+	printf("unreadable_pages=%llu\n", (unsigned long long)(refused + blank));
+	printf("unreadable_refused=%llu\n", (unsigned long long)refused);
+	printf("unreadable_blank=%llu\n", (unsigned long long)blank);
+	printf("stale_pages=%zu\n", stale->nr);
+	printf("found_pages=%zu\n", hits);
+	printf("unconfirmed_pages=%zu\n", found->nr - hits);
+	printf("page_tables=%s\n", s->have_pt ? "yes" : "no");
+	printf("cpus=%u\n", s->nr_workers);
+	printf("seconds=%.2f\n", seconds);
+	printf("mib_per_second=%.0f\n", seconds > 0 ? mib / seconds : 0);
+	if (isatty(STDERR_FILENO))
+		fprintf(stderr, "The pattern is on %zu of %llu pages; %llu pages could not be read.\n",
+			hits, (unsigned long long)pages, (unsigned long long)(refused + blank));
+}
+
+static int prepare(struct scan *s)
+{
+	int fd = open(s->kcore_path, O_RDONLY | O_CLOEXEC);
+	char why[160];
+	int ret;
+
+	if (fd < 0) {
+		fprintf(stderr, "scan: %s: %s%s\n", s->kcore_path, strerror(errno),
+			errno == EPERM || errno == EACCES ?
+			" (needs root, and a kernel that is not locked down)" : "");
+		return -1;
+	}
+	ret = kcore_parse(&s->kc, fd, why, sizeof(why));
+	close(fd);
+	if (ret) {
+		fprintf(stderr, "scan: %s: %s\n", s->kcore_path, why);
+		return -1;
+	}
+	if (!strcmp(s->pt_path, "none"))
+		return 0;
+	if (ptdump_load(&s->pt, s->pt_path, &s->kc, why, sizeof(why)))
+		fprintf(stderr, "scan: going without the page tables: %s: %s\n", s->pt_path, why);
+	else
+		s->have_pt = true;
+	return 0;
+}
+
+static int scan(struct scan *s, const int *cpu)
+{
+	struct worker *worker = calloc(s->nr_workers, sizeof(*worker));
+	struct list found = {}, stale = {};
+	double seconds;
+	int ret = 1;
+
+	if (!worker || prepare(s))
+		goto out;
+	for (unsigned int i = 0; i < s->nr_workers; i++)
+		worker[i].cpu = cpu[i];
+	if (run(s, worker, &seconds))
+		goto out;
+	if (collect(s, worker, &found, &stale)) {
+		fprintf(stderr, "scan: out of memory\n");
+		goto out;
+	}
+	still_unmapped(s, &stale);
+	report(s, worker, &found, &stale, seconds);
+	ret = 0;
+out:
+	free(found.hit);
+	free(stale.hit);
+	free(worker);
+	ptdump_free(&s->pt);
+	kcore_free(&s->kc);
+	return ret;
+}
+
+static const char usage[] =
+	"usage: guestmem scan (--seed N | --pattern HEX) [options]\n"
+	"Reads all RAM through the kernel's direct map and counts the pages with a pattern.\n"
+	"  --seed N             the pattern that the demo's guest makes of this number\n"
+	"  --pattern HEX        the pattern itself, 16 to 256 bytes\n"
+	"  --anywhere           look at every byte, not only at each 64th of a page\n"
+	"  --list               print the page frame number of every page that has it\n"
+	"  --cpus N             read with N CPUs (all that this process may use)\n"
+	"  --every-cpu          every CPU reads all RAM: finds stale TLB entries\n"
+	"  --kcore FILE         instead of /proc/kcore\n"
+	"  --page-tables FILE   instead of " PTDUMP_FILE ", or \"none\"\n"
+	"  --help\n";
+
+static int bad_usage(const char *what, const char *arg)
+{
+	fprintf(stderr, "scan: %s%s%s\n", what, arg ? ": " : "", arg ? arg : "");
+	return 2;
+}
+
+static int parse_number(const char *arg, uint64_t *value)
+{
+	char *end;
+
+	errno = 0;
+	*value = strtoull(arg, &end, 0);
+	return errno || end == arg || *end || *arg == '-' ? -1 : 0;
+}
+
+/* The CPUs that this process may run on, for as many workers. */
+static unsigned int allowed_cpus(int *cpu, unsigned int room)
+{
+	unsigned int nr = 0;
+	cpu_set_t set;
+
+	if (!sched_getaffinity(0, sizeof(set), &set))
+		for (int i = 0; i < CPU_SETSIZE && nr < room; i++)
+			if (CPU_ISSET(i, &set))
+				cpu[nr++] = i;
+	if (!nr)
+		cpu[nr++] = 0;
+	return nr;
+}
+
+int cmd_scan(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "seed", required_argument, NULL, 's' },
+		{ "pattern", required_argument, NULL, 'p' },
+		{ "anywhere", no_argument, NULL, 'a' },
+		{ "list", no_argument, NULL, 'l' },
+		{ "cpus", required_argument, NULL, 'c' },
+		{ "every-cpu", no_argument, NULL, 'e' },
+		{ "kcore", required_argument, NULL, 'k' },
+		{ "page-tables", required_argument, NULL, 't' },
+		{ "help", no_argument, NULL, 'h' },
+		{}
+	};
+	struct scan s = {
+		.kcore_path = "/proc/kcore",
+		.pt_path = PTDUMP_FILE,
+		.step = PATTERN_STEP,
+	};
+	uint64_t number, want = CPU_SETSIZE;
+	int cpu[CPU_SETSIZE];
+	int c;
+
+	optind = 1;
+	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		switch (c) {
+		case 's':
+			if (parse_number(optarg, &number))
+				return bad_usage("not a number", optarg);
+			pattern_from_seed(&s.pattern, number);
+			break;
+		case 'p':
+			if (pattern_from_hex(&s.pattern, optarg))
+				return bad_usage("not 16 to 256 bytes in hex", optarg);
+			break;
+		case 'a':
+			s.step = 1;
+			break;
+		case 'l':
+			s.list = true;
+			break;
+		case 'c':
+			if (parse_number(optarg, &want) || !want)
+				return bad_usage("not a number of CPUs", optarg);
+			break;
+		case 'e':
+			s.every_cpu = true;
+			break;
+		case 'k':
+			s.kcore_path = optarg;
+			break;
+		case 't':
+			s.pt_path = optarg;
+			break;
+		case 'h':
+			fputs(usage, stdout);
+			return 0;
+		default:
+			fputs(usage, stderr);
+			return 2;
+		}
+	}
+	if (optind < argc)
+		return bad_usage("what is this", argv[optind]);
+	if (!s.pattern.len)
+		return bad_usage("what to look for? --seed N or --pattern HEX", NULL);
+	s.nr_workers = allowed_cpus(cpu, want < CPU_SETSIZE ? (unsigned int)want : CPU_SETSIZE);
+	return scan(&s, cpu);
+}

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The direct map as it is drawn: cells of 2 MiB, each with one state, in panels
+ * of 512 cells, which is one GiB. On a big machine cells and panels are larger.
+ */
+#ifndef GUESTMEM_VIEW_H
+#define GUESTMEM_VIEW_H
+
+#include "kcore.h"
+#include "picture.h"
+#include "ptdump.h"
+
+#define CELLS_PER_PANEL	512
+#define CELLS_PER_ROW	64
+#define MAX_PANELS	64
+
+enum cell {
+	CELL_HOLE,	/* no RAM */
+	CELL_1G,	/* all of its RAM is mapped, most of it like this */
+	CELL_2M,
+	CELL_4K,
+	CELL_PART,	/* some of its RAM is not mapped */
+	CELL_NONE,	/* none of its RAM is mapped */
+	CELL_STATES
+};
+
+struct view {
+	const struct kcore *kc;
+	const struct ptdump *pt;
+	uint64_t cell_bytes;
+	uint64_t panel[MAX_PANELS];	/* where each starts; those without RAM are left out */
+	size_t nr_panels;
+};
+
+enum view_style { VIEW_ASCII, VIEW_UTF8, VIEW_COLOR };
+
+extern const char *const cell_names[CELL_STATES];
+
+enum cell cell_state(const struct pttally *t);
+void view_init(struct view *v, const struct kcore *kc, const struct ptdump *pt);
+/* Panels of at least @panel_bytes, which is a power of two; 0 if they were too many. */
+size_t view_panels(struct view *v, uint64_t panel_bytes);
+
+void view_print(const struct view *v, enum view_style style, FILE *out);
+void view_picture(const struct view *v, const char *title, struct picture *pic);
+
+static inline uint64_t mib(uint64_t bytes)
+{
+	return bytes >> 20;
+}
+
+#endif
