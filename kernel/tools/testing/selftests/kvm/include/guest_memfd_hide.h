@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What the tests of GUEST_MEMFD_FLAG_NO_DIRECT_MAP share: where a page is, what
+ * the host kernel can see of it, what the file says of itself, and a VM whose
+ * memory is such a file.
+ *
+ * The contents that the kernel sees are read through /proc/kcore, whose reads
+ * go through the direct map and come back as zeroes or EFAULT where the entry
+ * is absent.  Whether an entry is present at all is taken from the kernel's own
+ * dump of its page tables, because a page that was given back holds zeroes too.
+ *
+ * With GMEM_PLAIN=1 in the environment the tests run on ordinary guest_memfd
+ * memory, and everything said to be invisible must be visible: that is how the
+ * instruments are checked, and it works on a kernel without the feature.
+ */
+#ifndef SELFTEST_KVM_GUEST_MEMFD_HIDE_H
+#define SELFTEST_KVM_GUEST_MEMFD_HIDE_H
+
+#include "kvm_util.h"
+#include "test_util.h"
+
+#ifndef GUEST_MEMFD_FLAG_NO_DIRECT_MAP
+#define GUEST_MEMFD_FLAG_NO_DIRECT_MAP	(1ULL << 2)
+#endif
+
+#define GMEM_SLOT	10
+#define GMEM_GPA	(1ULL << 32)
+#define GMEM_GVA	GMEM_GPA
+#define GMEM_MAX_VCPUS	8
+#define GMEM_PAGE	4096UL
+#define GMEM_WORDS	(GMEM_PAGE / sizeof(u64))
+
+/* Ends the program as skipped when it cannot say anything on this host. */
+void gmem_require(void);
+bool gmem_plain(void);
+/* NO_DIRECT_MAP | MMAP | INIT_SHARED, or without NO_DIRECT_MAP if gmem_plain(). */
+u64 gmem_test_flags(void);
+
+/*
+ * Test data: word @j of a page filled from @seed.  Depends on the place in the
+ * page, so that a stray register or a short copy does not look like the page.
+ */
+static inline u64 gmem_word(u64 seed, unsigned int j)
+{
+	return (seed * 0x9e3779b97f4a7c15ULL + j * 0xd1b54a32d192ed03ULL) | 1;
+}
+
+u64 gmem_new_seed(void);
+void gmem_fill(void *mem, size_t size, u64 seed);
+void gmem_assert_filled(const void *mem, size_t size, u64 seed);
+void gmem_assert_zero(const void *mem, size_t size);
+
+/* Where pages are.  The page must be mapped: touch it first. */
+u64 gmem_pfn(const void *addr);
+/* The frames of a range, faulted in by reading.  The caller frees the array. */
+u64 *gmem_pfns(const void *mem, size_t size);
+
+/* What the kernel sees through its direct map. */
+int gmem_kcore_read(u64 pfn, void *page);
+bool gmem_kernel_sees(u64 pfn, u64 seed);
+/* Pages of all RAM that hold data of @seed; @unreadable may be NULL. */
+u64 gmem_scan(u64 seed, u64 *unreadable);
+/* How many of @pfns, or of all pages of RAM, have no present entry. */
+u64 gmem_count_absent(const u64 *pfns, size_t nr);
+u64 gmem_absent_total(void);
+
+/* All pages of a filled range are absent from the direct map, and not seen. */
+void gmem_assert_hidden(const void *mem, size_t size, u64 seed);
+void gmem_assert_pfns_hidden(const u64 *pfns, size_t nr, u64 seed);
+/* Pages that left their file are present again, and hold nothing of it. */
+void gmem_assert_given_back(const u64 *pfns, size_t nr, u64 seed);
+
+/* The counters in /proc/self/fdinfo. */
+struct gmem_info {
+	u64 size;
+	u64 flags;
+	u64 populated;
+	u64 blocks;
+	u64 hidden;
+	u64 shared;
+	u64 level_none;
+	u64 level_user;
+	u64 level_kernel;
+};
+
+void gmem_read_info(int fd, struct gmem_info *info);
+/* Checks the file's counters; a plain file hides and shares nothing. */
+void gmem_assert_counts(int fd, u64 populated, u64 shared);
+
+u64 gmem_vmstat(const char *name);
+u64 gmem_meminfo(const char *name);
+u64 gmem_kpageflags(u64 pfn);
+
+/* Events of the guest_memfd trace system between start and stop. */
+struct gmem_trace {
+	char dir[128];
+	bool on;
+};
+
+void gmem_trace_start(struct gmem_trace *trace);
+/*
+ * Pages that @event named since the start; up to @max of them in @pfns, which
+ * may be NULL.
+ */
+u64 gmem_trace_pages(struct gmem_trace *trace, const char *event, u64 *pfns, size_t max);
+void gmem_trace_stop(struct gmem_trace *trace);
+
+/*
+ * What must be as before when a test is over: entries of the direct map, and
+ * a kernel log without a report.
+ */
+struct gmem_baseline {
+	u64 absent;
+	int kmsg;
+};
+
+void gmem_baseline_take(struct gmem_baseline *base);
+void gmem_baseline_check(struct gmem_baseline *base);
+
+/*
+ * A VM with @nr_vcpus vCPUs and @size bytes of guest_memfd at GMEM_GPA, mapped
+ * at the same address in the guest.  Without INIT_SHARED @mem is only an
+ * address range, any access to which is a SIGBUS; without MMAP it is NULL.
+ */
+struct gmem_vm {
+	struct kvm_vm *vm;
+	struct kvm_vcpu *vcpus[GMEM_MAX_VCPUS];
+	int nr_vcpus;
+	int fd;
+	char *mem;
+	size_t size;
+};
+
+void gmem_vm_create(struct gmem_vm *g, int nr_vcpus, size_t size, u64 flags);
+void gmem_vm_bind(struct gmem_vm *g, void *hva);
+void gmem_vm_unbind(struct gmem_vm *g);
+void gmem_vm_destroy(struct gmem_vm *g);
+/* Unmaps and closes the file, if that has not been done. */
+void gmem_vm_close_file(struct gmem_vm *g);
+void gmem_punch(int fd, u64 offset, u64 size);
+
+/* Runs a function in the guest; its value comes back.  Guest asserts fail the test. */
+typedef u64 (*gmem_guest_fn)(u64 a, u64 b, u64 c);
+
+u64 gmem_guest_call(struct kvm_vcpu *vcpu, gmem_guest_fn fn, u64 a, u64 b, u64 c);
+/* Only stores the call: the caller runs the vCPU, which may fail to get there. */
+void gmem_guest_post(struct kvm_vcpu *vcpu, gmem_guest_fn fn, u64 a, u64 b, u64 c);
+
+/* Guest functions: (address, size, seed). */
+u64 gmem_guest_fill(u64 gva, u64 size, u64 seed);
+u64 gmem_guest_check(u64 gva, u64 size, u64 seed);
+u64 gmem_guest_check_zero(u64 gva, u64 size, u64 unused);
+u64 gmem_guest_nop(u64 a, u64 b, u64 c);
+
+#endif /* SELFTEST_KVM_GUEST_MEMFD_HIDE_H */

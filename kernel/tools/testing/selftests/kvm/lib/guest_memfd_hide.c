@@ -1,0 +1,738 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Instruments for the tests of guest memory outside the direct map; what each
+ * of them is for stands in guest_memfd_hide.h.
+ */
+#include <elf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "guest_memfd_hide.h"
+#include "kvm_syscalls.h"
+#include "ucall_common.h"
+
+#define DEBUGFS		"/sys/kernel/debug"
+#define TRACEFS		"/sys/kernel/tracing"
+#define PTDUMP		DEBUGFS "/page_tables/kernel"
+#define SCAN_CHUNK	(1UL << 20)
+#define MAX_SEGMENTS	64
+
+bool gmem_plain(void)
+{
+	const char *s = getenv("GMEM_PLAIN");
+
+	return s && *s && *s != '0';
+}
+
+u64 gmem_test_flags(void)
+{
+	u64 flags = GUEST_MEMFD_FLAG_MMAP | GUEST_MEMFD_FLAG_INIT_SHARED;
+
+	return gmem_plain() ? flags : flags | GUEST_MEMFD_FLAG_NO_DIRECT_MAP;
+}
+
+void gmem_require(void)
+{
+	u64 flags = gmem_test_flags();
+
+	setvbuf(stdout, NULL, _IOLBF, 0);
+
+	/* Harmless when they are mounted: the call then fails with EBUSY. */
+	if (access(PTDUMP, R_OK))
+		mount("debugfs", DEBUGFS, "debugfs", 0, NULL);
+	if (access(TRACEFS "/instances", W_OK))
+		mount("tracefs", TRACEFS, "tracefs", 0, NULL);
+
+	TEST_REQUIRE(kvm_has_cap(KVM_CAP_GUEST_MEMFD));
+	__TEST_REQUIRE((kvm_check_cap(KVM_CAP_GUEST_MEMFD_FLAGS) & flags) == flags,
+		       "KVM lacks guest_memfd flags 0x%lx", flags);
+	__TEST_REQUIRE(!access(PTDUMP, R_OK), "%s is needed", PTDUMP);
+	__TEST_REQUIRE(!access("/proc/kcore", R_OK), "/proc/kcore is needed");
+	__TEST_REQUIRE(!access("/proc/kpageflags", R_OK), "/proc/kpageflags is needed");
+}
+
+/* Test data */
+
+u64 gmem_new_seed(void)
+{
+	u64 seed;
+
+	TEST_ASSERT(getrandom(&seed, sizeof(seed), 0) == sizeof(seed), "getrandom() failed");
+	return seed;
+}
+
+void gmem_fill(void *mem, size_t size, u64 seed)
+{
+	volatile u64 *w = mem;
+	size_t i;
+
+	for (i = 0; i < size / sizeof(*w); i++)
+		w[i] = gmem_word(seed, i % GMEM_WORDS);
+}
+
+void gmem_assert_filled(const void *mem, size_t size, u64 seed)
+{
+	const volatile u64 *w = mem;
+	size_t i;
+	u64 v;
+
+	for (i = 0; i < size / sizeof(*w); i++) {
+		v = w[i];
+		TEST_ASSERT(v == gmem_word(seed, i % GMEM_WORDS),
+			    "word %lu is 0x%lx, want 0x%lx", i, v,
+			    gmem_word(seed, i % GMEM_WORDS));
+	}
+}
+
+void gmem_assert_zero(const void *mem, size_t size)
+{
+	const volatile u64 *w = mem;
+	size_t i;
+	u64 v;
+
+	for (i = 0; i < size / sizeof(*w); i++) {
+		v = w[i];
+		TEST_ASSERT(!v, "word %lu is 0x%lx, want zero", i, v);
+	}
+}
+
+static unsigned int words_of(const u64 *page, u64 seed)
+{
+	unsigned int j, found = 0;
+
+	for (j = 0; j < GMEM_WORDS; j++)
+		found += page[j] == gmem_word(seed, j);
+	return found;
+}
+
+/* Places */
+
+u64 gmem_pfn(const void *addr)
+{
+	u64 entry;
+	int fd;
+
+	fd = open_path_or_exit("/proc/self/pagemap", O_RDONLY);
+	TEST_ASSERT(pread(fd, &entry, sizeof(entry), (u64)addr / GMEM_PAGE * sizeof(entry)) ==
+		    sizeof(entry), "cannot read the pagemap of %p", addr);
+	close(fd);
+	TEST_ASSERT(entry & (1ULL << 63), "%p is not mapped", addr);
+	entry &= (1ULL << 55) - 1;
+	TEST_ASSERT(entry, "the pagemap shows no frames: not privileged?");
+	return entry;
+}
+
+u64 *gmem_pfns(const void *mem, size_t size)
+{
+	size_t i, nr = size / GMEM_PAGE;
+	u64 *pfns = calloc(nr, sizeof(*pfns));
+
+	TEST_ASSERT(pfns, "out of memory");
+	for (i = 0; i < nr; i++) {
+		(void)READ_ONCE(((const char *)mem)[i * GMEM_PAGE]);
+		pfns[i] = gmem_pfn(mem + i * GMEM_PAGE);
+	}
+	return pfns;
+}
+
+u64 gmem_kpageflags(u64 pfn)
+{
+	u64 flags;
+	int fd;
+
+	fd = open_path_or_exit("/proc/kpageflags", O_RDONLY);
+	TEST_ASSERT(pread(fd, &flags, sizeof(flags), pfn * sizeof(flags)) == sizeof(flags),
+		    "cannot read the flags of frame 0x%lx", pfn);
+	close(fd);
+	return flags;
+}
+
+/*
+ * The kernel's view.  Each thread and each child has its own open file, as
+ * readers of one file share its bounce buffer.
+ */
+struct kcore {
+	pid_t pid;
+	int fd;
+	int nr;
+	Elf64_Phdr seg[MAX_SEGMENTS];
+};
+
+static __thread struct kcore kcore_of_thread;
+
+static struct kcore *kcore_get(void)
+{
+	struct kcore *k = &kcore_of_thread;
+	Elf64_Ehdr ehdr;
+	Elf64_Phdr phdr;
+	int i;
+
+	if (k->pid == getpid())
+		return k;
+
+	if (k->pid)
+		close(k->fd);
+	k->nr = 0;
+	k->fd = open_path_or_exit("/proc/kcore", O_RDONLY | O_CLOEXEC);
+	TEST_ASSERT(pread(k->fd, &ehdr, sizeof(ehdr), 0) == sizeof(ehdr), "no ELF header");
+	for (i = 0; i < ehdr.e_phnum; i++) {
+		TEST_ASSERT(pread(k->fd, &phdr, sizeof(phdr),
+				  ehdr.e_phoff + i * sizeof(phdr)) == sizeof(phdr),
+			    "no program header %d", i);
+		/* The kernel image has a physical address as well: not the direct map. */
+		if (phdr.p_type != PT_LOAD || phdr.p_paddr == (Elf64_Addr)-1 ||
+		    phdr.p_vaddr >= 0xffffffff80000000ULL)
+			continue;
+		TEST_ASSERT(k->nr < MAX_SEGMENTS, "too many segments of RAM");
+		k->seg[k->nr++] = phdr;
+	}
+	TEST_ASSERT(k->nr, "/proc/kcore shows no RAM");
+	k->pid = getpid();
+	return k;
+}
+
+int gmem_kcore_read(u64 pfn, void *page)
+{
+	struct kcore *k = kcore_get();
+	u64 pa = pfn * GMEM_PAGE;
+	int i;
+
+	for (i = 0; i < k->nr; i++) {
+		Elf64_Phdr *s = &k->seg[i];
+		ssize_t r;
+
+		if (pa < s->p_paddr || pa + GMEM_PAGE > s->p_paddr + s->p_memsz)
+			continue;
+		r = pread(k->fd, page, GMEM_PAGE, s->p_offset + (pa - s->p_paddr));
+		if (r == GMEM_PAGE)
+			return 0;
+		TEST_ASSERT(r < 0 ? errno == EFAULT : true,
+			    "reading frame 0x%lx through /proc/kcore", pfn);
+		return -EFAULT;
+	}
+	TEST_FAIL("frame 0x%lx is not RAM", pfn);
+}
+
+bool gmem_kernel_sees(u64 pfn, u64 seed)
+{
+	u64 page[GMEM_WORDS];
+
+	if (gmem_kcore_read(pfn, page))
+		return false;
+	return words_of(page, seed);
+}
+
+u64 gmem_scan(u64 seed, u64 *unreadable)
+{
+	struct kcore *k = kcore_get();
+	u64 found = 0, bad = 0;
+	char *buf;
+	int i;
+
+	buf = kvm_mmap(SCAN_CHUNK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+
+	for (i = 0; i < k->nr; i++) {
+		Elf64_Phdr *s = &k->seg[i];
+		u64 at = 0, small = 0, p;
+
+		while (at < s->p_memsz) {
+			u64 len = min_t(u64, SCAN_CHUNK, s->p_memsz - at);
+			ssize_t r;
+
+			/* An error may concern any page of the chunk: go one by one. */
+			if (at < small)
+				len = GMEM_PAGE;
+			r = pread(k->fd, buf, len, s->p_offset + at);
+			if (r < (ssize_t)GMEM_PAGE && len > GMEM_PAGE) {
+				small = at + len;
+				continue;
+			}
+			if (r < (ssize_t)GMEM_PAGE) {
+				bad++;
+				at += GMEM_PAGE;
+				continue;
+			}
+			r -= r % GMEM_PAGE;
+			for (p = 0; p < (u64)r; p += GMEM_PAGE)
+				found += words_of((u64 *)(buf + p), seed) > 1;
+			at += r;
+		}
+	}
+	kvm_munmap(buf, SCAN_CHUNK);
+	if (unreadable)
+		*unreadable = bad;
+	return found;
+}
+
+struct absent {
+	size_t nr;
+	struct {
+		u64 first, end;
+	} *r;
+};
+
+/* The ranges of frames without a present entry, in order. */
+static void absent_read(struct absent *a)
+{
+	struct kcore *k = kcore_get();
+	u64 base = k->seg[0].p_vaddr - k->seg[0].p_paddr;
+	bool inside = false, seen = false;
+	char line[256];
+	FILE *f;
+
+	memset(a, 0, sizeof(*a));
+	f = fopen(PTDUMP, "r");
+	TEST_ASSERT(f, "cannot open %s", PTDUMP);
+	while (fgets(line, sizeof(line), f)) {
+		u64 start, end;
+
+		if (!strncmp(line, "---[", 4)) {
+			if (inside)
+				break;
+			inside = strstr(line, "Low Kernel Mapping");
+			seen |= inside;
+			continue;
+		}
+		if (!inside || sscanf(line, "0x%lx-0x%lx", &start, &end) != 2)
+			continue;
+		if (strstr(line, " RW ") || strstr(line, " ro ") || end <= base)
+			continue;
+		start = max_t(u64, start, base);
+		a->r = realloc(a->r, (a->nr + 1) * sizeof(*a->r));
+		TEST_ASSERT(a->r, "out of memory");
+		a->r[a->nr].first = (start - base) / GMEM_PAGE;
+		a->r[a->nr].end = (end - base) / GMEM_PAGE;
+		a->nr++;
+	}
+	fclose(f);
+	TEST_ASSERT(seen, "%s does not show the direct map", PTDUMP);
+}
+
+u64 gmem_count_absent(const u64 *pfns, size_t nr)
+{
+	struct absent a;
+	u64 count = 0;
+	size_t i, j;
+
+	absent_read(&a);
+	for (i = 0; i < nr; i++) {
+		for (j = 0; j < a.nr; j++) {
+			if (pfns[i] >= a.r[j].first && pfns[i] < a.r[j].end) {
+				count++;
+				break;
+			}
+		}
+	}
+	free(a.r);
+	return count;
+}
+
+u64 gmem_absent_total(void)
+{
+	struct kcore *k = kcore_get();
+	struct absent a;
+	u64 count = 0;
+	size_t j;
+	int i;
+
+	absent_read(&a);
+	for (i = 0; i < k->nr; i++) {
+		u64 first = k->seg[i].p_paddr / GMEM_PAGE;
+		u64 end = first + k->seg[i].p_memsz / GMEM_PAGE;
+
+		for (j = 0; j < a.nr; j++) {
+			u64 lo = max_t(u64, first, a.r[j].first);
+			u64 hi = min_t(u64, end, a.r[j].end);
+
+			if (lo < hi)
+				count += hi - lo;
+		}
+	}
+	free(a.r);
+	return count;
+}
+
+void gmem_assert_pfns_hidden(const u64 *pfns, size_t nr, u64 seed)
+{
+	u64 absent;
+	size_t i;
+
+	for (i = 0; i < nr; i++)
+		TEST_ASSERT(gmem_kernel_sees(pfns[i], seed) == gmem_plain(),
+			    "the host kernel %s page %lu, frame 0x%lx, through its direct map",
+			    gmem_plain() ? "cannot see" : "can read", i, pfns[i]);
+
+	absent = gmem_count_absent(pfns, nr);
+	TEST_ASSERT(absent == (gmem_plain() ? 0 : nr),
+		    "%lu of %lu pages have no entry in the direct map", absent, nr);
+}
+
+void gmem_assert_hidden(const void *mem, size_t size, u64 seed)
+{
+	u64 *pfns = gmem_pfns(mem, size);
+
+	gmem_assert_pfns_hidden(pfns, size / GMEM_PAGE, seed);
+	free(pfns);
+}
+
+void gmem_assert_given_back(const u64 *pfns, size_t nr, u64 seed)
+{
+	u64 absent = gmem_count_absent(pfns, nr);
+	size_t i;
+
+	TEST_ASSERT(!absent, "%lu of %lu freed pages have no entry in the direct map",
+		    absent, nr);
+
+	/* Ordinary memory keeps its contents until somebody needs the page. */
+	for (i = 0; i < nr && !gmem_plain(); i++)
+		TEST_ASSERT(!gmem_kernel_sees(pfns[i], seed),
+			    "freed page %lu, frame 0x%lx, still holds guest data", i, pfns[i]);
+}
+
+/* What the file says */
+
+void gmem_read_info(int fd, struct gmem_info *info)
+{
+	struct {
+		const char *name;
+		u64 *value;
+		bool seen;
+	} fields[] = {
+		{ "size",		&info->size },
+		{ "flags",		&info->flags },
+		{ "populated",		&info->populated },
+		{ "blocks",		&info->blocks },
+		{ "hidden",		&info->hidden },
+		{ "shared",		&info->shared },
+		{ "level-none",		&info->level_none },
+		{ "level-user",		&info->level_user },
+		{ "level-kernel",	&info->level_kernel },
+	};
+	char path[64], line[256], name[64];
+	unsigned int i;
+	FILE *f;
+	u64 v;
+
+	memset(info, 0, sizeof(*info));
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
+	f = fopen(path, "r");
+	TEST_ASSERT(f, "cannot open %s", path);
+	while (fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "guest_memfd-%63[^:]:\t%li", name, (long *)&v) != 2)
+			continue;
+		for (i = 0; i < ARRAY_SIZE(fields); i++) {
+			if (!strcmp(name, fields[i].name)) {
+				*fields[i].value = v;
+				fields[i].seen = true;
+			}
+		}
+	}
+	fclose(f);
+	for (i = 0; i < ARRAY_SIZE(fields); i++)
+		TEST_ASSERT(fields[i].seen, "fdinfo does not show guest_memfd-%s", fields[i].name);
+}
+
+void gmem_assert_counts(int fd, u64 populated, u64 shared)
+{
+	struct gmem_info i;
+
+	/* A kernel without the feature has no counters to show. */
+	if (gmem_plain())
+		return;
+
+	gmem_read_info(fd, &i);
+	TEST_ASSERT(i.populated == populated, "fdinfo: %lu pages populated, want %lu",
+		    i.populated, populated);
+	TEST_ASSERT(i.shared == shared, "fdinfo: %lu pages shared, want %lu", i.shared, shared);
+	TEST_ASSERT(i.hidden == populated - shared, "fdinfo: %lu pages hidden, want %lu",
+		    i.hidden, populated - shared);
+	TEST_ASSERT(i.level_none + i.level_user + i.level_kernel == populated,
+		    "fdinfo: levels add up to %lu of %lu pages",
+		    i.level_none + i.level_user + i.level_kernel, populated);
+}
+
+static u64 read_counter(const char *path, const char *name)
+{
+	size_t len = strlen(name);
+	char line[256];
+	bool found = false;
+	u64 v = 0;
+	FILE *f;
+
+	f = fopen(path, "r");
+	TEST_ASSERT(f, "cannot open %s", path);
+	while (!found && fgets(line, sizeof(line), f)) {
+		if (!strncmp(line, name, len) && (line[len] == ' ' || line[len] == ':')) {
+			v = strtoull(line + len + 1, NULL, 10);
+			found = true;
+		}
+	}
+	fclose(f);
+	TEST_ASSERT(found, "no %s in %s", name, path);
+	return v;
+}
+
+u64 gmem_vmstat(const char *name)
+{
+	return read_counter("/proc/vmstat", name);
+}
+
+u64 gmem_meminfo(const char *name)
+{
+	return read_counter("/proc/meminfo", name);
+}
+
+/* Tracepoints */
+
+static void write_file(const char *dir, const char *name, const char *value)
+{
+	char path[256];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	fd = open_path_or_exit(path, O_WRONLY | O_TRUNC);
+	TEST_ASSERT(write(fd, value, strlen(value)) == (ssize_t)strlen(value),
+		    "cannot write '%s' to %s", value, path);
+	close(fd);
+}
+
+void gmem_trace_start(struct gmem_trace *trace)
+{
+	memset(trace, 0, sizeof(*trace));
+	if (gmem_plain())
+		return;
+
+	snprintf(trace->dir, sizeof(trace->dir), TRACEFS "/instances/gmem-%d", getpid());
+	TEST_ASSERT(!mkdir(trace->dir, 0700), "cannot make %s", trace->dir);
+	trace->on = true;
+	write_file(trace->dir, "buffer_size_kb", "4096");
+	write_file(trace->dir, "events/guest_memfd/enable", "1");
+}
+
+u64 gmem_trace_pages(struct gmem_trace *trace, const char *event, u64 *pfns, size_t max)
+{
+	char path[160], want[64], line[512];
+	u64 pages = 0, pfn, n;
+	FILE *f;
+
+	if (!trace->on)
+		return 0;
+
+	snprintf(path, sizeof(path), "%s/trace", trace->dir);
+	snprintf(want, sizeof(want), ": %s: ", event);
+	f = fopen(path, "r");
+	TEST_ASSERT(f, "cannot open %s", path);
+	while (fgets(line, sizeof(line), f)) {
+		char *at = strstr(line, want), *arg;
+
+		if (line[0] == '#' || !at)
+			continue;
+		arg = strstr(at, "pfn=");
+		TEST_ASSERT(arg, "no pfn in event '%s'", line);
+		pfn = strtoull(arg + 4, NULL, 0);
+		arg = strstr(at, "nr_pages=");
+		n = arg ? strtoull(arg + 9, NULL, 0) : 1;
+		for (; n; n--, pfn++, pages++) {
+			if (pfns && pages < max)
+				pfns[pages] = pfn;
+		}
+	}
+	fclose(f);
+	return pages;
+}
+
+void gmem_trace_stop(struct gmem_trace *trace)
+{
+	if (!trace->on)
+		return;
+	write_file(trace->dir, "events/guest_memfd/enable", "0");
+	TEST_ASSERT(!rmdir(trace->dir), "cannot remove %s", trace->dir);
+	trace->on = false;
+}
+
+/* Before and after */
+
+void gmem_baseline_take(struct gmem_baseline *base)
+{
+	base->kmsg = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	if (base->kmsg >= 0)
+		lseek(base->kmsg, 0, SEEK_END);
+	base->absent = gmem_absent_total();
+}
+
+void gmem_baseline_check(struct gmem_baseline *base)
+{
+	static const char * const reports[] = {
+		"WARNING: ", "BUG: ", "Oops", "KASAN", "general protection fault",
+		"INFO: task", "possible circular", "inconsistent lock", "Bad page state",
+	};
+	u64 absent = gmem_absent_total();
+	char rec[2048], *text;
+	unsigned int i;
+	ssize_t r;
+
+	TEST_ASSERT(absent == base->absent,
+		    "%lu pages of the direct map were absent before the test, %lu after it",
+		    base->absent, absent);
+
+	for (;;) {
+		r = base->kmsg < 0 ? 0 : read(base->kmsg, rec, sizeof(rec) - 1);
+		/* EPIPE: records were overwritten, what is left may still tell. */
+		if (r < 0 && errno == EPIPE)
+			continue;
+		if (r <= 0)
+			break;
+		rec[r] = 0;
+		text = strchr(rec, ';') ?: rec;
+		for (i = 0; i < ARRAY_SIZE(reports); i++)
+			TEST_ASSERT(!strstr(text, reports[i]), "the kernel reports: %s", text);
+	}
+	if (base->kmsg >= 0)
+		close(base->kmsg);
+}
+
+/* Guests */
+
+static struct gmem_call {
+	gmem_guest_fn fn;
+	u64 arg[3];
+} gmem_calls[GMEM_MAX_VCPUS];
+
+static void guest_loop(u64 id)
+{
+	struct gmem_call *call = &gmem_calls[id];
+
+	for (;;)
+		GUEST_SYNC1(READ_ONCE(call->fn)(call->arg[0], call->arg[1], call->arg[2]));
+}
+
+u64 gmem_guest_fill(u64 gva, u64 size, u64 seed)
+{
+	volatile u64 *w = (void *)gva;
+	u64 i;
+
+	for (i = 0; i < size / sizeof(*w); i++)
+		w[i] = gmem_word(seed, i % GMEM_WORDS);
+	return 0;
+}
+
+u64 gmem_guest_check(u64 gva, u64 size, u64 seed)
+{
+	volatile u64 *w = (void *)gva;
+	u64 i, v;
+
+	for (i = 0; i < size / sizeof(*w); i++) {
+		v = w[i];
+		__GUEST_ASSERT(v == gmem_word(seed, i % GMEM_WORDS),
+			       "guest reads 0x%lx at word %lu", v, i);
+	}
+	return 0;
+}
+
+u64 gmem_guest_check_zero(u64 gva, u64 size, u64 unused)
+{
+	volatile u64 *w = (void *)gva;
+	u64 i, v;
+
+	for (i = 0; i < size / sizeof(*w); i++) {
+		v = w[i];
+		__GUEST_ASSERT(!v, "guest reads 0x%lx at word %lu, want zero", v, i);
+	}
+	return 0;
+}
+
+u64 gmem_guest_nop(u64 a, u64 b, u64 c)
+{
+	return a;
+}
+
+void gmem_guest_post(struct kvm_vcpu *vcpu, gmem_guest_fn fn, u64 a, u64 b, u64 c)
+{
+	struct gmem_call *call = addr_gva2hva(vcpu->vm, (gva_t)&gmem_calls[vcpu->id]);
+
+	call->arg[0] = a;
+	call->arg[1] = b;
+	call->arg[2] = c;
+	WRITE_ONCE(call->fn, fn);
+}
+
+u64 gmem_guest_call(struct kvm_vcpu *vcpu, gmem_guest_fn fn, u64 a, u64 b, u64 c)
+{
+	struct ucall uc;
+
+	gmem_guest_post(vcpu, fn, a, b, c);
+	vcpu_run(vcpu);
+	switch (get_ucall(vcpu, &uc)) {
+	case UCALL_SYNC:
+		return uc.args[0];
+	case UCALL_ABORT:
+		REPORT_GUEST_ASSERT(uc);
+		fallthrough;
+	default:
+		TEST_FAIL("vCPU %u: exit reason %u (%s), ucall %lu", vcpu->id,
+			  vcpu->run->exit_reason, exit_reason_str(vcpu->run->exit_reason),
+			  uc.cmd);
+	}
+}
+
+void gmem_vm_bind(struct gmem_vm *g, void *hva)
+{
+	vm_set_user_memory_region2(g->vm, GMEM_SLOT, KVM_MEM_GUEST_MEMFD, GMEM_GPA, g->size,
+				   hva, g->fd, 0);
+}
+
+void gmem_vm_unbind(struct gmem_vm *g)
+{
+	vm_set_user_memory_region2(g->vm, GMEM_SLOT, KVM_MEM_GUEST_MEMFD, GMEM_GPA, 0,
+				   NULL, g->fd, 0);
+}
+
+void gmem_vm_create(struct gmem_vm *g, int nr_vcpus, size_t size, u64 flags)
+{
+	int i;
+
+	memset(g, 0, sizeof(*g));
+	g->size = size;
+	g->nr_vcpus = nr_vcpus;
+	g->vm = __vm_create_with_vcpus(VM_SHAPE_DEFAULT, nr_vcpus, 16 + size / (1UL << 21),
+				       guest_loop, g->vcpus);
+	for (i = 0; i < nr_vcpus; i++)
+		vcpu_args_set(g->vcpus[i], 1, (u64)i);
+
+	g->fd = vm_create_guest_memfd(g->vm, size, flags);
+	if (flags & GUEST_MEMFD_FLAG_MMAP)
+		g->mem = kvm_mmap(size, PROT_READ | PROT_WRITE, MAP_SHARED, g->fd);
+	gmem_vm_bind(g, g->mem);
+	virt_map(g->vm, GMEM_GVA, GMEM_GPA, size / g->vm->page_size);
+}
+
+void gmem_vm_close_file(struct gmem_vm *g)
+{
+	if (g->mem)
+		kvm_munmap(g->mem, g->size);
+	g->mem = NULL;
+	if (g->fd >= 0)
+		kvm_close(g->fd);
+	g->fd = -1;
+}
+
+void gmem_vm_destroy(struct gmem_vm *g)
+{
+	if (g->vm)
+		kvm_vm_free(g->vm);
+	g->vm = NULL;
+	gmem_vm_close_file(g);
+}
+
+void gmem_punch(int fd, u64 offset, u64 size)
+{
+	kvm_fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, size);
+}
