@@ -1,0 +1,84 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-only
+# Inside the emulated host: run the KVM selftests of a list, print TAP.
+# usage: run.sh DIR LIST plain|hidden [NAME...]
+# The exit status is 0 if every test ended as the list says.
+dir=$1 list=$2 mode=$3
+shift 3
+only=" $* "
+[ "$mode" = plain ] || [ "$mode" = hidden ] || exit 2
+
+now() {
+	read -r up _ </proc/uptime
+	echo "${up%.*}${up#*.}"
+}
+
+# Each test has a mark in the kernel log, so that a report can be put to it.
+reports() {
+	dmesg | sed -n "\,kvm-selftests: $mode $1\$,,\$p" |
+		grep -E 'WARNING:|BUG[: ]|Oops|INFO: (task|rcu|possible)|general protection|KASAN:|list_(add|del) corr'
+}
+
+# One line of the list: sets name, want, secs, args, why; fails for a test that
+# has no part in this run.
+parse() {
+	case $1 in '' | '#'*) return 1 ;; esac
+	why=${1#*#}
+	# shellcheck disable=SC2086
+	set -- ${1%%#*}
+	name=$1 want=$2 memory=$3 secs=$4
+	shift 4
+	args=$*
+	[ "$only" = "  " ] || case $only in *" $name "*) ;; *) return 1 ;; esac
+	[ "$want" != out ] || return 1
+	[ "$mode" = plain ] || [ "$memory" != plain ]
+}
+
+n=0
+while read -r line; do
+	parse "$line" && n=$((n + 1))
+done <"$list"
+[ $n -gt 0 ] || { echo "Bail out! no such test"; exit 2; }
+echo "TAP version 13"
+echo "1..$n"
+
+i=0 failed=0 skipped=0 begin=$(now)
+while read -r line <&3; do
+	parse "$line" || continue
+	i=$((i + 1))
+	[ "$memory" != slot0 ] || export KVM_SELFTEST_GMEM_SLOTS=slot0
+	echo "kvm-selftests: $mode $name" >/dev/kmsg
+	start=$(now)
+	# shellcheck disable=SC2086
+	setsid timeout -s KILL "$secs" "$dir/$name" $args >/tmp/kvm-selftest.out 2>&1 </dev/null &
+	wait $!
+	status=$?
+	kill -9 -- -$! 2>/dev/null
+	took=$(($(now) - start))
+	unset KVM_SELFTEST_GMEM_SLOTS
+
+	case $status in
+	0) got=pass ;;
+	4) got=skip ;;
+	137) got="killed after $secs s" ;;
+	*) got="exit $status" ;;
+	esac
+	log=$(reports "$name")
+	[ -z "$log" ] || got="$got, and a report of the kernel"
+
+	verdict=ok
+	case $want:$got in
+	pass:pass | skip:pass) tail='' ;;
+	skip:skip) tail=" # SKIP$why" skipped=$((skipped + 1)) ;;
+	*) verdict='not ok' tail=" # $got, expected $want" failed=$((failed + 1)) ;;
+	esac
+	echo "$verdict $i - $mode $name$tail"
+	echo "# $name: $got, $((took / 100)).$((took / 10 % 10)) s"
+	if [ "$verdict" != ok ] || [ -n "$VERBOSE" ]; then
+		[ -z "$log" ] || echo "$log" | sed 's/^/#! /'
+		tail -n 40 /tmp/kvm-selftest.out | sed 's/^/#> /'
+	fi
+done 3<"$list"
+total=$(($(now) - begin))
+echo "# $mode: $((n - failed - skipped)) passed, $failed failed, $skipped skipped, $((total / 100)) s"
+[ $failed -eq 0 ]
