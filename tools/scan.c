@@ -367,8 +367,6 @@ static int collect(struct scan *s, struct worker *worker, struct list *found, st
 		for (size_t j = 0; j < worker[i].stale.nr; j++)
 			if (list_add(stale, worker[i].stale.hit[j].pfn, 0))
 				return -1;
-		free(worker[i].found.hit);
-		free(worker[i].stale.hit);
 	}
 	list_unique(found);
 	list_unique(stale);
@@ -485,6 +483,10 @@ static int scan(struct scan *s, const int *cpu)
 	report(s, worker, &found, &stale, seconds);
 	ret = 0;
 out:
+	for (unsigned int i = 0; worker && i < s->nr_workers; i++) {
+		free(worker[i].found.hit);
+		free(worker[i].stale.hit);
+	}
 	free(found.hit);
 	free(stale.hit);
 	free(worker);
