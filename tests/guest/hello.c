@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Init of a guest that tells what it sees and ends in the way that the kernel
+ * command line asks for: end=reset (the default), halt, panic, triple, loop,
+ * or echo (repeat a line of input, then reset).
+ */
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/reboot.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static void read_line(const char *path, char *line, size_t size)
+{
+	ssize_t n = 0;
+	int fd = open(path, O_RDONLY);
+
+	if (fd >= 0) {
+		n = read(fd, line, size - 1);
+		close(fd);
+	}
+	line[n > 0 ? n : 0] = '\0';
+	line[strcspn(line, "\n")] = '\0';
+}
+
+static void write_word(const char *path, const char *word)
+{
+	int fd = open(path, O_WRONLY);
+
+	if (fd < 0 || write(fd, word, strlen(word)) < 0)
+		printf("hello: cannot write %s\n", path);
+	if (fd >= 0)
+		close(fd);
+}
+
+static void echo(void)
+{
+	char line[128];
+
+	printf("hello: say something\n");
+	if (fgets(line, sizeof(line), stdin))
+		printf("hello: you said %s", line);
+}
+
+/* A page, far enough from the last to be another one, for each MiB. */
+static void touch(unsigned long mib)
+{
+	char *memory = malloc(mib << 20);
+
+	if (!memory) {
+		printf("hello: no memory\n");
+		return;
+	}
+	memset(memory, 0x5a, mib << 20);
+	printf("hello: touched %lu MiB at %p\n", mib, (void *)memory);
+	free(memory);
+}
+
+int main(void)
+{
+	char cmdline[2048], clocksource[64];
+	const char *end, *size;
+
+	mkdir("/proc", 0755);
+	mkdir("/sys", 0755);
+	mkdir("/dev", 0755);
+	mount("proc", "/proc", "proc", 0, NULL);
+	mount("sysfs", "/sys", "sysfs", 0, NULL);
+	mount("devtmpfs", "/dev", "devtmpfs", 0, NULL);
+	if (!freopen("/dev/console", "r", stdin) || !freopen("/dev/console", "w", stdout))
+		return 1;
+	setvbuf(stdout, NULL, _IOLBF, 0);
+
+	read_line("/proc/cmdline", cmdline, sizeof(cmdline));
+	read_line("/sys/devices/system/clocksource/clocksource0/current_clocksource",
+		  clocksource, sizeof(clocksource));
+	printf("hello: nproc=%ld clocksource=%s mib=%ld\n", sysconf(_SC_NPROCESSORS_ONLN),
+	       clocksource, sysconf(_SC_PHYS_PAGES) / 256);
+
+	size = strstr(cmdline, "touch=");
+	if (size)
+		touch(strtoul(size + 6, NULL, 10));
+	end = strstr(cmdline, "end=");
+	end = end ? end + 4 : "reset";
+	if (!strncmp(end, "echo", 4))
+		echo();
+	fflush(stdout);
+	if (!strncmp(end, "halt", 4))
+		reboot(RB_HALT_SYSTEM);
+	else if (!strncmp(end, "panic", 5))
+		write_word("/proc/sysrq-trigger", "c");
+	while (!strncmp(end, "loop", 4))
+		sleep(1);
+	/* end=triple goes with reboot=t, which takes the kernel there */
+	reboot(RB_AUTOBOOT);
+	return 1;
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef OPTIONS_H
+#define OPTIONS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "vm.h"
+
+/* What every guest of this VMM needs; the user's own words come after it. */
+#define OPTIONS_CMDLINE	"console=ttyS0 reboot=k panic=-1 acpi=off"
+
+struct options {
+	struct vm_options vm;
+	const char *kernel, *initrd;
+	const char *cmdline;
+	bool statistics;
+	bool help;
+};
+
+/*
+ * Read the options of guestmem run.
+ * Return: true, or false with one line in @error.
+ */
+bool options_parse(struct options *options, int argc, char **argv, char *error, size_t size);
+
+#endif

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* guestmem run: boot a Linux guest. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "boot.h"
+#include "commands.h"
+#include "message.h"
+#include "mptable.h"
+#include "options.h"
+#include "statistics.h"
+#include "status.h"
+
+static const char help[] =
+	"Usage: guestmem run --kernel FILE [OPTIONS]\n"
+	"\n"
+	"Boots a Linux guest with its console on standard input and output.\n"
+	"\n"
+	"  --kernel FILE    bzImage or vmlinux\n"
+	"  --initrd FILE    initial RAM disk\n"
+	"  --cpus N         number of vCPUs, 1 to 16 [1]\n"
+	"  --mem SIZE       memory of the guest, with K, M or G [256M]\n"
+	"  --cmdline TEXT   appended to '" OPTIONS_CMDLINE "'\n"
+	"  --memory KIND    plain: anonymous memory; gmem: a guest_memfd; hidden: a\n"
+	"                   guest_memfd outside the host's direct map [hidden, or with\n"
+	"                   a warning the next best that this host can do]\n"
+	"  --stats          at the end print key=value lines on standard error\n"
+	"  --mark TEXT      for --stats: how long TEXT took to appear on the console\n"
+	"  --help           this text\n"
+	"\n"
+	"On a terminal Ctrl-A x ends the guest, Ctrl-A Ctrl-A sends a Ctrl-A.\n"
+	"\n"
+	"Exit status: 0 the guest asked for a reset, 1 the host or KVM failed, 2 wrong\n"
+	"usage or a bad file, 3 the guest halted, 4 its kernel panicked, 5 triple fault,\n"
+	"128+N ended by signal N.\n";
+
+static char *full_cmdline(const char *words)
+{
+	size_t size = sizeof(OPTIONS_CMDLINE) + strlen(words) + 1;
+	char *cmdline = malloc(size);
+
+	if (cmdline)
+		snprintf(cmdline, size, "%s%s%s", OPTIONS_CMDLINE, *words ? " " : "", words);
+	return cmdline;
+}
+
+/* What the user named, read before anything is made of the host. */
+struct files {
+	struct blob kernel, initrd;
+	char *cmdline;
+};
+
+static int read_files(struct files *files, const struct options *options)
+{
+	const char *error;
+
+	error = blob_read(&files->kernel, options->kernel);
+	if (error)
+		return fail(STATUS_USAGE, "%s: %s", options->kernel, error);
+	if (options->initrd) {
+		error = blob_read(&files->initrd, options->initrd);
+		if (error)
+			return fail(STATUS_USAGE, "%s: %s", options->initrd, error);
+	}
+	files->cmdline = full_cmdline(options->cmdline);
+	if (!files->cmdline)
+		return fail(STATUS_ERROR, "no memory for the command line");
+	return 0;
+}
+
+static void free_files(struct files *files)
+{
+	blob_free(&files->kernel);
+	blob_free(&files->initrd);
+	free(files->cmdline);
+}
+
+static int load(struct vm *vm, const struct files *files)
+{
+	const struct blob *initrd = files->initrd.data ? &files->initrd : NULL;
+	struct kernel kernel;
+	const char *error;
+
+	error = kernel_load(&kernel, &files->kernel, &vm->memory);
+	if (!error)
+		error = boot_write(&vm->memory, &kernel, initrd, files->cmdline);
+	if (error)
+		return fail(STATUS_USAGE, "%s: %s", files->kernel.path, error);
+	mptable_write(&vm->memory, vm->nr_cpus);
+	return vm_set_entry(vm, kernel.entry);
+}
+
+int cmd_run(int argc, char **argv)
+{
+	uint64_t start_ms = console_now_ms();
+	struct files files = { 0 };
+	static struct vm vm;
+	struct options options;
+	char error[256];
+	int status;
+
+	if (!options_parse(&options, argc, argv, error, sizeof(error)))
+		return fail(STATUS_USAGE, "%s; try 'guestmem run --help'", error);
+	if (options.help) {
+		fputs(help, stdout);
+		return 0;
+	}
+
+	status = read_files(&files, &options);
+	if (!status) {
+		status = vm_create(&vm, &options.vm);
+		if (!status)
+			status = load(&vm, &files);
+		/* The guest has its copy now. */
+		free_files(&files);
+		if (!status) {
+			status = vm_run(&vm);
+			if (options.statistics)
+				statistics_print(&vm, start_ms);
+		}
+		vm_destroy(&vm);
+	} else {
+		free_files(&files);
+	}
+	return status;
+}

@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#define _GNU_SOURCE	/* pthread_timedjoin_np() */
+#include <errno.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cpuid.h"
+#include "ioport.h"
+#include "message.h"
+#include "registers.h"
+#include "status.h"
+#include "vcpu.h"
+#include "vm.h"
+
+#define KICK_SIGNAL		SIGUSR1
+#define RFLAGS_IF		(1u << 9)
+
+/* KVM_EXIT_MEMORY_FAULT of newer headers; its data lie where run->hw does. */
+#define EXIT_MEMORY_FAULT	39
+struct memory_fault {
+	uint64_t flags, addr, size;
+};
+
+static void kicked(int signal)
+{
+	(void)signal;	/* it is enough that a system call was interrupted */
+}
+
+void vcpu_init_kick(void)
+{
+	struct sigaction action = { .sa_handler = kicked };
+
+	sigaction(KICK_SIGNAL, &action, NULL);
+}
+
+void vcpu_kick(struct vcpu *vcpu)
+{
+	/*
+	 * The signal interrupts KVM_RUN; where it comes before the thread has
+	 * entered the kernel, immediate_exit makes KVM_RUN return by itself.
+	 */
+	__atomic_store_n(&vcpu->run->immediate_exit, 1, __ATOMIC_SEQ_CST);
+	pthread_kill(vcpu->thread, KICK_SIGNAL);
+}
+
+static int set_cpuid(struct vcpu *vcpu)
+{
+	bool deadline = ioctl(vcpu->vm->kvm_fd, KVM_CHECK_EXTENSION,
+			      KVM_CAP_TSC_DEADLINE_TIMER) > 0;
+	struct cpuid cpuid;
+	int ret;
+
+	ret = cpuid_read(&cpuid, vcpu->vm->kvm_fd);
+	if (ret)
+		return ret;
+	cpuid_set_vcpu(&cpuid, vcpu->id, vcpu->vm->nr_cpus, deadline);
+	if (ioctl(vcpu->fd, KVM_SET_CPUID2, &cpuid.head))
+		return fail(STATUS_ERROR, "cannot set the CPUID of vCPU %u: %s", vcpu->id,
+			    strerror(errno));
+	return 0;
+}
+
+int vcpu_create(struct vcpu *vcpu, struct vm *vm, unsigned int id)
+{
+	int size = ioctl(vm->kvm_fd, KVM_GET_VCPU_MMAP_SIZE, 0);
+	void *run;
+	int ret;
+
+	*vcpu = (struct vcpu){ .vm = vm, .id = id, .fd = -1 };
+	vcpu->fd = ioctl(vm->fd, KVM_CREATE_VCPU, (unsigned long)id);
+	if (vcpu->fd < 0)
+		return fail(STATUS_ERROR, "cannot create vCPU %u: %s", id, strerror(errno));
+	run = size < 0 ? MAP_FAILED :
+	      mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu->fd, 0);
+	if (run == MAP_FAILED)
+		return fail(STATUS_ERROR, "cannot map vCPU %u: %s", id, strerror(errno));
+	vcpu->run = run;
+	vcpu->run_size = size;
+
+	ret = set_cpuid(vcpu);
+	if (ret)
+		return ret;
+	ret = registers_set_firmware(vcpu->fd);
+	if (ret)
+		return fail(STATUS_ERROR, "cannot set the registers of vCPU %u: %s", id,
+			    strerror(-ret));
+	return 0;
+}
+
+/*
+ * With interrupts off a halted CPU waits for an NMI, and one that was never
+ * started waits for another CPU.  If all CPUs wait so, they wait for ever.
+ */
+static enum vcpu_answer look(const struct vcpu *vcpu)
+{
+	struct kvm_mp_state state;
+	struct kvm_regs regs;
+
+	if (ioctl(vcpu->fd, KVM_GET_MP_STATE, &state) || ioctl(vcpu->fd, KVM_GET_REGS, &regs))
+		return VCPU_ALIVE;
+	switch (state.mp_state) {
+	case KVM_MP_STATE_UNINITIALIZED:
+	case KVM_MP_STATE_INIT_RECEIVED:
+		return VCPU_STOPPED;
+	case KVM_MP_STATE_HALTED:
+		return regs.rflags & RFLAGS_IF ? VCPU_ALIVE : VCPU_STOPPED;
+	}
+	return VCPU_ALIVE;
+}
+
+static void interrupted(struct vcpu *vcpu)
+{
+	/*
+	 * In this order: a kick that comes after the store sets the flag again,
+	 * the reason for one that came before it is visible from here on.
+	 */
+	__atomic_store_n(&vcpu->run->immediate_exit, 0, __ATOMIC_SEQ_CST);
+	if (atomic_load(&vcpu->answer) == VCPU_ASKED)
+		atomic_store(&vcpu->answer, look(vcpu));
+}
+
+static void run_failed(struct vcpu *vcpu, int error)
+{
+	struct kvm_run *run = vcpu->run;
+
+	if (run->exit_reason == EXIT_MEMORY_FAULT && (error == EFAULT || error == EHWPOISON)) {
+		struct memory_fault fault;
+
+		memcpy(&fault, &run->hw, sizeof(fault));
+		say("vCPU %u: KVM cannot reach guest memory 0x%llx: %s", vcpu->id,
+		    (unsigned long long)fault.addr, strerror(error));
+	} else {
+		say("vCPU %u: KVM cannot run it: %s", vcpu->id, strerror(error));
+	}
+	vm_end(vcpu->vm, ENDING_ERROR);
+}
+
+static void system_event(struct vcpu *vcpu)
+{
+	switch (vcpu->run->system_event.type) {
+	case KVM_SYSTEM_EVENT_SHUTDOWN:
+	case KVM_SYSTEM_EVENT_RESET:
+		vm_end(vcpu->vm, ENDING_RESET);
+		return;
+	case KVM_SYSTEM_EVENT_CRASH:
+		vm_end(vcpu->vm, ENDING_PANIC);
+		return;
+	}
+	say("vCPU %u: unknown system event %u", vcpu->id, vcpu->run->system_event.type);
+	vm_end(vcpu->vm, ENDING_ERROR);
+}
+
+static void internal_error(struct vcpu *vcpu)
+{
+	struct kvm_regs regs = { 0 };
+
+	ioctl(vcpu->fd, KVM_GET_REGS, &regs);
+	say("vCPU %u: KVM gave up: exit reason %u, suberror %u, rip 0x%llx", vcpu->id,
+	    vcpu->run->exit_reason, vcpu->run->internal.suberror, regs.rip);
+	vm_end(vcpu->vm, ENDING_ERROR);
+}
+
+static void handle_exit(struct vcpu *vcpu)
+{
+	struct kvm_run *run = vcpu->run;
+
+	switch (run->exit_reason) {
+	case KVM_EXIT_IO:
+		ioport_exit(vcpu->vm, run);
+		break;
+	case KVM_EXIT_MMIO:
+		/* No device has memory: writes vanish, reads see an idle bus. */
+		if (!run->mmio.is_write)
+			memset(run->mmio.data, 0xff, sizeof(run->mmio.data));
+		break;
+	case KVM_EXIT_SHUTDOWN:
+		vm_end(vcpu->vm, ENDING_TRIPLE_FAULT);
+		break;
+	case KVM_EXIT_SYSTEM_EVENT:
+		system_event(vcpu);
+		break;
+	case KVM_EXIT_INTR:
+	case KVM_EXIT_IRQ_WINDOW_OPEN:
+		break;
+	default:
+		internal_error(vcpu);
+	}
+}
+
+static void *vcpu_thread(void *arg)
+{
+	struct vcpu *vcpu = arg;
+	sigset_t kick;
+
+	sigemptyset(&kick);
+	sigaddset(&kick, KICK_SIGNAL);
+	pthread_sigmask(SIG_UNBLOCK, &kick, NULL);
+
+	while (!atomic_load(&vcpu->vm->ending)) {
+		int ret = ioctl(vcpu->fd, KVM_RUN, 0);
+
+		atomic_fetch_add_explicit(&vcpu->exits, 1, memory_order_relaxed);
+		if (!ret)
+			handle_exit(vcpu);
+		else if (errno == EINTR)
+			interrupted(vcpu);
+		else if (errno != EAGAIN)	/* EAGAIN: not started yet */
+			run_failed(vcpu, errno);
+	}
+	return NULL;
+}
+
+int vcpu_start(struct vcpu *vcpu)
+{
+	int error = pthread_create(&vcpu->thread, NULL, vcpu_thread, vcpu);
+
+	if (error)
+		return fail(STATUS_ERROR, "cannot start the thread of vCPU %u: %s", vcpu->id,
+			    strerror(error));
+	return 0;
+}
+
+void vcpu_join(struct vcpu *vcpu)
+{
+	struct timespec until;
+
+	/* A kick may come just before a write to a stuck console: kick again. */
+	do {
+		vcpu_kick(vcpu);
+		clock_gettime(CLOCK_REALTIME, &until);
+		until.tv_sec++;
+	} while (pthread_timedjoin_np(vcpu->thread, NULL, &until) == ETIMEDOUT);
+}
+
+void vcpu_destroy(struct vcpu *vcpu)
+{
+	if (vcpu->run)
+		munmap(vcpu->run, vcpu->run_size);
+	if (vcpu->fd >= 0)
+		close(vcpu->fd);
+}

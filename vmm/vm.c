@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/kvm.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "halt.h"
+#include "message.h"
+#include "registers.h"
+#include "status.h"
+#include "vm.h"
+
+#define SERIAL_IRQ	4
+#define TSS_ADDR	0xfffbd000UL		/* three pages for Intel CPUs' real mode */
+#define IDENTITY_MAP	0xfffbc000ULL		/* one more */
+#define ROOM_RETRY_MS	20
+
+static void serial_interrupt(void *context, bool level)
+{
+	struct kvm_irq_level line = { .irq = SERIAL_IRQ, .level = level };
+	struct vm *vm = context;
+
+	ioctl(vm->fd, KVM_IRQ_LINE, &line);
+}
+
+static void serial_transmit(void *context, uint8_t byte)
+{
+	console_put(&((struct vm *)context)->console, byte);
+}
+
+static void serial_idle(void *context)
+{
+	console_flush(&((struct vm *)context)->console);
+}
+
+static const struct serial_operations serial_ops = {
+	.interrupt = serial_interrupt,
+	.transmit = serial_transmit,
+	.idle = serial_idle,
+};
+
+void vm_end(struct vm *vm, enum ending why)
+{
+	int none = ENDING_NONE;
+
+	if (atomic_compare_exchange_strong(&vm->ending, &none, why))
+		eventfd_write(vm->wake_fd, 1);
+}
+
+static int open_kvm(struct vm *vm)
+{
+	vm->kvm_fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+	if (vm->kvm_fd < 0)
+		return fail(STATUS_ERROR, "cannot open /dev/kvm: %s", strerror(errno));
+	if (ioctl(vm->kvm_fd, KVM_GET_API_VERSION, 0) != KVM_API_VERSION ||
+	    ioctl(vm->kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_IMMEDIATE_EXIT) <= 0)
+		return fail(STATUS_ERROR, "this kernel's KVM is too old");
+	vm->fd = ioctl(vm->kvm_fd, KVM_CREATE_VM, 0UL);
+	if (vm->fd < 0)
+		return fail(STATUS_ERROR, "cannot create a VM: %s", strerror(errno));
+	return 0;
+}
+
+static int create_irqchip(struct vm *vm)
+{
+	struct kvm_pit_config pit = { .flags = KVM_PIT_SPEAKER_DUMMY };
+	__u64 identity_map = IDENTITY_MAP;
+
+	if (ioctl(vm->fd, KVM_SET_IDENTITY_MAP_ADDR, &identity_map) ||
+	    ioctl(vm->fd, KVM_SET_TSS_ADDR, TSS_ADDR) ||
+	    ioctl(vm->fd, KVM_CREATE_IRQCHIP, 0) ||
+	    ioctl(vm->fd, KVM_CREATE_PIT2, &pit))
+		return fail(STATUS_ERROR, "cannot create the interrupt controllers: %s",
+			    strerror(errno));
+	return 0;
+}
+
+int vm_create(struct vm *vm, const struct vm_options *options)
+{
+	int ret;
+
+	*vm = (struct vm){ .kvm_fd = -1, .fd = -1, .memory.fd = -1, .mark = options->mark };
+	vm->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (vm->wake_fd < 0)
+		return fail(STATUS_ERROR, "cannot create an eventfd: %s", strerror(errno));
+	ret = open_kvm(vm);
+	if (!ret)
+		ret = create_irqchip(vm);
+	if (!ret)
+		ret = memory_create(&vm->memory, vm->fd, options->memory, options->size);
+	if (ret)
+		return ret;
+
+	serial_init(&vm->serial, &serial_ops, vm);
+	while (vm->nr_cpus < options->nr_cpus)
+		vm->vcpus[vm->nr_cpus++].fd = -1;
+	for (unsigned int i = 0; i < vm->nr_cpus && !ret; i++)
+		ret = vcpu_create(&vm->vcpus[i], vm, i);
+	return ret;
+}
+
+int vm_set_entry(struct vm *vm, uint64_t entry)
+{
+	int ret = registers_set_entry(vm->vcpus[0].fd, entry);
+
+	if (ret)
+		return fail(STATUS_ERROR, "cannot set the entry of the kernel: %s", strerror(-ret));
+	return 0;
+}
+
+static void read_signal(struct vm *vm, int signal_fd)
+{
+	struct signalfd_siginfo info;
+
+	if (read(signal_fd, &info, sizeof(info)) == sizeof(info)) {
+		vm->signal = info.ssi_signo;
+		vm_end(vm, ENDING_USER);
+	}
+}
+
+static void read_input(struct vm *vm, size_t room)
+{
+	uint8_t bytes[SERIAL_FIFO];
+	int count = console_get(&vm->console, bytes, room);
+
+	if (count < 0) {
+		vm->signal = SIGINT;
+		vm_end(vm, ENDING_USER);
+	} else if (count) {
+		serial_receive(&vm->serial, bytes, count);
+	}
+}
+
+/* Signals, input and halted guests, until the VM ends. */
+static void watch(struct vm *vm, int signal_fd)
+{
+	uint64_t next_tick = console_now_ms() + HALT_TICK_MS;
+	struct halt halt = { 0 };
+
+	while (!atomic_load(&vm->ending)) {
+		uint64_t now = console_now_ms();
+		size_t room = vm->console.input ? serial_room(&vm->serial) : 0;
+		struct pollfd fds[] = {
+			{ .fd = vm->wake_fd, .events = POLLIN },
+			{ .fd = signal_fd, .events = POLLIN },
+			{ .fd = room ? STDIN_FILENO : -1, .events = POLLIN },
+		};
+		int wait = now < next_tick ? next_tick - now : 0;
+
+		if (vm->console.input && !room && wait > ROOM_RETRY_MS)
+			wait = ROOM_RETRY_MS;
+		if (poll(fds, 3, wait) < 0)
+			continue;
+		if (fds[1].revents)
+			read_signal(vm, signal_fd);
+		if (fds[2].revents)
+			read_input(vm, room);
+		if (console_now_ms() >= next_tick) {
+			next_tick = console_now_ms() + HALT_TICK_MS;
+			if (halt_tick(&halt, vm))
+				vm_end(vm, ENDING_HALT);
+		}
+	}
+}
+
+static int ending_status(const struct vm *vm)
+{
+	enum ending ending = atomic_load(&vm->ending);
+
+	if (ending == ENDING_ERROR)
+		return STATUS_ERROR;
+	if (ending == ENDING_USER)
+		return STATUS_SIGNAL + vm->signal;
+	/* However the guest went away after a panic: the panic is why. */
+	if (ending == ENDING_PANIC || vm->console.panicked)
+		return fail(STATUS_PANIC, "the guest kernel panicked");
+	if (ending == ENDING_TRIPLE_FAULT)
+		return fail(STATUS_TRIPLE_FAULT, "the guest ended by a triple fault");
+	if (ending == ENDING_HALT)
+		return fail(STATUS_HALT, "the guest halted");
+	return STATUS_RESET;
+}
+
+int vm_run(struct vm *vm)
+{
+	unsigned int started = 0;
+	int signal_fd, ret = 0;
+	sigset_t signals;
+
+	vcpu_init_kick();
+	signal(SIGPIPE, SIG_IGN);
+	/* Blocked in all threads from here on: they come by the signalfd only. */
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGINT);
+	sigaddset(&signals, SIGTERM);
+	sigaddset(&signals, SIGHUP);
+	pthread_sigmask(SIG_BLOCK, &signals, NULL);
+	signal_fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (signal_fd < 0)
+		return fail(STATUS_ERROR, "cannot create a signalfd: %s", strerror(errno));
+
+	console_open(&vm->console, vm->mark, &vm->ending);
+	while (started < vm->nr_cpus && !ret) {
+		ret = vcpu_start(&vm->vcpus[started]);
+		if (!ret)
+			started++;
+	}
+	if (ret)
+		vm_end(vm, ENDING_ERROR);
+	watch(vm, signal_fd);
+	for (unsigned int i = 0; i < started; i++)
+		vcpu_join(&vm->vcpus[i]);
+	console_close(&vm->console);
+	close(signal_fd);
+	return ending_status(vm);
+}
+
+void vm_destroy(struct vm *vm)
+{
+	for (unsigned int i = 0; i < vm->nr_cpus; i++)
+		vcpu_destroy(&vm->vcpus[i]);
+	memory_destroy(&vm->memory);
+	if (vm->fd >= 0)
+		close(vm->fd);
+	if (vm->kvm_fd >= 0)
+		close(vm->kvm_fd);
+	if (vm->wake_fd >= 0)
+		close(vm->wake_fd);
+}
