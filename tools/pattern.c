@@ -25,6 +25,24 @@ static void start(struct pattern *p)
 	p->mask = mask;
 }
 
+/*
+ * Wherever the pattern is, one of its first eight 8-byte words lies at a
+ * multiple of 8. Sets a bit for the first 16 bits of each of the eight.
+ */
+static void fill_seen(struct pattern *p)
+{
+	const uint8_t *masked = (const uint8_t *)p->words;
+
+	for (size_t i = 0; i < 8; i++) {
+		/* Byte i of the pattern is masked with byte i % 8 of the mask. */
+		unsigned int lo = masked[i] ^ (uint8_t)(p->mask >> 8 * i);
+		unsigned int hi = masked[i + 1] ^ (uint8_t)(p->mask >> 8 * ((i + 1) % 8));
+		uint16_t key = (uint16_t)((lo | hi << 8) ^ p->mask);
+
+		p->seen[key / 8] |= (uint8_t)(1 << key % 8);
+	}
+}
+
 void pattern_from_seed(struct pattern *p, uint64_t seed)
 {
 	start(p);
@@ -35,6 +53,7 @@ void pattern_from_seed(struct pattern *p, uint64_t seed)
 		p->words[i] = w ^ p->mask;
 	}
 	p->len = SECRET_WORDS * 8;
+	fill_seen(p);
 }
 
 static int digit(char c)
@@ -68,6 +87,7 @@ int pattern_from_hex(struct pattern *p, const char *hex)
 			p->tail[i % 8] = masked;
 	}
 	p->len = len;
+	fill_seen(p);
 	return 0;
 }
 
@@ -90,16 +110,41 @@ bool pattern_at(const struct pattern *p, const uint8_t *mem)
 	return true;
 }
 
+/* At every byte, by one look at each aligned word. */
+static size_t look_anywhere(const struct pattern *p, const uint8_t *mem, size_t from,
+			    size_t end, size_t avail)
+{
+	uint16_t mask = (uint16_t)p->mask;
+
+	/* A start in the last word before @end has its aligned word behind it. */
+	for (size_t at = from; at < end + 8 && at + 8 <= avail; at += 8) {
+		uint16_t key = (uint16_t)load(mem + at) ^ mask;
+
+		if (!(p->seen[key / 8] & 1 << key % 8))
+			continue;
+		for (size_t back = 8; back--;) {
+			if (at < from + back || at - back >= end)
+				continue;
+			if (pattern_at(p, mem + at - back))
+				return at - back;
+		}
+	}
+	return PATTERN_NONE;
+}
+
 size_t pattern_find(const struct pattern *p, const uint8_t *mem, size_t from,
 		    size_t size, size_t avail, size_t step)
 {
 	uint64_t mask = p->mask, first = p->words[0];
-	size_t last;
+	size_t end;
 
 	if (avail < p->len)
 		return PATTERN_NONE;
-	last = avail - p->len;
-	for (size_t at = from; at < size && at <= last; at += step) {
+	/* The first offset that is too far. */
+	end = size < avail - p->len + 1 ? size : avail - p->len + 1;
+	if (step == 1)
+		return look_anywhere(p, mem, from, end, avail);
+	for (size_t at = from; at < end; at += step) {
 		uint64_t w = load(mem + at) ^ mask;
 
 		if (w == first && pattern_at(p, mem + at))

@@ -20,6 +20,7 @@ struct pattern {
 	uint64_t words[PATTERN_MAX / 8];	/* masked */
 	uint8_t tail[8];			/* masked: the bytes after the last whole word */
 	size_t len;
+	uint8_t seen[65536 / 8];		/* masked: see look_anywhere() */
 };
 
 void pattern_from_seed(struct pattern *p, uint64_t seed);
@@ -33,7 +34,7 @@ bool pattern_at(const struct pattern *p, const uint8_t *mem);
 /*
  * The first offset in [from, size) at which the pattern starts, PATTERN_NONE
  * if there is none. It has to end by @avail, which may lie behind @size. Only
- * multiples of @step are looked at.
+ * from, from + step, ... are looked at.
  */
 size_t pattern_find(const struct pattern *p, const uint8_t *mem, size_t from,
 		    size_t size, size_t avail, size_t step);
