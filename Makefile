@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# The only entry to the project; "make help" lists the targets.
+
+B := build/user
+CC := gcc
+AR := ar
+CFLAGS ?= -O2 -g
+CFLAGS += -std=gnu11 -Wall -Wextra -Werror
+CPPFLAGS += -Ilib -Ivmm -Itools
+SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+PREFIX ?= /usr/local
+
+lib_src := $(wildcard lib/*.c)
+cmd_src := $(wildcard vmm/*.c tools/*.c)
+# What unit tests may call: everything but main().
+testable_src := $(lib_src) $(filter-out tools/guestmem.c,$(cmd_src))
+unit_tests := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/*_test.c))
+guest_programs := $(patsubst tests/guest/%.c,$(B)/guest/%,$(wildcard tests/guest/*.c))
+man_pages := $(wildcard lib/*.[1-8] vmm/*.[1-8] tools/*.[1-8])
+
+.DEFAULT_GOAL := help
+.SUFFIXES:
+.DELETE_ON_ERROR:
+.PHONY: help setup kernel kernel-debug kernel-stock kernel-save kernel-check kernel-deb user unit check demo test install clean
+
+help:		## list the targets
+	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/\1\t\2/p' Makefile | expand -t 16
+
+setup:		## install the Debian packages that are missing (as root)
+	@scripts/setup
+
+kernel: setup	## build/host/bzImage from the pinned source and kernel/ (KERNEL_SRC=DIR, KERNEL_TARBALL=FILE)
+	@scripts/kernel-build host
+
+kernel-debug: setup	## build/debug/bzImage: the same with KASAN, lockdep, kmemleak, ...
+	@scripts/kernel-build debug
+
+kernel-stock: setup	## build/stock/bzImage: the unmodified source, for comparison
+	@scripts/kernel-build stock
+
+kernel-save:	## turn edits in build/host/src back into kernel/ (HOOK=NAME, FILES="...")
+	@scripts/kernel-save
+
+kernel-check: setup	## is kernel/ what was built, in style, within its budget?
+	@scripts/kernel-check
+
+kernel-deb: setup	## a Debian package of the host kernel with your CONFIG=file
+	@scripts/kernel-deb "$(CONFIG)"
+
+user: $(B)/guestmem $(B)/lib/libguestmem.a $(B)/lib/libguestmem.so $(B)/lib/libguestmem.pc $(B)/init $(guest_programs)	## the programs and the library
+
+unit: $(unit_tests)	## unit tests of the programs and the library, under ASan and UBSan
+	@scripts/test --only 'unit/*'
+
+check:		## shellcheck of the scripts, and the unit tests
+	@scripts/test --only 'lint/*' --only 'unit/*'
+
+demo: setup	## the proof: a guest that its host cannot read
+	@scripts/demo
+
+test: setup	## every test; ONLY=PATTERN for some of them, e.g. ONLY='run-vm/*'
+	@scripts/test $(if $(ONLY),--only '$(ONLY)')
+
+install: user	## install the programs, the library and the man pages below PREFIX
+	install -D -m 755 $(B)/guestmem $(DESTDIR)$(PREFIX)/bin/guestmem
+	install -D -m 644 lib/guestmem.h $(DESTDIR)$(PREFIX)/include/guestmem.h
+	install -D -m 644 $(B)/lib/libguestmem.a $(DESTDIR)$(PREFIX)/lib/libguestmem.a
+	install -D -m 755 $(B)/lib/libguestmem.so.0 $(DESTDIR)$(PREFIX)/lib/libguestmem.so.0
+	ln -sf libguestmem.so.0 $(DESTDIR)$(PREFIX)/lib/libguestmem.so
+	install -D -m 644 $(B)/lib/libguestmem.pc $(DESTDIR)$(PREFIX)/lib/pkgconfig/libguestmem.pc
+	for page in $(man_pages); do \
+		install -D -m 644 $$page $(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/$${page##*/} || exit 1; \
+	done
+
+clean:		## remove build/ (the cache outside the clone stays)
+	rm -rf build
+
+# One set of objects each: for static programs, for the shared library, for unit tests.
+$(B)/obj/static/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+$(B)/obj/pic/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -fPIC -fvisibility=default -MMD -MP -c -o $@ $<
+
+$(B)/obj/sanitized/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) $(SANITIZE) -MMD -MP -c -o $@ $<
+
+$(B)/lib/libguestmem.a: $(lib_src:%.c=$(B)/obj/static/%.o)
+	@mkdir -p $(@D)
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+$(B)/lib/libguestmem.so.0: $(lib_src:%.c=$(B)/obj/pic/%.o) lib/libguestmem.map
+	@mkdir -p $(@D)
+	$(CC) -shared -Wl,-soname,libguestmem.so.0 -Wl,--version-script=lib/libguestmem.map -Wl,-z,defs -o $@ $(filter %.o,$^)
+
+$(B)/lib/libguestmem.so: $(B)/lib/libguestmem.so.0
+	ln -sf libguestmem.so.0 $@
+
+$(B)/lib/libguestmem.pc: lib/libguestmem.pc.in Makefile
+	@mkdir -p $(@D)
+	sed 's,@PREFIX@,$(PREFIX),; s,@LIBDIR@,$${prefix}/lib,; s,@INCLUDEDIR@,$${prefix}/include,' $< >$@
+
+$(B)/guestmem: $(cmd_src:%.c=$(B)/obj/static/%.o) $(B)/lib/libguestmem.a
+	$(CC) $(CFLAGS) -static -pthread -o $@ $^
+
+$(B)/init: $(B)/obj/static/tests/init/init.o
+	$(CC) $(CFLAGS) -static -o $@ $^
+
+$(guest_programs): $(B)/guest/%: $(B)/obj/static/tests/guest/%.o $(B)/lib/libguestmem.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -static -pthread -o $@ $^
+
+$(unit_tests): $(B)/unit/%: $(B)/obj/sanitized/tests/unit/%.o $(testable_src:%.c=$(B)/obj/sanitized/%.o)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(SANITIZE) -pthread -o $@ $^
+
+-include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
