@@ -4,24 +4,50 @@
  * startup_64, which takes the same registers as the entry of a bzImage.
  */
 #include <elf.h>
+#include <stdbool.h>
 #include <string.h>
 
 #include "kernel.h"
 #include "layout.h"
 
-static const char *check_header(const Elf64_Ehdr *ehdr, const struct blob *file)
+/* The headers are copied out, since nothing says that they are aligned. */
+static Elf64_Ehdr file_header(const struct blob *file)
 {
-	if (ehdr->e_ident[EI_CLASS] != ELFCLASS64 || ehdr->e_ident[EI_DATA] != ELFDATA2LSB ||
-	    ehdr->e_machine != EM_X86_64)
-		return "not an ELF file for x86-64";
-	if (ehdr->e_type != ET_EXEC)
-		return "not an executable ELF file, so not a vmlinux";
-	if (ehdr->e_phentsize != sizeof(Elf64_Phdr) || !ehdr->e_phnum)
-		return "the ELF file has no usable program headers";
-	if (ehdr->e_phoff > file->size ||
-	    file->size - ehdr->e_phoff < ehdr->e_phnum * sizeof(Elf64_Phdr))
+	Elf64_Ehdr ehdr;
+
+	memcpy(&ehdr, file->data, sizeof(ehdr));
+	return ehdr;
+}
+
+static Elf64_Phdr program_header(const struct blob *file, const Elf64_Ehdr *ehdr, unsigned int i)
+{
+	Elf64_Phdr phdr;
+
+	memcpy(&phdr, file->data + ehdr->e_phoff + i * sizeof(phdr), sizeof(phdr));
+	return phdr;
+}
+
+const char *elf_check(const struct blob *file)
+{
+	bool kernel_addresses = false;
+	Elf64_Ehdr ehdr;
+
+	if (file->size < sizeof(ehdr))
 		return "the file is cut off";
-	return NULL;
+	ehdr = file_header(file);
+	if (ehdr.e_ident[EI_CLASS] != ELFCLASS64 || ehdr.e_ident[EI_DATA] != ELFDATA2LSB ||
+	    ehdr.e_machine != EM_X86_64)
+		return "not an ELF file for x86-64";
+	if (ehdr.e_type != ET_EXEC)
+		return "not an executable ELF file, so not a vmlinux";
+	if (ehdr.e_phentsize != sizeof(Elf64_Phdr) || !ehdr.e_phnum)
+		return "the ELF file has no usable program headers";
+	if (ehdr.e_phoff > file->size ||
+	    file->size - ehdr.e_phoff < ehdr.e_phnum * sizeof(Elf64_Phdr))
+		return "the file is cut off";
+	for (unsigned int i = 0; i < ehdr.e_phnum; i++)
+		kernel_addresses |= program_header(file, &ehdr, i).p_vaddr >> 63;
+	return kernel_addresses ? NULL : "a program, not a kernel";
 }
 
 static const char *load_segment(struct kernel *kernel, const Elf64_Phdr *phdr,
@@ -51,22 +77,14 @@ static const char *load_segment(struct kernel *kernel, const Elf64_Phdr *phdr,
 const char *elf_load(struct kernel *kernel, const struct blob *file,
 		     const struct memory *memory)
 {
-	Elf64_Ehdr ehdr;
-	Elf64_Phdr phdr;
+	Elf64_Ehdr ehdr = file_header(file);
 	const char *error;
-
-	if (file->size < sizeof(ehdr))
-		return "the file is cut off";
-	memcpy(&ehdr, file->data, sizeof(ehdr));
-	error = check_header(&ehdr, file);
-	if (error)
-		return error;
 
 	kernel->start = UINT64_MAX;
 	kernel->end = 0;
 	for (unsigned int i = 0; i < ehdr.e_phnum; i++) {
-		/* copied, since nothing says that the table is aligned */
-		memcpy(&phdr, file->data + ehdr.e_phoff + i * sizeof(phdr), sizeof(phdr));
+		Elf64_Phdr phdr = program_header(file, &ehdr, i);
+
 		if (phdr.p_type != PT_LOAD || !phdr.p_memsz)
 			continue;
 		error = load_segment(kernel, &phdr, file, memory);

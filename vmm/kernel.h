@@ -15,11 +15,19 @@ struct kernel {
 	struct setup_header header;	/* to start the boot parameters from */
 };
 
-/* Return: NULL, or why the file cannot be booted. */
+/*
+ * Each returns NULL, or why the file cannot be booted.  kernel_check() tells
+ * what the file alone shows, before there is any guest memory.
+ */
+const char *kernel_check(const struct blob *file);
 const char *kernel_load(struct kernel *kernel, const struct blob *file,
 			const struct memory *memory);
+
+const char *bzimage_check(const struct blob *file);
 const char *bzimage_load(struct kernel *kernel, const struct blob *file,
 			 const struct memory *memory);
+
+const char *elf_check(const struct blob *file);
 const char *elf_load(struct kernel *kernel, const struct blob *file,
 		     const struct memory *memory);
 

@@ -56,6 +56,8 @@ static int read_files(struct files *files, const struct options *options)
 	const char *error;
 
 	error = blob_read(&files->kernel, options->kernel);
+	if (!error)
+		error = kernel_check(&files->kernel);
 	if (error)
 		return fail(STATUS_USAGE, "%s: %s", options->kernel, error);
 	if (options->initrd) {

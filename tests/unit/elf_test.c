@@ -31,7 +31,7 @@ static void good_image(void)
 	image.ehdr.e_phnum = 2;
 	image.phdr[0] = (Elf64_Phdr){
 		.p_type = PT_LOAD, .p_offset = sizeof(image) - CODE, .p_paddr = LOAD_ADDR,
-		.p_filesz = CODE, .p_memsz = 0x2000,
+		.p_filesz = CODE, .p_memsz = 0x2000, .p_vaddr = 0xffffffff81000000,
 	};
 	image.phdr[1] = (Elf64_Phdr){ .p_type = PT_NOTE, .p_paddr = UINT64_MAX };
 	memset(image.code, 0x90, CODE);
@@ -115,6 +115,8 @@ int main(void)
 	refused(&memory, "x86-64", "another machine");
 	image.ehdr.e_type = ET_DYN;
 	refused(&memory, "vmlinux", "a shared object");
+	image.phdr[0].p_vaddr = 0x400000;
+	refused(&memory, "not a kernel", "a program");
 	image.ehdr.e_phnum = 0;
 	refused(&memory, "program headers", "no program headers");
 	image.ehdr.e_phnum = 0xffff;
