@@ -119,8 +119,8 @@ struct guestmem_slot {
  * The slot cannot be changed afterwards, only unbound.  The file may be closed
  * while bound: the slot keeps what it needs until it is unbound.
  *
- * Return: 0; -EEXIST when the range overlaps another slot, or this part of
- * the file is bound already; -EINVAL.
+ * Return: 0; -EEXIST when the range overlaps another slot; -EINVAL, also when
+ * this part of the file is bound already.
  */
 int guestmem_bind(int vm_fd, const struct guestmem_slot *slot);
 
