@@ -9,6 +9,9 @@ BUILD=$TOP/build
 CACHE=${GUESTMEM_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/guestmem}
 mkdir -p "$CACHE"
 
+# Where "set -e" ends a script, it says so.
+[[ $- != *e* ]] || trap 'echo "${0##*/}: failed at line $LINENO" >&2' ERR
+
 die() {
 	echo "${0##*/}: $*" >&2
 	exit 1
