@@ -199,7 +199,10 @@ int vm_run(struct vm *vm)
 	sigemptyset(&signals);
 	sigaddset(&signals, SIGINT);
 	sigaddset(&signals, SIGTERM);
-	sigaddset(&signals, SIGHUP);
+	if (signal(SIGHUP, SIG_DFL) != SIG_IGN)		/* unless by nohup */
+		sigaddset(&signals, SIGHUP);
+	else
+		signal(SIGHUP, SIG_IGN);
 	pthread_sigmask(SIG_BLOCK, &signals, NULL);
 	signal_fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (signal_fd < 0)
