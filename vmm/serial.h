@@ -33,7 +33,7 @@ void serial_init(struct serial *serial, const struct serial_operations *ops, voi
 uint8_t serial_read(struct serial *serial, unsigned int reg);
 void serial_write(struct serial *serial, unsigned int reg, uint8_t value);
 
-/* Bytes for the guest: how many it can take now, and here they are. */
+/* Bytes for the guest: how many it wants to take now, and here they are. */
 size_t serial_room(struct serial *serial);
 void serial_receive(struct serial *serial, const uint8_t *bytes, size_t count);
 

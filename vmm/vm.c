@@ -19,7 +19,7 @@
 #define SERIAL_IRQ	4
 #define TSS_ADDR	0xfffbd000UL		/* three pages for Intel CPUs' real mode */
 #define IDENTITY_MAP	0xfffbc000ULL		/* one more */
-#define ROOM_RETRY_MS	20
+#define ROOM_RETRY_MS	50
 
 static void serial_interrupt(void *context, bool level)
 {
