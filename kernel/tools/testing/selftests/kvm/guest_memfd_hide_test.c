@@ -10,9 +10,9 @@
  *
  * Catches: hide skipped (user_fault, guest_fault, fallocate, sealed), flush
  * skipped (flush_counted, stale_translation), scrub skipped or done after the
- * restore (punch_hole, close, never_seen_leaving), restore skipped (every test:
- * the fixture counts the direct map's absent pages before and after), a page
- * hidden twice or not at all when it is touched again (hidden_once).
+ * restore (punch_hole, close, never_seen_leaving), restore skipped (punch_hole,
+ * many_vms, all_back, and every test where the direct map is quick to dump), a
+ * page hidden twice or not at all when it is touched again (hidden_once).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -41,7 +41,7 @@
 
 /* A test starts and ends with the same direct map, and without a report. */
 FIXTURE(hide) {
-	struct gmem_baseline base;
+	int kmsg;
 	u64 flags;
 	u64 seed;
 };
@@ -50,12 +50,12 @@ FIXTURE_SETUP(hide)
 {
 	self->flags = gmem_test_flags();
 	self->seed = gmem_new_seed();
-	gmem_baseline_take(&self->base);
+	gmem_kmsg_open(&self->kmsg);
 }
 
 FIXTURE_TEARDOWN(hide)
 {
-	gmem_baseline_check(&self->base);
+	gmem_assert_nothing_left(&self->kmsg);
 }
 
 #define HIDE_TEST(name) TEST_F_TIMEOUT(hide, name, TIMEOUT)
@@ -286,10 +286,10 @@ HIDE_TEST(without_mmap)
 	TEST_ASSERT(p == MAP_FAILED && errno == ENODEV, "mmap gives %p, errno %d", p, errno);
 	kvm_fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, SIZE);
 	gmem_assert_counts(fd, NR_PAGES, 0);
-	TEST_ASSERT_EQ(gmem_absent_total(), self->base.absent + NR_PAGES);
+	TEST_ASSERT_EQ(gmem_absent_total(), gmem_absent_before() + NR_PAGES);
 	gmem_punch(fd, 0, SIZE);
 	gmem_assert_counts(fd, 0, 0);
-	TEST_ASSERT_EQ(gmem_absent_total(), self->base.absent);
+	gmem_assert_all_back();
 	kvm_close(fd);
 	kvm_vm_free(vm);
 }
@@ -309,6 +309,7 @@ HIDE_TEST(punch_hole)
 	gmem_punch(g.fd, at * GMEM_PAGE, nr * GMEM_PAGE);
 	gmem_assert_counts(g.fd, NR_PAGES - nr, 0);
 	gmem_assert_given_back(pfns + at, nr, self->seed);
+	gmem_assert_present(pfns + at, nr);
 	gmem_assert_pfns_hidden(pfns, at, self->seed);
 	gmem_assert_pfns_hidden(pfns + at + nr, NR_PAGES - at - nr, self->seed);
 	if (!gmem_plain())
@@ -359,7 +360,7 @@ HIDE_TEST(close_with_vm_alive)
 	pfns = gmem_pfns(g.mem, SIZE);
 	gmem_vm_close_file(&g);
 	gmem_assert_given_back(pfns, NR_PAGES, self->seed);
-	TEST_ASSERT_EQ(gmem_absent_total(), self->base.absent);
+	gmem_assert_present(pfns, NR_PAGES);
 
 	TEST_ASSERT_EQ(gmem_guest_call(g.vcpus[0], gmem_guest_nop, 42, 0, 0), 42);
 	gmem_guest_post(g.vcpus[0], gmem_guest_check, GMEM_GVA, GMEM_PAGE, self->seed);
@@ -591,7 +592,7 @@ HIDE_TEST(many_vms)
 		kvm_fallocate(fd[i], FALLOC_FL_KEEP_SIZE, 0, MANY_SIZE);
 		gmem_assert_counts(fd[i], nr, 0);
 	}
-	TEST_ASSERT_EQ(gmem_absent_total() - self->base.absent,
+	TEST_ASSERT_EQ(gmem_absent_total() - gmem_absent_before(),
 		       gmem_plain() ? 0 : nr * MANY_VMS);
 
 	/* One in four is looked at from close by, as it is slow. */
@@ -607,13 +608,13 @@ HIDE_TEST(many_vms)
 		kvm_close(fd[i]);
 		kvm_vm_free(vm[i]);
 	}
-	TEST_ASSERT_EQ(gmem_absent_total() - self->base.absent,
+	TEST_ASSERT_EQ(gmem_absent_total() - gmem_absent_before(),
 		       gmem_plain() ? 0 : nr * MANY_VMS / 2);
 	for (i = 0; i < MANY_VMS; i += 2) {
 		kvm_vm_free(vm[i]);
 		kvm_close(fd[i]);
 	}
-	TEST_ASSERT_EQ(gmem_absent_total(), self->base.absent);
+	gmem_assert_all_back();
 	free_after = gmem_meminfo("MemFree");
 	ksft_print_msg("%u VMs of %lu pages, MemFree %lu kB before, %lu kB after\n",
 		       MANY_VMS, nr, free_before, free_after);
@@ -802,6 +803,12 @@ HIDE_TEST(secretmem)
 	TEST_ASSERT_EQ(gmem_count_absent(pfns, 8), 0);
 	TEST_ASSERT(!gmem_kernel_sees(pfns[0], self->seed), "secret memory came back as it was");
 	free(pfns);
+}
+
+/* Last, and whatever it cost: every page that went has come back. */
+HIDE_TEST(all_back)
+{
+	gmem_assert_all_back();
 }
 
 int main(int argc, char *argv[])

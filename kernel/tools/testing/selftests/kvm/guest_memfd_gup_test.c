@@ -1,0 +1,758 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Who else in the kernel wants at a guest's pages, when the direct map has no
+ * entry for them.
+ *
+ * Proves that every user of get_user_pages(), fast and slow, is refused hidden
+ * memory with a clean error, that system calls which copy through the user
+ * mapping work, and that dumps, the build ID reader, hibernation and memory
+ * failure back off.  After each of them the memory is still hidden, holds what
+ * it held, and serves its guest.
+ *
+ * Catches: hidden memory let through to GUP slow (basic, pin_longterm) or fast
+ * (fast, direct_io), to the build ID reader or a core dump (an oops, which the
+ * fixture finds in the log), to a hibernation image, or a poisoned page that is
+ * zeroed, restored or handed out again (memory_failure).
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <linux/fs.h>
+#include <linux/kernel-page-flags.h>
+#include <linux/loop.h>
+#include <linux/perf_event.h>
+#include <linux/sizes.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/ptrace.h>
+#include <sys/resource.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "guest_memfd_hide.h"
+#include "kvm_syscalls.h"
+#include "kvm_test_harness.h"
+#include "kvm_util.h"
+#include "test_util.h"
+
+#define NR_PAGES	16UL
+#define SIZE		(NR_PAGES * GMEM_PAGE)
+#define TIMEOUT		300
+
+/* debugfs gup_test, mm/gup_test.h */
+struct gup_test {
+	u64 get_delta_usec;
+	u64 put_delta_usec;
+	u64 addr;
+	u64 size;
+	u32 nr_pages_per_call;
+	u32 gup_flags;
+	u32 test_flags;
+	u32 which_pages[8];
+};
+
+struct pin_longterm_test {
+	u64 addr;
+	u64 size;
+	u32 flags;
+};
+
+#define GUP_FAST_BENCHMARK	_IOWR('g', 1, struct gup_test)
+#define PIN_FAST_BENCHMARK	_IOWR('g', 2, struct gup_test)
+#define PIN_LONGTERM_BENCHMARK	_IOWR('g', 3, struct gup_test)
+#define GUP_BASIC_TEST		_IOWR('g', 4, struct gup_test)
+#define PIN_BASIC_TEST		_IOWR('g', 5, struct gup_test)
+#define PIN_LONGTERM_TEST_START	_IOW('g', 7, struct pin_longterm_test)
+#define PIN_LONGTERM_TEST_STOP	_IO('g', 8)
+#define FOLL_WRITE		1
+
+/* linux/io_uring.h, which does not mix with the headers of tools/include. */
+#define IORING_REGISTER_BUFFERS		0
+#define IORING_UNREGISTER_BUFFERS	1
+#define IORING_PARAMS_SIZE		120
+
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ	22
+#define MADV_POPULATE_WRITE	23
+#endif
+
+/* A guest whose memory is full, mapped by user space and hidden. */
+FIXTURE(gup) {
+	int kmsg;
+	struct gmem_vm g;
+	u64 seed;
+	u64 *pfns;
+	char *plain;		/* ordinary memory, as a control */
+	bool poisoned;
+};
+
+FIXTURE_SETUP(gup)
+{
+	struct gmem_vm *g = &self->g;
+
+	self->seed = gmem_new_seed();
+	gmem_kmsg_open(&self->kmsg);
+	gmem_vm_create(g, 1, SIZE, gmem_test_flags());
+	gmem_guest_call(g->vcpus[0], gmem_guest_fill, GMEM_GVA, SIZE, self->seed);
+	self->pfns = gmem_pfns(g->mem, SIZE);
+	gmem_assert_pfns_hidden(self->pfns, NR_PAGES, self->seed);
+	self->plain = kvm_mmap(SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+	memset(self->plain, 1, SIZE);
+}
+
+FIXTURE_TEARDOWN(gup)
+{
+	struct gmem_vm *g = &self->g;
+
+	if (g->vm && !self->poisoned) {
+		gmem_guest_call(g->vcpus[0], gmem_guest_check, GMEM_GVA, SIZE, self->seed);
+		gmem_assert_filled(g->mem, SIZE, self->seed);
+		gmem_assert_hidden(g->mem, SIZE, self->seed);
+		gmem_assert_counts(g->fd, NR_PAGES, 0);
+		gmem_vm_destroy(g);
+		gmem_assert_given_back(self->pfns, NR_PAGES, self->seed);
+	}
+	gmem_assert_nothing_left(&self->kmsg);
+}
+
+#define GUP_TEST(name) TEST_F_TIMEOUT(gup, name, TIMEOUT)
+
+/* Refused, as memfd_secret() memory is; ordinary guest_memfd may be let in. */
+#define assert_refused(r, want)						\
+do {									\
+	long __r = (r);							\
+	int __e = errno;						\
+									\
+	TEST_ASSERT(gmem_plain() || (__r < 0 && __e == (want)),		\
+		    "%s gives %ld, errno %d, want %s", #r, __r, __e, #want); \
+} while (0)
+
+/* How many bytes of @mem one of the ioctls of gup_test gets hold of. */
+static u64 gup(int fd, unsigned long cmd, void *mem, u32 flags)
+{
+	struct gup_test t = {
+		.addr = (u64)mem,
+		.size = SIZE,
+		.nr_pages_per_call = NR_PAGES,
+		.gup_flags = flags,
+	};
+
+	TEST_ASSERT(!ioctl(fd, cmd, &t), "gup_test 0x%lx: errno %d", cmd, errno);
+	return t.size;
+}
+
+static void test_gup(struct __test_metadata *_metadata, struct gmem_vm *g, char *plain,
+		     const unsigned long *cmds, int nr)
+{
+	int fd = open("/sys/kernel/debug/gup_test", O_RDWR), i;
+	u32 flags;
+	u64 got;
+
+	if (fd < 0)
+		SKIP(return, "no gup_test");
+
+	for (i = 0; i < nr; i++) {
+		for (flags = 0; flags <= FOLL_WRITE; flags++) {
+			TEST_ASSERT_EQ(gup(fd, cmds[i], plain, flags), SIZE);
+			got = gup(fd, cmds[i], g->mem, flags);
+			TEST_ASSERT(gmem_plain() || !got,
+				    "gup_test 0x%lx, flags %u, got at %lu bytes", cmds[i],
+				    flags, got);
+		}
+	}
+	kvm_close(fd);
+}
+
+GUP_TEST(basic)
+{
+	const unsigned long cmds[] = { GUP_BASIC_TEST, PIN_BASIC_TEST };
+
+	test_gup(_metadata, &self->g, self->plain, cmds, ARRAY_SIZE(cmds));
+}
+
+GUP_TEST(fast)
+{
+	const unsigned long cmds[] = { GUP_FAST_BENCHMARK, PIN_FAST_BENCHMARK };
+
+	test_gup(_metadata, &self->g, self->plain, cmds, ARRAY_SIZE(cmds));
+}
+
+GUP_TEST(pin_longterm)
+{
+	const unsigned long cmds[] = { PIN_LONGTERM_BENCHMARK };
+	struct pin_longterm_test t = { .addr = (u64)self->g.mem, .size = SIZE };
+	int fd = open("/sys/kernel/debug/gup_test", O_RDWR);
+
+	test_gup(_metadata, &self->g, self->plain, cmds, ARRAY_SIZE(cmds));
+	if (fd < 0)
+		return;
+	for (t.flags = 0; t.flags < 4; t.flags++) {
+		assert_refused(ioctl(fd, PIN_LONGTERM_TEST_START, &t), EFAULT);
+		ioctl(fd, PIN_LONGTERM_TEST_STOP);
+	}
+	kvm_close(fd);
+}
+
+/* The pages are not mapped in user space: GUP has to fault them in first. */
+GUP_TEST(not_mapped)
+{
+	int fd = open("/sys/kernel/debug/gup_test", O_RDWR);
+	char *mem;
+	u64 got;
+
+	if (fd < 0)
+		SKIP(return, "no gup_test");
+	mem = kvm_mmap(SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, self->g.fd);
+	got = gup(fd, GUP_BASIC_TEST, mem, FOLL_WRITE);
+	TEST_ASSERT(gmem_plain() || !got, "got at %lu bytes", got);
+	got = gup(fd, PIN_FAST_BENCHMARK, mem, FOLL_WRITE);
+	TEST_ASSERT(gmem_plain() || !got, "got at %lu bytes", got);
+	gmem_assert_filled(mem, SIZE, self->seed);
+	kvm_munmap(mem, SIZE);
+	kvm_close(fd);
+}
+
+/* A block device that takes O_DIRECT: a loop device on a file in /tmp. */
+static int open_direct(char *path, size_t len)
+{
+	int ctl, file, fd = -1, nr;
+
+	file = open("/tmp/gmem-loop", O_RDWR | O_CREAT | O_TRUNC, 0600);
+	ctl = open("/dev/loop-control", O_RDWR);
+	if (file < 0 || ctl < 0 || ftruncate(file, SZ_1M))
+		goto out;
+	nr = ioctl(ctl, LOOP_CTL_GET_FREE);
+	if (nr < 0)
+		goto out;
+	snprintf(path, len, "/dev/loop%d", nr);
+	fd = open(path, O_RDWR);
+	if (fd < 0)
+		goto out;
+	if (ioctl(fd, LOOP_SET_FD, file)) {
+		close(fd);
+		fd = -1;
+		goto out;
+	}
+	close(fd);
+	fd = open(path, O_RDWR | O_DIRECT);
+out:
+	if (ctl >= 0)
+		close(ctl);
+	if (file >= 0)
+		close(file);
+	unlink("/tmp/gmem-loop");
+	return fd;
+}
+
+GUP_TEST(direct_io)
+{
+	char *mem = self->g.mem, *plain = self->plain, path[32];
+	int fd = open_direct(path, sizeof(path));
+
+	if (fd < 0)
+		SKIP(return, "no loop device");
+
+	TEST_ASSERT_EQ(pwrite(fd, plain, SIZE, 0), SIZE);
+	TEST_ASSERT_EQ(pread(fd, plain, SIZE, 0), SIZE);
+	assert_refused(pwrite(fd, mem, SIZE, 0), EFAULT);
+	if (!gmem_plain()) {
+		assert_refused(pread(fd, mem, SIZE, 0), EFAULT);
+		assert_refused(pread(fd, mem + GMEM_PAGE, GMEM_PAGE, GMEM_PAGE), EFAULT);
+	}
+	memset(plain, 0, SIZE);
+	TEST_ASSERT_EQ(pread(fd, plain, SIZE, 0), SIZE);
+	TEST_ASSERT(gmem_plain() || plain[0] == 1, "the refused write came through");
+	ioctl(fd, LOOP_CLR_FD, 0);
+	kvm_close(fd);
+}
+
+/* What copies through the user mapping is not GUP, and works. */
+GUP_TEST(copying_io)
+{
+	char *mem = self->g.mem, *plain = self->plain;
+	struct iovec iov = { .iov_base = mem, .iov_len = SIZE };
+	int fd = open("/tmp/gmem-copy", O_RDWR | O_CREAT | O_TRUNC, 0600);
+	int p[2];
+
+	TEST_ASSERT(fd >= 0, "no file in /tmp");
+	TEST_ASSERT_EQ(pwrite(fd, mem, SIZE, 0), SIZE);
+	TEST_ASSERT_EQ(pread(fd, plain, SIZE, 0), SIZE);
+	gmem_assert_filled(plain, SIZE, self->seed);
+	memset(mem, 0, SIZE);
+	TEST_ASSERT_EQ(preadv(fd, &iov, 1, 0), SIZE);
+	gmem_assert_filled(mem, SIZE, self->seed);
+	unlink("/tmp/gmem-copy");
+	kvm_close(fd);
+
+	TEST_ASSERT(!pipe(p), "pipe() failed");
+	TEST_ASSERT_EQ(write(p[1], mem, GMEM_PAGE), GMEM_PAGE);
+	memset(mem, 0, GMEM_PAGE);
+	TEST_ASSERT_EQ(read(p[0], mem, GMEM_PAGE), GMEM_PAGE);
+	kvm_close(p[0]);
+	kvm_close(p[1]);
+}
+
+GUP_TEST(vmsplice)
+{
+	struct iovec iov = { .iov_base = self->g.mem, .iov_len = SIZE };
+	char *plain = self->plain;
+	int p[2];
+
+	TEST_ASSERT(!pipe(p), "pipe() failed");
+	assert_refused(vmsplice(p[1], &iov, 1, SPLICE_F_NONBLOCK), EFAULT);
+	kvm_close(p[0]);
+	kvm_close(p[1]);
+
+	/* The other way it copies. */
+	TEST_ASSERT(!pipe(p), "pipe() failed");
+	gmem_fill(plain, GMEM_PAGE, self->seed);
+	TEST_ASSERT_EQ(write(p[1], plain, GMEM_PAGE), GMEM_PAGE);
+	memset(self->g.mem, 0, GMEM_PAGE);
+	iov.iov_len = GMEM_PAGE;
+	TEST_ASSERT_EQ(vmsplice(p[0], &iov, 1, 0), GMEM_PAGE);
+	kvm_close(p[0]);
+	kvm_close(p[1]);
+}
+
+GUP_TEST(process_vm)
+{
+	struct iovec remote = { .iov_base = self->g.mem, .iov_len = SIZE };
+	struct iovec local = { .iov_base = self->plain, .iov_len = SIZE };
+
+	if (process_vm_readv(getpid(), &local, 1, &local, 1, 0) < 0 && errno == ENOSYS)
+		SKIP(return, "no CROSS_MEMORY_ATTACH");
+	assert_refused(process_vm_readv(getpid(), &local, 1, &remote, 1, 0), EFAULT);
+	if (!gmem_plain())
+		assert_refused(process_vm_writev(getpid(), &local, 1, &remote, 1, 0), EFAULT);
+	TEST_ASSERT(gmem_plain() || self->plain[0] == 1, "data came through");
+
+	/* Hidden memory as the local side is copied to. */
+	gmem_fill(self->plain, SIZE, self->seed);
+	TEST_ASSERT_EQ(process_vm_readv(getpid(), &remote, 1, &local, 1, 0), SIZE);
+}
+
+GUP_TEST(proc_mem)
+{
+	int fd = open("/proc/self/mem", O_RDWR);
+
+	TEST_ASSERT(fd >= 0, "no /proc/self/mem");
+	TEST_ASSERT_EQ(pread(fd, self->plain, SIZE, (off_t)self->plain), SIZE);
+	memset(self->plain, 1, SIZE);
+	assert_refused(pread(fd, self->plain, SIZE, (off_t)self->g.mem), EIO);
+	if (!gmem_plain())
+		assert_refused(pwrite(fd, self->plain, SIZE, (off_t)self->g.mem), EIO);
+	TEST_ASSERT(gmem_plain() || self->plain[0] == 1, "data came through");
+	kvm_close(fd);
+}
+
+GUP_TEST(ptrace)
+{
+	int status;
+	pid_t pid;
+	long r;
+
+	pid = fork();
+	if (!pid) {
+		ptrace(PTRACE_TRACEME, 0, NULL, NULL);
+		raise(SIGSTOP);
+		_exit(0);
+	}
+	TEST_ASSERT(waitpid(pid, &status, 0) == pid && WIFSTOPPED(status), "no stop");
+	errno = 0;
+	r = ptrace(PTRACE_PEEKDATA, pid, self->plain, NULL);
+	TEST_ASSERT(r == 0x0101010101010101L && !errno, "cannot peek at ordinary memory");
+	errno = 0;
+	r = ptrace(PTRACE_PEEKDATA, pid, self->g.mem, NULL);
+	TEST_ASSERT(gmem_plain() || (r == -1 && errno == EIO), "peek: 0x%lx, errno %d", r, errno);
+	if (!gmem_plain())
+		assert_refused(ptrace(PTRACE_POKEDATA, pid, self->g.mem, 0L), EIO);
+	kill(pid, SIGKILL);
+	waitpid(pid, &status, 0);
+}
+
+static int uring_register(int ring, void *mem)
+{
+	struct iovec iov = { .iov_base = mem, .iov_len = SIZE };
+	int r = syscall(__NR_io_uring_register, ring, IORING_REGISTER_BUFFERS, &iov, 1);
+
+	if (!r)
+		syscall(__NR_io_uring_register, ring, IORING_UNREGISTER_BUFFERS, NULL, 0);
+	return r;
+}
+
+GUP_TEST(io_uring)
+{
+	struct rlimit unlimited = { RLIM_INFINITY, RLIM_INFINITY };
+	u64 params[IORING_PARAMS_SIZE / sizeof(u64)] = {};
+	int ring;
+
+	setrlimit(RLIMIT_MEMLOCK, &unlimited);
+	ring = syscall(__NR_io_uring_setup, 4, params);
+	if (ring < 0)
+		SKIP(return, "no io_uring");
+	TEST_ASSERT(!uring_register(ring, self->plain), "ordinary memory: errno %d", errno);
+	assert_refused(uring_register(ring, self->g.mem), EFAULT);
+	kvm_close(ring);
+}
+
+GUP_TEST(futex)
+{
+	u32 *word = (u32 *)self->g.mem;
+	u32 old = *word;
+
+	/* A key made of the address needs no page, one made of the page does. */
+	TEST_ASSERT_EQ(syscall(__NR_futex, word, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, 1, NULL, NULL, 0),
+		       0);
+	TEST_ASSERT(syscall(__NR_futex, word, FUTEX_WAIT | FUTEX_PRIVATE_FLAG, old + 1, NULL,
+			    NULL, 0) == -1 && errno == EAGAIN, "errno %d", errno);
+	assert_refused(syscall(__NR_futex, word, FUTEX_WAKE, 1, NULL, NULL, 0), EFAULT);
+}
+
+/*
+ * Locking cannot pin what may not be pinned.  It is as with memfd_secret(): the
+ * pages never leave anyway, so that success and a clean refusal are both right,
+ * as long as the VMM's own mlockall() does not fail for it.
+ */
+GUP_TEST(mlock)
+{
+	struct rlimit unlimited = { RLIM_INFINITY, RLIM_INFINITY };
+	char *mem = self->g.mem;
+	int r;
+
+	setrlimit(RLIMIT_MEMLOCK, &unlimited);
+	r = mlock(mem, SIZE);
+	ksft_print_msg("mlock() of %s memory: %s\n", gmem_plain() ? "plain" : "hidden",
+		       r ? strerror(errno) : "done");
+	TEST_ASSERT(!r || errno == ENOMEM || errno == EFAULT || errno == EINVAL,
+		    "mlock: errno %d", errno);
+	gmem_assert_filled(mem, SIZE, self->seed);
+	gmem_assert_hidden(mem, SIZE, self->seed);
+	TEST_ASSERT(!munlock(mem, SIZE), "munlock: errno %d", errno);
+
+	TEST_ASSERT(!mlockall(MCL_CURRENT | MCL_FUTURE), "mlockall: errno %d", errno);
+	/* A mapping made under MCL_FUTURE is populated at once, or not. */
+	mem = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, self->g.fd, 0);
+	TEST_ASSERT(mem != MAP_FAILED, "mmap under mlockall: errno %d", errno);
+	gmem_assert_filled(mem, SIZE, self->seed);
+	kvm_munmap(mem, SIZE);
+	TEST_ASSERT(!munlockall(), "munlockall: errno %d", errno);
+}
+
+GUP_TEST(populate)
+{
+	char *mem;
+	int r;
+
+	/* MAP_POPULATE never reports; MADV_POPULATE does. */
+	mem = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, self->g.fd, 0);
+	TEST_ASSERT(mem != MAP_FAILED, "MAP_POPULATE: errno %d", errno);
+	r = madvise(mem, SIZE, MADV_POPULATE_READ);
+	TEST_ASSERT(!r || errno == EFAULT || errno == EINVAL, "errno %d", errno);
+	r = madvise(mem, SIZE, MADV_POPULATE_WRITE);
+	TEST_ASSERT(!r || errno == EFAULT || errno == EINVAL, "errno %d", errno);
+	ksft_print_msg("MADV_POPULATE_WRITE: %s\n", r ? strerror(errno) : "done");
+	gmem_assert_filled(mem, SIZE, self->seed);
+	gmem_assert_hidden(mem, SIZE, self->seed);
+	kvm_munmap(mem, SIZE);
+}
+
+GUP_TEST(madvise)
+{
+	static const struct {
+		int advice;
+		const char *name;
+	} harmless[] = {
+		{ MADV_NORMAL,		"NORMAL" },
+		{ MADV_RANDOM,		"RANDOM" },
+		{ MADV_SEQUENTIAL,	"SEQUENTIAL" },
+		{ MADV_WILLNEED,	"WILLNEED" },
+		{ MADV_DONTNEED,	"DONTNEED" },
+		{ MADV_FREE,		"FREE" },
+		{ MADV_COLD,		"COLD" },
+		{ MADV_PAGEOUT,		"PAGEOUT" },
+		{ MADV_MERGEABLE,	"MERGEABLE" },
+		{ MADV_HUGEPAGE,	"HUGEPAGE" },
+		{ MADV_COLLAPSE,	"COLLAPSE" },
+		{ MADV_NOHUGEPAGE,	"NOHUGEPAGE" },
+		{ MADV_DONTDUMP,	"DONTDUMP" },
+		{ MADV_DODUMP,		"DODUMP" },
+		{ MADV_DONTFORK,	"DONTFORK" },
+		{ MADV_DOFORK,		"DOFORK" },
+		{ MADV_SOFT_OFFLINE,	"SOFT_OFFLINE" },
+	};
+	char *mem = self->g.mem;
+	unsigned int i;
+	u64 pfn;
+	int r;
+
+	for (i = 0; i < ARRAY_SIZE(harmless); i++) {
+		/* Soft offline moves the page, which ordinary guest_memfd cannot: it warns. */
+		if (gmem_plain() && harmless[i].advice == MADV_SOFT_OFFLINE)
+			continue;
+		r = madvise(mem, SIZE, harmless[i].advice);
+		TEST_ASSERT(!r || errno == EINVAL || errno == EFAULT || errno == EBUSY,
+			    "MADV_%s: errno %d", harmless[i].name, errno);
+		gmem_assert_filled(mem, SIZE, self->seed);
+		gmem_assert_hidden(mem, SIZE, self->seed);
+	}
+
+	/* This one is a hole, and ends in zeroes. */
+	pfn = gmem_pfn(mem);
+	r = madvise(mem, GMEM_PAGE, MADV_REMOVE);
+	TEST_ASSERT(!r, "MADV_REMOVE: errno %d", errno);
+	gmem_assert_given_back(&pfn, 1, self->seed);
+	gmem_assert_zero(mem, GMEM_PAGE);
+	gmem_fill(mem, GMEM_PAGE, self->seed);
+}
+
+/*
+ * With a build ID event open, each new mapping has the first page of its file
+ * looked at by the kernel, without a fault to fall back on.
+ */
+GUP_TEST(build_id)
+{
+	struct perf_event_attr attr = {
+		.type = PERF_TYPE_SOFTWARE,
+		.size = sizeof(attr),
+		.config = PERF_COUNT_SW_DUMMY,
+		.mmap = 1,
+		.mmap2 = 1,
+		.mmap_data = 1,
+		.build_id = 1,
+	};
+	char *mem, *ring;
+	int fd, i;
+
+	/* An ELF header would make it read on. */
+	memcpy(self->g.mem, "\177ELF\2\1\1", 7);
+	fd = syscall(__NR_perf_event_open, &attr, 0, -1, -1, 0);
+	if (fd < 0) {
+		gmem_fill(self->g.mem, GMEM_PAGE, self->seed);
+		SKIP(return, "no perf events");
+	}
+	ring = mmap(NULL, 3 * GMEM_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	TEST_ASSERT(ring != MAP_FAILED, "cannot map the ring: errno %d", errno);
+	for (i = 0; i < 16; i++) {
+		mem = kvm_mmap(SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, self->g.fd);
+		(void)READ_ONCE(mem[0]);
+		mprotect(mem, GMEM_PAGE, PROT_READ);
+		kvm_munmap(mem, SIZE);
+	}
+	kvm_munmap(ring, 3 * GMEM_PAGE);
+	kvm_close(fd);
+	gmem_fill(self->g.mem, GMEM_PAGE, self->seed);
+}
+
+#ifdef PROCMAP_QUERY
+/* And on request, where the kernel may sleep. */
+GUP_TEST(procmap_query)
+{
+	char id[64], name[256];
+	struct procmap_query q = {
+		.size = sizeof(q),
+		.query_addr = (u64)self->g.mem,
+		.build_id_addr = (u64)id,
+		.build_id_size = sizeof(id),
+		.vma_name_addr = (u64)name,
+		.vma_name_size = sizeof(name),
+	};
+	int fd = open("/proc/self/maps", O_RDONLY), r;
+
+	memcpy(self->g.mem, "\177ELF\2\1\1", 7);
+	r = ioctl(fd, PROCMAP_QUERY, &q);
+	TEST_ASSERT(!r || errno == ENOTTY || errno == ENOENT || errno == EFAULT || errno == EINVAL,
+		    "PROCMAP_QUERY: errno %d", errno);
+	TEST_ASSERT(r || !q.build_id_size, "a build ID was read");
+	kvm_close(fd);
+	gmem_fill(self->g.mem, GMEM_PAGE, self->seed);
+}
+#endif
+
+/* A core dump leaves hidden memory out, and survives it. */
+GUP_TEST(core_dump)
+{
+	struct rlimit unlimited = { RLIM_INFINITY, RLIM_INFINITY };
+	static const char pattern[] = "/tmp/gmem-core";
+	u64 page[GMEM_WORDS], first = gmem_word(self->seed, 0);
+	char old[256] = "";
+	int fd, status, found = 0;
+	ssize_t r;
+	pid_t pid;
+
+	fd = open("/proc/sys/kernel/core_pattern", O_RDWR);
+	if (fd < 0)
+		SKIP(return, "no core dumps");
+	r = read(fd, old, sizeof(old) - 1);
+	TEST_ASSERT(r > 0 && pwrite(fd, pattern, sizeof(pattern) - 1, 0) > 0, "core_pattern");
+
+	pid = fork();
+	if (!pid) {
+		setrlimit(RLIMIT_CORE, &unlimited);
+		/* Shared file mappings are not dumped unless asked for. */
+		int filter = open("/proc/self/coredump_filter", O_WRONLY);
+
+		(void)!write(filter, "0x7f", 4);
+		close(filter);
+		signal(SIGSEGV, SIG_DFL);
+		raise(SIGSEGV);
+		_exit(0);
+	}
+	TEST_ASSERT(waitpid(pid, &status, 0) == pid && WIFSIGNALED(status), "no crash");
+	(void)!pwrite(fd, old, strlen(old), 0);
+	kvm_close(fd);
+	if (!WCOREDUMP(status))
+		SKIP(return, "no core was dumped");
+
+	fd = open(pattern, O_RDONLY);
+	TEST_ASSERT(fd >= 0, "no core file");
+	while ((r = read(fd, page, sizeof(page))) == sizeof(page))
+		found += page[0] == first;
+	kvm_close(fd);
+	unlink(pattern);
+	ksft_print_msg("guest pages in the core file: %d\n", found);
+	TEST_ASSERT(gmem_plain() ? found : !found, "%d guest pages in the core file", found);
+}
+
+static bool hibernation_disabled(void)
+{
+	char modes[128] = "";
+	int fd = open("/sys/power/disk", O_RDONLY);
+
+	if (fd < 0)
+		return true;
+	(void)!read(fd, modes, sizeof(modes) - 1);
+	close(fd);
+	return strstr(modes, "[disabled]");
+}
+
+/* An image would have to hold the memory, or lose it. */
+GUP_TEST(hibernation)
+{
+	struct gmem_vm *g = &self->g;
+	int fd;
+	long r;
+
+	if (gmem_plain()) {
+		TEST_ASSERT(!hibernation_disabled(), "hibernation is off on this kernel");
+		return;
+	}
+
+	TEST_ASSERT(hibernation_disabled(), "hibernation is on offer with hidden memory alive");
+	fd = open("/sys/power/state", O_WRONLY);
+	if (fd >= 0) {
+		r = write(fd, "disk", 4);
+		TEST_ASSERT(r < 0 && (errno == EPERM || errno == EINVAL || errno == EBUSY),
+			    "write gives %ld, errno %d", r, errno);
+		kvm_close(fd);
+	}
+
+	/* The file's end, and not the VM's, makes it possible again. */
+	kvm_vm_free(g->vm);
+	g->vm = NULL;
+	TEST_ASSERT(hibernation_disabled(), "on offer while the file is there");
+	gmem_vm_destroy(g);
+	if (hibernation_disabled())
+		SKIP(return, "hibernation is off on this kernel");
+}
+
+/* /proc/kcore: no data, no error that ends a dump, no report. */
+GUP_TEST(kcore)
+{
+	u64 page[GMEM_WORDS], i;
+	int r;
+
+	if (gmem_plain())
+		SKIP(return, "plain memory");
+	for (i = 0; i < NR_PAGES; i++) {
+		memset(page, 0xff, sizeof(page));
+		r = gmem_kcore_read(self->pfns[i], page);
+		if (!r)
+			gmem_assert_zero(page, sizeof(page));
+	}
+	gmem_scan(self->seed, NULL);
+}
+
+static bool inject(const char *file, u64 pfn)
+{
+	char path[128], value[32];
+	int fd, len, r;
+
+	snprintf(path, sizeof(path), "/sys/kernel/debug/hwpoison/%s", file);
+	fd = open(path, O_WRONLY);
+	if (fd < 0)
+		return false;
+	len = snprintf(value, sizeof(value), "0x%lx", pfn);
+	r = write(fd, value, len);
+	close(fd);
+	TEST_ASSERT(r == len || errno == EBUSY, "%s of 0x%lx: errno %d", file, pfn, errno);
+	return true;
+}
+
+/*
+ * Memory goes bad under the guest.  The guest and the VMM get to know when they
+ * touch it, the rest of the memory goes on, and the page is out of use for ever:
+ * hidden, not zeroed, not in anybody's hands.
+ */
+GUP_TEST(memory_failure)
+{
+	const int bad = 5;
+	struct gmem_vm *g = &self->g;
+	u64 pfn = self->pfns[bad], gva = GMEM_GVA + bad * GMEM_PAGE, flags;
+	int r;
+
+	if (access("/sys/kernel/debug/hwpoison/corrupt-pfn", W_OK))
+		SKIP(return, "no hwpoison injection");
+	self->poisoned = true;
+	/* In case the kernel thinks that we are to know at once. */
+	signal(SIGBUS, SIG_IGN);
+	inject("corrupt-pfn", pfn);
+	signal(SIGBUS, SIG_DFL);
+	TEST_ASSERT(gmem_kpageflags(pfn) & BIT(KPF_HWPOISON), "not marked");
+
+	TEST_EXPECT_SIGBUS((void)READ_ONCE(g->mem[bad * GMEM_PAGE]));
+	gmem_guest_post(g->vcpus[0], gmem_guest_check, gva, GMEM_PAGE, self->seed);
+	r = _vcpu_run(g->vcpus[0]);
+	TEST_ASSERT(r == -1 && (errno == EHWPOISON || errno == EFAULT),
+		    "KVM_RUN gives %d, errno %d", r, errno);
+	TEST_ASSERT_KVM_EXIT_REASON(g->vcpus[0], KVM_EXIT_MEMORY_FAULT);
+	gmem_assert_filled(g->mem, bad * GMEM_PAGE, self->seed);
+	gmem_assert_filled(g->mem + (bad + 1) * GMEM_PAGE, (NR_PAGES - bad - 1) * GMEM_PAGE,
+			   self->seed);
+
+	gmem_vm_destroy(g);
+	flags = gmem_kpageflags(pfn);
+	TEST_ASSERT(flags & BIT(KPF_HWPOISON), "no longer marked: 0x%lx", flags);
+	TEST_ASSERT(!(flags & (BIT(KPF_BUDDY) | BIT(KPF_LRU) | BIT(KPF_ANON) | BIT(KPF_SLAB))),
+		    "the page was handed on: 0x%lx", flags);
+	if (!gmem_plain()) {
+		TEST_ASSERT_EQ(gmem_count_absent(&pfn, 1), 1);
+		gmem_expect_lost(1);
+	}
+	gmem_assert_given_back(self->pfns, bad, self->seed);
+	gmem_assert_given_back(self->pfns + bad + 1, NR_PAGES - bad - 1, self->seed);
+}
+
+/* MADV_HWPOISON finds its page by GUP: refused, and nothing poisoned. */
+GUP_TEST(madvise_hwpoison)
+{
+	if (gmem_plain())
+		SKIP(return, "plain memory");
+	assert_refused(madvise(self->g.mem, GMEM_PAGE, MADV_HWPOISON), EFAULT);
+	TEST_ASSERT(!(gmem_kpageflags(self->pfns[0]) & BIT(KPF_HWPOISON)), "marked");
+}
+
+GUP_TEST(all_back)
+{
+	gmem_vm_destroy(&self->g);
+	gmem_assert_all_back();
+}
+
+int main(int argc, char *argv[])
+{
+	gmem_require();
+	return test_harness_run(argc, argv);
+}

@@ -1,0 +1,427 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Everything that can be done to guest memory outside the direct map, at once.
+ *
+ * For -t SECONDS (60), vCPUs of several VMs work on their memory and turn their
+ * clocks on and off, while other threads punch holes, allocate, map, touch,
+ * unmap, fork and make and end further VMs.  All along, every page that anybody
+ * reads holds zeroes or its own VM's data, and the kernel, which keeps looking
+ * at the frames in use, sees no VM's data through its direct map.  At the end
+ * the entries of the direct map are all back, and no frame holds guest data.
+ *
+ * Catches what the other tests catch, when it goes wrong only in a race: a page
+ * left hidden or shared (all back, counters), handed out before it was zeroed
+ * (a VM reads another's data), or seen while it comes and goes (seen).
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <linux/sizes.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "guest_memfd_hide.h"
+#include "kvm_syscalls.h"
+#include "kvm_util.h"
+#include "processor.h"
+#include "test_util.h"
+#include "ucall_common.h"
+
+#ifdef __x86_64__
+#include <asm/kvm_para.h>
+#endif
+
+#define NR_VMS		3
+#define NR_VCPUS	2
+#define NR_PAGES	512UL
+#define SIZE		(NR_PAGES * GMEM_PAGE)
+#define CHURN_PAGES	64UL
+/* The first pages of each file are for clocks and hold nobody's data. */
+#define CLOCK_PAGES	2
+#define GUEST_STEPS	16
+
+/* Frames that were seen in a file; the oldest are forgotten. */
+#define MAX_FRAMES	(1U << 15)
+
+static struct stress_vm {
+	struct gmem_vm g;
+	u64 seed;
+	pthread_t vcpu[NR_VCPUS], puncher, toucher;
+} vms[NR_VMS];
+
+static u64 churn_seed;
+static _Atomic u64 frames[MAX_FRAMES];
+static atomic_uint nr_frames;
+static atomic_bool stop;
+
+static struct {
+	atomic_ulong guest_pages, clocks, holes, hole_pages, allocs, maps, touches, forks, churned,
+		     looks, seen;
+} did;
+
+static unsigned int random_below(unsigned int *state, unsigned int n)
+{
+	return (unsigned int)rand_r(state) % n;
+}
+
+/* Zeroes or the VM's own: a hole may be punched at any time. */
+static bool page_is_sane(const volatile u64 *page, u64 seed)
+{
+	unsigned int j;
+	u64 v;
+
+	for (j = 0; j < GMEM_WORDS; j++) {
+		v = page[j];
+		if (v && v != gmem_word(seed, j))
+			return false;
+	}
+	return true;
+}
+
+static u64 guest_work(u64 state, u64 steps, u64 seed)
+{
+	volatile u64 *page;
+	unsigned int j;
+	u64 i;
+
+	for (i = 0; i < steps; i++) {
+		state = state * 6364136223846793005ULL + 1442695040888963407ULL;
+		page = (void *)(GMEM_GVA + GMEM_PAGE *
+				(CLOCK_PAGES + (state >> 33) % (NR_PAGES - CLOCK_PAGES)));
+		GUEST_ASSERT(page_is_sane(page, seed));
+		if (state & (1ULL << 32))
+			for (j = 0; j < GMEM_WORDS; j++)
+				page[j] = gmem_word(seed, j);
+	}
+	return 0;
+}
+
+#ifdef __x86_64__
+static u64 guest_clock(u64 value, u64 b, u64 c)
+{
+	GUEST_ASSERT(!wrmsr_safe(MSR_KVM_SYSTEM_TIME_NEW, value));
+	return 0;
+}
+
+static void toggle_clock(struct kvm_vcpu *vcpu, unsigned int *state)
+{
+	u64 at = GMEM_GPA + random_below(state, CLOCK_PAGES) * GMEM_PAGE + vcpu->id * 64;
+
+	if (random_below(state, 3))
+		gmem_guest_call(vcpu, guest_clock, at | KVM_MSR_ENABLED, 0, 0);
+	else
+		gmem_guest_call(vcpu, guest_clock, 0, 0, 0);
+	did.clocks++;
+}
+#else
+static void toggle_clock(struct kvm_vcpu *vcpu, unsigned int *state) { }
+#endif
+
+static void *vcpu_thread(void *arg)
+{
+	struct kvm_vcpu *vcpu = arg;
+	unsigned int state = (unsigned long)arg;
+	u64 seed = 0;
+	int i;
+
+	for (i = 0; i < NR_VMS; i++)
+		if (vms[i].g.vm == vcpu->vm)
+			seed = vms[i].seed;
+
+	while (!stop) {
+		if (!random_below(&state, 4))
+			toggle_clock(vcpu, &state);
+		gmem_guest_call(vcpu, guest_work, rand_r(&state), GUEST_STEPS, seed);
+		did.guest_pages += GUEST_STEPS;
+	}
+	return NULL;
+}
+
+static void *punch_thread(void *arg)
+{
+	unsigned int state = (unsigned long)arg, at, nr;
+	struct stress_vm *v = arg;
+
+	while (!stop) {
+		at = random_below(&state, NR_PAGES);
+		nr = 1 + random_below(&state, min_t(unsigned int, 64, NR_PAGES - at));
+		gmem_punch(v->g.fd, at * GMEM_PAGE, nr * GMEM_PAGE);
+		did.holes++;
+		did.hole_pages += nr;
+		if (!random_below(&state, 4)) {
+			kvm_fallocate(v->g.fd, FALLOC_FL_KEEP_SIZE, at * GMEM_PAGE,
+				      nr * GMEM_PAGE);
+			did.allocs++;
+		}
+		/* Lets the others put something there. */
+		usleep(1000);
+	}
+	return NULL;
+}
+
+static void remember(u64 pfn)
+{
+	frames[atomic_fetch_add(&nr_frames, 1) % MAX_FRAMES] = pfn;
+}
+
+/* The frame may be gone by the time that it is asked for: then there is none. */
+static void remember_page(int pagemap, const char *page)
+{
+	u64 entry;
+
+	if (pread(pagemap, &entry, sizeof(entry), (u64)page / GMEM_PAGE * sizeof(entry)) ==
+	    sizeof(entry) && (entry & (1ULL << 63)))
+		remember(entry & ((1ULL << 55) - 1));
+}
+
+static void *touch_thread(void *arg)
+{
+	int pagemap = open_path_or_exit("/proc/self/pagemap", O_RDONLY);
+	unsigned int state = (unsigned long)arg, at, nr, i, n;
+	struct stress_vm *v = arg;
+	char *mem, *page;
+
+	while (!stop) {
+		at = CLOCK_PAGES + random_below(&state, NR_PAGES - CLOCK_PAGES);
+		nr = 1 + random_below(&state, NR_PAGES - at);
+		mem = __kvm_mmap(nr * GMEM_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, v->g.fd,
+				 at * GMEM_PAGE);
+		n = 1 + random_below(&state, min_t(unsigned int, nr, 32));
+		for (i = 0; i < n; i++) {
+			page = mem + random_below(&state, nr) * GMEM_PAGE;
+			TEST_ASSERT(page_is_sane((u64 *)page, v->seed),
+				    "a page in user space holds what nobody wrote there");
+			gmem_fill(page, GMEM_PAGE, v->seed);
+			remember_page(pagemap, page);
+		}
+		did.touches += n;
+		/* Sometimes half first. */
+		if (nr > 1 && random_below(&state, 2)) {
+			kvm_munmap(mem, nr / 2 * GMEM_PAGE);
+			mem += nr / 2 * GMEM_PAGE;
+			nr -= nr / 2;
+		}
+		kvm_munmap(mem, nr * GMEM_PAGE);
+		did.maps++;
+	}
+	kvm_close(pagemap);
+	return NULL;
+}
+
+static void *fork_thread(void *arg)
+{
+	unsigned int state = 1, i, p;
+	int status;
+	pid_t pid;
+
+	while (!stop) {
+		pid = fork();
+		if (!pid) {
+			for (i = 0; i < NR_VMS; i++) {
+				for (p = 0; p < 4; p++) {
+					char *page = vms[i].g.mem + (CLOCK_PAGES + random_below(&state,
+						     NR_PAGES - CLOCK_PAGES)) * GMEM_PAGE;
+
+					if (!page_is_sane((u64 *)page, vms[i].seed))
+						_exit(1);
+					gmem_fill(page, GMEM_PAGE, vms[i].seed);
+				}
+			}
+			_exit(0);
+		}
+		rand_r(&state);
+		TEST_ASSERT(pid > 0, "fork() failed");
+		TEST_ASSERT(waitpid(pid, &status, 0) == pid, "waitpid() failed");
+		TEST_ASSERT(WIFEXITED(status) && !WEXITSTATUS(status),
+			    "the child found what nobody wrote, or died: status 0x%x", status);
+		did.forks++;
+		usleep(10000);
+	}
+	return NULL;
+}
+
+/* VMs that come, hold something, and go. */
+static void *churn_thread(void *arg)
+{
+	int pagemap = open_path_or_exit("/proc/self/pagemap", O_RDONLY), fd;
+	struct kvm_vm *vm;
+	unsigned int i;
+	char *mem;
+
+	while (!stop) {
+		vm = vm_create_barebones();
+		fd = vm_create_guest_memfd(vm, CHURN_PAGES * GMEM_PAGE, gmem_test_flags());
+		mem = kvm_mmap(CHURN_PAGES * GMEM_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd);
+		gmem_assert_zero(mem, CHURN_PAGES * GMEM_PAGE);
+		gmem_fill(mem, CHURN_PAGES * GMEM_PAGE, churn_seed);
+		for (i = 0; i < CHURN_PAGES; i++)
+			remember_page(pagemap, mem + i * GMEM_PAGE);
+		if (did.churned & 1) {
+			kvm_vm_free(vm);
+			kvm_munmap(mem, CHURN_PAGES * GMEM_PAGE);
+			kvm_close(fd);
+		} else {
+			kvm_close(fd);
+			kvm_munmap(mem, CHURN_PAGES * GMEM_PAGE);
+			kvm_vm_free(vm);
+		}
+		did.churned++;
+	}
+	kvm_close(pagemap);
+	return NULL;
+}
+
+static bool any_seen(u64 pfn)
+{
+	u64 page[GMEM_WORDS];
+	unsigned int i, j;
+
+	if (gmem_kcore_read(pfn, page))
+		return false;
+	for (j = 0; j < GMEM_WORDS; j++) {
+		if (!page[j])
+			continue;
+		if (page[j] == gmem_word(churn_seed, j))
+			return true;
+		for (i = 0; i < NR_VMS; i++)
+			if (page[j] == gmem_word(vms[i].seed, j))
+				return true;
+	}
+	return false;
+}
+
+static void *look_thread(void *arg)
+{
+	unsigned int state = 2, nr;
+
+	while (!stop) {
+		nr = min_t(unsigned int, nr_frames, MAX_FRAMES);
+		if (!nr)
+			continue;
+		did.seen += any_seen(frames[random_below(&state, nr)]);
+		did.looks++;
+	}
+	return NULL;
+}
+
+static u64 direct_map_kb(void)
+{
+	return gmem_meminfo("DirectMap4k") + gmem_meminfo("DirectMap2M") +
+	       gmem_meminfo("DirectMap1G");
+}
+
+static void show_direct_map(const char *when)
+{
+	ksft_print_msg("%s: DirectMap4k %lu kB, DirectMap2M %lu kB, DirectMap1G %lu kB, MemFree %lu kB\n",
+		       when, gmem_meminfo("DirectMap4k"), gmem_meminfo("DirectMap2M"),
+		       gmem_meminfo("DirectMap1G"), gmem_meminfo("MemFree"));
+}
+
+int main(int argc, char *argv[])
+{
+	pthread_t forker, churner, looker;
+	u64 kb, absent, left = 0, found;
+	int seconds = 60, opt, i, j;
+	bool counts = true;
+	unsigned int nr, n;
+	int kmsg;
+
+	while ((opt = getopt(argc, argv, "t:h")) != -1) {
+		if (opt != 't') {
+			printf("usage: %s [-t SECONDS]\n", argv[0]);
+			return opt == 'h' ? 0 : KSFT_FAIL;
+		}
+		seconds = atoi_positive("Seconds", optarg);
+	}
+
+	gmem_require();
+	ksft_print_header();
+	ksft_set_plan(5);
+	gmem_kmsg_open(&kmsg);
+	kb = direct_map_kb();
+	show_direct_map("before");
+
+	churn_seed = gmem_new_seed();
+	for (i = 0; i < NR_VMS; i++) {
+		vms[i].seed = gmem_new_seed();
+		gmem_vm_create(&vms[i].g, NR_VCPUS, SIZE, gmem_test_flags());
+	}
+	for (i = 0; i < NR_VMS; i++) {
+		for (j = 0; j < NR_VCPUS; j++)
+			kvm_pthread_create(&vms[i].vcpu[j], NULL, vcpu_thread,
+					   vms[i].g.vcpus[j]);
+		kvm_pthread_create(&vms[i].puncher, NULL, punch_thread, &vms[i]);
+		kvm_pthread_create(&vms[i].toucher, NULL, touch_thread, &vms[i]);
+	}
+	kvm_pthread_create(&forker, NULL, fork_thread, NULL);
+	kvm_pthread_create(&churner, NULL, churn_thread, NULL);
+	kvm_pthread_create(&looker, NULL, look_thread, NULL);
+
+	for (i = 0; i < seconds; i++)
+		sleep(1);
+
+	stop = true;
+	for (i = 0; i < NR_VMS; i++) {
+		for (j = 0; j < NR_VCPUS; j++)
+			kvm_pthread_join(vms[i].vcpu[j], NULL);
+		kvm_pthread_join(vms[i].puncher, NULL);
+		kvm_pthread_join(vms[i].toucher, NULL);
+	}
+	kvm_pthread_join(forker, NULL);
+	kvm_pthread_join(churner, NULL);
+	kvm_pthread_join(looker, NULL);
+
+	ksft_print_msg("%d s: guests worked on %lu pages and set %lu clocks\n", seconds,
+		       did.guest_pages, did.clocks);
+	ksft_print_msg("%lu holes of %lu pages in all, %lu allocations\n", did.holes,
+		       did.hole_pages, did.allocs);
+	ksft_print_msg("%lu mappings, %lu pages touched, %lu forks, %lu VMs come and gone\n",
+		       did.maps, did.touches, did.forks, did.churned);
+	ksft_print_msg("%lu looks through the direct map, %lu saw guest data\n", did.looks,
+		       did.seen);
+	ksft_test_result(did.guest_pages && did.holes && did.maps && did.forks && did.churned &&
+			 did.looks, "everybody got something done\n");
+	ksft_test_result(gmem_plain() ? did.seen : !did.seen,
+			 "no guest data seen through the direct map\n");
+
+	for (i = 0; i < NR_VMS && !gmem_plain(); i++) {
+		struct gmem_info info;
+
+		gmem_read_info(vms[i].g.fd, &info);
+		ksft_print_msg("VM %d: %lu pages populated, %lu hidden, %lu shared\n", i,
+			       info.populated, info.hidden, info.shared);
+		counts &= info.hidden + info.shared == info.populated;
+		counts &= info.shared <= CLOCK_PAGES && info.populated <= NR_PAGES;
+	}
+	ksft_test_result(counts, "the counters of the files add up\n");
+
+	/* Ended in different orders, with clocks on. */
+	for (i = 0; i < NR_VMS; i++) {
+		if (i & 1)
+			gmem_vm_close_file(&vms[i].g);
+		gmem_vm_destroy(&vms[i].g);
+	}
+
+	nr = min_t(unsigned int, nr_frames, MAX_FRAMES);
+	for (n = 0; n < nr; n++)
+		left += any_seen(frames[n]);
+	found = gmem_scan(vms[0].seed, NULL);
+	ksft_print_msg("%lu of %u frames used hold guest data, %lu pages of VM 0 in all RAM\n",
+		       left, nr, found);
+	ksft_test_result(gmem_plain() || !(left + found), "no guest data left\n");
+
+	absent = gmem_absent_total();
+	show_direct_map("after");
+	ksft_print_msg("pages without an entry: %lu before, %lu after\n", gmem_absent_before(),
+		       absent);
+	ksft_test_result(absent == gmem_absent_before() && direct_map_kb() == kb,
+			 "the direct map is as before\n");
+
+	gmem_assert_nothing_left(&kmsg);
+	ksft_finished();
+}

@@ -1,0 +1,680 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * kvm-clock in guest memory that is outside the host's direct map.
+ *
+ * Proves that any number of vCPUs can have their clocks in one hidden page:
+ * the page is shared with the kernel, once, while at least one clock is in it,
+ * and hidden again when the last has left, whatever the order; that moving a
+ * clock, a hole punched under it, its memslot going and coming, its file going
+ * and the VM's end leave no share behind; and that the guest's MSR writes never
+ * fail.
+ *
+ * Catches: share skipped (the clock never starts, or the host oopses), unshare
+ * skipped or done twice (orders, move, toggle_together), a share that outlives
+ * hole, memslot, file or VM (punch_hole, memslot, file_closed, vm_destroyed),
+ * a cache that trusts the user address and not the file (other_user_address),
+ * hidden memory refused to the guest (sealed, msr_never_fails), a scrub that
+ * forgets shared pages (vm_destroyed, punch_hole).
+ */
+#include <asm/kvm_para.h>
+#include <asm/pvclock.h>
+#include <asm/pvclock-abi.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "guest_memfd_hide.h"
+#include "kvm_syscalls.h"
+#include "kvm_test_harness.h"
+#include "kvm_util.h"
+#include "processor.h"
+#include "test_util.h"
+#include "ucall_common.h"
+
+#define NR_PAGES	16UL
+#define SIZE		(NR_PAGES * GMEM_PAGE)
+#define TIMEOUT		900
+
+/* Pages of the file that clocks live in, and what a clock occupies there. */
+#define PAGE_A		3
+#define PAGE_B		7
+#define STRIDE		64
+#define TOGGLES		100
+
+FIXTURE(clock) {
+	int kmsg;
+	struct gmem_vm g;
+	u64 seed;
+};
+
+FIXTURE_SETUP(clock)
+{
+	self->seed = gmem_new_seed();
+	gmem_kmsg_open(&self->kmsg);
+}
+
+FIXTURE_TEARDOWN(clock)
+{
+	if (self->g.vm || self->g.mem)
+		gmem_vm_destroy(&self->g);
+	gmem_assert_nothing_left(&self->kmsg);
+}
+
+#define CLOCK_TEST(name) TEST_F_TIMEOUT(clock, name, TIMEOUT)
+
+static u64 clock_at(int page, int vcpu)
+{
+	return GMEM_GPA + page * GMEM_PAGE + vcpu * STRIDE;
+}
+
+/* Guest: write an MSR; the vector of the fault, if there is one. */
+static u64 guest_wrmsr(u64 msr, u64 value, u64 unused)
+{
+	return wrmsr_safe(msr, value);
+}
+
+static u64 guest_read_clock(struct pvclock_vcpu_time_info *pvti)
+{
+	u32 version;
+	u64 ns;
+
+	do {
+		version = READ_ONCE(pvti->version);
+		barrier();
+		ns = __pvclock_read_cycles(pvti, rdtsc());
+		barrier();
+	} while ((version & 1) || version != READ_ONCE(pvti->version));
+	return ns;
+}
+
+/* Guest: the clock at @gva runs. */
+static u64 guest_check_clock(u64 gva, u64 b, u64 c)
+{
+	struct pvclock_vcpu_time_info *pvti = (void *)gva;
+	u64 first, later;
+	int i;
+
+	__GUEST_ASSERT(READ_ONCE(pvti->version), "nothing at 0x%lx, no clock", gva);
+	__GUEST_ASSERT(!(READ_ONCE(pvti->version) & 1), "version %u is odd",
+		       READ_ONCE(pvti->version));
+	__GUEST_ASSERT(READ_ONCE(pvti->tsc_to_system_mul), "no scale at 0x%lx", gva);
+	first = guest_read_clock(pvti);
+	for (i = 0; i < 1000; i++)
+		cpu_relax();
+	later = guest_read_clock(pvti);
+	__GUEST_ASSERT(later > first, "the clock stands: %lu, then %lu", first, later);
+	return later;
+}
+
+/* Guest: nobody updates the clock at @gva any more; clear it for the next. */
+static u64 guest_clear_clock(u64 gva, u64 b, u64 c)
+{
+	struct pvclock_vcpu_time_info *pvti = (void *)gva;
+
+	memset(pvti, 0, sizeof(*pvti));
+	return 0;
+}
+
+/* Guest: turn the clock on and off again, many times. */
+static u64 guest_toggle(u64 gva, u64 times, u64 c)
+{
+	u64 i, bad = 0;
+
+	for (i = 0; i < times; i++) {
+		bad |= wrmsr_safe(MSR_KVM_SYSTEM_TIME_NEW, gva | KVM_MSR_ENABLED);
+		guest_check_clock(gva, 0, 0);
+		bad |= wrmsr_safe(MSR_KVM_SYSTEM_TIME_NEW, 0);
+	}
+	return bad;
+}
+
+static void clock_write(struct gmem_vm *g, int vcpu, u64 value)
+{
+	u64 vector = gmem_guest_call(g->vcpus[vcpu], guest_wrmsr, MSR_KVM_SYSTEM_TIME_NEW,
+				     value, 0);
+
+	TEST_ASSERT(!vector, "vCPU %d: writing 0x%lx to the clock's MSR faults with %lu",
+		    vcpu, value, vector);
+}
+
+static void clock_check(struct gmem_vm *g, int vcpu, int page)
+{
+	gmem_guest_call(g->vcpus[vcpu], guest_check_clock, clock_at(page, vcpu), 0, 0);
+}
+
+static void clock_on(struct gmem_vm *g, int vcpu, int page)
+{
+	clock_write(g, vcpu, clock_at(page, vcpu) | KVM_MSR_ENABLED);
+	clock_check(g, vcpu, page);
+}
+
+static void clock_off(struct gmem_vm *g, int vcpu)
+{
+	clock_write(g, vcpu, 0);
+}
+
+/* Has KVM write the clock anew, as it does now and then by itself. */
+static void clock_kick(struct gmem_vm *g, int vcpu)
+{
+	int r = __vcpu_ioctl(g->vcpus[vcpu], KVM_KVMCLOCK_CTRL, NULL);
+
+	/* No clock, which is for the caller to judge. */
+	TEST_ASSERT(!r || errno == EINVAL, KVM_IOCTL_ERROR(KVM_KVMCLOCK_CTRL, r));
+	gmem_guest_call(g->vcpus[vcpu], gmem_guest_nop, 0, 0, 0);
+}
+
+/* Every page is filled by the guest, and all of them are in the file. */
+static void start(struct gmem_vm *g, int nr_vcpus, u64 seed)
+{
+	gmem_vm_create(g, nr_vcpus, SIZE, gmem_test_flags());
+	gmem_guest_call(g->vcpus[0], gmem_guest_fill, GMEM_GVA, SIZE, seed);
+	gmem_assert_counts(g->fd, NR_PAGES, 0);
+}
+
+/* No clock is on: page @page is hidden, the data beside the clocks is there. */
+static void assert_hidden_again(struct gmem_vm *g, int page, u64 seed)
+{
+	const u64 clocks = GMEM_MAX_VCPUS * STRIDE;
+	char *mem = g->mem + page * GMEM_PAGE;
+	u64 pfn = gmem_pfn(mem);
+	const u64 *w = (u64 *)(mem + clocks);
+	unsigned int i;
+
+	gmem_assert_pfns_hidden(&pfn, 1, seed);
+	for (i = 0; i < (GMEM_PAGE - clocks) / sizeof(*w); i++)
+		TEST_ASSERT_EQ(w[i], gmem_word(seed, clocks / sizeof(*w) + i));
+}
+
+/* Exactly the page with the clocks is to be seen by the host. */
+static void assert_shared(struct gmem_vm *g, int page, u64 seed)
+{
+	u64 pfn = gmem_pfn(g->mem + page * GMEM_PAGE);
+
+	TEST_ASSERT(gmem_kernel_sees(pfn, seed), "a shared page cannot be read");
+}
+
+/* On in order @on, off in order @off; one share all the while. */
+static void one_order(struct gmem_vm *g, int n, const int *on, const int *off)
+{
+	int i;
+
+	for (i = 0; i < n; i++) {
+		clock_on(g, on[i], PAGE_A);
+		gmem_assert_counts(g->fd, NR_PAGES, 1);
+	}
+	for (i = 0; i < n; i++) {
+		clock_off(g, off[i]);
+		gmem_guest_call(g->vcpus[off[i]], guest_clear_clock, clock_at(PAGE_A, off[i]),
+				0, 0);
+		gmem_assert_counts(g->fd, NR_PAGES, i < n - 1);
+		if (i < n - 1)
+			clock_check(g, off[i + 1], PAGE_A);
+	}
+}
+
+static void next_permutation(int *p, int n)
+{
+	int i = n - 2, j = n - 1, k, tmp;
+
+	while (i >= 0 && p[i] > p[i + 1])
+		i--;
+	if (i >= 0) {
+		while (p[j] < p[i])
+			j--;
+		tmp = p[i], p[i] = p[j], p[j] = tmp;
+	}
+	for (j = i + 1, k = n - 1; j < k; j++, k--)
+		tmp = p[j], p[j] = p[k], p[k] = tmp;
+}
+
+/* All orders of activation, paired with all orders of teardown for two vCPUs. */
+static void all_orders(struct gmem_vm *g, int n, u64 seed)
+{
+	int identity[GMEM_MAX_VCPUS], p[GMEM_MAX_VCPUS], i, orders = 1, done = 0;
+
+	for (i = 0; i < n; i++) {
+		identity[i] = p[i] = i;
+		orders *= i + 1;
+	}
+	for (i = 0; i < orders; i++) {
+		one_order(g, n, identity, p);
+		one_order(g, n, p, identity);
+		done += 2;
+		if (n == 2) {
+			one_order(g, n, p, p);
+			done++;
+		}
+		next_permutation(p, n);
+	}
+	assert_hidden_again(g, PAGE_A, seed);
+	ksft_print_msg("%d clocks in one page, %d orders\n", n, done);
+}
+
+CLOCK_TEST(two_in_all_orders)
+{
+	start(&self->g, 2, self->seed);
+	all_orders(&self->g, 2, self->seed);
+}
+
+CLOCK_TEST(three_in_all_orders)
+{
+	start(&self->g, 3, self->seed);
+	all_orders(&self->g, 3, self->seed);
+}
+
+CLOCK_TEST(four_in_all_orders)
+{
+	start(&self->g, 4, self->seed);
+	all_orders(&self->g, 4, self->seed);
+}
+
+/* 8! orders are too many: each vCPU is first once, in both directions. */
+CLOCK_TEST(eight_in_rotation)
+{
+	int on[8], up[8], down[8], r, i;
+
+	start(&self->g, 8, self->seed);
+	for (r = 0; r < 8; r++) {
+		for (i = 0; i < 8; i++) {
+			on[i] = i;
+			up[i] = (r + i) % 8;
+			down[i] = (r + 8 - i) % 8;
+		}
+		one_order(&self->g, 8, on, up);
+		one_order(&self->g, 8, up, down);
+	}
+	assert_hidden_again(&self->g, PAGE_A, self->seed);
+	ksft_print_msg("8 clocks in one page, 16 orders\n");
+}
+
+/* The kernel sees the page with the clocks while they are there, and no other. */
+CLOCK_TEST(only_the_page)
+{
+	struct gmem_vm *g = &self->g;
+	u64 found;
+	int i;
+
+	start(g, 4, self->seed);
+	for (i = 0; i < 4; i++)
+		clock_on(g, i, PAGE_A);
+	assert_shared(g, PAGE_A, self->seed);
+	gmem_assert_hidden(g->mem, PAGE_A * GMEM_PAGE, self->seed);
+	gmem_assert_hidden(g->mem + (PAGE_A + 1) * GMEM_PAGE,
+			   (NR_PAGES - PAGE_A - 1) * GMEM_PAGE, self->seed);
+	if (!gmem_plain()) {
+		found = gmem_scan(self->seed, NULL);
+		/* The copy that this test made of it when it looked may count too. */
+		TEST_ASSERT(found >= 1 && found <= 3, "%lu pages found, want the shared one",
+			    found);
+	}
+	for (i = 0; i < 4; i++)
+		clock_off(g, i);
+	assert_hidden_again(g, PAGE_A, self->seed);
+}
+
+/* The share is counted once for each clock. */
+CLOCK_TEST(traced)
+{
+	struct gmem_vm *g = &self->g;
+	struct gmem_trace trace;
+	u64 pfn, pfns[64], n;
+	u64 i;
+
+	if (gmem_plain())
+		SKIP(return, "plain memory");
+
+	start(g, 4, self->seed);
+	pfn = gmem_pfn(g->mem + PAGE_A * GMEM_PAGE);
+	gmem_trace_start(&trace);
+	for (i = 0; i < 4; i++)
+		clock_on(g, i, PAGE_A);
+	n = gmem_trace_pages(&trace, "share", pfns, ARRAY_SIZE(pfns));
+	TEST_ASSERT_EQ(n - gmem_trace_pages(&trace, "unshare", NULL, 0), 4);
+	for (i = 0; i < n; i++)
+		TEST_ASSERT_EQ(pfns[i], pfn);
+	for (i = 0; i < 4; i++)
+		clock_off(g, i);
+	TEST_ASSERT_EQ(gmem_trace_pages(&trace, "share", NULL, 0),
+		       gmem_trace_pages(&trace, "unshare", NULL, 0));
+	gmem_trace_stop(&trace);
+}
+
+/* Within a page and from page to page, first and last out in every order. */
+CLOCK_TEST(move)
+{
+	int p[3] = { 0, 1, 2 }, order, i, from = PAGE_A, to = PAGE_B, tmp;
+	struct gmem_vm *g = &self->g;
+
+	start(g, 3, self->seed);
+	for (i = 0; i < 3; i++)
+		clock_on(g, i, from);
+
+	/* To another place in the same page, and back. */
+	for (i = 0; i < 3; i++) {
+		clock_write(g, i, (clock_at(from, i) + 4 * STRIDE) | KVM_MSR_ENABLED);
+		gmem_guest_call(g->vcpus[i], guest_check_clock, clock_at(from, i) + 4 * STRIDE,
+				0, 0);
+		gmem_assert_counts(g->fd, NR_PAGES, 1);
+		clock_on(g, i, from);
+		gmem_assert_counts(g->fd, NR_PAGES, 1);
+	}
+
+	for (order = 0; order < 6; order++) {
+		for (i = 0; i < 3; i++) {
+			clock_on(g, p[i], to);
+			gmem_assert_counts(g->fd, NR_PAGES, i < 2 ? 2 : 1);
+		}
+		assert_hidden_again(g, from, self->seed);
+		assert_shared(g, to, self->seed);
+		for (i = 0; i < 3; i++)
+			clock_check(g, i, to);
+		tmp = from, from = to, to = tmp;
+		next_permutation(p, 3);
+	}
+	for (i = 0; i < 3; i++)
+		clock_off(g, i);
+	gmem_assert_counts(g->fd, NR_PAGES, 0);
+	assert_hidden_again(g, PAGE_A, self->seed);
+	assert_hidden_again(g, PAGE_B, self->seed);
+}
+
+/* Another page takes the place of the one with the clocks. */
+CLOCK_TEST(punch_hole)
+{
+	struct gmem_vm *g = &self->g;
+	int i, round;
+	u64 pfn;
+
+	start(g, 4, self->seed);
+	for (i = 0; i < 4; i++)
+		clock_on(g, i, PAGE_A);
+
+	for (round = 0; round < 4; round++) {
+		pfn = gmem_pfn(g->mem + PAGE_A * GMEM_PAGE);
+		gmem_punch(g->fd, PAGE_A * GMEM_PAGE, GMEM_PAGE);
+
+		/* Not yet told to write its clock, a vCPU just runs. */
+		for (i = 0; i < 4; i++)
+			TEST_ASSERT_EQ(gmem_guest_call(g->vcpus[i], gmem_guest_nop, i, 0, 0), i);
+
+		/* Once from the user's and once from the guest's side, KVM's or both first. */
+		if (round == 1)
+			gmem_assert_zero(g->mem + PAGE_A * GMEM_PAGE, GMEM_PAGE);
+		if (round == 2)
+			gmem_guest_call(g->vcpus[0], gmem_guest_check_zero,
+					GMEM_GVA + PAGE_A * GMEM_PAGE, GMEM_PAGE, 0);
+		for (i = 0; i < 4; i++) {
+			clock_kick(g, i);
+			clock_check(g, i, PAGE_A);
+			gmem_assert_counts(g->fd, NR_PAGES, 1);
+		}
+		if (gmem_pfn(g->mem + PAGE_A * GMEM_PAGE) != pfn)
+			gmem_assert_given_back(&pfn, 1, self->seed);
+		gmem_guest_call(g->vcpus[0], gmem_guest_fill,
+				clock_at(PAGE_A, GMEM_MAX_VCPUS), GMEM_PAGE -
+				GMEM_MAX_VCPUS * STRIDE, self->seed);
+	}
+	for (i = 0; i < 4; i++)
+		clock_off(g, i);
+	gmem_assert_counts(g->fd, NR_PAGES, 0);
+}
+
+/* A hole that is never filled again: turning the clock off is the last thing. */
+CLOCK_TEST(punch_hole_then_off)
+{
+	struct gmem_vm *g = &self->g;
+	u64 pfn;
+	int i;
+
+	start(g, 2, self->seed);
+	for (i = 0; i < 2; i++)
+		clock_on(g, i, PAGE_A);
+	pfn = gmem_pfn(g->mem + PAGE_A * GMEM_PAGE);
+	gmem_punch(g->fd, PAGE_A * GMEM_PAGE, GMEM_PAGE);
+	for (i = 0; i < 2; i++)
+		clock_off(g, i);
+	gmem_assert_counts(g->fd, NR_PAGES - 1, 0);
+	gmem_assert_given_back(&pfn, 1, self->seed);
+}
+
+CLOCK_TEST(memslot)
+{
+	struct gmem_vm *g = &self->g;
+	int i;
+
+	start(g, 2, self->seed);
+	for (i = 0; i < 2; i++)
+		clock_on(g, i, PAGE_A);
+
+	gmem_vm_unbind(g);
+	for (i = 0; i < 2; i++)
+		clock_kick(g, i);
+	gmem_assert_counts(g->fd, NR_PAGES, 0);
+	assert_hidden_again(g, PAGE_A, self->seed);
+
+	gmem_vm_bind(g, g->mem);
+	for (i = 0; i < 2; i++) {
+		clock_kick(g, i);
+		clock_check(g, i, PAGE_A);
+	}
+	gmem_assert_counts(g->fd, NR_PAGES, 1);
+
+	/* Gone for good this time. */
+	gmem_vm_unbind(g);
+	for (i = 0; i < 2; i++)
+		clock_off(g, i);
+	gmem_assert_counts(g->fd, NR_PAGES, 0);
+	assert_hidden_again(g, PAGE_A, self->seed);
+}
+
+/* The file goes under running clocks; the VM lives on without it. */
+CLOCK_TEST(file_closed)
+{
+	struct gmem_vm *g = &self->g;
+	u64 *pfns;
+	int i;
+
+	start(g, 4, self->seed);
+	for (i = 0; i < 4; i++)
+		clock_on(g, i, i & 1 ? PAGE_A : PAGE_B);
+	pfns = gmem_pfns(g->mem, SIZE);
+	gmem_vm_close_file(g);
+
+	/* Refused quietly: the guest cannot tell, it has no memory there. */
+	for (i = 0; i < 2; i++)
+		clock_kick(g, i);
+	for (i = 0; i < 4; i += 3)
+		clock_off(g, i);
+	/* Two of the clocks are still on when the VM ends. */
+	gmem_vm_destroy(g);
+	gmem_assert_given_back(pfns, NR_PAGES, self->seed);
+	free(pfns);
+}
+
+CLOCK_TEST(vm_destroyed)
+{
+	struct gmem_vm *g = &self->g;
+	u64 *pfns, found;
+	int i;
+
+	start(g, 8, self->seed);
+	for (i = 0; i < 8; i++)
+		clock_on(g, i, i < 5 ? PAGE_A : PAGE_B);
+	gmem_assert_counts(g->fd, NR_PAGES, 2);
+	pfns = gmem_pfns(g->mem, SIZE);
+
+	kvm_vm_free(g->vm);
+	g->vm = NULL;
+	gmem_assert_counts(g->fd, NR_PAGES, 0);
+	assert_hidden_again(g, PAGE_A, self->seed);
+	assert_hidden_again(g, PAGE_B, self->seed);
+
+	gmem_vm_destroy(g);
+	gmem_assert_given_back(pfns, NR_PAGES, self->seed);
+	found = gmem_scan(self->seed, NULL);
+	TEST_ASSERT(gmem_plain() || !found, "%lu pages of the guest are left in RAM", found);
+	free(pfns);
+}
+
+/* The end of everything at once, as when a VMM is killed. */
+CLOCK_TEST(file_first_then_vm)
+{
+	struct gmem_vm *g = &self->g;
+	u64 *pfns;
+	int i;
+
+	start(g, 4, self->seed);
+	for (i = 0; i < 4; i++)
+		clock_on(g, i, PAGE_A);
+	pfns = gmem_pfns(g->mem, SIZE);
+	gmem_vm_close_file(g);
+	kvm_vm_free(g->vm);
+	g->vm = NULL;
+	gmem_assert_given_back(pfns, NR_PAGES, self->seed);
+	free(pfns);
+}
+
+/* The guest's memory is what its file says, not what user space has mapped. */
+CLOCK_TEST(other_user_address)
+{
+	struct gmem_vm *g = &self->g;
+	char *other;
+	int i;
+
+	if (gmem_plain())
+		SKIP(return, "plain memory");
+
+	start(g, 2, self->seed);
+	gmem_vm_unbind(g);
+	other = kvm_mmap(SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+	gmem_fill(other, SIZE, ~self->seed);
+	gmem_vm_bind(g, other);
+	for (i = 0; i < 2; i++)
+		clock_on(g, i, PAGE_A);
+	gmem_assert_counts(g->fd, NR_PAGES, 1);
+	gmem_assert_filled(other, SIZE, ~self->seed);
+
+	/* Nor does it matter when that mapping goes. */
+	kvm_munmap(other, SIZE);
+	for (i = 0; i < 2; i++) {
+		clock_kick(g, i);
+		clock_check(g, i, PAGE_A);
+	}
+	for (i = 0; i < 2; i++)
+		clock_off(g, i);
+	gmem_assert_counts(g->fd, NR_PAGES, 0);
+}
+
+/* Memory that user space cannot map has a clock all the same. */
+CLOCK_TEST(sealed)
+{
+	struct gmem_vm *g = &self->g;
+	int i;
+
+	if (gmem_plain())
+		SKIP(return, "plain memory");
+
+	gmem_vm_create(g, 4, SIZE, GUEST_MEMFD_FLAG_NO_DIRECT_MAP | GUEST_MEMFD_FLAG_MMAP);
+	gmem_guest_call(g->vcpus[0], gmem_guest_fill, GMEM_GVA, SIZE, self->seed);
+	for (i = 0; i < 4; i++) {
+		clock_on(g, i, PAGE_A);
+		gmem_assert_counts(g->fd, NR_PAGES, 1);
+	}
+	for (i = 0; i < 4; i++) {
+		clock_off(g, i);
+		gmem_assert_counts(g->fd, NR_PAGES, i < 3);
+	}
+}
+
+/* Nowhere, nothing there yet, and half in the next page: no fault, ever. */
+CLOCK_TEST(msr_never_fails)
+{
+	struct gmem_vm *g = &self->g;
+
+	start(g, 1, self->seed);
+	clock_write(g, 0, (GMEM_GPA + SIZE) | KVM_MSR_ENABLED);
+	clock_write(g, 0, (1ULL << 36) | KVM_MSR_ENABLED);
+	clock_write(g, 0, (GMEM_GPA + GMEM_PAGE - 16) | KVM_MSR_ENABLED);
+	clock_off(g, 0);
+	gmem_assert_counts(g->fd, NR_PAGES, 0);
+
+	/* KVM is the first to touch the page. */
+	gmem_punch(g->fd, PAGE_A * GMEM_PAGE, GMEM_PAGE);
+	clock_on(g, 0, PAGE_A);
+	gmem_assert_counts(g->fd, NR_PAGES, 1);
+	clock_off(g, 0);
+	gmem_assert_counts(g->fd, NR_PAGES, 0);
+}
+
+/* The other paravirtual structures go through the user mapping. */
+CLOCK_TEST(wall_clock_and_steal_time)
+{
+	struct gmem_vm *g = &self->g;
+	struct pvclock_wall_clock *wall;
+	struct kvm_steal_time *steal;
+	u64 at = GMEM_GPA + PAGE_B * GMEM_PAGE;
+
+	start(g, 1, self->seed);
+	wall = (void *)g->mem + PAGE_B * GMEM_PAGE;
+	TEST_ASSERT_EQ(gmem_guest_call(g->vcpus[0], guest_wrmsr, MSR_KVM_WALL_CLOCK_NEW, at, 0), 0);
+	TEST_ASSERT(wall->sec != gmem_word(self->seed, 0) >> 32 && !(wall->version & 1),
+		    "no wall clock was written");
+
+	steal = (void *)g->mem + PAGE_B * GMEM_PAGE + 1024;
+	memset(steal, 0, sizeof(*steal));
+	TEST_ASSERT_EQ(gmem_guest_call(g->vcpus[0], guest_wrmsr, MSR_KVM_STEAL_TIME,
+				       (at + 1024) | KVM_MSR_ENABLED, 0), 0);
+	gmem_guest_call(g->vcpus[0], gmem_guest_nop, 0, 0, 0);
+	TEST_ASSERT(steal->version && !(steal->version & 1), "steal time version is %u",
+		    steal->version);
+	gmem_assert_counts(g->fd, NR_PAGES, 0);
+	assert_hidden_again(g, PAGE_A, self->seed);
+}
+
+struct toggler {
+	pthread_t thread;
+	struct gmem_vm *g;
+	int vcpu;
+	u64 bad;
+};
+
+static void *toggle(void *arg)
+{
+	struct toggler *t = arg;
+
+	t->bad = gmem_guest_call(t->g->vcpus[t->vcpu], guest_toggle, clock_at(PAGE_A, t->vcpu),
+				 TOGGLES, 0);
+	return NULL;
+}
+
+/* Four vCPUs race for first and last clock in the page. */
+CLOCK_TEST(toggle_together)
+{
+	struct gmem_vm *g = &self->g;
+	struct toggler t[4];
+	int i;
+
+	start(g, 4, self->seed);
+	for (i = 0; i < 4; i++) {
+		t[i] = (struct toggler) { .g = g, .vcpu = i };
+		kvm_pthread_create(&t[i].thread, NULL, toggle, &t[i]);
+	}
+	for (i = 0; i < 4; i++) {
+		kvm_pthread_join(t[i].thread, NULL);
+		TEST_ASSERT(!t[i].bad, "vCPU %d: an MSR write faulted", i);
+	}
+	gmem_assert_counts(g->fd, NR_PAGES, 0);
+	assert_hidden_again(g, PAGE_A, self->seed);
+	ksft_print_msg("4 vCPUs, %d toggles each\n", TOGGLES);
+}
+
+CLOCK_TEST(all_back)
+{
+	gmem_assert_all_back();
+}
+
+int main(int argc, char *argv[])
+{
+	gmem_require();
+	return test_harness_run(argc, argv);
+}
