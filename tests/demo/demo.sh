@@ -1,0 +1,331 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-only
+# demo.sh MEMORY...
+#
+# The part of the demo that runs in the emulated host, all in one boot: for each
+# kind of guest memory named (plain, gmem, hidden) it boots a guest that writes
+# a secret all over its pages, and measures what the host can reach of them
+# while the guest runs and after it is gone. Ends with a table and a verdict.
+# Every number is measured here and now; what cannot be measured fails the demo.
+set -u
+
+cpus=4
+mem=256M
+secret_mb=64
+secret_pages=$((secret_mb * 256))
+boot_limit=${BOOT_LIMIT:-300}	# seconds; a boot takes 10 on an idle machine
+pictures=/tmp/pictures
+trace=/sys/kernel/tracing
+results=/tmp/results
+pid=''
+failures=0
+
+say() {
+	echo "$*"
+}
+
+die() {
+	say "demo: $*"
+	[ -z "$pid" ] || kill "$pid" 2>/dev/null
+	say "demo: FAILED before the end, nothing is proven."
+	exit 1
+}
+
+# What was measured of one kind of memory: put KIND NAME VALUE, get KIND NAME.
+put() {
+	echo "$3" >"$results/$1.$2"
+}
+
+get() {
+	cat "$results/$1.$2" 2>/dev/null || echo '?'
+}
+
+uptime_ms() {
+	awk '{ printf "%d\n", $1 * 1000 }' /proc/uptime
+}
+
+# value FILE KEY: of a "key=value" line.
+value() {
+	sed -n "s/^\(guestmem: \)\{0,1\}$2=//p" "$1" | tail -n 1
+}
+
+vmstat() {
+	grep -E '^(direct_map_level[23]_splits|nr_tlb_)' /proc/vmstat >"$1"
+}
+
+# grown BEFORE AFTER NAME
+grown() {
+	awk -v name="$3" '$1 == name { v[FILENAME] = $2; seen++ }
+		END { if (seen == 2) print v[ARGV[2]] - v[ARGV[1]]; else print "?" }' "$1" "$2"
+}
+
+# All numbers that the guest's guest_memfd shows, as key=value; nothing for plain memory.
+fdinfo() {
+	for f in /proc/"$pid"/fdinfo/*; do
+		grep -q '^guest_memfd-hidden:' "$f" 2>/dev/null || continue
+		sed -n 's/^guest_memfd-\([a-z-]*\):[[:space:]]*/\1=/p' "$f"
+		return
+	done
+}
+
+map_counts() {
+	guestmem map --counts >/tmp/counts || die "guestmem map failed"
+	sed -n 's/^gib=all .* unmapped=\([0-9]*\)$/\1/p' /tmp/counts
+}
+
+share_events() {
+	for event in share unshare; do
+		[ -e "$trace/events/guest_memfd/$event/enable" ] || continue
+		echo "$1" >"$trace/events/guest_memfd/$event/enable"
+	done
+}
+
+# The pages that are shared now, one "pfn count" a line, from the trace of this guest.
+shared_now() {
+	awk '{
+		pfn = count = ""
+		for (i = 1; i <= NF; i++) {
+			if ($i ~ /^pfn=/) pfn = substr($i, 5)
+			if ($i ~ /^count=/) count = substr($i, 7)
+		}
+		if (pfn != "" && count != "") now[pfn] = count
+	} END { for (pfn in now) if (now[pfn] > 0) print pfn, now[pfn] }' "$trace/trace" | sort
+}
+
+# wait_for TEXT FILE: until the guest has said it. 1 if the VMM ends first, 2 if it takes too long.
+wait_for() {
+	limit=$(($(uptime_ms) + boot_limit * 1000))
+	until grep -q "$1" "$2"; do
+		kill -0 "$pid" 2>/dev/null || return 1
+		[ "$(uptime_ms)" -lt "$limit" ] || return 2
+		sleep 0.5
+	done
+}
+
+guest_failed() {
+	say "demo: $1: the guest $2. Its console ended with:"
+	tail -n 15 /tmp/console | sed 's/^/    /'
+	tail -n 5 /tmp/vmm.err | sed 's/^/    /'
+	say "demo: guests with several vCPUs sometimes fail under emulation for the emulator's own"
+	say "demo: reasons, on the unmodified kernel too. This run has proven nothing either way."
+	die "$1: no guest"
+}
+
+start_guest() {
+	: >/tmp/console
+	guestmem run --kernel /demo/bzImage --initrd /demo/initrd --cpus $cpus --mem $mem --memory "$1" \
+		--cmdline "loglevel=4 secret_mb=$secret_mb secret_seed=$2" --stats --mark "payload: cpus=" \
+		</tmp/stdin >/tmp/console 2>/tmp/vmm.err &
+	pid=$!
+	wait_for 'payload: secret_pages=.* ready' /tmp/console
+	case $? in
+	1) guest_failed "$1" "ended while it booted" ;;
+	2) guest_failed "$1" "was not up after $boot_limit s" ;;
+	esac
+	put "$1" cpus "$(sed -n 's/^.*payload: cpus=\([0-9]*\) .*/\1/p' /tmp/console)"
+	put "$1" clock "$(sed -n 's/^.*payload: cpus=.* clocksource=\([a-z-]*\).*/\1/p' /tmp/console)"
+	put "$1" secret "$(sed -n 's/^.*payload: secret_pages=\([0-9]*\) .*/\1/p' /tmp/console)"
+}
+
+end_guest() {
+	echo quit >/tmp/stdin
+	wait_for 'payload: ran=' /tmp/console || guest_failed "$1" "did not answer when told to end"
+	wait "$pid"
+	status=$?
+	pid=''
+	[ $status -eq 0 ] || die "$1: guestmem run ended with status $status, not 0"
+	put "$1" ran "$(sed -n 's/^.*payload: ran=\([0-9]*\) .*/\1/p' /tmp/console)"
+	put "$1" backwards "$(sed -n 's/^.*payload: ran=.* backwards=\([0-9]*\) .*/\1/p' /tmp/console)"
+	put "$1" intact "$(sed -n 's/^.*payload: ran=.* intact=\([0-9]*\).*/\1/p' /tmp/console)"
+	put "$1" boot_ms "$(value /tmp/vmm.err mark-ms)"
+}
+
+# scan KIND WHEN SEED
+scan() {
+	guestmem scan --seed "$3" --list >/tmp/scan || die "guestmem scan failed"
+	for key in found_pages unreadable_pages stale_pages unconfirmed_pages read_pages ram_pages seconds; do
+		put "$1" "$2_$key" "$(value /tmp/scan $key)"
+	done
+	say "  scanned $(get "$1" "$2_ram_pages") pages of RAM in $(get "$1" "$2_seconds") s:" \
+		"the secret is on $(get "$1" "$2_found_pages")," \
+		"$(get "$1" "$2_unreadable_pages") could not be read"
+}
+
+measure() {
+	say "$1: a guest with $cpus vCPUs and $mem boots (secret number $2)"
+	put "$1" unmapped_before "$(map_counts)"
+	vmstat /tmp/vmstat.before
+	[ ! -e $trace/trace ] || : >$trace/trace
+	share_events 1
+	start_guest "$1" "$2"
+	vmstat /tmp/vmstat.after
+	for name in direct_map_level2_splits direct_map_level3_splits nr_tlb_remote_flush \
+		nr_tlb_remote_flush_received nr_tlb_local_flush_all nr_tlb_local_flush_one; do
+		put "$1" $name "$(grown /tmp/vmstat.before /tmp/vmstat.after $name)"
+	done
+	say "  up: $(get "$1" cpus) vCPUs, clocksource $(get "$1" clock), $(get "$1" secret) pages with the secret"
+
+	# The page tables are counted between two looks at the file's own counters: the guest runs on.
+	fdinfo >/tmp/fdinfo.1
+	unmapped=$(map_counts)
+	fdinfo >/tmp/fdinfo.2
+	put "$1" unmapped $((unmapped - $(get "$1" unmapped_before)))
+	for key in populated hidden shared; do
+		number=$(value /tmp/fdinfo.2 $key)
+		put "$1" $key "${number:--}"	# plain memory has none of these
+	done
+	put "$1" hidden_1 "$(value /tmp/fdinfo.1 hidden)"
+	guestmem map --title "Direct map of the host while a guest on $1 memory runs" \
+		-o "$pictures/direct-map-$1.svg" -o "$pictures/direct-map-$1.png" || die "guestmem map failed"
+	scan "$1" alive "$2"
+	cp /tmp/scan "$results/$1.pfns"
+	shared_now >"$results/$1.shared_pfns"
+
+	end_guest "$1"
+	share_events 0
+	say "  gone: all $(get "$1" intact) pages were intact, clocks went backwards $(get "$1" backwards) times"
+	scan "$1" gone "$2"
+	put "$1" unmapped_after $(($(map_counts) - $(get "$1" unmapped_before)))
+}
+
+row() {
+	printf '%-48s' "$1"
+	shift
+	for cell in "$@"; do
+		printf '%12s' "$cell"
+	done
+	printf '\n'
+}
+
+# table_row TITLE NAME: of every kind of memory
+table_row() {
+	title=$1 name=$2
+	set --
+	for kind in $kinds; do
+		set -- "$@" "$(get "$kind" "$name")"
+	done
+	row "$title" "$@"
+}
+
+boot_row() {
+	set --
+	for kind in $kinds; do
+		set -- "$@" "$(get "$kind" boot_ms | awk '{ if ($1 + 0) printf "%.1f", $1 / 1000; else print "?" }')"
+	done
+	row "boot to user space, s" "$@"
+}
+
+table() {
+	say
+	# shellcheck disable=SC2086
+	row "guest memory" $kinds
+	table_row "vCPUs" cpus
+	table_row "  of these ran and read their clock" ran
+	table_row "clocksource" clock
+	table_row "times a clock was behind another" backwards
+	boot_row
+	say "while the guest runs"
+	table_row "  its pages with the secret" secret
+	table_row "  pages where the host finds it" alive_found_pages
+	table_row "  pages of RAM the host cannot read" alive_unreadable_pages
+	table_row "  pages missing in the kernel's page tables" unmapped
+	table_row "  pages in the guest_memfd" populated
+	table_row "    hidden" hidden
+	table_row "    shared (kvm-clock)" shared
+	table_row "  pages readable by stale TLB entries" alive_stale_pages
+	say "after the guest is gone"
+	table_row "  its pages were intact" intact
+	table_row "  pages where the host finds the secret" gone_found_pages
+	table_row "  pages still missing in the page tables" unmapped_after
+	say "cost from its start until the secret was written"
+	table_row "  2 MiB mappings split" direct_map_level2_splits
+	table_row "  1 GiB mappings split" direct_map_level3_splits
+	table_row "  TLB flushes: asked of other CPUs" nr_tlb_remote_flush
+	table_row "               received" nr_tlb_remote_flush_received
+	table_row "               local, everything" nr_tlb_local_flush_all
+	table_row "               local, one page" nr_tlb_local_flush_one
+	say
+	for kind in $kinds; do
+		[ -s "$results/$kind.shared_pfns" ] || continue
+		say "Pages shared with the host's kernel while the guest on $kind memory ran:"
+		while read -r pfn count; do
+			say "  pfn $pfn, by $count clocks, $(grep -q "^pfn=$pfn " "$results/$kind.pfns" &&
+				echo "WITH the secret" || echo "without the secret")"
+		done <"$results/$kind.shared_pfns"
+		say
+	done
+}
+
+# expect KIND WHAT A OPERATOR B: as test(1); what was not measured is no number and fails
+expect() {
+	test "$3" "$4" "$5" 2>/dev/null && return
+	say "NOT SO: $1: $2 ($3 $4 $5)"
+	failures=$((failures + 1))
+}
+
+judge() {
+	for kind in $kinds; do
+		expect "$kind" "all vCPUs are there" "$(get "$kind" cpus)" -eq $cpus
+		expect "$kind" "all vCPUs ran" "$(get "$kind" ran)" -eq $cpus
+		expect "$kind" "the clock is kvm-clock" "$(get "$kind" clock)" = kvm-clock
+		expect "$kind" "no clock was behind another" "$(get "$kind" backwards)" -eq 0
+		expect "$kind" "the guest kept its pages" "$(get "$kind" intact)" -eq $secret_pages
+		expect "$kind" "no page is readable by a stale TLB entry" "$(get "$kind" alive_stale_pages)" -eq 0
+		expect "$kind" "the direct map is whole again" "$(get "$kind" unmapped_after)" -eq 0
+		case $kind in
+		hidden)
+			expect hidden "the host finds the secret nowhere" "$(get hidden alive_found_pages)" -eq 0
+			expect hidden "nor after the guest is gone" "$(get hidden gone_found_pages)" -eq 0
+			expect hidden "the pages are not in the page tables" "$(get hidden unmapped)" -ge $secret_pages
+			expect hidden "the counters say the same" "$(get hidden hidden_1)" -le "$(get hidden unmapped)"
+			expect hidden "the counters say the same" "$(get hidden hidden)" -ge "$(get hidden unmapped)"
+			expect hidden "what is not hidden is shared" \
+				$(($(get hidden populated) - $(get hidden hidden))) -eq "$(get hidden shared)"
+			expect hidden "the shared pages are listed" \
+				"$(wc -l <"$results/hidden.shared_pfns")" -eq "$(get hidden shared)"
+			expect hidden "the clocks are shared" "$(get hidden shared)" -ge 1
+			;;
+		*)
+			expect "$kind" "the host finds every page" "$(get "$kind" alive_found_pages)" -ge $secret_pages
+			expect "$kind" "nothing is hidden" "$(get "$kind" unmapped)" -eq 0
+			;;
+		esac
+	done
+}
+
+send_pictures() {
+	for f in "$pictures"/*; do
+		say "----- file ${f##*/}"
+		base64 "$f"
+		say "----- end"
+	done
+}
+
+kinds=$*
+mkdir -p "$pictures" "$results"
+mkfifo /tmp/stdin
+# Open for ever: the guest's console has no end of file.
+exec 9<>/tmp/stdin
+say "Host: Linux $(uname -r), $(nproc) CPUs, $(awk '/^MemTotal/ { print int($2 / 1024) }' /proc/meminfo) MiB"
+seed=1000
+for kind in $kinds; do
+	seed=$((seed + 1))
+	measure "$kind" $seed
+done
+send_pictures
+table
+judge
+say
+case "$failures $kinds" in
+"0 "*hidden*)
+	say "PROVEN: the host's kernel reaches every page of a guest on plain memory and no page of a"
+	say "guest on hidden memory, neither while it runs nor after it."
+	;;
+"0 "*)
+	say "As expected; but no hidden memory was tried, so nothing is proven of it."
+	;;
+*)
+	say "NOT PROVEN: $failures expectations do not hold, see above."
+	exit 1
+	;;
+esac
