@@ -161,8 +161,10 @@ struct canvas {
 static void draw_box(struct canvas *c, unsigned int x, unsigned int y,
 		     unsigned int width, unsigned int height, uint8_t color)
 {
-	for (unsigned int row = y * SCALE; row < (y + height) * SCALE && row < c->height; row++)
-		for (unsigned int col = x * SCALE; col < (x + width) * SCALE && col < c->width; col++)
+	unsigned int right = (x + width) * SCALE, bottom = (y + height) * SCALE;
+
+	for (unsigned int row = y * SCALE; row < bottom && row < c->height; row++)
+		for (unsigned int col = x * SCALE; col < right && col < c->width; col++)
 			c->pixel[(size_t)row * c->width + col] = color;
 }
 

@@ -431,7 +431,8 @@ static void report(struct scan *s, struct worker *worker, struct list *found,
 	printf("seconds=%.2f\n", seconds);
 	printf("mib_per_second=%.0f\n", seconds > 0 ? mib / seconds : 0);
 	if (isatty(STDERR_FILENO))
-		fprintf(stderr, "The pattern is on %zu of %llu pages; %llu pages could not be read.\n",
+		fprintf(stderr,
+			"The pattern is on %zu of %llu pages; %llu pages could not be read.\n",
 			hits, (unsigned long long)pages, (unsigned long long)(refused + blank));
 }
 

@@ -33,7 +33,8 @@ int picture_svg(const struct picture *pic, FILE *out)
 	for (size_t i = 0; i < pic->nr_boxes; i++) {
 		const struct box *b = &pic->box[i];
 
-		fprintf(out, "<rect x=\"%u\" y=\"%u\" width=\"%u\" height=\"%u\" fill=\"#%06x\"/>\n",
+		fprintf(out,
+			"<rect x=\"%u\" y=\"%u\" width=\"%u\" height=\"%u\" fill=\"#%06x\"/>\n",
 			b->x, b->y, b->width, b->height, pic->palette[b->color]);
 	}
 	for (size_t i = 0; i < pic->nr_texts; i++) {

@@ -106,7 +106,7 @@ static void print_plain(const struct view *v, size_t panel, enum view_style styl
 
 static void print_legend(const struct view *v, enum view_style style, FILE *out)
 {
-	fprintf(out, "One cell is %llu MiB:", (unsigned long long)mib(v->cell_bytes));
+	fprintf(out, "One cell is %llu MiB:", mib(v->cell_bytes));
 	for (int i = CELL_1G; i < CELL_STATES; i++) {
 		if (style == VIEW_COLOR)
 			fprintf(out, "  \033[38;5;%um█\033[0m %s", term_color[i], cell_names[i]);
@@ -128,9 +128,9 @@ void view_print(const struct view *v, enum view_style style, FILE *out)
 		fprintf(out, "%llu GiB: in MiB by 1 GiB entries %llu, 2 MiB %llu, 4 KiB %llu; "
 			"not mapped %llu KiB; no RAM %llu\n",
 			(unsigned long long)(v->panel[i] / GIB),
-			(unsigned long long)mib(t.bytes[PT_1G]), (unsigned long long)mib(t.bytes[PT_2M]),
-			(unsigned long long)mib(t.bytes[PT_4K]),
-			(unsigned long long)t.bytes[PT_NONE] >> 10, (unsigned long long)mib(t.hole));
+			mib(t.bytes[PT_1G]), mib(t.bytes[PT_2M]),
+			mib(t.bytes[PT_4K]),
+			kib(t.bytes[PT_NONE]), mib(t.hole));
 		if (style == VIEW_COLOR)
 			print_colored(v, i, out);
 		else

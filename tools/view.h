@@ -44,9 +44,15 @@ size_t view_panels(struct view *v, uint64_t panel_bytes);
 void view_print(const struct view *v, enum view_style style, FILE *out);
 void view_picture(const struct view *v, const char *title, struct picture *pic);
 
-static inline uint64_t mib(uint64_t bytes)
+/* For printf(). */
+static inline unsigned long long mib(uint64_t bytes)
 {
 	return bytes >> 20;
+}
+
+static inline unsigned long long kib(uint64_t bytes)
+{
+	return bytes >> 10;
 }
 
 #endif

@@ -37,9 +37,9 @@ static void draw_head(const struct view *v, const char *title, struct picture *p
 	picture_text(pic, MARGIN, MARGIN, INK, "%s", title);
 	picture_text(pic, MARGIN, MARGIN + 11, FAINT,
 		     "%llu MiB of RAM, %llu KiB of it not mapped. One cell is %llu MiB.",
-		     (unsigned long long)mib(v->kc->ram_bytes),
-		     (unsigned long long)t.bytes[PT_NONE] >> 10,
-		     (unsigned long long)mib(v->cell_bytes));
+		     mib(v->kc->ram_bytes),
+		     kib(t.bytes[PT_NONE]),
+		     mib(v->cell_bytes));
 	y += 6;
 	for (int i = CELL_HOLE; i < CELL_STATES; i++) {
 		unsigned int width = 0;
@@ -113,11 +113,12 @@ static void draw_bar(const struct view *v, size_t panel, unsigned int top, struc
 			    (uint8_t)(FIRST_STATE + part[i].color));
 		from = to;
 	}
-	picture_text(pic, x, top + BAR_HEIGHT + 5, INK, "MiB by 1 GiB: %llu  2 MiB: %llu  4 KiB: %llu",
-		     (unsigned long long)mib(t.bytes[PT_1G]), (unsigned long long)mib(t.bytes[PT_2M]),
-		     (unsigned long long)mib(t.bytes[PT_4K]));
-	picture_text(pic, x, top + BAR_HEIGHT + 16, t.bytes[PT_NONE] ? FIRST_STATE + CELL_NONE : FAINT,
-		     "not mapped: %llu KiB", (unsigned long long)t.bytes[PT_NONE] >> 10);
+	picture_text(pic, x, top + BAR_HEIGHT + 5, INK,
+		     "MiB by 1 GiB: %llu  2 MiB: %llu  4 KiB: %llu",
+		     mib(t.bytes[PT_1G]), mib(t.bytes[PT_2M]), mib(t.bytes[PT_4K]));
+	picture_text(pic, x, top + BAR_HEIGHT + 16,
+		     t.bytes[PT_NONE] ? FIRST_STATE + CELL_NONE : FAINT,
+		     "not mapped: %llu KiB", kib(t.bytes[PT_NONE]));
 }
 
 void view_picture(const struct view *v, const char *title, struct picture *pic)
