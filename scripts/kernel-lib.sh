@@ -20,7 +20,7 @@ applied=$BUILD/host/applied
 is_litter() {
 	case /$1 in
 	*.orig | *.rej | *~ | *.swp | *.o | *.a | *.cmd | *.d | */tags | */cscope.* | */.config* | */Module.symvers) return 0 ;;
-	*/__pycache__/*) return 0 ;;
+	*/__pycache__/* | */.checkpatch-*) return 0 ;;
 	esac
 	return 1
 }
@@ -33,6 +33,11 @@ hooks() {
 # hook_files PATCH: the files it touches
 hook_files() {
 	sed -n 's,^+++ b/\([^[:space:]]*\).*,\1,p' "$TOP/kernel/hooks/$1"
+}
+
+# hook_description PATCH: what stands above its first file
+hook_description() {
+	sed '/^---$/,$d; /^diff --git /,$d; /^--- a\//,$d' "$TOP/kernel/hooks/$1"
 }
 
 # The project's new files, by their path in the kernel tree.
@@ -53,7 +58,7 @@ make_target() {
 				die "$file is changed by two hooks, ${owner[$file]} and $patch; each file belongs to one"
 			owner[$file]=$patch
 			[ -e "$pristine/$file" ] || die "hook $patch does not apply: the source has no $file"
-			mkdir -p "$dir/${file%/*}"
+			mkdir -p "$dir/$(dirname "$file")"
 			cp -p "$pristine/$file" "$dir/$file"
 		done < <(hook_files "$patch")
 		patch -d "$dir" -p1 -F0 --no-backup-if-mismatch -s <"$TOP/kernel/hooks/$patch" >&2 ||
@@ -61,7 +66,7 @@ make_target() {
 	done < <(hooks)
 	while read -r file; do
 		[ ! -e "$pristine/$file" ] || die "kernel/$file exists in the source: change it by a hook"
-		mkdir -p "$dir/${file%/*}"
+		mkdir -p "$dir/$(dirname "$file")"
 		cp -p "$TOP/kernel/$file" "$dir/$file"
 	done < <(our_files)
 }
