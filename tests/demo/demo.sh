@@ -279,8 +279,8 @@ judge() {
 			expect hidden "the pages are not in the page tables" "$(get hidden unmapped)" -ge $secret_pages
 			expect hidden "the counters say the same" "$(get hidden hidden_1)" -le "$(get hidden unmapped)"
 			expect hidden "the counters say the same" "$(get hidden hidden)" -ge "$(get hidden unmapped)"
-			expect hidden "what is not hidden is shared" \
-				$(($(get hidden populated) - $(get hidden hidden))) -eq "$(get hidden shared)"
+			expect hidden "every page of the file is hidden or shared" "$(get hidden populated)" \
+				-le $(($(get hidden hidden) + $(get hidden shared)))
 			expect hidden "the shared pages are listed" \
 				"$(wc -l <"$results/hidden.shared_pfns")" -eq "$(get hidden shared)"
 			expect hidden "the clocks are shared" "$(get hidden shared)" -ge 1
