@@ -213,6 +213,11 @@ static void *touch_thread(void *arg)
 	return NULL;
 }
 
+static char *random_page(struct stress_vm *v, unsigned int *state)
+{
+	return v->g.mem + (CLOCK_PAGES + random_below(state, NR_PAGES - CLOCK_PAGES)) * GMEM_PAGE;
+}
+
 static void *fork_thread(void *arg)
 {
 	unsigned int state = 1, i, p;
@@ -224,8 +229,7 @@ static void *fork_thread(void *arg)
 		if (!pid) {
 			for (i = 0; i < NR_VMS; i++) {
 				for (p = 0; p < 4; p++) {
-					char *page = vms[i].g.mem + (CLOCK_PAGES + random_below(&state,
-						     NR_PAGES - CLOCK_PAGES)) * GMEM_PAGE;
+					char *page = random_page(&vms[i], &state);
 
 					if (!page_is_sane((u64 *)page, vms[i].seed))
 						_exit(1);
@@ -281,6 +285,9 @@ static bool any_seen(u64 pfn)
 	u64 page[GMEM_WORDS];
 	unsigned int i, j;
 
+	/* A place in the table that somebody is about to fill. */
+	if (!pfn)
+		return false;
 	if (gmem_kcore_read(pfn, page))
 		return false;
 	for (j = 0; j < GMEM_WORDS; j++) {
@@ -317,8 +324,8 @@ static u64 direct_map_kb(void)
 
 static void show_direct_map(const char *when)
 {
-	ksft_print_msg("%s: DirectMap4k %lu kB, DirectMap2M %lu kB, DirectMap1G %lu kB, MemFree %lu kB\n",
-		       when, gmem_meminfo("DirectMap4k"), gmem_meminfo("DirectMap2M"),
+	ksft_print_msg("%s: DirectMap 4k %lu kB, 2M %lu kB, 1G %lu kB, MemFree %lu kB\n", when,
+		       gmem_meminfo("DirectMap4k"), gmem_meminfo("DirectMap2M"),
 		       gmem_meminfo("DirectMap1G"), gmem_meminfo("MemFree"));
 }
 

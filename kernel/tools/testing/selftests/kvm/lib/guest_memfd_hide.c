@@ -211,7 +211,7 @@ static struct kcore *kcore_get(void)
 				  ehdr.e_phoff + i * sizeof(phdr)) == sizeof(phdr),
 			    "no program header %d", i);
 		/* The kernel image has a physical address as well: not the direct map. */
-		if (phdr.p_type != PT_LOAD || phdr.p_paddr == (Elf64_Addr)-1 ||
+		if (phdr.p_type != PT_LOAD || phdr.p_paddr == ~0ULL ||
 		    phdr.p_vaddr >= 0xffffffff80000000ULL)
 			continue;
 		TEST_ASSERT(k->nr < MAX_SEGMENTS, "too many segments of RAM");
@@ -406,8 +406,8 @@ void gmem_assert_pfns_hidden(const u64 *pfns, size_t nr, u64 seed)
 				    "the host kernel cannot see page %lu, frame 0x%lx", i, pfns[i]);
 		else
 			TEST_ASSERT(!kernel_reads(pfns[i]),
-				    "the host kernel reads page %lu, frame 0x%lx, %s", i, pfns[i],
-				    gmem_kernel_sees(pfns[i], seed) ? "with its data" : "as it was");
+				    "the host kernel reads page %lu, frame 0x%lx%s", i, pfns[i],
+				    gmem_kernel_sees(pfns[i], seed) ? ": its data" : "");
 	}
 }
 
@@ -669,7 +669,7 @@ static void guest_loop(u64 id)
 	struct gmem_call *call = &gmem_calls[id];
 
 	for (;;)
-		GUEST_SYNC1(READ_ONCE(call->fn)(call->arg[0], call->arg[1], call->arg[2]));
+		GUEST_SYNC1(call->fn(call->arg[0], call->arg[1], call->arg[2]));
 }
 
 u64 gmem_guest_fill(u64 gva, u64 size, u64 seed)
@@ -719,7 +719,7 @@ void gmem_guest_post(struct kvm_vcpu *vcpu, gmem_guest_fn fn, u64 a, u64 b, u64 
 	call->arg[0] = a;
 	call->arg[1] = b;
 	call->arg[2] = c;
-	WRITE_ONCE(call->fn, fn);
+	call->fn = fn;
 }
 
 u64 gmem_guest_call(struct kvm_vcpu *vcpu, gmem_guest_fn fn, u64 a, u64 b, u64 c)

@@ -233,7 +233,8 @@ static void all_orders(struct gmem_vm *g, int n, u64 seed)
 	int identity[GMEM_MAX_VCPUS], p[GMEM_MAX_VCPUS], i, orders = 1, done = 0;
 
 	for (i = 0; i < n; i++) {
-		identity[i] = p[i] = i;
+		identity[i] = i;
+		p[i] = i;
 		orders *= i + 1;
 	}
 	for (i = 0; i < orders; i++) {
