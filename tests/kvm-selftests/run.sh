@@ -15,7 +15,7 @@ now() {
 
 # Each test has a mark in the kernel log, so that a report can be put to it.
 reports() {
-	dmesg | sed -n "\,kvm-selftests: $mode $1\$,,\$p" |
+	dmesg | sed -n "\,kvm-selftests: $mode $i $name\$,,\$p" |
 		grep -E 'WARNING:|BUG[: ]|Oops|INFO: (task|rcu|possible)|general protection|KASAN:|list_(add|del) corr'
 }
 
@@ -47,7 +47,7 @@ while read -r line <&3; do
 	parse "$line" || continue
 	i=$((i + 1))
 	[ "$memory" != slot0 ] || export KVM_SELFTEST_GMEM_SLOTS=slot0
-	echo "kvm-selftests: $mode $name" >/dev/kmsg
+	echo "kvm-selftests: $mode $i $name" >/dev/kmsg
 	start=$(now)
 	# shellcheck disable=SC2086
 	setsid timeout -s KILL "$secs" "$dir/$name" $args >/tmp/kvm-selftest.out 2>&1 </dev/null &
@@ -63,7 +63,7 @@ while read -r line <&3; do
 	137) got="killed after $secs s" ;;
 	*) got="exit $status" ;;
 	esac
-	log=$(reports "$name")
+	log=$(reports)
 	[ -z "$log" ] || got="$got, and a report of the kernel"
 
 	verdict=ok
@@ -76,7 +76,7 @@ while read -r line <&3; do
 	echo "# $name: $got, $((took / 100)).$((took / 10 % 10)) s"
 	if [ "$verdict" != ok ] || [ -n "$VERBOSE" ]; then
 		[ -z "$log" ] || echo "$log" | sed 's/^/#! /'
-		tail -n 40 /tmp/kvm-selftest.out | sed 's/^/#> /'
+		tail -n 40 /tmp/kvm-selftest.out | cut -c1-400 | sed 's/^/#> /'
 	fi
 done 3<"$list"
 total=$(($(now) - begin))
