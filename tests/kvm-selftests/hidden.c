@@ -14,6 +14,7 @@
  *				test adds and may later log or make read-only
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -45,6 +46,23 @@ static bool hidden_wants_slot(unsigned int slot)
 	return slot == 0 || !s || strcmp(s, "slot0");
 }
 
+/* A run that hides nothing must not pass for one that does. */
+static void hidden_check(int fd, void *mem)
+{
+	unsigned long pages = 0;
+	char path[64], line[128];
+	FILE *f;
+
+	WRITE_ONCE(*(char *)mem, 0);
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
+	f = fopen(path, "r");
+	TEST_ASSERT(f, "cannot open %s: %s", path, strerror(errno));
+	while (fgets(line, sizeof(line), f))
+		sscanf(line, "guest_memfd-hidden: %lu", &pages);
+	fclose(f);
+	TEST_ASSERT(pages >= 1, "a page was touched, and %lu pages are hidden", pages);
+}
+
 /* A guest_memfd of @vm, mapped over the memory of @region. */
 static void hidden_map(struct kvm_vm *vm, struct userspace_mem_region *region,
 		       size_t size, u64 flags)
@@ -62,6 +80,8 @@ static void hidden_map(struct kvm_vm *vm, struct userspace_mem_region *region,
 		   MAP_SHARED | MAP_FIXED, fd, 0);
 	TEST_ASSERT(mem == region->host_mem, "mmap() of a guest_memfd failed: %s",
 		    strerror(errno));
+	if (flags & FLAG_NO_DIRECT_MAP)
+		hidden_check(fd, mem);
 
 	region->region.guest_memfd = fd;
 	region->region.guest_memfd_offset = 0;
