@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef _LINUX_GUEST_MEMFD_H
+#define _LINUX_GUEST_MEMFD_H
+
+/*
+ * Guest memory as a file, for hypervisor drivers.  An owner embeds a struct
+ * guest_memfd in its inode; the memory of a file created with
+ * GUEST_MEMFD_FLAG_NO_DIRECT_MAP is hidden: the kernel's direct map has no
+ * entry for it, except while somebody holds a share of the page.
+ */
+
+#include <linux/fs.h>
+#include <linux/mempolicy.h>
+#include <linux/mm.h>
+#include <linux/pagemap.h>
+
+struct guest_memfd;
+struct seq_file;
+
+/**
+ * struct guest_memfd_operations - what the library asks of a file's owner
+ * @invalidate_start: Unmap [start, end) from every guest and from every cache
+ *	of the owner, and keep new mappings out until @invalidate_end.  May
+ *	sleep; the mapping's invalidate_lock is held.
+ * @invalidate_end: Pairs with @invalidate_start, same range and same lock.
+ */
+struct guest_memfd_operations {
+	void (*invalidate_start)(struct guest_memfd *gm, pgoff_t start,
+				 pgoff_t end);
+	void (*invalidate_end)(struct guest_memfd *gm, pgoff_t start,
+			       pgoff_t end);
+};
+
+/**
+ * struct guest_memfd - the memory of one file
+ * @inode: The inode that this is embedded in.
+ * @ops: The owner's callbacks.
+ * @flags: GUEST_MEMFD_FLAG_* the file was created with, fixed from then on.
+ * @policy: NUMA policy, set by mbind() on a mapping of the file.
+ */
+struct guest_memfd {
+	struct inode *inode;
+	const struct guest_memfd_operations *ops;
+	u64 flags;
+	struct shared_policy policy;
+};
+
+#ifdef CONFIG_GUEST_MEMFD
+
+/* Of the state word in folio->private; the rest is in mm/guest_memfd/. */
+#define GUEST_MEMFD_PAGE_MASK		GENMASK(63, 48)
+#define GUEST_MEMFD_PAGE_MAGIC		(0x6d67UL << 48)
+/* The kernel may pin the page: its range is at the level for that. */
+#define GUEST_MEMFD_PAGE_PINNABLE	BIT(1)
+
+void guest_memfd_init(struct guest_memfd *gm, struct inode *inode,
+		      const struct address_space_operations *aops,
+		      const struct guest_memfd_operations *ops, u64 flags);
+void guest_memfd_evict_inode(struct inode *inode);
+
+/* For the owner's address_space_operations. */
+int guest_memfd_migrate_folio(struct address_space *mapping, struct folio *dst,
+			      struct folio *src, enum migrate_mode mode);
+int guest_memfd_error_folio(struct address_space *mapping, struct folio *folio);
+void guest_memfd_free_folio(struct folio *folio);
+
+struct folio *guest_memfd_grab_folio(struct guest_memfd *gm, pgoff_t index);
+int guest_memfd_share_folio(struct folio *folio);
+void guest_memfd_unshare_folio(struct folio *folio);
+
+int guest_memfd_mmap(struct file *file, struct vm_area_struct *vma);
+long guest_memfd_fallocate(struct file *file, int mode, loff_t offset,
+			   loff_t len);
+void guest_memfd_show_fdinfo(struct seq_file *m, struct file *file);
+
+bool guest_memfd_can_hide(void);
+bool guest_memfd_active(void);
+bool guest_memfd_hidden_mapping(const struct address_space *mapping);
+bool vma_is_guest_memfd_hidden(const struct vm_area_struct *vma);
+void guest_memfd_memory_failure(struct folio *folio);
+
+/**
+ * guest_memfd_folio_owned - is this a folio of a NO_DIRECT_MAP file?
+ * @folio: Any folio; a reference keeps the answer true.
+ *
+ * Also true of a folio that has left its file and was not given back yet.  No
+ * other user of folio->private writes such a word: it is no kernel address.
+ */
+static inline bool guest_memfd_folio_owned(const struct folio *folio)
+{
+	unsigned long state = (unsigned long)READ_ONCE(folio->private);
+
+	return (state & GUEST_MEMFD_PAGE_MASK) == GUEST_MEMFD_PAGE_MAGIC;
+}
+
+/**
+ * guest_memfd_gup_allowed - may get_user_pages() hand out this folio?
+ * @folio: A folio found in a user page table, with a reference held (GUP-fast)
+ *	or under the page table lock.
+ *
+ * The answer is per page, needs no mapping, and holds as long as the reference:
+ * a page changes hands only when its reference count can be frozen.
+ *
+ * Return: False when the kernel must not touch the page.
+ */
+static inline bool guest_memfd_gup_allowed(const struct folio *folio)
+{
+	unsigned long state = (unsigned long)READ_ONCE(folio->private);
+
+	return (state & GUEST_MEMFD_PAGE_MASK) != GUEST_MEMFD_PAGE_MAGIC ||
+	       (state & GUEST_MEMFD_PAGE_PINNABLE);
+}
+
+#else /* !CONFIG_GUEST_MEMFD */
+
+static inline bool guest_memfd_can_hide(void)
+{
+	return false;
+}
+
+static inline bool guest_memfd_active(void)
+{
+	return false;
+}
+
+static inline bool
+guest_memfd_hidden_mapping(const struct address_space *mapping)
+{
+	return false;
+}
+
+static inline bool vma_is_guest_memfd_hidden(const struct vm_area_struct *vma)
+{
+	return false;
+}
+
+static inline bool guest_memfd_folio_owned(const struct folio *folio)
+{
+	return false;
+}
+
+static inline bool guest_memfd_gup_allowed(const struct folio *folio)
+{
+	return true;
+}
+
+static inline void guest_memfd_memory_failure(struct folio *folio)
+{
+}
+
+#endif /* CONFIG_GUEST_MEMFD */
+
+#endif /* _LINUX_GUEST_MEMFD_H */

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#undef TRACE_SYSTEM
+#define TRACE_SYSTEM guest_memfd
+
+#if !defined(_TRACE_GUEST_MEMFD_H) || defined(TRACE_HEADER_MULTI_READ)
+#define _TRACE_GUEST_MEMFD_H
+
+#include <linux/tracepoint.h>
+
+/* A range of pages leaves, or comes back to, the direct map. */
+DECLARE_EVENT_CLASS(guest_memfd_direct_map,
+	TP_PROTO(unsigned long pfn, unsigned int nr_pages),
+	TP_ARGS(pfn, nr_pages),
+	TP_STRUCT__entry(
+		__field(unsigned long, pfn)
+		__field(unsigned int, nr_pages)
+	),
+	TP_fast_assign(
+		__entry->pfn = pfn;
+		__entry->nr_pages = nr_pages;
+	),
+	TP_printk("pfn=0x%lx nr_pages=%u", __entry->pfn, __entry->nr_pages)
+);
+
+DEFINE_EVENT(guest_memfd_direct_map, hide,
+	TP_PROTO(unsigned long pfn, unsigned int nr_pages),
+	TP_ARGS(pfn, nr_pages)
+);
+
+DEFINE_EVENT(guest_memfd_direct_map, restore,
+	TP_PROTO(unsigned long pfn, unsigned int nr_pages),
+	TP_ARGS(pfn, nr_pages)
+);
+
+/* A right to use a page through the direct map: the count after the event. */
+DECLARE_EVENT_CLASS(guest_memfd_share_count,
+	TP_PROTO(unsigned long pfn, unsigned long count),
+	TP_ARGS(pfn, count),
+	TP_STRUCT__entry(
+		__field(unsigned long, pfn)
+		__field(unsigned long, count)
+	),
+	TP_fast_assign(
+		__entry->pfn = pfn;
+		__entry->count = count;
+	),
+	TP_printk("pfn=0x%lx count=%lu", __entry->pfn, __entry->count)
+);
+
+DEFINE_EVENT(guest_memfd_share_count, share,
+	TP_PROTO(unsigned long pfn, unsigned long count),
+	TP_ARGS(pfn, count)
+);
+
+DEFINE_EVENT(guest_memfd_share_count, unshare,
+	TP_PROTO(unsigned long pfn, unsigned long count),
+	TP_ARGS(pfn, count)
+);
+
+#endif /* _TRACE_GUEST_MEMFD_H */
+
+#include <trace/define_trace.h>

@@ -1,0 +1,582 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The memory object: a file whose pages are a guest's memory.
+ *
+ * A page of a NO_DIRECT_MAP file is hidden at one place, before it enters the
+ * file, and restored at one place, after it has left and has been cleared
+ * (block.c).  In between only a share makes it visible to the kernel.
+ */
+
+#include <linux/fs.h>
+#include <linux/falloc.h>
+#include <linux/guest_memfd.h>
+#include <linux/highmem.h>
+#include <linux/kvm.h>
+#include <linux/memcontrol.h>
+#include <linux/pagemap.h>
+#include <linux/sched/signal.h>
+#include <linux/seq_file.h>
+
+#include <trace/events/guest_memfd.h>
+
+#include "block.h"
+#include "direct_map.h"
+#include "page_state.h"
+
+/* The modules that own guest memory. */
+#define GUEST_MEMFD_OWNERS "kvm"
+
+/* Files that may hold hidden memory. */
+static atomic_t nr_hidden_files;
+
+static bool gm_hides(const struct guest_memfd *gm)
+{
+	return gm->flags & GUEST_MEMFD_FLAG_NO_DIRECT_MAP;
+}
+
+static struct guest_memfd *mapping_gm(const struct address_space *mapping)
+{
+	return mapping->host->i_private;
+}
+
+/**
+ * guest_memfd_can_hide - can GUEST_MEMFD_FLAG_NO_DIRECT_MAP be offered?
+ *
+ * Context: Any.
+ */
+bool guest_memfd_can_hide(void)
+{
+	return direct_map_can_hide();
+}
+EXPORT_SYMBOL_FOR_MODULES(guest_memfd_can_hide, GUEST_MEMFD_OWNERS);
+
+/**
+ * guest_memfd_active - is there memory that the kernel cannot save or dump?
+ *
+ * Context: Any.
+ * Return: True while a NO_DIRECT_MAP file exists or a page of one is hidden.
+ */
+bool guest_memfd_active(void)
+{
+	return atomic_read(&nr_hidden_files) || direct_map_nr_hidden();
+}
+
+/**
+ * guest_memfd_hidden_mapping - may the folios of this mapping be hidden?
+ * @mapping: A mapping that cannot go away.
+ *
+ * Context: Any.
+ */
+bool guest_memfd_hidden_mapping(const struct address_space *mapping)
+{
+	return mapping_inaccessible(mapping) && gm_hides(mapping_gm(mapping));
+}
+
+/**
+ * vma_is_guest_memfd_hidden - does this VMA map memory that may be hidden?
+ * @vma: The VMA.
+ *
+ * Context: Any.
+ */
+bool vma_is_guest_memfd_hidden(const struct vm_area_struct *vma)
+{
+	return vma->vm_file && guest_memfd_hidden_mapping(vma->vm_file->f_mapping);
+}
+
+/*
+ * Shared pages carry a tag in the mapping, so that they can be counted, and so
+ * that a page takes its part of the count with it when it leaves the file.
+ */
+static void tag_shared(struct folio *folio, bool shared)
+{
+	struct xarray *pages = &folio->mapping->i_pages;
+
+	xa_lock_irq(pages);
+	if (shared)
+		__xa_set_mark(pages, folio->index, GM_TAG_SHARED);
+	else
+		__xa_clear_mark(pages, folio->index, GM_TAG_SHARED);
+	xa_unlock_irq(pages);
+}
+
+static unsigned long count_shared(struct address_space *mapping)
+{
+	unsigned long index, nr = 0;
+	void *entry;
+
+	xa_for_each_marked(&mapping->i_pages, index, entry, GM_TAG_SHARED)
+		nr++;
+	return nr;
+}
+
+/**
+ * guest_memfd_share_folio - take a right to use a page through the direct map
+ * @folio: A locked folio of a guest_memfd file.
+ *
+ * The first share of a hidden page restores its direct map entry.  A share
+ * holds a reference: it survives truncation, and keeps the page from reuse.
+ *
+ * Context: May sleep; the folio is locked.
+ * Return: 0; -ESTALE when the folio has left its file; -EOVERFLOW.
+ */
+int guest_memfd_share_folio(struct folio *folio)
+{
+	unsigned long state = gm_page_state(folio);
+	int err;
+
+	if (!folio->mapping)
+		return -ESTALE;
+	/* A plain file's page is in the direct map: the reference will do. */
+	if (!guest_memfd_folio_owned(folio))
+		goto out;
+	if (gm_page_count(state) == GM_PAGE_COUNT_MAX)
+		return -EOVERFLOW;
+
+	if (state & GM_PAGE_HIDDEN) {
+		err = direct_map_restore(&folio->page, 1);
+		if (err)
+			return err;
+		state &= ~GM_PAGE_HIDDEN;
+		tag_shared(folio, true);
+	}
+	state += GM_PAGE_COUNT_ONE;
+	gm_page_set_state(folio, state);
+	trace_share(folio_pfn(folio), gm_page_count(state));
+out:
+	folio_get(folio);
+	return 0;
+}
+EXPORT_SYMBOL_FOR_MODULES(guest_memfd_share_folio, GUEST_MEMFD_OWNERS);
+
+/**
+ * guest_memfd_unshare_folio - drop a right to use a page through the direct map
+ * @folio: A folio that the caller holds a share of.
+ *
+ * The last unshare hides the page again.  If the page has left its file in the
+ * meantime, it is then cleared and freed.
+ *
+ * Context: May sleep; takes the folio lock.
+ */
+void guest_memfd_unshare_folio(struct folio *folio)
+{
+	unsigned long state;
+	bool orphan = false;
+
+	folio_lock(folio);
+	state = gm_page_state(folio);
+	if (!guest_memfd_folio_owned(folio))
+		goto out;
+	if (WARN_ON_ONCE(!gm_page_count(state)))
+		goto out;
+
+	state -= GM_PAGE_COUNT_ONE;
+	trace_unshare(folio_pfn(folio), gm_page_count(state));
+	if (!gm_page_count(state)) {
+		/*
+		 * The split was done when the page was first hidden, so this
+		 * cannot fail.  If it does all the same, the page stays shared
+		 * and is leaked with the caller's reference.
+		 */
+		if (WARN_ON_ONCE(direct_map_hide(&folio->page, 1))) {
+			folio_unlock(folio);
+			return;
+		}
+		state |= GM_PAGE_HIDDEN;
+		orphan = state & GM_PAGE_ORPHAN;
+		if (!orphan)
+			tag_shared(folio, false);
+	}
+	gm_page_set_state(folio, state);
+	if (orphan)
+		guest_memfd_block_orphan(folio);
+out:
+	folio_unlock(folio);
+	folio_put(folio);
+	if (orphan)
+		guest_memfd_block_reap();
+}
+EXPORT_SYMBOL_FOR_MODULES(guest_memfd_unshare_folio, GUEST_MEMFD_OWNERS);
+
+static struct folio *grab_plain_folio(struct guest_memfd *gm, pgoff_t index)
+{
+	struct address_space *mapping = gm->inode->i_mapping;
+	struct mempolicy *policy;
+	struct folio *folio;
+
+	policy = mpol_shared_policy_lookup(&gm->policy, index);
+	folio = __filemap_get_folio_mpol(mapping, index, FGP_LOCK | FGP_CREAT,
+					 mapping_gfp_mask(mapping), policy);
+	mpol_cond_put(policy);
+	return folio;
+}
+
+static struct folio *grab_hidden_folio(struct guest_memfd *gm, pgoff_t index)
+{
+	struct address_space *mapping = gm->inode->i_mapping;
+	struct folio *folio;
+	int err;
+
+	folio = guest_memfd_block_alloc(gm, index);
+	if (IS_ERR(folio))
+		return folio;
+
+	err = __filemap_add_folio(mapping, folio, index,
+				  mapping_gfp_mask(mapping), NULL);
+	if (err) {
+		guest_memfd_block_discard(folio);
+		return ERR_PTR(err);
+	}
+	folio_get(folio);
+	return folio;
+}
+
+/**
+ * guest_memfd_grab_folio - get the folio at an index, allocating it if absent
+ * @gm: The file's memory.
+ * @index: Index in the file, in pages, below its size.
+ *
+ * Never changes the state of a folio that is already there.  A new folio of a
+ * NO_DIRECT_MAP file is cleared, hidden and up to date; one of a plain file is
+ * not up to date until the caller has cleared or filled it and says so.
+ *
+ * Context: May sleep.  Flushes TLBs when it hides a new folio.
+ * Return: A locked folio with a reference for the caller, or an ERR_PTR().
+ */
+struct folio *guest_memfd_grab_folio(struct guest_memfd *gm, pgoff_t index)
+{
+	struct folio *folio;
+
+	do {
+		/* The usual case, and the cheap one: no policy lookup. */
+		folio = filemap_lock_folio(gm->inode->i_mapping, index);
+		if (!IS_ERR(folio))
+			break;
+		if (!gm_hides(gm)) {
+			folio = grab_plain_folio(gm, index);
+			break;
+		}
+		/* Another fault may add the page first: then use that one. */
+		folio = grab_hidden_folio(gm, index);
+	} while (folio == ERR_PTR(-EEXIST));
+
+	WARN_ON_ONCE(!IS_ERR(folio) && folio_test_large(folio));
+	return folio;
+}
+EXPORT_SYMBOL_FOR_MODULES(guest_memfd_grab_folio, GUEST_MEMFD_OWNERS);
+
+static vm_fault_t guest_memfd_fault(struct vm_fault *vmf)
+{
+	struct inode *inode = file_inode(vmf->vma->vm_file);
+	struct guest_memfd *gm = mapping_gm(inode->i_mapping);
+	struct folio *folio;
+
+	if (((loff_t)vmf->pgoff << PAGE_SHIFT) >= i_size_read(inode))
+		return VM_FAULT_SIGBUS;
+	if (!(gm->flags & GUEST_MEMFD_FLAG_INIT_SHARED))
+		return VM_FAULT_SIGBUS;
+
+	folio = guest_memfd_grab_folio(gm, vmf->pgoff);
+	if (folio == ERR_PTR(-EAGAIN))
+		return VM_FAULT_RETRY;
+	if (IS_ERR(folio))
+		return vmf_error(PTR_ERR(folio));
+
+	if (!folio_test_uptodate(folio)) {
+		clear_highpage(folio_page(folio, 0));
+		folio_mark_uptodate(folio);
+	}
+	vmf->page = folio_file_page(folio, vmf->pgoff);
+	return VM_FAULT_LOCKED;
+}
+
+#ifdef CONFIG_NUMA
+static int guest_memfd_set_policy(struct vm_area_struct *vma,
+				  struct mempolicy *policy)
+{
+	struct guest_memfd *gm = mapping_gm(vma->vm_file->f_mapping);
+
+	return mpol_set_shared_policy(&gm->policy, vma, policy);
+}
+
+/* NULL, not the task's policy, says that mbind() has set none here. */
+static struct mempolicy *guest_memfd_get_policy(struct vm_area_struct *vma,
+						unsigned long addr,
+						pgoff_t *ilx)
+{
+	struct guest_memfd *gm = mapping_gm(vma->vm_file->f_mapping);
+
+	*ilx = gm->inode->i_ino;
+	return mpol_shared_policy_lookup(&gm->policy,
+					 linear_page_index(vma, addr));
+}
+#endif
+
+static const struct vm_operations_struct guest_memfd_vm_ops = {
+	.fault		= guest_memfd_fault,
+#ifdef CONFIG_NUMA
+	.get_policy	= guest_memfd_get_policy,
+	.set_policy	= guest_memfd_set_policy,
+#endif
+};
+
+/**
+ * guest_memfd_mmap - the mmap file operation of an owner's file
+ * @file: The file.
+ * @vma: The mapping to set up; must be shared.
+ *
+ * Return: 0, -ENODEV without GUEST_MEMFD_FLAG_MMAP, or -EINVAL.
+ */
+int guest_memfd_mmap(struct file *file, struct vm_area_struct *vma)
+{
+	struct guest_memfd *gm = mapping_gm(file->f_mapping);
+
+	if (!(gm->flags & GUEST_MEMFD_FLAG_MMAP))
+		return -ENODEV;
+	if (!(vma->vm_flags & VM_SHARED) || !(vma->vm_flags & VM_MAYSHARE))
+		return -EINVAL;
+
+	/* A core dump could not read hidden pages: do not let it try. */
+	if (gm_hides(gm))
+		vm_flags_set(vma, VM_DONTDUMP);
+	vma->vm_ops = &guest_memfd_vm_ops;
+	return 0;
+}
+EXPORT_SYMBOL_FOR_MODULES(guest_memfd_mmap, GUEST_MEMFD_OWNERS);
+
+static void punch_hole(struct guest_memfd *gm, loff_t offset, loff_t len)
+{
+	struct address_space *mapping = gm->inode->i_mapping;
+	pgoff_t start = offset >> PAGE_SHIFT;
+	pgoff_t end = (offset + len) >> PAGE_SHIFT;
+
+	/* Also keeps the owner's bindings the same from start to end. */
+	filemap_invalidate_lock(mapping);
+	gm->ops->invalidate_start(gm, start, end);
+	truncate_inode_pages_range(mapping, offset, offset + len - 1);
+	gm->ops->invalidate_end(gm, start, end);
+	filemap_invalidate_unlock(mapping);
+
+	if (gm_hides(gm))
+		guest_memfd_block_reap();
+}
+
+static long populate(struct guest_memfd *gm, loff_t offset, loff_t len)
+{
+	struct address_space *mapping = gm->inode->i_mapping;
+	pgoff_t index = offset >> PAGE_SHIFT;
+	pgoff_t end = (offset + len) >> PAGE_SHIFT;
+	long ret = 0;
+
+	filemap_invalidate_lock_shared(mapping);
+	while (index < end) {
+		struct folio *folio;
+
+		if (signal_pending(current)) {
+			ret = -EINTR;
+			break;
+		}
+		folio = guest_memfd_grab_folio(gm, index);
+		if (IS_ERR(folio)) {
+			ret = PTR_ERR(folio);
+			break;
+		}
+		index = folio_next_index(folio);
+		folio_unlock(folio);
+		folio_put(folio);
+		cond_resched();
+	}
+	filemap_invalidate_unlock_shared(mapping);
+	return ret;
+}
+
+/**
+ * guest_memfd_fallocate - the fallocate file operation of an owner's file
+ * @file: The file.
+ * @mode: FALLOC_FL_KEEP_SIZE to populate, with FALLOC_FL_PUNCH_HOLE to free.
+ * @offset: Start of the range in bytes, page-aligned.
+ * @len: Length of the range in bytes, page-aligned.
+ *
+ * Return: 0; -EOPNOTSUPP for another mode; -EINVAL for a range that is not
+ * aligned or, when populating, not inside the file; -EINTR or -ENOMEM with a
+ * part of the range populated.
+ */
+long guest_memfd_fallocate(struct file *file, int mode, loff_t offset,
+			   loff_t len)
+{
+	struct guest_memfd *gm = mapping_gm(file->f_mapping);
+	long ret = 0;
+
+	if (mode != FALLOC_FL_KEEP_SIZE &&
+	    mode != (FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE))
+		return -EOPNOTSUPP;
+	if (!PAGE_ALIGNED(offset) || !PAGE_ALIGNED(len))
+		return -EINVAL;
+
+	if (mode & FALLOC_FL_PUNCH_HOLE)
+		punch_hole(gm, offset, len);
+	else if (offset + len > i_size_read(gm->inode))
+		ret = -EINVAL;
+	else
+		ret = populate(gm, offset, len);
+
+	if (!ret)
+		file_modified(file);
+	return ret;
+}
+EXPORT_SYMBOL_FOR_MODULES(guest_memfd_fallocate, GUEST_MEMFD_OWNERS);
+
+/**
+ * guest_memfd_show_fdinfo - the show_fdinfo file operation of an owner's file
+ * @m: Where to write; the text is ABI.
+ * @file: The file.
+ */
+void guest_memfd_show_fdinfo(struct seq_file *m, struct file *file)
+{
+	struct guest_memfd *gm = mapping_gm(file->f_mapping);
+	unsigned long pages = READ_ONCE(file->f_mapping->nrpages);
+	unsigned long shared = count_shared(file->f_mapping);
+	bool user = gm->flags & GUEST_MEMFD_FLAG_INIT_SHARED;
+	bool hides = gm_hides(gm);
+
+	seq_printf(m, "guest_memfd-size:\t%lld\n", i_size_read(gm->inode));
+	seq_printf(m, "guest_memfd-flags:\t0x%llx\n", gm->flags);
+	seq_printf(m, "guest_memfd-populated:\t%lu\n", pages);
+	seq_printf(m, "guest_memfd-blocks:\t%lu\n", hides ? pages : 0);
+	/* A page that is shared just now may be missing from the first sum. */
+	seq_printf(m, "guest_memfd-hidden:\t%lu\n",
+		   hides ? pages - min(pages, shared) : 0);
+	seq_printf(m, "guest_memfd-shared:\t%lu\n", shared);
+	seq_printf(m, "guest_memfd-level-none:\t%lu\n", !user ? pages : 0);
+	seq_printf(m, "guest_memfd-level-user:\t%lu\n",
+		   user && hides ? pages : 0);
+	seq_printf(m, "guest_memfd-level-kernel:\t%lu\n",
+		   user && !hides ? pages : 0);
+}
+EXPORT_SYMBOL_FOR_MODULES(guest_memfd_show_fdinfo, GUEST_MEMFD_OWNERS);
+
+/**
+ * guest_memfd_free_folio - the free_folio operation, or the last part of it
+ * @folio: A locked folio that has just left its mapping.
+ *
+ * Others may still hold references, shares among them, so the page is not
+ * given back here: its block does that when they are gone.
+ */
+void guest_memfd_free_folio(struct folio *folio)
+{
+	unsigned long state = gm_page_state(folio);
+
+	if (!guest_memfd_folio_owned(folio))
+		return;
+	gm_page_set_state(folio, state | GM_PAGE_ORPHAN);
+	if (state & GM_PAGE_HIDDEN)
+		guest_memfd_block_orphan(folio);
+}
+EXPORT_SYMBOL_FOR_MODULES(guest_memfd_free_folio, GUEST_MEMFD_OWNERS);
+
+/**
+ * guest_memfd_migrate_folio - the migrate_folio operation: always refuses
+ * @mapping: The file's mapping, which is unevictable.
+ * @dst: Unused.
+ * @src: Unused.
+ * @mode: Unused.
+ *
+ * Return: -EBUSY.
+ */
+int guest_memfd_migrate_folio(struct address_space *mapping, struct folio *dst,
+			      struct folio *src, enum migrate_mode mode)
+{
+	WARN_ON_ONCE(1);
+	return -EBUSY;
+}
+EXPORT_SYMBOL_FOR_MODULES(guest_memfd_migrate_folio, GUEST_MEMFD_OWNERS);
+
+/**
+ * guest_memfd_error_folio - the error_remove_folio operation
+ * @mapping: The file's mapping.
+ * @folio: A poisoned folio in it.
+ *
+ * Takes the page away from the guests.  It stays in the file, so that the
+ * next access finds the poison and the VMM decides what to do.
+ *
+ * Return: MF_DELAYED.
+ */
+int guest_memfd_error_folio(struct address_space *mapping, struct folio *folio)
+{
+	struct guest_memfd *gm = mapping_gm(mapping);
+	pgoff_t start = folio->index;
+	pgoff_t end = start + folio_nr_pages(folio);
+
+	filemap_invalidate_lock_shared(mapping);
+	gm->ops->invalidate_start(gm, start, end);
+	gm->ops->invalidate_end(gm, start, end);
+	filemap_invalidate_unlock_shared(mapping);
+	return MF_DELAYED;
+}
+EXPORT_SYMBOL_FOR_MODULES(guest_memfd_error_folio, GUEST_MEMFD_OWNERS);
+
+/**
+ * guest_memfd_memory_failure - take a poisoned page away from the guests
+ * @folio: A folio that is marked poisoned, with a reference for the caller.
+ *	Not locked: truncation takes the invalidate lock before folio locks.
+ *
+ * Context: May sleep.
+ */
+void guest_memfd_memory_failure(struct folio *folio)
+{
+	struct inode *inode = NULL;
+
+	folio_lock(folio);
+	if (folio->mapping)
+		inode = igrab(folio->mapping->host);
+	folio_unlock(folio);
+	if (!inode)
+		return;
+	guest_memfd_error_folio(inode->i_mapping, folio);
+	iput(inode);
+}
+
+/**
+ * guest_memfd_init - set up the memory of a new file
+ * @gm: The memory object, embedded in @inode, its policy initialised.
+ * @inode: The new inode, not yet visible to anybody.
+ * @aops: The owner's operations, made of the guest_memfd_*_folio() above.
+ * @ops: The owner's callbacks.
+ * @flags: GUEST_MEMFD_FLAG_*, checked by the owner;
+ *	GUEST_MEMFD_FLAG_NO_DIRECT_MAP only if guest_memfd_can_hide().
+ */
+void guest_memfd_init(struct guest_memfd *gm, struct inode *inode,
+		      const struct address_space_operations *aops,
+		      const struct guest_memfd_operations *ops, u64 flags)
+{
+	struct address_space *mapping = inode->i_mapping;
+
+	gm->inode = inode;
+	gm->ops = ops;
+	gm->flags = flags;
+	inode->i_private = gm;
+	mapping->a_ops = aops;
+	mapping_set_gfp_mask(mapping, GFP_HIGHUSER);
+	mapping_set_inaccessible(mapping);
+	/* Memory that cannot be moved must be unevictable too. */
+	WARN_ON_ONCE(!mapping_unevictable(mapping));
+	if (gm_hides(gm))
+		atomic_inc(&nr_hidden_files);
+}
+EXPORT_SYMBOL_FOR_MODULES(guest_memfd_init, GUEST_MEMFD_OWNERS);
+
+/**
+ * guest_memfd_evict_inode - the evict_inode operation of an owner's filesystem
+ * @inode: An inode with a struct guest_memfd, or one that never got to it.
+ */
+void guest_memfd_evict_inode(struct inode *inode)
+{
+	struct guest_memfd *gm = mapping_gm(inode->i_mapping);
+
+	truncate_inode_pages_final(inode->i_mapping);
+	clear_inode(inode);
+	if (gm && gm_hides(gm)) {
+		guest_memfd_block_reap();
+		atomic_dec(&nr_hidden_files);
+	}
+}
+EXPORT_SYMBOL_FOR_MODULES(guest_memfd_evict_inode, GUEST_MEMFD_OWNERS);

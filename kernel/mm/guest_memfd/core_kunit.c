@@ -1,0 +1,505 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The states of a page, from the moment it enters a file to the moment it is
+ * back in the allocator, driven by an owner that has no guests.
+ */
+
+#include <kunit/test.h>
+#include <linux/fs.h>
+#include <linux/guest_memfd.h>
+#include <linux/kvm.h>
+#include <linux/magic.h>
+#include <linux/mount.h>
+#include <linux/pagemap.h>
+#include <linux/pseudo_fs.h>
+#include <linux/set_memory.h>
+
+#include <trace/events/guest_memfd.h>
+
+#include "block.h"
+#include "direct_map.h"
+#include "page_state.h"
+
+#define PATTERN 0x5a
+
+struct test_inode {
+	struct guest_memfd gm;
+	struct inode inode;
+};
+
+struct gm_test {
+	struct vfsmount *mnt;
+	struct guest_memfd *gm;
+	unsigned long hidden_before;
+	/* What the restore tracepoint saw of restored_pfn. */
+	unsigned long restored_pfn;
+	unsigned int nr_restored;
+	bool restored_dirty;
+	unsigned int nr_hides;
+	/* What the owner was asked. */
+	unsigned int starts, ends;
+};
+
+static struct inode *test_alloc_inode(struct super_block *sb)
+{
+	struct test_inode *ti = kzalloc(sizeof(*ti), GFP_KERNEL);
+
+	if (!ti)
+		return NULL;
+	inode_init_once(&ti->inode);
+	mpol_shared_policy_init(&ti->gm.policy, NULL);
+	return &ti->inode;
+}
+
+static void test_free_inode(struct inode *inode)
+{
+	kfree(container_of(inode, struct test_inode, inode));
+}
+
+static const struct super_operations test_super_operations = {
+	.alloc_inode	= test_alloc_inode,
+	.free_inode	= test_free_inode,
+	.evict_inode	= guest_memfd_evict_inode,
+};
+
+static int test_init_fs_context(struct fs_context *fc)
+{
+	struct pseudo_fs_context *ctx = init_pseudo(fc, GUEST_MEMFD_MAGIC);
+
+	if (!ctx)
+		return -ENOMEM;
+	ctx->ops = &test_super_operations;
+	return 0;
+}
+
+static struct file_system_type test_fs = {
+	.name		 = "guest_memfd_kunit",
+	.init_fs_context = test_init_fs_context,
+	.kill_sb	 = kill_anon_super,
+};
+
+static const struct address_space_operations test_aops = {
+	.dirty_folio	= noop_dirty_folio,
+	.migrate_folio	= guest_memfd_migrate_folio,
+	.error_remove_folio = guest_memfd_error_folio,
+	.free_folio	= guest_memfd_free_folio,
+};
+
+/* One test runs at a time. */
+static struct gm_test *current_test;
+
+static void test_invalidate_start(struct guest_memfd *gm, pgoff_t start,
+				  pgoff_t end)
+{
+	current_test->starts++;
+}
+
+static void test_invalidate_end(struct guest_memfd *gm, pgoff_t start,
+				pgoff_t end)
+{
+	current_test->ends++;
+}
+
+static const struct guest_memfd_operations test_ops = {
+	.invalidate_start = test_invalidate_start,
+	.invalidate_end	= test_invalidate_end,
+};
+
+/* A restored page must hold nothing of what the guest left in it. */
+static void probe_restore(void *data, unsigned long pfn, unsigned int nr_pages)
+{
+	struct gm_test *t = data;
+
+	if (pfn != t->restored_pfn)
+		return;
+	t->nr_restored++;
+	t->restored_dirty = memchr_inv(page_address(pfn_to_page(pfn)), 0,
+				       PAGE_SIZE);
+}
+
+static void probe_hide(void *data, unsigned long pfn, unsigned int nr_pages)
+{
+	struct gm_test *t = data;
+
+	t->nr_hides++;
+}
+
+static struct guest_memfd *new_file(struct kunit *test, u64 flags)
+{
+	struct gm_test *t = test->priv;
+	struct guest_memfd *gm;
+	struct inode *inode;
+
+	inode = new_inode(t->mnt->mnt_sb);
+	KUNIT_ASSERT_NOT_NULL(test, inode);
+	gm = &container_of(inode, struct test_inode, inode)->gm;
+	inode->i_mode = S_IFREG;
+	inode->i_size = 16 * PAGE_SIZE;
+	guest_memfd_init(gm, inode, &test_aops, &test_ops, flags);
+	t->gm = gm;
+	return gm;
+}
+
+static struct folio *grab(struct kunit *test, struct guest_memfd *gm,
+			  pgoff_t index)
+{
+	struct folio *folio = guest_memfd_grab_folio(gm, index);
+
+	KUNIT_ASSERT_FALSE(test, IS_ERR(folio));
+	return folio;
+}
+
+static bool present(struct folio *folio)
+{
+	return kernel_page_present(&folio->page);
+}
+
+static void truncate_all(struct guest_memfd *gm)
+{
+	truncate_inode_pages(gm->inode->i_mapping, 0);
+}
+
+static int gm_test_init(struct kunit *test)
+{
+	struct gm_test *t;
+
+	if (!guest_memfd_can_hide())
+		kunit_skip(test, "the direct map cannot be changed here");
+
+	t = kunit_kzalloc(test, sizeof(*t), GFP_KERNEL);
+	if (!t)
+		return -ENOMEM;
+	t->mnt = kern_mount(&test_fs);
+	if (IS_ERR(t->mnt))
+		return PTR_ERR(t->mnt);
+	t->hidden_before = direct_map_nr_hidden();
+	test->priv = t;
+	current_test = t;
+	register_trace_restore(probe_restore, t);
+	register_trace_hide(probe_hide, t);
+	return 0;
+}
+
+static void gm_test_exit(struct kunit *test)
+{
+	struct gm_test *t = test->priv;
+
+	if (!t)
+		return;
+	if (t->gm)
+		iput(t->gm->inode);
+	guest_memfd_block_reap();
+	KUNIT_EXPECT_EQ(test, direct_map_nr_hidden(), t->hidden_before);
+	unregister_trace_restore(probe_restore, t);
+	unregister_trace_hide(probe_hide, t);
+	tracepoint_synchronize_unregister();
+	kern_unmount(t->mnt);
+	rcu_barrier();
+}
+
+static void test_hidden_once(struct kunit *test)
+{
+	struct guest_memfd *gm = new_file(test, GUEST_MEMFD_FLAG_NO_DIRECT_MAP);
+	struct gm_test *t = test->priv;
+	struct folio *folio, *again;
+
+	folio = grab(test, gm, 3);
+	KUNIT_EXPECT_FALSE(test, present(folio));
+	KUNIT_EXPECT_TRUE(test, folio_test_uptodate(folio));
+	KUNIT_EXPECT_FALSE(test, folio_test_lru(folio));
+	KUNIT_EXPECT_EQ(test, gm_page_state(folio), GM_PAGE_FRESH);
+	KUNIT_EXPECT_EQ(test, direct_map_nr_hidden(), t->hidden_before + 1);
+	folio_unlock(folio);
+
+	again = grab(test, gm, 3);
+	KUNIT_EXPECT_PTR_EQ(test, again, folio);
+	KUNIT_EXPECT_EQ(test, t->nr_hides, 1);
+	folio_unlock(folio);
+	folio_put(folio);
+	folio_put(folio);
+}
+
+static void test_grab_keeps_shares(struct kunit *test)
+{
+	struct guest_memfd *gm = new_file(test, GUEST_MEMFD_FLAG_NO_DIRECT_MAP);
+	struct folio *folio = grab(test, gm, 0);
+
+	KUNIT_EXPECT_EQ(test, guest_memfd_share_folio(folio), 0);
+	folio_unlock(folio);
+	folio_put(folio);
+
+	/* Faulting on a shared page must not hide it under its user. */
+	folio = grab(test, gm, 0);
+	KUNIT_EXPECT_TRUE(test, present(folio));
+	folio_unlock(folio);
+	folio_put(folio);
+	guest_memfd_unshare_folio(folio);
+	KUNIT_EXPECT_FALSE(test, present(folio));
+}
+
+static void test_share_count(struct kunit *test)
+{
+	struct guest_memfd *gm = new_file(test, GUEST_MEMFD_FLAG_NO_DIRECT_MAP);
+	struct gm_test *t = test->priv;
+	struct folio *folio = grab(test, gm, 0);
+	int i;
+
+	for (i = 1; i <= 8; i++) {
+		KUNIT_EXPECT_EQ(test, guest_memfd_share_folio(folio), 0);
+		KUNIT_EXPECT_TRUE(test, present(folio));
+		KUNIT_EXPECT_EQ(test, gm_page_count(gm_page_state(folio)), i);
+	}
+	folio_unlock(folio);
+	/* Page cache, block, eight shares, and ours. */
+	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 11);
+	for (i = 7; i > 0; i--) {
+		guest_memfd_unshare_folio(folio);
+		KUNIT_EXPECT_TRUE(test, present(folio));
+	}
+	guest_memfd_unshare_folio(folio);
+	KUNIT_EXPECT_FALSE(test, present(folio));
+	KUNIT_EXPECT_EQ(test, gm_page_state(folio), GM_PAGE_FRESH);
+	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 3);
+	KUNIT_EXPECT_EQ(test, t->nr_hides, 2);
+	folio_put(folio);
+}
+
+static void test_share_overflow(struct kunit *test)
+{
+	struct guest_memfd *gm = new_file(test, GUEST_MEMFD_FLAG_NO_DIRECT_MAP);
+	struct folio *folio = grab(test, gm, 0);
+	unsigned long one;
+
+	KUNIT_EXPECT_EQ(test, guest_memfd_share_folio(folio), 0);
+	one = gm_page_state(folio);
+	gm_page_set_state(folio, one | GM_PAGE_COUNT_MASK);
+	KUNIT_EXPECT_EQ(test, guest_memfd_share_folio(folio), -EOVERFLOW);
+	KUNIT_EXPECT_EQ(test, gm_page_count(gm_page_state(folio)),
+			GM_PAGE_COUNT_MAX);
+	gm_page_set_state(folio, one);
+	folio_unlock(folio);
+	guest_memfd_unshare_folio(folio);
+	folio_put(folio);
+}
+
+static void test_scrubbed_before_restore(struct kunit *test)
+{
+	struct guest_memfd *gm = new_file(test, GUEST_MEMFD_FLAG_NO_DIRECT_MAP);
+	struct gm_test *t = test->priv;
+	struct folio *folio = grab(test, gm, 0);
+
+	KUNIT_EXPECT_EQ(test, guest_memfd_share_folio(folio), 0);
+	memset(page_address(&folio->page), PATTERN, PAGE_SIZE);
+	folio_unlock(folio);
+	guest_memfd_unshare_folio(folio);
+	t->restored_pfn = folio_pfn(folio);
+	folio_put(folio);
+
+	truncate_all(gm);
+	guest_memfd_block_reap();
+	KUNIT_EXPECT_EQ(test, t->nr_restored, 1);
+	KUNIT_EXPECT_FALSE(test, t->restored_dirty);
+}
+
+static void test_reference_delays_reuse(struct kunit *test)
+{
+	struct guest_memfd *gm = new_file(test, GUEST_MEMFD_FLAG_NO_DIRECT_MAP);
+	struct gm_test *t = test->priv;
+	struct folio *folio = grab(test, gm, 0);
+
+	t->restored_pfn = folio_pfn(folio);
+	folio_unlock(folio);
+	truncate_all(gm);
+	guest_memfd_block_reap();
+	/* Out of the file, but not out of our hands: still hidden. */
+	KUNIT_EXPECT_EQ(test, t->nr_restored, 0);
+	KUNIT_EXPECT_FALSE(test, present(folio));
+
+	folio_put(folio);
+	guest_memfd_block_reap();
+	KUNIT_EXPECT_EQ(test, t->nr_restored, 1);
+}
+
+static void test_share_survives_truncation(struct kunit *test)
+{
+	struct guest_memfd *gm = new_file(test, GUEST_MEMFD_FLAG_NO_DIRECT_MAP);
+	struct gm_test *t = test->priv;
+	struct folio *folio = grab(test, gm, 0);
+	struct folio *next;
+
+	KUNIT_EXPECT_EQ(test, guest_memfd_share_folio(folio), 0);
+	KUNIT_EXPECT_EQ(test, guest_memfd_share_folio(folio), 0);
+	memset(page_address(&folio->page), PATTERN, PAGE_SIZE);
+	folio_unlock(folio);
+	folio_put(folio);
+
+	truncate_all(gm);
+	guest_memfd_block_reap();
+	KUNIT_EXPECT_TRUE(test, present(folio));
+	KUNIT_EXPECT_NULL(test, memchr_inv(page_address(&folio->page), PATTERN,
+					   PAGE_SIZE));
+
+	/* The file gets another page for the same place. */
+	next = grab(test, gm, 0);
+	KUNIT_EXPECT_PTR_NE(test, next, folio);
+	folio_unlock(next);
+	folio_put(next);
+
+	guest_memfd_unshare_folio(folio);
+	KUNIT_EXPECT_TRUE(test, present(folio));
+	t->restored_pfn = folio_pfn(folio);
+	guest_memfd_unshare_folio(folio);
+	KUNIT_EXPECT_EQ(test, t->nr_restored, 1);
+	KUNIT_EXPECT_FALSE(test, t->restored_dirty);
+}
+
+static void test_no_share_after_truncation(struct kunit *test)
+{
+	struct guest_memfd *gm = new_file(test, GUEST_MEMFD_FLAG_NO_DIRECT_MAP);
+	struct folio *folio = grab(test, gm, 0);
+
+	folio_unlock(folio);
+	truncate_all(gm);
+	folio_lock(folio);
+	KUNIT_EXPECT_EQ(test, guest_memfd_share_folio(folio), -ESTALE);
+	KUNIT_EXPECT_FALSE(test, present(folio));
+	folio_unlock(folio);
+	folio_put(folio);
+}
+
+static void test_share_outlives_file(struct kunit *test)
+{
+	struct guest_memfd *gm = new_file(test, GUEST_MEMFD_FLAG_NO_DIRECT_MAP);
+	struct gm_test *t = test->priv;
+	struct folio *folio = grab(test, gm, 0);
+
+	KUNIT_EXPECT_EQ(test, guest_memfd_share_folio(folio), 0);
+	folio_unlock(folio);
+	folio_put(folio);
+	t->gm = NULL;
+	iput(gm->inode);
+	KUNIT_EXPECT_TRUE(test, present(folio));
+
+	t->restored_pfn = folio_pfn(folio);
+	guest_memfd_unshare_folio(folio);
+	KUNIT_EXPECT_EQ(test, t->nr_restored, 1);
+}
+
+static void test_gup(struct kunit *test)
+{
+	struct guest_memfd *gm = new_file(test, GUEST_MEMFD_FLAG_NO_DIRECT_MAP);
+	struct folio *folio = grab(test, gm, 0);
+
+	KUNIT_EXPECT_FALSE(test, guest_memfd_gup_allowed(folio));
+	/* A share is the kernel's own right, it lets nobody pin. */
+	KUNIT_EXPECT_EQ(test, guest_memfd_share_folio(folio), 0);
+	KUNIT_EXPECT_FALSE(test, guest_memfd_gup_allowed(folio));
+	folio_unlock(folio);
+	guest_memfd_unshare_folio(folio);
+
+	/* GUP-fast may hold it after that, without a mapping. */
+	truncate_all(gm);
+	KUNIT_EXPECT_FALSE(test, guest_memfd_gup_allowed(folio));
+	folio_put(folio);
+}
+
+static void test_plain_file(struct kunit *test)
+{
+	struct guest_memfd *gm = new_file(test, 0);
+	struct gm_test *t = test->priv;
+	struct folio *folio = grab(test, gm, 0);
+
+	KUNIT_EXPECT_TRUE(test, present(folio));
+	KUNIT_EXPECT_FALSE(test, folio_test_uptodate(folio));
+	KUNIT_EXPECT_TRUE(test, guest_memfd_gup_allowed(folio));
+	KUNIT_EXPECT_EQ(test, guest_memfd_share_folio(folio), 0);
+	folio_unlock(folio);
+	folio_put(folio);
+	guest_memfd_unshare_folio(folio);
+	KUNIT_EXPECT_EQ(test, t->nr_hides, 0);
+}
+
+static void test_poisoned_page_stays_out(struct kunit *test)
+{
+	struct guest_memfd *gm = new_file(test, GUEST_MEMFD_FLAG_NO_DIRECT_MAP);
+	struct gm_test *t = test->priv;
+	struct folio *folio = grab(test, gm, 0);
+
+	t->restored_pfn = folio_pfn(folio);
+	folio_set_hwpoison(folio);
+	folio_unlock(folio);
+	folio_put(folio);
+	truncate_all(gm);
+	guest_memfd_block_reap();
+	KUNIT_EXPECT_EQ(test, t->nr_restored, 0);
+	KUNIT_EXPECT_FALSE(test, present(folio));
+	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 1);
+
+	/* It was only a test: by hand, as nobody else will. */
+	folio_test_clear_hwpoison(folio);
+	gm_page_clear_state(folio);
+	KUNIT_EXPECT_EQ(test, direct_map_restore(&folio->page, 1), 0);
+	folio_put(folio);
+}
+
+static void test_memory_failure(struct kunit *test)
+{
+	struct guest_memfd *gm = new_file(test, GUEST_MEMFD_FLAG_NO_DIRECT_MAP);
+	struct gm_test *t = test->priv;
+	struct folio *folio = grab(test, gm, 0);
+
+	folio_unlock(folio);
+	guest_memfd_memory_failure(folio);
+	KUNIT_EXPECT_EQ(test, t->starts, 1);
+	KUNIT_EXPECT_EQ(test, t->ends, 1);
+	truncate_all(gm);
+	/* Too late to tell a guest: nothing to do, and nothing to break. */
+	guest_memfd_memory_failure(folio);
+	KUNIT_EXPECT_EQ(test, t->starts, 1);
+	folio_put(folio);
+}
+
+static void test_active(struct kunit *test)
+{
+	struct gm_test *t = test->priv;
+
+	if (guest_memfd_active())
+		kunit_skip(test, "others use hidden memory just now");
+	new_file(test, 0);
+	KUNIT_EXPECT_FALSE(test, guest_memfd_active());
+	iput(t->gm->inode);
+	new_file(test, GUEST_MEMFD_FLAG_NO_DIRECT_MAP);
+	KUNIT_EXPECT_TRUE(test, guest_memfd_active());
+	iput(t->gm->inode);
+	t->gm = NULL;
+	KUNIT_EXPECT_FALSE(test, guest_memfd_active());
+}
+
+static struct kunit_case gm_test_cases[] = {
+	KUNIT_CASE(test_hidden_once),
+	KUNIT_CASE(test_grab_keeps_shares),
+	KUNIT_CASE(test_share_count),
+	KUNIT_CASE(test_share_overflow),
+	KUNIT_CASE(test_scrubbed_before_restore),
+	KUNIT_CASE(test_reference_delays_reuse),
+	KUNIT_CASE(test_share_survives_truncation),
+	KUNIT_CASE(test_no_share_after_truncation),
+	KUNIT_CASE(test_share_outlives_file),
+	KUNIT_CASE(test_gup),
+	KUNIT_CASE(test_plain_file),
+	KUNIT_CASE(test_poisoned_page_stays_out),
+	KUNIT_CASE(test_memory_failure),
+	KUNIT_CASE(test_active),
+	{}
+};
+
+static struct kunit_suite gm_test_suite = {
+	.name = "guest_memfd",
+	.init = gm_test_init,
+	.exit = gm_test_exit,
+	.test_cases = gm_test_cases,
+};
+kunit_test_suite(gm_test_suite);
+
+MODULE_DESCRIPTION("KUnit tests of guest_memfd page states");
+MODULE_LICENSE("GPL");

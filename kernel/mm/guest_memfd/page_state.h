@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef _MM_GUEST_MEMFD_PAGE_STATE_H
+#define _MM_GUEST_MEMFD_PAGE_STATE_H
+
+/*
+ * The state of one page of a NO_DIRECT_MAP file, in folio->private.
+ *
+ * Written under the folio lock, read without it by GUP.  From before the page
+ * enters its file until it is given back, the word carries
+ * GUEST_MEMFD_PAGE_MAGIC, and either HIDDEN is set or the share count is above
+ * zero, never both.
+ */
+
+#include <linux/bits.h>
+#include <linux/guest_memfd.h>
+#include <linux/mmdebug.h>
+
+/* No direct map entry, and no stale TLB entry on any CPU. */
+#define GM_PAGE_HIDDEN		BIT(0)
+/* BIT(1) is GUEST_MEMFD_PAGE_PINNABLE. */
+/* Has left its file: the last unshare gives it back. */
+#define GM_PAGE_ORPHAN		BIT(2)
+
+/* The share count, between the flags and the magic. */
+#define GM_PAGE_COUNT_SHIFT	8
+#define GM_PAGE_COUNT_MASK	GENMASK(47, GM_PAGE_COUNT_SHIFT)
+#define GM_PAGE_COUNT_ONE	BIT(GM_PAGE_COUNT_SHIFT)
+#define GM_PAGE_COUNT_MAX	(GM_PAGE_COUNT_MASK >> GM_PAGE_COUNT_SHIFT)
+
+/* Of a page that has just been hidden for the first time. */
+#define GM_PAGE_FRESH		(GUEST_MEMFD_PAGE_MAGIC | GM_PAGE_HIDDEN)
+
+/* Tag of shared pages in the mapping; nothing is written back here. */
+#define GM_TAG_SHARED		PAGECACHE_TAG_TOWRITE
+
+static inline unsigned long gm_page_state(const struct folio *folio)
+{
+	return (unsigned long)READ_ONCE(folio->private);
+}
+
+static inline unsigned long gm_page_count(unsigned long state)
+{
+	return (state & GM_PAGE_COUNT_MASK) >> GM_PAGE_COUNT_SHIFT;
+}
+
+static inline bool gm_page_state_valid(unsigned long state)
+{
+	bool hidden = state & GM_PAGE_HIDDEN;
+
+	return hidden == !gm_page_count(state) &&
+	       !(hidden && (state & GUEST_MEMFD_PAGE_PINNABLE));
+}
+
+static inline void gm_page_set_state(struct folio *folio, unsigned long state)
+{
+	VM_WARN_ON_ONCE_FOLIO(!gm_page_state_valid(state), folio);
+	WRITE_ONCE(folio->private, (void *)state);
+}
+
+/* The page is nobody's any more. */
+static inline void gm_page_clear_state(struct folio *folio)
+{
+	WRITE_ONCE(folio->private, NULL);
+}
+
+#endif /* _MM_GUEST_MEMFD_PAGE_STATE_H */
