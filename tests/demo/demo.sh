@@ -102,6 +102,7 @@ wait_for() {
 	done
 }
 
+# guest_failed KIND WHAT: a guest that does not do what guests do
 guest_failed() {
 	say "demo: $1: the guest $2. Its console ended with:"
 	tail -n 15 /tmp/console | sed 's/^/    /'
@@ -109,6 +110,20 @@ guest_failed() {
 	say "demo: guests with several vCPUs sometimes fail under emulation for the emulator's own"
 	say "demo: reasons, on the unmodified kernel too. This run has proven nothing either way."
 	die "$1: no guest"
+}
+
+# The VMM has ended: by itself, or because its guest did?
+vmm_ended() {
+	wait "$pid"
+	status=$?
+	pid=''
+	case $status in
+	1 | 2)
+		tail -n 5 /tmp/vmm.err
+		die "$1: guestmem run failed"
+		;;
+	esac
+	guest_failed "$1" "ended while it booted (guestmem run's status $status)"
 }
 
 start_guest() {
@@ -119,7 +134,7 @@ start_guest() {
 	pid=$!
 	wait_for 'payload: secret_pages=.* ready' /tmp/console
 	case $? in
-	1) guest_failed "$1" "ended while it booted" ;;
+	1) vmm_ended "$1" ;;
 	2) guest_failed "$1" "was not up after $boot_limit s" ;;
 	esac
 	put "$1" cpus "$(sed -n 's/^.*payload: cpus=\([0-9]*\) .*/\1/p' /tmp/console)"
