@@ -85,6 +85,8 @@ void guest_memfd_memory_failure(struct folio *folio);
  *
  * Also true of a folio that has left its file and was not given back yet.  No
  * other user of folio->private writes such a word: it is no kernel address.
+ *
+ * Return: True for such a folio.
  */
 static inline bool guest_memfd_folio_owned(const struct folio *folio)
 {
@@ -145,6 +147,10 @@ static inline bool guest_memfd_gup_allowed(const struct folio *folio)
 }
 
 static inline void guest_memfd_memory_failure(struct folio *folio)
+{
+}
+
+static inline void guest_memfd_unshare_folio(struct folio *folio)
 {
 }
 

@@ -115,13 +115,15 @@ void guest_memfd_block_orphan(struct folio *folio)
  */
 static bool release_orphan(struct folio *folio)
 {
+	/*
+	 * A poisoned page is never touched again: it stays hidden, and out of
+	 * the allocator.  memory_failure() keeps a reference to it.
+	 */
+	if (folio_test_hwpoison(folio))
+		return true;
 	if (!folio_ref_freeze(folio, 1))
 		return false;
-
-	/*
-	 * Nobody can find the page any more.  A poisoned one is never touched
-	 * again: it stays hidden, and out of the allocator.
-	 */
+	/* Nobody can find the page any more, so this answer is final. */
 	if (folio_test_hwpoison(folio)) {
 		folio_ref_unfreeze(folio, 1);
 		return true;
@@ -134,6 +136,20 @@ static bool release_orphan(struct folio *folio)
 	folio_ref_unfreeze(folio, 1);
 	folio_put(folio);
 	return true;
+}
+
+/**
+ * guest_memfd_block_release - give back one page, now or by and by
+ * @folio: A hidden folio that is in no file and on no list.
+ *
+ * Context: May sleep.  Not with the folio lock held.
+ */
+void guest_memfd_block_release(struct folio *folio)
+{
+	if (!release_orphan(folio)) {
+		guest_memfd_block_orphan(folio);
+		schedule_delayed_work(&reap_work, HZ / 10);
+	}
 }
 
 /**
@@ -155,10 +171,7 @@ void guest_memfd_block_reap(void)
 	list_for_each_entry_safe(folio, next, &batch, lru) {
 		/* Off the list first: it is another owner's field when freed. */
 		list_del_init(&folio->lru);
-		if (!release_orphan(folio)) {
-			guest_memfd_block_orphan(folio);
-			schedule_delayed_work(&reap_work, HZ / 10);
-		}
+		guest_memfd_block_release(folio);
 		cond_resched();
 	}
 }

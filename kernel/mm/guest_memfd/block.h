@@ -7,6 +7,7 @@
 struct folio *guest_memfd_block_alloc(struct guest_memfd *gm, pgoff_t index);
 void guest_memfd_block_discard(struct folio *folio);
 void guest_memfd_block_orphan(struct folio *folio);
+void guest_memfd_block_release(struct folio *folio);
 void guest_memfd_block_reap(void);
 
 #endif /* _MM_GUEST_MEMFD_BLOCK_H */

@@ -43,6 +43,7 @@ static struct guest_memfd *mapping_gm(const struct address_space *mapping)
  * guest_memfd_can_hide - can GUEST_MEMFD_FLAG_NO_DIRECT_MAP be offered?
  *
  * Context: Any.
+ * Return: True where the direct map can be changed page by page.
  */
 bool guest_memfd_can_hide(void)
 {
@@ -66,6 +67,7 @@ bool guest_memfd_active(void)
  * @mapping: A mapping that cannot go away.
  *
  * Context: Any.
+ * Return: True for the mapping of a NO_DIRECT_MAP file.
  */
 bool guest_memfd_hidden_mapping(const struct address_space *mapping)
 {
@@ -77,6 +79,7 @@ bool guest_memfd_hidden_mapping(const struct address_space *mapping)
  * @vma: The VMA.
  *
  * Context: Any.
+ * Return: True for a mapping of a NO_DIRECT_MAP file.
  */
 bool vma_is_guest_memfd_hidden(const struct vm_area_struct *vma)
 {
@@ -187,13 +190,12 @@ void guest_memfd_unshare_folio(struct folio *folio)
 			tag_shared(folio, false);
 	}
 	gm_page_set_state(folio, state);
-	if (orphan)
-		guest_memfd_block_orphan(folio);
 out:
 	folio_unlock(folio);
 	folio_put(folio);
+	/* Nobody else gives it back: it was on no list while it was shared. */
 	if (orphan)
-		guest_memfd_block_reap();
+		guest_memfd_block_release(folio);
 }
 EXPORT_SYMBOL_FOR_MODULES(guest_memfd_unshare_folio, GUEST_MEMFD_OWNERS);
 
@@ -480,13 +482,13 @@ EXPORT_SYMBOL_FOR_MODULES(guest_memfd_free_folio, GUEST_MEMFD_OWNERS);
  * @src: Unused.
  * @mode: Unused.
  *
- * Return: -EBUSY.
+ * Return: -EINVAL.
  */
 int guest_memfd_migrate_folio(struct address_space *mapping, struct folio *dst,
 			      struct folio *src, enum migrate_mode mode)
 {
 	WARN_ON_ONCE(1);
-	return -EBUSY;
+	return -EINVAL;
 }
 EXPORT_SYMBOL_FOR_MODULES(guest_memfd_migrate_folio, GUEST_MEMFD_OWNERS);
 
@@ -506,10 +508,19 @@ int guest_memfd_error_folio(struct address_space *mapping, struct folio *folio)
 	pgoff_t start = folio->index;
 	pgoff_t end = start + folio_nr_pages(folio);
 
-	filemap_invalidate_lock_shared(mapping);
+	if (!gm_hides(gm)) {
+		filemap_invalidate_lock_shared(mapping);
+		gm->ops->invalidate_start(gm, start, end);
+		gm->ops->invalidate_end(gm, start, end);
+		filemap_invalidate_unlock_shared(mapping);
+		return MF_DELAYED;
+	}
+
+	/* Alone: the owner may be making a cache of a shared page valid. */
+	filemap_invalidate_lock(mapping);
 	gm->ops->invalidate_start(gm, start, end);
 	gm->ops->invalidate_end(gm, start, end);
-	filemap_invalidate_unlock_shared(mapping);
+	filemap_invalidate_unlock(mapping);
 	return MF_DELAYED;
 }
 EXPORT_SYMBOL_FOR_MODULES(guest_memfd_error_folio, GUEST_MEMFD_OWNERS);

@@ -428,14 +428,17 @@ static void test_poisoned_page_stays_out(struct kunit *test)
 	t->restored_pfn = folio_pfn(folio);
 	folio_set_hwpoison(folio);
 	folio_unlock(folio);
-	folio_put(folio);
+	/* Our reference is the one that memory_failure() keeps. */
 	truncate_all(gm);
 	guest_memfd_block_reap();
 	KUNIT_EXPECT_EQ(test, t->nr_restored, 0);
 	KUNIT_EXPECT_FALSE(test, present(folio));
-	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 1);
+	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 2);
+	/* And nothing polls for it. */
+	KUNIT_EXPECT_TRUE(test, list_empty(&folio->lru));
 
 	/* It was only a test: by hand, as nobody else will. */
+	folio_put(folio);
 	folio_test_clear_hwpoison(folio);
 	gm_page_clear_state(folio);
 	KUNIT_EXPECT_EQ(test, direct_map_restore(&folio->page, 1), 0);
@@ -499,6 +502,7 @@ static struct kunit_suite gm_test_suite = {
 	.exit = gm_test_exit,
 	.test_cases = gm_test_cases,
 };
+
 kunit_test_suite(gm_test_suite);
 
 MODULE_DESCRIPTION("KUnit tests of guest_memfd page states");

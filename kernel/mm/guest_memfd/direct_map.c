@@ -19,6 +19,13 @@
 
 static atomic_long_t nr_hidden_pages;
 
+/*
+ * Uses of the temporary mappings, and how many of them a flush of all CPUs has
+ * followed.  See direct_map_hide().
+ */
+static atomic_long_t temp_uses;
+static atomic_long_t temp_uses_flushed;
+
 /* The page table entry behind each CPU's temporary mapping. */
 static DEFINE_PER_CPU(pte_t *, temp_ptep);
 static struct vm_struct *temp_area __ro_after_init;
@@ -39,10 +46,38 @@ bool direct_map_can_hide(void)
  * direct_map_nr_hidden - how many pages of the machine are hidden now
  *
  * Context: Any.
+ * Return: The number of pages, memfd_secret's included.
  */
 unsigned long direct_map_nr_hidden(void)
 {
 	return atomic_long_read(&nr_hidden_pages);
+}
+
+static int set_present(struct page *page, unsigned int nr_pages, bool present)
+{
+	/* Some architectures flush in the call for several pages. */
+	if (nr_pages > 1)
+		return set_direct_map_valid_noflush(page, nr_pages, present);
+	if (present)
+		return set_direct_map_default_noflush(page);
+	return set_direct_map_invalid_noflush(page);
+}
+
+/*
+ * A CPU that speculates through the address of another CPU's temporary mapping
+ * may have cached the entry, and only the mapping's own CPU has flushed it.
+ * That does not matter until the page is to be hidden again.
+ */
+static void flush_temp_mappings(void)
+{
+	long uses = atomic_long_read(&temp_uses);
+	unsigned long start = (unsigned long)temp_area->addr;
+
+	if (atomic_long_read(&temp_uses_flushed) >= uses)
+		return;
+	flush_tlb_kernel_range(start, start + temp_area->size);
+	/* May set it back, if others flush as well: then one flush too many. */
+	atomic_long_set(&temp_uses_flushed, uses);
 }
 
 /**
@@ -60,7 +95,7 @@ unsigned long direct_map_nr_hidden(void)
  */
 int direct_map_restore(struct page *page, unsigned int nr_pages)
 {
-	int err = set_direct_map_valid_noflush(page, nr_pages, true);
+	int err = set_present(page, nr_pages, true);
 
 	if (WARN_ON_ONCE(err))
 		return err;
@@ -74,8 +109,8 @@ int direct_map_restore(struct page *page, unsigned int nr_pages)
  * @page: First of @nr_pages contiguous pages that nobody else uses.
  * @nr_pages: Number of pages.
  *
- * When this returns 0 no CPU has a way to the pages through the direct map,
- * neither in the page table nor in a TLB.
+ * When this returns 0 no CPU has a way to the pages through the direct map or a
+ * former temporary mapping, neither in the page table nor in a TLB.
  *
  * Context: May sleep and allocate page tables.  Interrupts on: it flushes the
  * TLBs of all CPUs.
@@ -86,13 +121,14 @@ int direct_map_hide(struct page *page, unsigned int nr_pages)
 	unsigned long addr = (unsigned long)page_address(page);
 	int err;
 
-	err = set_direct_map_valid_noflush(page, nr_pages, false);
+	err = set_present(page, nr_pages, false);
 	if (err) {
 		/* Some of a range may be out already: those needed no split. */
-		WARN_ON_ONCE(set_direct_map_valid_noflush(page, nr_pages, true));
+		WARN_ON_ONCE(set_present(page, nr_pages, true));
 		return err;
 	}
 	flush_tlb_kernel_range(addr, addr + nr_pages * PAGE_SIZE);
+	flush_temp_mappings();
 	atomic_long_add(nr_pages, &nr_hidden_pages);
 	trace_hide(page_to_pfn(page), nr_pages);
 	return 0;
@@ -101,7 +137,7 @@ int direct_map_hide(struct page *page, unsigned int nr_pages)
 static void temp_flush(unsigned long addr)
 {
 #ifdef CONFIG_X86
-	/* Only this CPU can have used the address: no interrupt to others. */
+	/* No other CPU uses this address: no interrupt to them now. */
 	flush_tlb_one_kernel(addr);
 #else
 	flush_tlb_kernel_range(addr, addr + PAGE_SIZE);
@@ -136,6 +172,7 @@ static void temp_unmap(void *vaddr)
 	pte_clear(&init_mm, addr, __this_cpu_read(temp_ptep));
 	/* The page may have another owner as soon as the caller goes on. */
 	temp_flush(addr);
+	atomic_long_inc(&temp_uses);
 	put_cpu();
 }
 
