@@ -10,7 +10,7 @@
  *
  * Catches: KVM writing through an absent entry (an oops, found in the log), a
  * user address that gets at a hidden page behind the file's back (by_hva), a
- * share left behind (every test ends with none).
+ * share left behind (every test ends with as many unshares as shares).
  */
 #include <errno.h>
 #include <linux/falloc.h>
@@ -37,9 +37,12 @@
 
 FIXTURE(xen) {
 	struct gmem_vm g;
+	struct gmem_trace trace;
 	int kmsg;
 	int caps;
 	u64 seed;
+	/* The VM ends with something shared. */
+	bool left_on;
 };
 
 FIXTURE_SETUP(xen)
@@ -54,6 +57,7 @@ FIXTURE_SETUP(xen)
 	self->seed = gmem_new_seed();
 	self->caps = kvm_check_cap(KVM_CAP_XEN_HVM);
 	gmem_kmsg_open(&self->kmsg);
+	gmem_trace_start(&self->trace);
 	gmem_vm_create(g, 2, SIZE, gmem_test_flags());
 	vm_ioctl(g->vm, KVM_XEN_HVM_CONFIG, &config);
 	vm_ioctl(g->vm, KVM_XEN_HVM_SET_ATTR, &lm);
@@ -66,13 +70,21 @@ FIXTURE_TEARDOWN(xen)
 	u64 *pfns;
 
 	pfns = gmem_pfns(g->mem, SIZE);
-	if (g->vm)
-		kvm_vm_free(g->vm);
+	kvm_vm_free(g->vm);
 	g->vm = NULL;
-	gmem_assert_counts(g->fd, NR_PAGES, 0);
-	gmem_assert_pfns_hidden(pfns, NR_PAGES, self->seed);
+	if (!self->left_on) {
+		gmem_assert_counts(g->fd, NR_PAGES, 0);
+		gmem_assert_pfns_hidden(pfns, NR_PAGES, self->seed);
+	}
+	/* The file keeps the VM alive: only now it lets go of what it shares. */
 	gmem_vm_destroy(g);
+	TEST_ASSERT_EQ(gmem_trace_pages(&self->trace, "share", NULL, 0),
+		       gmem_trace_pages(&self->trace, "unshare", NULL, 0));
+	TEST_ASSERT_EQ(gmem_trace_pages(&self->trace, "hide", NULL, 0),
+		       gmem_trace_pages(&self->trace, "restore", NULL, 0));
+	gmem_trace_stop(&self->trace);
 	gmem_assert_given_back(pfns, NR_PAGES, self->seed);
+	gmem_assert_present(pfns, NR_PAGES);
 	free(pfns);
 	gmem_assert_nothing_left(&self->kmsg);
 }
@@ -268,15 +280,25 @@ XEN_TEST(time_info)
 {
 	struct gmem_vm *g = &self->g;
 	char *page = g->mem + VCPU_PAGE * GMEM_PAGE;
+	const u16 type = KVM_XEN_VCPU_ATTR_TYPE_VCPU_TIME_INFO;
 
 	memset(page, 0, GMEM_PAGE);
-	if (works(g, "time info by gpa", set_vcpu(g, 0, KVM_XEN_VCPU_ATTR_TYPE_VCPU_TIME_INFO,
-						  gpa_of(VCPU_PAGE, 0)))) {
+	if (works(g, "time info by gpa", set_vcpu(g, 0, type, gpa_of(VCPU_PAGE, 0)))) {
 		run(g);
 		TEST_ASSERT(*(u32 *)page, "no time was written");
 		TEST_ASSERT(!(*(u32 *)page & 1), "version %u", *(u32 *)page);
+		TEST_ASSERT(!set_vcpu(g, 0, type, KVM_XEN_INVALID_GPA), "off: errno %d", errno);
+		gmem_assert_counts(g->fd, NR_PAGES, 0);
+		gmem_fill(page, GMEM_PAGE, self->seed);
+		gmem_assert_hidden(page, GMEM_PAGE, self->seed);
+		run(g);
+		gmem_assert_filled(page, GMEM_PAGE, self->seed);
+
+		/* Left on: the VM's end has to take it back. */
+		TEST_ASSERT(!set_vcpu(g, 0, type, gpa_of(VCPU_PAGE, 0)), "on: errno %d", errno);
+		gmem_assert_counts(g->fd, NR_PAGES, 1);
+		self->left_on = true;
 	}
-	/* Left on: the VM's end has to take it back. */
 	gmem_fill(page + GMEM_PAGE / 2, GMEM_PAGE / 2, self->seed);
 }
 
@@ -324,6 +346,7 @@ XEN_TEST(all_and_gone)
 	run(g);
 	gmem_vm_bind(g, g->mem);
 	run(g);
+	self->left_on = true;
 }
 
 XEN_TEST(all_back)
