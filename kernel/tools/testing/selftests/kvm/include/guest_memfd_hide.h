@@ -93,6 +93,8 @@ void gmem_assert_counts(int fd, u64 populated, u64 shared);
 
 u64 gmem_vmstat(const char *name);
 u64 gmem_meminfo(const char *name);
+/* Free pages of all zones, those that wait in the CPUs' lists included. */
+u64 gmem_free_pages(void);
 u64 gmem_kpageflags(u64 pfn);
 
 /* Events of the guest_memfd trace system between start and stop. */

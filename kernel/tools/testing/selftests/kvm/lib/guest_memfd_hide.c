@@ -531,6 +531,24 @@ u64 gmem_meminfo(const char *name)
 	return read_counter("/proc/meminfo", name);
 }
 
+u64 gmem_free_pages(void)
+{
+	u64 pages = 0, n;
+	char line[256];
+	FILE *f;
+
+	f = fopen("/proc/zoneinfo", "r");
+	TEST_ASSERT(f, "cannot open /proc/zoneinfo");
+	while (fgets(line, sizeof(line), f)) {
+		if (sscanf(line, " pages free %lu", &n) == 1 ||
+		    sscanf(line, " count: %lu", &n) == 1)
+			pages += n;
+	}
+	fclose(f);
+	TEST_ASSERT(pages, "/proc/zoneinfo shows no free pages");
+	return pages;
+}
+
 /* Tracepoints */
 
 static void write_file(const char *dir, const char *name, const char *value)

@@ -1,0 +1,392 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Every allocation on the way to a hidden page fails once.
+ *
+ * The kernel's fault injection makes the 1st, 2nd, 3rd... allocation of one
+ * operation fail, until the operation comes through without: fallocate(),
+ * MADV_POPULATE_WRITE and a plain touch of a page, KVM_PRE_FAULT_MEMORY and a
+ * guest's access, and turning a kvm-clock on.  Each failure is to be a clean
+ * error that leaves the file's counters as they were and hides nothing that is
+ * in no file, and the next attempt has to succeed.  Among the allocations is the
+ * page table that the split of a large mapping of the direct map needs.
+ *
+ * Catches: a page that stays hidden, or charged, or is lost on an error path
+ * (absent pages, hide and restore events, free memory), a half-made state that
+ * the next attempt trips over, a clock that never starts.
+ */
+#include <asm/kvm_para.h>
+#include <asm/pvclock-abi.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <linux/sizes.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "guest_memfd_hide.h"
+#include "kvm_syscalls.h"
+#include "kvm_test_harness.h"
+#include "kvm_util.h"
+#include "processor.h"
+#include "test_util.h"
+
+#define TIMEOUT		600
+
+#define FAIL_NTH	"/proc/thread-self/fail-nth"
+#define FAIL_DIR	"/sys/kernel/debug/"
+
+/* No operation here makes more allocations than this. */
+#define MAX_NTH		100
+
+/* Every operation gets its own page tables: pages are this far apart. */
+#define STEP		SZ_2M
+#define NR_STEPS	12UL
+
+/* Splits of large mappings to see, and pages to use up for them. */
+#define WANT_SPLITS	3
+#define MAX_PAGES	(SZ_64M / GMEM_PAGE)
+
+FIXTURE(fail) {
+	int kmsg;
+	int nth_fd;
+	u64 seed;
+	struct gmem_vm g;
+	struct gmem_trace trace;
+	unsigned int errors;
+	unsigned int tolerated;
+	unsigned int deepest;
+};
+
+static void set_attr(const char *dir, const char *name, const char *value)
+{
+	char path[128];
+	int fd;
+
+	snprintf(path, sizeof(path), FAIL_DIR "%s/%s", dir, name);
+	fd = open_path_or_exit(path, O_WRONLY);
+	TEST_ASSERT(write(fd, value, strlen(value)) == (ssize_t)strlen(value),
+		    "cannot write '%s' to %s", value, path);
+	close(fd);
+}
+
+FIXTURE_SETUP(fail)
+{
+	set_attr("failslab", "ignore-gfp-wait", "N");
+	set_attr("failslab", "verbose", "0");
+	set_attr("fail_page_alloc", "ignore-gfp-wait", "N");
+	set_attr("fail_page_alloc", "ignore-gfp-highmem", "N");
+	set_attr("fail_page_alloc", "min-order", "0");
+	set_attr("fail_page_alloc", "verbose", "0");
+	self->nth_fd = open_path_or_exit(FAIL_NTH, O_RDWR);
+	self->seed = gmem_new_seed();
+	gmem_kmsg_open(&self->kmsg);
+	gmem_trace_start(&self->trace);
+}
+
+FIXTURE_TEARDOWN(fail)
+{
+	gmem_vm_destroy(&self->g);
+	TEST_ASSERT_EQ(gmem_trace_pages(&self->trace, "hide", NULL, 0),
+		       gmem_trace_pages(&self->trace, "restore", NULL, 0));
+	TEST_ASSERT_EQ(gmem_trace_pages(&self->trace, "share", NULL, 0),
+		       gmem_trace_pages(&self->trace, "unshare", NULL, 0));
+	gmem_trace_stop(&self->trace);
+	close(self->nth_fd);
+	ksft_print_msg("%u failures gave an error, %u did not matter, the %uth was the last\n",
+		       self->errors, self->tolerated, self->deepest);
+	gmem_assert_all_back();
+	gmem_assert_nothing_left(&self->kmsg);
+}
+
+#define FAIL_TEST(name) TEST_F_TIMEOUT(fail, name, TIMEOUT)
+
+static void inject(int nth_fd, unsigned int nth)
+{
+	char buf[16];
+	int len = snprintf(buf, sizeof(buf), "%u", nth);
+
+	TEST_ASSERT(pwrite(nth_fd, buf, len, 0) == len, "cannot set %s to %u", FAIL_NTH, nth);
+}
+
+/* Has the failure come?  None comes any more. */
+static bool injected(int nth_fd)
+{
+	char buf[16] = "";
+
+	TEST_ASSERT(pread(nth_fd, buf, sizeof(buf) - 1, 0) > 0, "cannot read %s", FAIL_NTH);
+	inject(nth_fd, 0);
+	return !strtoul(buf, NULL, 10);
+}
+
+typedef int (*fail_op)(FIXTURE_DATA(fail) *self, u64 page);
+
+/*
+ * Calls @op(@page) with the 1st, 2nd, ... allocation failing until none does.  It
+ * returns 0, or -1 with ENOMEM in errno.  @page is not in the file before, is not
+ * after a failure, and is in the end; when a failure did not matter, the page is
+ * taken out again for the next one.  @populated: other pages of the file.
+ * Return: How many failures gave an error.
+ */
+static unsigned int fail_each(FIXTURE_DATA(fail) *self, u64 page, u64 populated, fail_op op)
+{
+	unsigned int nth, errors = 0;
+	bool fired;
+	int r, err;
+
+	for (nth = 1; nth <= MAX_NTH; nth++) {
+		inject(self->nth_fd, nth);
+		r = op(self, page);
+		err = errno;
+		fired = injected(self->nth_fd);
+		TEST_ASSERT(!r || (r == -1 && err == ENOMEM && fired),
+			    "allocation %u: result %d, errno %d, injected %d", nth, r, err,
+			    fired);
+		gmem_assert_counts(self->g.fd, populated + !r, 0);
+		if (r) {
+			errors++;
+			continue;
+		}
+		if (!fired)
+			break;
+		self->tolerated++;
+		gmem_punch(self->g.fd, page * GMEM_PAGE, GMEM_PAGE);
+	}
+	TEST_ASSERT(nth <= MAX_NTH, "no end of allocations");
+	self->errors += errors;
+	self->deepest = max_t(unsigned int, self->deepest, nth - 1);
+	return errors;
+}
+
+static int op_fallocate(FIXTURE_DATA(fail) *self, u64 page)
+{
+	return fallocate(self->g.fd, FALLOC_FL_KEEP_SIZE, page * GMEM_PAGE, GMEM_PAGE);
+}
+
+static int op_populate(FIXTURE_DATA(fail) *self, u64 page)
+{
+	return madvise(self->g.mem + page * GMEM_PAGE, GMEM_PAGE, MADV_POPULATE_WRITE);
+}
+
+static int op_pre_fault(FIXTURE_DATA(fail) *self, u64 page)
+{
+	struct kvm_pre_fault_memory range = {
+		.gpa = GMEM_GPA + page * GMEM_PAGE,
+		.size = GMEM_PAGE,
+	};
+
+	return __vcpu_ioctl(self->g.vcpus[0], KVM_PRE_FAULT_MEMORY, &range);
+}
+
+static int op_guest_fill(FIXTURE_DATA(fail) *self, u64 page)
+{
+	struct kvm_vcpu *vcpu = self->g.vcpus[0];
+	struct ucall uc;
+	int r;
+
+	gmem_guest_post(vcpu, gmem_guest_fill, GMEM_GVA + page * GMEM_PAGE, GMEM_PAGE,
+			self->seed);
+	r = _vcpu_run(vcpu);
+	if (!r)
+		TEST_ASSERT_EQ(get_ucall(vcpu, &uc), UCALL_SYNC);
+	return r;
+}
+
+static u64 splits(void)
+{
+	return gmem_vmstat("direct_map_level2_splits") + gmem_vmstat("direct_map_level3_splits");
+}
+
+/* Page after page, until large mappings of the direct map had to be split. */
+FAIL_TEST(fallocate)
+{
+	unsigned int errors, plain = 0, most = 0, split = 0;
+	struct gmem_vm *g = &self->g;
+	u64 before, page;
+
+	gmem_vm_create(g, 1, MAX_PAGES * GMEM_PAGE, gmem_test_flags());
+	for (page = 0; page < MAX_PAGES && split < WANT_SPLITS; page++) {
+		before = splits();
+		errors = fail_each(self, page, page, op_fallocate);
+		TEST_ASSERT(errors, "not even the page itself was allocated");
+		if (splits() == before) {
+			plain = max_t(unsigned int, plain, errors);
+			continue;
+		}
+		split++;
+		most = max_t(unsigned int, most, errors);
+	}
+	ksft_print_msg("%lu pages, up to %u failures of one; %u splits, up to %u failures\n",
+		       page, plain, split, most);
+	TEST_ASSERT(split, "no page of %lu needed a split", page);
+	TEST_ASSERT(most > 1, "a split never failed");
+	TEST_ASSERT_EQ(gmem_absent_total(), gmem_absent_before() + page);
+	gmem_assert_zero(g->mem, 16 * GMEM_PAGE);
+	gmem_fill(g->mem, 16 * GMEM_PAGE, self->seed);
+	gmem_assert_hidden(g->mem, 16 * GMEM_PAGE, self->seed);
+}
+
+FAIL_TEST(populate)
+{
+	struct gmem_vm *g = &self->g;
+	u64 i, page;
+
+	gmem_vm_create(g, 1, NR_STEPS * STEP, gmem_test_flags());
+	for (i = 0; i < NR_STEPS; i++) {
+		page = i * STEP / GMEM_PAGE;
+		TEST_ASSERT(fail_each(self, page, i, op_populate), "no failure of page %lu", i);
+		gmem_assert_zero(g->mem + page * GMEM_PAGE, GMEM_PAGE);
+		gmem_fill(g->mem + page * GMEM_PAGE, GMEM_PAGE, self->seed);
+		gmem_assert_hidden(g->mem + page * GMEM_PAGE, GMEM_PAGE, self->seed);
+	}
+	TEST_ASSERT_EQ(gmem_absent_total(), gmem_absent_before() + NR_STEPS);
+}
+
+/* The kernel tries a touch again by itself when it was short of memory. */
+FAIL_TEST(touch)
+{
+	struct gmem_vm *g = &self->g;
+	unsigned int nth, populated;
+	bool fired = true;
+	char *at;
+
+	gmem_vm_create(g, 1, MAX_NTH * STEP, gmem_test_flags());
+	for (nth = 1; fired; nth++) {
+		TEST_ASSERT(nth <= MAX_NTH, "no end of allocations");
+		populated = nth;
+		at = g->mem + (nth - 1) * STEP;
+		inject(self->nth_fd, nth);
+		WRITE_ONCE(*(u64 *)at, 0);
+		fired = injected(self->nth_fd);
+		self->tolerated += fired;
+		gmem_assert_counts(g->fd, populated, 0);
+		gmem_assert_zero(at, GMEM_PAGE);
+		gmem_fill(at, GMEM_PAGE, self->seed);
+		gmem_assert_hidden(at, GMEM_PAGE, self->seed);
+	}
+	self->deepest = nth - 2;
+	TEST_ASSERT(nth > 2, "a touch allocated nothing");
+}
+
+FAIL_TEST(pre_fault)
+{
+	struct gmem_vm *g = &self->g;
+	u64 i, page;
+
+	if (!kvm_check_cap(KVM_CAP_PRE_FAULT_MEMORY))
+		SKIP(return, "no KVM_PRE_FAULT_MEMORY");
+
+	gmem_vm_create(g, 1, NR_STEPS * STEP, gmem_test_flags());
+	/* What the first entry into the guest needs is another matter. */
+	gmem_guest_call(g->vcpus[0], gmem_guest_nop, 0, 0, 0);
+	for (i = 0; i < NR_STEPS; i++) {
+		page = i * STEP / GMEM_PAGE;
+		TEST_ASSERT(fail_each(self, page, i, op_pre_fault), "no failure of page %lu", i);
+		gmem_guest_call(g->vcpus[0], gmem_guest_check_zero, GMEM_GVA + i * STEP,
+				GMEM_PAGE, 0);
+		gmem_guest_call(g->vcpus[0], gmem_guest_fill, GMEM_GVA + i * STEP, GMEM_PAGE,
+				self->seed);
+		gmem_assert_hidden(g->mem + i * STEP, GMEM_PAGE, self->seed);
+	}
+	TEST_ASSERT_EQ(gmem_absent_total(), gmem_absent_before() + NR_STEPS);
+}
+
+FAIL_TEST(guest_access)
+{
+	struct gmem_vm *g = &self->g;
+	u64 i, page;
+
+	gmem_vm_create(g, 1, NR_STEPS * STEP, gmem_test_flags());
+	gmem_guest_call(g->vcpus[0], gmem_guest_nop, 0, 0, 0);
+	for (i = 0; i < NR_STEPS; i++) {
+		page = i * STEP / GMEM_PAGE;
+		TEST_ASSERT(fail_each(self, page, i, op_guest_fill), "no failure of page %lu", i);
+		gmem_guest_call(g->vcpus[0], gmem_guest_check, GMEM_GVA + i * STEP, GMEM_PAGE,
+				self->seed);
+		gmem_assert_hidden(g->mem + i * STEP, GMEM_PAGE, self->seed);
+	}
+	TEST_ASSERT_EQ(gmem_absent_total(), gmem_absent_before() + NR_STEPS);
+}
+
+static u64 guest_clock_on(u64 gpa, u64 b, u64 c)
+{
+	return wrmsr_safe(MSR_KVM_SYSTEM_TIME_NEW, gpa | KVM_MSR_ENABLED);
+}
+
+static u64 guest_clock_off(u64 b, u64 c, u64 d)
+{
+	return wrmsr_safe(MSR_KVM_SYSTEM_TIME_NEW, 0);
+}
+
+static u64 guest_clock_runs(u64 gva, u64 b, u64 c)
+{
+	struct pvclock_vcpu_time_info *pvti = (void *)gva;
+	u32 version = READ_ONCE(pvti->version);
+
+	return version && !(version & 1) && READ_ONCE(pvti->tsc_to_system_mul);
+}
+
+/* Into a page that is not there yet, so that KVM is the one who allocates it. */
+FAIL_TEST(clock)
+{
+	struct gmem_vm *g = &self->g;
+	bool fired = true, runs;
+	unsigned int nth, tries, lost = 0;
+	struct gmem_info info;
+	struct ucall uc;
+	int r;
+
+	gmem_vm_create(g, 1, NR_STEPS * GMEM_PAGE, gmem_test_flags());
+	gmem_guest_call(g->vcpus[0], gmem_guest_nop, 0, 0, 0);
+	for (nth = 1; fired; nth++) {
+		TEST_ASSERT(nth <= MAX_NTH, "no end of allocations");
+		gmem_guest_post(g->vcpus[0], guest_clock_on, GMEM_GPA, 0, 0);
+		inject(self->nth_fd, nth);
+		r = _vcpu_run(g->vcpus[0]);
+		fired = injected(self->nth_fd);
+		TEST_ASSERT(!r || (r == -1 && errno == ENOMEM && fired),
+			    "allocation %u: KVM_RUN gives %d, errno %d", nth, r, errno);
+		self->errors += !!r;
+		self->tolerated += !r && fired;
+		gmem_read_info(g->fd, &info);
+		TEST_ASSERT(info.populated <= 1 && info.shared <= info.populated &&
+			    info.hidden == info.populated - info.shared,
+			    "allocation %u: %lu populated, %lu shared, %lu hidden", nth,
+			    info.populated, info.shared, info.hidden);
+
+		/* To the end of what was interrupted: the write of the MSR never fails. */
+		if (r)
+			vcpu_run(g->vcpus[0]);
+		TEST_ASSERT_EQ(get_ucall(g->vcpus[0], &uc), UCALL_SYNC);
+		TEST_ASSERT(!uc.args[0], "allocation %u: the MSR write faults", nth);
+
+		/* KVM writes the clock by itself, at the latest when it is set again. */
+		for (tries = 0, runs = false; !runs && tries < 3; tries++) {
+			if (tries)
+				TEST_ASSERT(!gmem_guest_call(g->vcpus[0], guest_clock_on,
+							     GMEM_GPA, 0, 0), "faults again");
+			runs = gmem_guest_call(g->vcpus[0], guest_clock_runs, GMEM_GVA, 0, 0);
+			lost += !runs;
+		}
+		TEST_ASSERT(runs, "allocation %u: the clock never starts", nth);
+		gmem_assert_counts(g->fd, 1, 1);
+		TEST_ASSERT(!gmem_guest_call(g->vcpus[0], guest_clock_off, 0, 0, 0), "off faults");
+		gmem_assert_counts(g->fd, 1, 0);
+		gmem_punch(g->fd, 0, GMEM_PAGE);
+		gmem_assert_counts(g->fd, 0, 0);
+	}
+	self->deepest = nth - 2;
+	ksft_print_msg("%u clocks had to be set again\n", lost);
+	TEST_ASSERT(nth > 2, "a clock allocated nothing");
+}
+
+int main(int argc, char *argv[])
+{
+	gmem_require();
+	TEST_REQUIRE(!gmem_plain());
+	__TEST_REQUIRE(!access(FAIL_NTH, W_OK), "no %s: no CONFIG_FAULT_INJECTION", FAIL_NTH);
+	__TEST_REQUIRE(!access(FAIL_DIR "failslab", R_OK) &&
+		       !access(FAIL_DIR "fail_page_alloc", R_OK),
+		       "no fault injection for pages and slabs");
+	return test_harness_run(argc, argv);
+}
