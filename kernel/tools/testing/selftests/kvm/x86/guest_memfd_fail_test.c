@@ -119,7 +119,7 @@ static bool injected(int nth_fd)
 	return !strtoul(buf, NULL, 10);
 }
 
-typedef int (*fail_op)(FIXTURE_DATA(fail) *self, u64 page);
+typedef int (*fail_op)(struct _test_data_fail *self, u64 page);
 
 /*
  * Calls @op(@page) with the 1st, 2nd, ... allocation failing until none does.  It
@@ -128,7 +128,7 @@ typedef int (*fail_op)(FIXTURE_DATA(fail) *self, u64 page);
  * taken out again for the next one.  @populated: other pages of the file.
  * Return: How many failures gave an error.
  */
-static unsigned int fail_each(FIXTURE_DATA(fail) *self, u64 page, u64 populated, fail_op op)
+static unsigned int fail_each(struct _test_data_fail *self, u64 page, u64 populated, fail_op op)
 {
 	unsigned int nth, errors = 0;
 	bool fired;
@@ -158,17 +158,17 @@ static unsigned int fail_each(FIXTURE_DATA(fail) *self, u64 page, u64 populated,
 	return errors;
 }
 
-static int op_fallocate(FIXTURE_DATA(fail) *self, u64 page)
+static int op_fallocate(struct _test_data_fail *self, u64 page)
 {
 	return fallocate(self->g.fd, FALLOC_FL_KEEP_SIZE, page * GMEM_PAGE, GMEM_PAGE);
 }
 
-static int op_populate(FIXTURE_DATA(fail) *self, u64 page)
+static int op_populate(struct _test_data_fail *self, u64 page)
 {
 	return madvise(self->g.mem + page * GMEM_PAGE, GMEM_PAGE, MADV_POPULATE_WRITE);
 }
 
-static int op_pre_fault(FIXTURE_DATA(fail) *self, u64 page)
+static int op_pre_fault(struct _test_data_fail *self, u64 page)
 {
 	struct kvm_pre_fault_memory range = {
 		.gpa = GMEM_GPA + page * GMEM_PAGE,
@@ -178,7 +178,7 @@ static int op_pre_fault(FIXTURE_DATA(fail) *self, u64 page)
 	return __vcpu_ioctl(self->g.vcpus[0], KVM_PRE_FAULT_MEMORY, &range);
 }
 
-static int op_guest_fill(FIXTURE_DATA(fail) *self, u64 page)
+static int op_guest_fill(struct _test_data_fail *self, u64 page)
 {
 	struct kvm_vcpu *vcpu = self->g.vcpus[0];
 	struct ucall uc;
