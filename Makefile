@@ -21,7 +21,7 @@ man_pages := $(wildcard lib/*.[1-8] vmm/*.[1-8] tools/*.[1-8])
 .DEFAULT_GOAL := help
 .SUFFIXES:
 .DELETE_ON_ERROR:
-.PHONY: help setup kernel kernel-debug kernel-stock kernel-save kernel-check kernel-deb user unit check demo test install clean
+.PHONY: help setup kernel kernel-debug kernel-stock kernel-save kernel-check kernel-deb user unit check demo test test-more install clean
 
 help:		## list the targets
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/\1\t\2/p' Makefile | expand -t 16
@@ -58,8 +58,11 @@ check:		## shellcheck of the scripts, and the unit tests
 demo: setup	## the proof: a guest that its host cannot read
 	@scripts/demo
 
-test: setup	## every test; ONLY=PATTERN for some of them, e.g. ONLY='run-vm/*'
+test: setup	## the tests; ONLY=PATTERN for some of them, e.g. ONLY='unit/*'
 	@scripts/test $(if $(ONLY),--only '$(ONLY)')
+
+test-more: setup	## the tests that have not been seen to pass whole yet (ONLY=PATTERN)
+	@scripts/test --suites tests/suites-more $(if $(ONLY),--only '$(ONLY)')
 
 install: user	## install the programs, the library and the man pages below PREFIX
 	install -D -m 755 $(B)/guestmem $(DESTDIR)$(PREFIX)/bin/guestmem
