@@ -25,3 +25,17 @@ say() {
 list_files() {
 	find "$1" -type f -printf '%P\t%s\t%T@\n' | LC_ALL=C sort
 }
+
+# keep_newest N DIR: remove the directories in DIR but the N newest
+keep_newest() {
+	find "$2" -mindepth 1 -maxdepth 1 -type d -printf '%T@ %p\n' | sort -rn | tail -n +$(($1 + 1)) |
+		cut -d' ' -f2- | xargs -r -d '\n' rm -rf --
+}
+
+# pack_initrd PROGRAM FILE: make FILE an initial RAM disk that holds PROGRAM, as its init
+pack_initrd() {
+	mkdir "$2.dir"
+	cp "$1" "$2.dir/init"
+	(cd "$2.dir" && echo init | cpio --quiet -o -H newc -R 0:0) >"$2"
+	rm -r "$2.dir"
+}
