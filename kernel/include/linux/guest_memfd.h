@@ -37,12 +37,16 @@ struct guest_memfd_operations {
  * @ops: The owner's callbacks.
  * @flags: GUEST_MEMFD_FLAG_* the file was created with, fixed from then on.
  * @policy: NUMA policy, set by mbind() on a mapping of the file.
+ * @blocks: The library's: what it knows of each block of the file.
+ * @block_order: The library's: order of the blocks, 0 for single pages.
  */
 struct guest_memfd {
 	struct inode *inode;
 	const struct guest_memfd_operations *ops;
 	u64 flags;
 	struct shared_policy policy;
+	struct xarray blocks;
+	unsigned int block_order;
 };
 
 #ifdef CONFIG_GUEST_MEMFD
@@ -65,6 +69,7 @@ int guest_memfd_error_folio(struct address_space *mapping, struct folio *folio);
 void guest_memfd_free_folio(struct folio *folio);
 
 struct folio *guest_memfd_grab_folio(struct guest_memfd *gm, pgoff_t index);
+unsigned int guest_memfd_max_order(struct guest_memfd *gm, pgoff_t index);
 int guest_memfd_share_folio(struct folio *folio);
 void guest_memfd_unshare_folio(struct folio *folio);
 
@@ -100,8 +105,10 @@ static inline bool guest_memfd_folio_owned(const struct folio *folio)
  * @folio: A folio found in a user page table, with a reference held (GUP-fast)
  *	or under the page table lock.
  *
- * The answer is per page, needs no mapping, and holds as long as the reference:
- * a page changes hands only when its reference count can be frozen.
+ * The answer is per page and needs no mapping.  It holds as long as the reference
+ * for a page that is still in the user page table afterwards, as GUP-fast makes
+ * sure: a page that was there is given back only when its reference count could
+ * be frozen.
  *
  * Return: False when the kernel must not touch the page.
  */

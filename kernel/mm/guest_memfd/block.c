@@ -2,181 +2,984 @@
 /*
  * Blocks: where the hidden memory of a file comes from and goes to.
  *
- * A block is hidden as one unit before its pages enter a file, and holds a
- * reference to each of them until it gives them back, so that a page never
- * reaches the allocator through somebody's put.  Blocks are of one page.
+ * A block is a naturally aligned, contiguous part of a file and of physical
+ * memory.  It is allocated, cleared and hidden as one unit, which costs one page
+ * table entry and one TLB flush, and only then do its pages enter the file, one
+ * folio each, at their natural indexes.  Where that cannot be (the tail of a
+ * file, no such memory, pages there already) a page comes alone.
  *
- * A page that has left its file is an orphan: it waits here, hidden, until the
- * block's reference is the only one.  Then it is cleared through the temporary
- * mapping, restored to the direct map and freed, in this order: former guest
- * memory is never readable through the direct map.
+ * A block holds a reference to each of its pages, and the library one to each
+ * that came alone: no page reaches the allocator through somebody's put.
+ *
+ * A page that has left its file waits, hidden, until that reference is the only
+ * one.  Then it is cleared through the temporary mapping.  A page of a block is
+ * then idle: hidden and clean, it can enter the same place of the file again,
+ * or go when memory is short.  A block that has only idle pages left, and a
+ * page that came alone, is restored to the direct map and freed, in this order:
+ * former guest memory is never readable through the direct map.
  */
 
+#include <linux/bitmap.h>
 #include <linux/gfp.h>
 #include <linux/memcontrol.h>
 #include <linux/mm.h>
+#include <linux/moduleparam.h>
+#include <linux/folio_batch.h>
 #include <linux/pagemap.h>
 #include <linux/page_ref.h>
+#include <linux/shrinker.h>
 #include <linux/workqueue.h>
 
+#include "../internal.h"
 #include "block.h"
 #include "direct_map.h"
 #include "page_state.h"
 
-/* Orphans, linked by folio->lru: the pages of a block are on no LRU list. */
-static LIST_HEAD(orphans);
-static DEFINE_SPINLOCK(orphans_lock);
-
-static void reap_later(struct work_struct *work);
-static DECLARE_DELAYED_WORK(reap_work, reap_later);
+#define GM_BLOCK_MAX_PAGES	(1U << GM_BLOCK_MAX_ORDER)
 
 /**
- * guest_memfd_block_alloc - get a page that is fit to enter a file
- * @gm: The file's memory.
- * @index: Where in the file, in pages: chooses the NUMA node.
- *
- * Context: May sleep.  Flushes the TLBs of all CPUs.
- * Return: A locked folio, cleared, hidden and up to date, which the caller
- * either puts into the file or discards; or an ERR_PTR().
+ * struct gm_block - one aligned range of a file, and the memory behind it
+ * @refs: One of the file, one while there is memory, and those of users.
+ * @lock: Of all fields that say no other.  Taken under the invalidate_lock,
+ *	never under a folio lock; folio locks are taken under it.
+ * @first: First page of the memory, or NULL.
+ * @order: Of the range and of the memory.
+ * @scrubbed: Some idle pages were cleared by a temporary mapping.
+ * @poisoned: A page was found bad: the guest must not get it with the rest.
+ * @nr_out: Number of bits set in @out.
+ * @nr_idle: Pages that are neither out nor gone; read without the lock.
+ * @nr_in_file: Pages in the file; less is written without the lock.
+ * @idle_list: In idle_blocks while there are idle pages; of idle_lock.
+ * @retry_list: In retry_blocks while pages wait; of retry_lock.
+ * @out: Pages that are in the file or have left it and are not cleared yet.
+ * @left: Those of them that have left; set without the lock.
+ * @gone: Pages that will not come back: freed one by one, or poisoned.
  */
-struct folio *guest_memfd_block_alloc(struct guest_memfd *gm, pgoff_t index)
+struct gm_block {
+	refcount_t refs;
+	struct mutex lock; /* of what says no other */
+	struct page *first;
+	u8 order;
+	bool scrubbed;
+	bool poisoned;
+	unsigned int nr_out;
+	unsigned int nr_idle;
+	atomic_t nr_in_file;
+	struct list_head idle_list;
+	struct list_head retry_list;
+	DECLARE_BITMAP(out, GM_BLOCK_MAX_PAGES);
+	DECLARE_BITMAP(left, GM_BLOCK_MAX_PAGES);
+	DECLARE_BITMAP(gone, GM_BLOCK_MAX_PAGES);
+};
+
+/*
+ * Order of the blocks of files that are created from now on.  Page by page
+ * unless asked for: guests with several CPUs were seen to stand still with all
+ * of them halted, with blocks, and why is not known yet.
+ */
+static unsigned int block_order;
+
+/* The block of each order that has its memory at a pfn, by pfn >> order. */
+static struct xarray blocks_by_pfn[GM_BLOCK_MAX_ORDER + 1];
+
+/* Blocks with idle pages, the one to be shrunk next first. */
+static LIST_HEAD(idle_blocks);
+static DEFINE_SPINLOCK(idle_lock);
+static atomic_long_t nr_idle_pages;
+
+/* What somebody still holds: blocks, and single pages by folio->lru. */
+static LIST_HEAD(retry_blocks);
+static LIST_HEAD(orphans);
+static DEFINE_SPINLOCK(retry_lock);
+
+static void retry(struct work_struct *work);
+static DECLARE_DELAYED_WORK(retry_work, retry);
+
+static unsigned int nr_pages_of(const struct gm_block *block)
 {
-	gfp_t gfp = mapping_gfp_mask(gm->inode->i_mapping);
+	return 1U << block->order;
+}
+
+static void block_put(struct gm_block *block)
+{
+	if (refcount_dec_and_test(&block->refs))
+		kfree(block);
+}
+
+/*
+ * The caller has a reference to the folio that its block has not taken back, so
+ * the block stays.
+ *
+ * Return: The block, or NULL when the page came alone.
+ */
+static struct gm_block *folio_block(struct folio *folio)
+{
+	unsigned int order = gm_page_block_order(gm_page_state(folio));
+
+	if (!order)
+		return NULL;
+	return xa_load(&blocks_by_pfn[order], folio_pfn(folio) >> order);
+}
+
+static unsigned int page_nr(struct gm_block *block, struct folio *folio)
+{
+	return folio_pfn(folio) & (nr_pages_of(block) - 1);
+}
+
+/* To be called when the pages of a block have changed hands. */
+static void update_idle(struct gm_block *block)
+{
+	unsigned int nr_idle = 0;
+
+	lockdep_assert_held(&block->lock);
+	if (block->first)
+		nr_idle = nr_pages_of(block) - block->nr_out -
+			  bitmap_weight(block->gone, nr_pages_of(block));
+	atomic_long_add((long)nr_idle - block->nr_idle, &nr_idle_pages);
+	WRITE_ONCE(block->nr_idle, nr_idle);
+
+	spin_lock(&idle_lock);
+	if (!nr_idle)
+		list_del_init(&block->idle_list);
+	else if (list_empty(&block->idle_list))
+		list_add_tail(&block->idle_list, &idle_blocks);
+	spin_unlock(&idle_lock);
+}
+
+static struct page *alloc_pages_by_policy(struct guest_memfd *gm, pgoff_t index,
+					  gfp_t gfp, unsigned int order)
+{
+	struct page *page;
+#ifdef CONFIG_NUMA
 	struct mempolicy *policy;
-	struct folio *folio;
-	int err;
 
 	policy = mpol_shared_policy_lookup(&gm->policy, index);
-	if (policy)
-		folio = folio_alloc_mpol(gfp | __GFP_ZERO, 0, policy,
-					 NO_INTERLEAVE_INDEX, numa_node_id());
-	else
-		folio = folio_alloc(gfp | __GFP_ZERO, 0);
-	mpol_cond_put(policy);
-	if (!folio)
-		return ERR_PTR(-ENOMEM);
-
-	err = mem_cgroup_charge(folio, NULL, gfp);
-	if (err)
-		goto err_put;
-
-	/* Cleared while it could be, out of reach from here on. */
-	err = direct_map_hide(&folio->page, 1);
-	if (err)
-		goto err_put;
-
-	__folio_set_locked(folio);
-	__folio_mark_uptodate(folio);
-	gm_page_set_state(folio, GM_PAGE_FRESH);
-	return folio;
-
-err_put:
-	folio_put(folio);
-	return ERR_PTR(err);
+	if (policy) {
+		page = alloc_pages_mpol(gfp, order, policy, index >> order,
+					numa_node_id());
+		mpol_cond_put(policy);
+		if (page)
+			set_page_refcounted(page);
+		return page;
+	}
+#endif
+	page = alloc_pages(gfp, order);
+	return page;
 }
 
-/**
- * guest_memfd_block_discard - take back a page that did not enter its file
- * @folio: A locked folio of guest_memfd_block_alloc(), seen by nobody.
- *
- * Context: May sleep.
- */
-void guest_memfd_block_discard(struct folio *folio)
+static void put_pages(struct page *first, unsigned int nr)
 {
-	gm_page_clear_state(folio);
-	folio_unlock(folio);
+	unsigned int i;
+
+	for (i = 0; i < nr; i++)
+		put_page(first + i);
+}
+
+/*
+ * Return: The first of 1 << @order pages that are charged and cleared, while
+ * they can be, each with one reference; or NULL.
+ */
+static struct page *alloc_cleared(struct guest_memfd *gm, pgoff_t index,
+				  gfp_t gfp, unsigned int order)
+{
+	unsigned int i, nr = 1U << order;
+	struct page *first;
+
+	first = alloc_pages_by_policy(gm, index, gfp | __GFP_ZERO, order);
+	if (!first)
+		return NULL;
+	if (order)
+		split_page(first, order);
+
+	for (i = 0; i < nr; i++) {
+		if (mem_cgroup_charge(page_folio(first + i), NULL, gfp)) {
+			put_pages(first, nr);
+			return NULL;
+		}
+	}
+	return first;
+}
+
+/*
+ * Hide what alloc_cleared() gave, with one flush for all of it.  What cannot be
+ * hidden is freed, and its place in @first set to NULL.
+ *
+ * Return: How many are hidden and up to date, from the first on.
+ */
+static unsigned int hide_fresh(struct page **first, unsigned int nr_ranges,
+			       unsigned int order)
+{
+	unsigned int i, n, done, nr = 1U << order;
+
+	done = direct_map_hide_ranges(first, nr_ranges, nr);
+	for (n = 0; n < done; n++) {
+		for (i = 0; i < nr; i++) {
+			struct folio *folio = page_folio(first[n] + i);
+
+			__folio_mark_uptodate(folio);
+			gm_page_set_state(folio, gm_page_fresh(order));
+		}
+	}
+	for (; n < nr_ranges; n++) {
+		put_pages(first[n], nr);
+		first[n] = NULL;
+	}
+	return done;
+}
+
+/* Give back hidden memory that nobody has used: as clean as it came. */
+static void free_fresh(struct page *first, unsigned int order)
+{
+	unsigned int i, nr = 1U << order;
+
+	for (i = 0; i < nr; i++)
+		gm_page_clear_state(page_folio(first + i));
 	/* A page that cannot be restored must not reach the allocator. */
-	if (!direct_map_restore(&folio->page, 1))
-		folio_put(folio);
+	if (!WARN_ON_ONCE(direct_map_restore(first, nr)))
+		put_pages(first, nr);
+}
+
+static int add_to_file(struct guest_memfd *gm, struct folio *folio,
+		       pgoff_t index)
+{
+	struct address_space *mapping = gm->inode->i_mapping;
+	int err;
+
+	folio_lock(folio);
+	err = __filemap_add_folio(mapping, folio, index,
+				  mapping_gfp_mask(mapping), NULL);
+	folio_unlock(folio);
+	return err;
+}
+
+/* A page that comes alone: blocks of order 0, and where no block can be. */
+static int populate_single(struct guest_memfd *gm, pgoff_t index)
+{
+	gfp_t gfp = mapping_gfp_mask(gm->inode->i_mapping);
+	struct page *page;
+	int err;
+
+	page = alloc_cleared(gm, index, gfp, 0);
+	if (!page || !hide_fresh(&page, 1, 0))
+		return -ENOMEM;
+
+	err = add_to_file(gm, page_folio(page), index);
+	if (!err)
+		return 0;
+	free_fresh(page, 0);
+	return err == -EEXIST ? 0 : err;
+}
+
+/* Return: The block of a part of the file, with or without memory. */
+static struct gm_block *file_block(struct guest_memfd *gm, pgoff_t index)
+{
+	unsigned long key = index >> gm->block_order;
+	struct gm_block *block, *other;
+
+	block = xa_load(&gm->blocks, key);
+	if (block)
+		return block;
+
+	block = kzalloc_obj(*block, GFP_KERNEL_ACCOUNT);
+	if (!block)
+		return ERR_PTR(-ENOMEM);
+	refcount_set(&block->refs, 1);
+	mutex_init(&block->lock);
+	block->order = gm->block_order;
+	INIT_LIST_HEAD(&block->idle_list);
+	INIT_LIST_HEAD(&block->retry_list);
+
+	other = xa_cmpxchg(&gm->blocks, key, NULL, block, GFP_KERNEL_ACCOUNT);
+	if (!other)
+		return block;
+	kfree(block);
+	return xa_is_err(other) ? ERR_PTR(xa_err(other)) : other;
+}
+
+/* The pages of a block enter the file where nothing is yet, or not at all. */
+static bool range_is_free(struct guest_memfd *gm, pgoff_t start, unsigned int nr)
+{
+	unsigned long index = start;
+
+	if (start + nr > i_size_read(gm->inode) >> PAGE_SHIFT)
+		return false;
+	return !xa_find(&gm->inode->i_mapping->i_pages, &index, start + nr - 1,
+			XA_PRESENT);
+}
+
+/* So many blocks are hidden with one flush. */
+#define BATCH 8
+
+/*
+ * Memory for the blocks of a range, as far as they need any and there is some.
+ *
+ * Return: For how many blocks, from that of @index on, @memory is set.
+ */
+static unsigned int alloc_memory(struct guest_memfd *gm, pgoff_t index,
+				 pgoff_t end, struct page **memory)
+{
+	/* A block is worth a try, but a page alone will do as well. */
+	gfp_t gfp = mapping_gfp_mask(gm->inode->i_mapping) | __GFP_NORETRY |
+		    __GFP_NOWARN;
+	unsigned int n, order = gm->block_order;
+	pgoff_t start = round_down(index, 1UL << order);
+
+	for (n = 0; n < BATCH && start < end; n++, start += 1UL << order) {
+		/* Asked again under the block's lock. */
+		if (!range_is_free(gm, start, 1U << order))
+			break;
+		memory[n] = alloc_cleared(gm, start, gfp, order);
+		if (!memory[n])
+			break;
+	}
+	return n ? hide_fresh(memory, n, order) : 0;
+}
+
+static bool give_memory(struct gm_block *block, struct page *first)
+{
+	unsigned long key = page_to_pfn(first) >> block->order;
+
+	if (xa_err(xa_store(&blocks_by_pfn[block->order], key, block,
+			    GFP_KERNEL)))
+		return false;
+	refcount_inc(&block->refs);
+	block->first = first;
+	return true;
+}
+
+static int populate_from_block(struct guest_memfd *gm, struct gm_block *block,
+			       pgoff_t index)
+{
+	unsigned int i = index & (nr_pages_of(block) - 1);
+	int err;
+
+	/* Pages that were just hidden have had their flush. */
+	if (block->scrubbed)
+		direct_map_flush_temp();
+	err = add_to_file(gm, page_folio(block->first + i), index);
+	if (err)
+		return err;
+	/* One that went bad before it had a mapping to be found by. */
+	if (PageHWPoison(block->first + i))
+		WRITE_ONCE(block->poisoned, true);
+	__set_bit(i, block->out);
+	block->nr_out++;
+	atomic_inc(&block->nr_in_file);
+	return 0;
+}
+
+static bool is_idle(struct gm_block *block, unsigned int i)
+{
+	return block->first && !test_bit(i, block->out) &&
+	       !test_bit(i, block->gone) && !PageHWPoison(block->first + i);
+}
+
+static bool release_memory(struct gm_block *block);
+
+/**
+ * guest_memfd_block_init - choose the order of a new file's blocks
+ * @gm: The memory of a file whose pages are hidden.
+ */
+void guest_memfd_block_init(struct guest_memfd *gm)
+{
+	gm->block_order = READ_ONCE(block_order);
+}
+
+/*
+ * @memory: For the block, hidden, or NULL as yet.  What is there afterwards was
+ * not taken.
+ */
+static int populate_block(struct guest_memfd *gm, pgoff_t index,
+			  struct page **memory)
+{
+	struct gm_block *block;
+	pgoff_t start, other;
+	bool fresh = false;
+	unsigned int nr;
+	int err = 0;
+
+	block = file_block(gm, index);
+	if (IS_ERR(block))
+		return PTR_ERR(block);
+	nr = nr_pages_of(block);
+	start = round_down(index, nr);
+
+	mutex_lock(&block->lock);
+	if (xa_load(&gm->inode->i_mapping->i_pages, index))
+		goto out;
+
+	/* Others who want the block wait here, and need none then. */
+	if (!block->first && range_is_free(gm, start, nr) &&
+	    (*memory || alloc_memory(gm, start, start + 1, memory)) &&
+	    give_memory(block, *memory)) {
+		*memory = NULL;
+		fresh = true;
+	}
+	if (is_idle(block, index - start))
+		err = populate_from_block(gm, block, index);
+	else
+		err = populate_single(gm, index);
+
+	/* The others are welcome, not wanted: what fails stays idle. */
+	for (other = start; fresh && !err && other < start + nr; other++) {
+		if (other != index && populate_from_block(gm, block, other))
+			break;
+	}
+	if (block->first && !block->nr_out)
+		release_memory(block);
+	update_idle(block);
+out:
+	mutex_unlock(&block->lock);
+	return err;
 }
 
 /**
- * guest_memfd_block_orphan - the page has left its file for good
- * @folio: A hidden, locked folio that is in no file; others may still hold
- *	references.
+ * guest_memfd_block_populate - put hidden pages into a file
+ * @gm: The file's memory.
+ * @index: Where in the file, in pages, below its size.
+ * @end: Index after the last page that is wanted, not above the size.
  *
- * The page is given back by a later guest_memfd_block_reap().
+ * There is a page at @index then, and perhaps at some that follow.  The first
+ * time in a block's range the whole block enters the file: its memory is taken
+ * in any case, and so the guest can have it in one mapping.
  *
- * Context: Any but interrupt.
+ * Context: May sleep.  Flushes the TLBs of all CPUs when memory is allocated.
+ * Return: 0 when there is, or just was, a page at the index; or -ENOMEM.
  */
-void guest_memfd_block_orphan(struct folio *folio)
+int guest_memfd_block_populate(struct guest_memfd *gm, pgoff_t index,
+			       pgoff_t end)
 {
-	VM_WARN_ON_ONCE_FOLIO(!(gm_page_state(folio) & GM_PAGE_HIDDEN), folio);
-	VM_WARN_ON_ONCE_FOLIO(folio_test_lru(folio), folio);
+	struct page *memory[BATCH] = {};
+	unsigned int n;
+	pgoff_t next;
+	int err;
 
-	spin_lock(&orphans_lock);
-	list_add_tail(&folio->lru, &orphans);
-	spin_unlock(&orphans_lock);
+	if (xa_load(&gm->inode->i_mapping->i_pages, index))
+		return 0;
+	if (!gm->block_order)
+		return populate_single(gm, index);
+
+	next = round_down(index, 1UL << gm->block_order) +
+	       (1UL << gm->block_order);
+	if (next < end)
+		alloc_memory(gm, index, end, memory);
+	err = populate_block(gm, index, &memory[0]);
+	for (n = 1; n < BATCH && memory[n] && !err; n++) {
+		/* What fails here is tried again when it is the first. */
+		if (populate_block(gm, next, &memory[n]))
+			break;
+		next += 1UL << gm->block_order;
+	}
+	for (n = 0; n < BATCH; n++) {
+		if (memory[n])
+			free_fresh(memory[n], gm->block_order);
+	}
+	return err;
+}
+
+/**
+ * guest_memfd_block_is_whole - may a guest map the block of an index at once?
+ * @gm: The file's memory.
+ * @index: Index in the file, in pages.
+ *
+ * Context: Any.  The answer is good until the next invalidation of the range.
+ * Return: True when all of the block's pages are in the file, each in its place,
+ * and none is poisoned.
+ */
+bool guest_memfd_block_is_whole(struct guest_memfd *gm, pgoff_t index)
+{
+	struct gm_block *block;
+
+	if (!gm->block_order)
+		return false;
+	block = xa_load(&gm->blocks, index >> gm->block_order);
+	return block && !READ_ONCE(block->poisoned) &&
+	       atomic_read(&block->nr_in_file) == nr_pages_of(block);
+}
+
+/* Never touched again: it stays hidden, and out of the allocator. */
+static void keep_out(struct gm_block *block, unsigned int i)
+{
+	clear_bit(i, block->left);
+	__clear_bit(i, block->out);
+	block->nr_out--;
+	__set_bit(i, block->gone);
+}
+
+/*
+ * A page that is out of its file is nobody's, once its references are down to
+ * ours: nobody can find it any more.
+ *
+ * Return: 1 when nobody can take a reference until thaw(), 0 when somebody holds
+ * it, -EHWPOISON.
+ */
+static int freeze(struct folio *folio)
+{
+	/* memory_failure() keeps a reference to a poisoned page. */
+	if (folio_test_hwpoison(folio))
+		return -EHWPOISON;
+	if (!folio_ref_freeze(folio, 1))
+		return 0;
+	/* Now this answer is final. */
+	if (folio_test_hwpoison(folio)) {
+		folio_ref_unfreeze(folio, 1);
+		return -EHWPOISON;
+	}
+	return 1;
+}
+
+static void thaw(struct folio *folio)
+{
+	folio_ref_unfreeze(folio, 1);
+}
+
+/* Return: As freeze(); with 1 the page is cleared. */
+static int scrub(struct folio *folio)
+{
+	int ret = freeze(folio);
+
+	if (ret == 1) {
+		direct_map_zero_hidden(&folio->page);
+		thaw(folio);
+	}
+	return ret;
+}
+
+/*
+ * When the last pages leave a block together, they can be cleared by a mapping
+ * of the whole block: no guest has a page of it any more, and no other owner.
+ *
+ * Return: True when all of block->left is cleared.
+ */
+static bool scrub_whole(struct gm_block *block)
+{
+	unsigned int i, end, nr = nr_pages_of(block);
+
+	lockdep_assert_held(&block->lock);
+	if (block->order != PMD_ORDER || bitmap_empty(block->left, nr) ||
+	    !bitmap_empty(block->gone, nr) ||
+	    !bitmap_equal(block->left, block->out, nr))
+		return false;
+
+	for (end = 0; end < nr; end++) {
+		if (PageHWPoison(block->first + end))
+			break;
+		if (test_bit(end, block->left) &&
+		    freeze(page_folio(block->first + end)) != 1)
+			break;
+	}
+	if (end == nr)
+		direct_map_zero_hidden_large(block->first, block->left);
+	for_each_set_bit(i, block->left, end)
+		thaw(page_folio(block->first + i));
+	return end == nr;
+}
+
+/* A page that has left the file, and is cleared. */
+static void make_idle(struct gm_block *block, unsigned int i)
+{
+	gm_page_set_state(page_folio(block->first + i),
+			  gm_page_fresh(block->order));
+	block->scrubbed = true;
+	clear_bit(i, block->left);
+	__clear_bit(i, block->out);
+	block->nr_out--;
+}
+
+/*
+ * Restore and free what is idle, and with it the block's memory; no page may
+ * be out.  Where some pages are gone the others are restored one by one, which
+ * can fail for want of a page table page.
+ *
+ * Return: False when it has to be tried again.
+ */
+static bool release_memory(struct gm_block *block)
+{
+	unsigned int i, nr = nr_pages_of(block);
+	struct page *first = block->first;
+	DECLARE_BITMAP(freed, GM_BLOCK_MAX_PAGES);
+	struct folio_batch batch;
+
+	lockdep_assert_held(&block->lock);
+	for (i = 0; i < nr; i++) {
+		if (PageHWPoison(first + i))
+			__set_bit(i, block->gone);
+	}
+
+	bitmap_complement(freed, block->gone, nr);
+	if (bitmap_full(freed, nr)) {
+		/* As it was hidden: this edits what is there already. */
+		if (WARN_ON_ONCE(direct_map_restore(first, nr)))
+			bitmap_zero(freed, nr);
+		else if (block->order == PMD_ORDER)
+			direct_map_merge(first);
+	} else {
+		for_each_set_bit(i, freed, nr) {
+			if (direct_map_restore(first + i, 1))
+				break;
+		}
+		if (i < nr) {
+			/* Those that are back can go, the rest waits. */
+			for (; i < nr; i++)
+				__clear_bit(i, freed);
+			goto free;
+		}
+	}
+
+	xa_erase(&blocks_by_pfn[block->order],
+		 page_to_pfn(first) >> block->order);
+	block->first = NULL;
+	block->poisoned = false;
+	block->scrubbed = false;
+	bitmap_zero(block->gone, nr);
+free:
+	folio_batch_init(&batch);
+	for_each_set_bit(i, freed, nr) {
+		struct folio *folio = page_folio(first + i);
+
+		gm_page_clear_state(folio);
+		if (block->first)
+			__set_bit(i, block->gone);
+		if (!folio_batch_add(&batch, folio))
+			folios_put(&batch);
+	}
+	folios_put(&batch);
+	if (block->first)
+		return false;
+	block_put(block);
+	return true;
+}
+
+static void retry_later(struct gm_block *block)
+{
+	spin_lock(&retry_lock);
+	if (list_empty(&block->retry_list)) {
+		refcount_inc(&block->refs);
+		list_add_tail(&block->retry_list, &retry_blocks);
+	}
+	spin_unlock(&retry_lock);
+	schedule_delayed_work(&retry_work, HZ / 10);
+}
+
+/* Take back the pages that have left the file; the caller has a reference. */
+static void reap_block(struct gm_block *block)
+{
+	unsigned int i, nr = nr_pages_of(block);
+	bool done = true, whole;
+
+	mutex_lock(&block->lock);
+	whole = scrub_whole(block);
+	for_each_set_bit(i, block->left, nr) {
+		int ret = whole ? 1 : scrub(page_folio(block->first + i));
+
+		if (ret < 0)
+			keep_out(block, i);
+		else if (ret)
+			make_idle(block, i);
+		else
+			done = false;
+		cond_resched();
+	}
+	if (block->first && !block->nr_out)
+		done = release_memory(block);
+	update_idle(block);
+	if (!done)
+		retry_later(block);
+	mutex_unlock(&block->lock);
 }
 
 /*
  * Return: False when others still hold the page.  Their references are short
  * ones: GUP refuses the page, and a share keeps it from becoming an orphan.
  */
-static bool release_orphan(struct folio *folio)
+static bool release_single(struct folio *folio)
 {
-	/*
-	 * A poisoned page is never touched again: it stays hidden, and out of
-	 * the allocator.  memory_failure() keeps a reference to it.
-	 */
-	if (folio_test_hwpoison(folio))
-		return true;
-	if (!folio_ref_freeze(folio, 1))
-		return false;
-	/* Nobody can find the page any more, so this answer is final. */
-	if (folio_test_hwpoison(folio)) {
-		folio_ref_unfreeze(folio, 1);
-		return true;
-	}
+	int ret = scrub(folio);
 
-	direct_map_zero_hidden(&folio->page);
-	gm_page_clear_state(folio);
-	if (direct_map_restore(&folio->page, 1))
+	if (ret < 0)
 		return true;
-	folio_ref_unfreeze(folio, 1);
-	folio_put(folio);
+	if (!ret)
+		return false;
+	gm_page_clear_state(folio);
+	if (!WARN_ON_ONCE(direct_map_restore(&folio->page, 1)))
+		folio_put(folio);
 	return true;
+}
+
+static void add_orphan(struct folio *folio)
+{
+	spin_lock(&retry_lock);
+	list_add_tail(&folio->lru, &orphans);
+	spin_unlock(&retry_lock);
+}
+
+/*
+ * The last come first: they are the caller's own, while those of others wait for
+ * others.  One by one, so that several can work on a long list.
+ */
+static void reap_singles(unsigned long max)
+{
+	struct folio *folio;
+	LIST_HEAD(held);
+
+	spin_lock(&retry_lock);
+	while (max-- && !list_empty(&orphans)) {
+		folio = list_last_entry(&orphans, struct folio, lru);
+		/* Off the list first: it is another owner's field when freed. */
+		list_del_init(&folio->lru);
+		spin_unlock(&retry_lock);
+		if (!release_single(folio))
+			list_add_tail(&folio->lru, &held);
+		cond_resched();
+		spin_lock(&retry_lock);
+	}
+	if (!list_empty(&held)) {
+		list_splice(&held, &orphans);
+		schedule_delayed_work(&retry_work, HZ / 10);
+	}
+	spin_unlock(&retry_lock);
+}
+
+/**
+ * guest_memfd_block_orphan - the page has left its file for good
+ * @folio: A locked folio that is in no file any more, or just on its way out;
+ *	others may still hold references, shares among them.
+ *
+ * A hidden page is given back by a later guest_memfd_block_reap(), a shared one
+ * by guest_memfd_block_release().
+ *
+ * Context: Any but interrupt.
+ */
+void guest_memfd_block_orphan(struct folio *folio)
+{
+	bool hidden = gm_page_state(folio) & GM_PAGE_HIDDEN;
+	struct gm_block *block = folio_block(folio);
+
+	VM_WARN_ON_ONCE_FOLIO(folio_test_lru(folio), folio);
+	if (block) {
+		atomic_dec(&block->nr_in_file);
+		if (hidden)
+			set_bit(page_nr(block, folio), block->left);
+	} else if (hidden) {
+		add_orphan(folio);
+	}
 }
 
 /**
  * guest_memfd_block_release - give back one page, now or by and by
- * @folio: A hidden folio that is in no file and on no list.
+ * @folio: A hidden folio that is in no file and on no list, with no reference
+ *	of the caller's.
  *
  * Context: May sleep.  Not with the folio lock held.
  */
 void guest_memfd_block_release(struct folio *folio)
 {
-	if (!release_orphan(folio)) {
-		guest_memfd_block_orphan(folio);
-		schedule_delayed_work(&reap_work, HZ / 10);
+	struct gm_block *block = folio_block(folio);
+
+	if (block) {
+		/* When the bit is set others may take the page, and go. */
+		refcount_inc(&block->refs);
+		set_bit(page_nr(block, folio), block->left);
+		reap_block(block);
+		block_put(block);
+	} else if (!release_single(folio)) {
+		add_orphan(folio);
+		schedule_delayed_work(&retry_work, HZ / 10);
 	}
 }
 
 /**
- * guest_memfd_block_reap - give back all orphans that nobody holds
+ * guest_memfd_block_poisoned - keep guests from mapping a page with its block
+ * @folio: A poisoned folio that the caller has a reference to.
  *
- * The others are tried again by and by.
+ * Context: Any.  An invalidation of the block's range must follow.
+ */
+void guest_memfd_block_poisoned(struct folio *folio)
+{
+	struct gm_block *block = folio_block(folio);
+
+	if (block)
+		WRITE_ONCE(block->poisoned, true);
+}
+
+/**
+ * guest_memfd_block_reap - give back what has left a file and nobody holds
+ * @gm: The file's memory, or NULL for pages that came alone only.
+ * @start: First index of the range, in pages.
+ * @end: Index after the range.
+ *
+ * What somebody holds is tried again by and by.
  *
  * Context: May sleep.  Not with a folio lock held.
  */
-void guest_memfd_block_reap(void)
+void guest_memfd_block_reap(struct guest_memfd *gm, pgoff_t start, pgoff_t end)
 {
-	struct folio *folio, *next;
-	LIST_HEAD(batch);
+	struct gm_block *block;
+	unsigned long key;
 
-	spin_lock(&orphans_lock);
-	list_splice_init(&orphans, &batch);
-	spin_unlock(&orphans_lock);
-
-	list_for_each_entry_safe(folio, next, &batch, lru) {
-		/* Off the list first: it is another owner's field when freed. */
-		list_del_init(&folio->lru);
-		guest_memfd_block_release(folio);
+	reap_singles(gm ? end - start : ULONG_MAX);
+	if (!gm || end <= start)
+		return;
+	xa_for_each_range(&gm->blocks, key, block, start >> gm->block_order,
+			  (end - 1) >> gm->block_order) {
+		reap_block(block);
 		cond_resched();
 	}
 }
 
-static void reap_later(struct work_struct *work)
+/**
+ * guest_memfd_block_destroy - part with the blocks of a file that is going
+ * @gm: The file's memory; all pages have left the file.
+ *
+ * Context: May sleep.
+ */
+void guest_memfd_block_destroy(struct guest_memfd *gm)
 {
-	guest_memfd_block_reap();
+	struct gm_block *block;
+	unsigned long key;
+
+	guest_memfd_block_reap(gm, 0, ULONG_MAX);
+	xa_for_each(&gm->blocks, key, block)
+		block_put(block);
+	xa_destroy(&gm->blocks);
 }
+
+/**
+ * guest_memfd_block_count - count the blocks of a file
+ * @gm: The file's memory.
+ * @counts: Where to put the numbers.
+ *
+ * Context: Any; the numbers may change while they are read.
+ */
+void guest_memfd_block_count(struct guest_memfd *gm,
+			     struct gm_block_counts *counts)
+{
+	struct gm_block *block;
+	unsigned long key;
+
+	memset(counts, 0, sizeof(*counts));
+	xa_for_each(&gm->blocks, key, block) {
+		counts->blocks += !!READ_ONCE(block->first);
+		counts->in_file += atomic_read(&block->nr_in_file);
+		counts->idle += READ_ONCE(block->nr_idle);
+	}
+}
+
+static unsigned long shrink_block(struct gm_block *block, unsigned long nr)
+{
+	unsigned long freed = 0;
+	unsigned int i;
+
+	/* Somebody may be waiting for memory with the lock held. */
+	if (!mutex_trylock(&block->lock))
+		return 0;
+	for (i = 0; i < nr_pages_of(block) && freed < nr; i++) {
+		if (!is_idle(block, i))
+			continue;
+		if (direct_map_restore(block->first + i, 1))
+			break;
+		__set_bit(i, block->gone);
+		gm_page_clear_state(page_folio(block->first + i));
+		put_page(block->first + i);
+		freed++;
+	}
+	update_idle(block);
+	mutex_unlock(&block->lock);
+	return freed;
+}
+
+/**
+ * guest_memfd_block_shrink - free idle pages of blocks that are in use
+ * @nr: How many at most.
+ *
+ * Context: May sleep; for the shrinker, and for its test.
+ * Return: How many were freed.
+ */
+unsigned long guest_memfd_block_shrink(unsigned long nr)
+{
+	unsigned long freed = 0;
+	struct gm_block *block;
+	unsigned int tries = 0;
+
+	while (freed < nr && tries++ < 16) {
+		spin_lock(&idle_lock);
+		block = list_first_entry_or_null(&idle_blocks, struct gm_block,
+						 idle_list);
+		/* On the list, a block has memory, and so a reference. */
+		if (block) {
+			refcount_inc(&block->refs);
+			list_move_tail(&block->idle_list, &idle_blocks);
+		}
+		spin_unlock(&idle_lock);
+		if (!block)
+			break;
+		freed += shrink_block(block, nr - freed);
+		block_put(block);
+	}
+	return freed;
+}
+
+static unsigned long count_idle(struct shrinker *shrinker,
+				struct shrink_control *sc)
+{
+	return atomic_long_read(&nr_idle_pages) ?: SHRINK_EMPTY;
+}
+
+static unsigned long scan_idle(struct shrinker *shrinker,
+			       struct shrink_control *sc)
+{
+	return guest_memfd_block_shrink(sc->nr_to_scan) ?: SHRINK_STOP;
+}
+
+static void retry(struct work_struct *work)
+{
+	struct gm_block *block;
+	LIST_HEAD(batch);
+
+	reap_singles(ULONG_MAX);
+
+	spin_lock(&retry_lock);
+	list_splice_init(&retry_blocks, &batch);
+	while (!list_empty(&batch)) {
+		block = list_first_entry(&batch, struct gm_block, retry_list);
+		list_del_init(&block->retry_list);
+		spin_unlock(&retry_lock);
+		reap_block(block);
+		block_put(block);
+		cond_resched();
+		spin_lock(&retry_lock);
+	}
+	spin_unlock(&retry_lock);
+}
+
+static int __init block_init(void)
+{
+	struct shrinker *shrinker = shrinker_alloc(0, "guest_memfd");
+	unsigned int i;
+
+	for (i = 0; i <= GM_BLOCK_MAX_ORDER; i++)
+		xa_init(&blocks_by_pfn[i]);
+	if (!shrinker)
+		return -ENOMEM;
+	shrinker->count_objects = count_idle;
+	shrinker->scan_objects = scan_idle;
+	shrinker_register(shrinker);
+	return 0;
+}
+core_initcall(block_init);
+
+static int set_block_order(const char *val, const struct kernel_param *kp)
+{
+	return param_set_uint_minmax(val, kp, 0, GM_BLOCK_MAX_ORDER);
+}
+
+static const struct kernel_param_ops block_order_ops = {
+	.set	= set_block_order,
+	.get	= param_get_uint,
+};
+
+#undef MODULE_PARAM_PREFIX
+#define MODULE_PARAM_PREFIX "guest_memfd."
+module_param_cb(block_order, &block_order_ops, &block_order, 0644);
+MODULE_PARM_DESC(block_order,
+		 "Order of the blocks that hidden memory is allocated in (0 to 9)");

@@ -4,10 +4,25 @@
 
 #include <linux/guest_memfd.h>
 
-struct folio *guest_memfd_block_alloc(struct guest_memfd *gm, pgoff_t index);
-void guest_memfd_block_discard(struct folio *folio);
+/* What the blocks of a file add up to, for fdinfo. */
+struct gm_block_counts {
+	/* Blocks of several pages that hold memory. */
+	unsigned long blocks;
+	/* Their pages that are in the file, and that wait for it. */
+	unsigned long in_file, idle;
+};
+
+void guest_memfd_block_init(struct guest_memfd *gm);
+int guest_memfd_block_populate(struct guest_memfd *gm, pgoff_t index,
+			       pgoff_t end);
+bool guest_memfd_block_is_whole(struct guest_memfd *gm, pgoff_t index);
 void guest_memfd_block_orphan(struct folio *folio);
 void guest_memfd_block_release(struct folio *folio);
-void guest_memfd_block_reap(void);
+void guest_memfd_block_poisoned(struct folio *folio);
+void guest_memfd_block_reap(struct guest_memfd *gm, pgoff_t start, pgoff_t end);
+void guest_memfd_block_destroy(struct guest_memfd *gm);
+void guest_memfd_block_count(struct guest_memfd *gm,
+			     struct gm_block_counts *counts);
+unsigned long guest_memfd_block_shrink(unsigned long nr);
 
 #endif /* _MM_GUEST_MEMFD_BLOCK_H */

@@ -2,9 +2,9 @@
 /*
  * The memory object: a file whose pages are a guest's memory.
  *
- * A page of a NO_DIRECT_MAP file is hidden at one place, before it enters the
- * file, and restored at one place, after it has left and has been cleared
- * (block.c).  In between only a share makes it visible to the kernel.
+ * A page of a NO_DIRECT_MAP file is hidden before it enters the file, and
+ * restored after it has left and has been cleared (both in block.c).  In between
+ * only a share makes it visible to the kernel.
  */
 
 #include <linux/fs.h>
@@ -12,10 +12,10 @@
 #include <linux/guest_memfd.h>
 #include <linux/highmem.h>
 #include <linux/kvm.h>
-#include <linux/memcontrol.h>
 #include <linux/pagemap.h>
 #include <linux/sched/signal.h>
 #include <linux/seq_file.h>
+#include <linux/userfaultfd_k.h>
 
 #include <trace/events/guest_memfd.h>
 
@@ -120,13 +120,17 @@ static unsigned long count_shared(struct address_space *mapping)
  * holds a reference: it survives truncation, and keeps the page from reuse.
  *
  * Context: May sleep; the folio is locked.
- * Return: 0; -ESTALE when the folio has left its file; -EOVERFLOW.
+ * Return: 0; -ESTALE when the folio has left its file; -EINVAL for a large
+ * folio; -EOVERFLOW; -ENOMEM.
  */
 int guest_memfd_share_folio(struct folio *folio)
 {
 	unsigned long state = gm_page_state(folio);
 	int err;
 
+	/* The state and the count are of one page. */
+	if (WARN_ON_ONCE(folio_test_large(folio)))
+		return -EINVAL;
 	if (!folio->mapping)
 		return -ESTALE;
 	/* A plain file's page is in the direct map: the reference will do. */
@@ -136,6 +140,7 @@ int guest_memfd_share_folio(struct folio *folio)
 		return -EOVERFLOW;
 
 	if (state & GM_PAGE_HIDDEN) {
+		/* The first of a block: splits the mapping, so it may fail. */
 		err = direct_map_restore(&folio->page, 1);
 		if (err)
 			return err;
@@ -176,7 +181,7 @@ void guest_memfd_unshare_folio(struct folio *folio)
 	trace_unshare(folio_pfn(folio), gm_page_count(state));
 	if (!gm_page_count(state)) {
 		/*
-		 * The split was done when the page was first hidden, so this
+		 * The split was done by the first share at the latest, so this
 		 * cannot fail.  If it does all the same, the page stays shared
 		 * and is leaked with the caller's reference.
 		 */
@@ -212,26 +217,6 @@ static struct folio *grab_plain_folio(struct guest_memfd *gm, pgoff_t index)
 	return folio;
 }
 
-static struct folio *grab_hidden_folio(struct guest_memfd *gm, pgoff_t index)
-{
-	struct address_space *mapping = gm->inode->i_mapping;
-	struct folio *folio;
-	int err;
-
-	folio = guest_memfd_block_alloc(gm, index);
-	if (IS_ERR(folio))
-		return folio;
-
-	err = __filemap_add_folio(mapping, folio, index,
-				  mapping_gfp_mask(mapping), NULL);
-	if (err) {
-		guest_memfd_block_discard(folio);
-		return ERR_PTR(err);
-	}
-	folio_get(folio);
-	return folio;
-}
-
 /**
  * guest_memfd_grab_folio - get the folio at an index, allocating it if absent
  * @gm: The file's memory.
@@ -247,6 +232,7 @@ static struct folio *grab_hidden_folio(struct guest_memfd *gm, pgoff_t index)
 struct folio *guest_memfd_grab_folio(struct guest_memfd *gm, pgoff_t index)
 {
 	struct folio *folio;
+	int err;
 
 	do {
 		/* The usual case, and the cheap one: no policy lookup. */
@@ -257,14 +243,63 @@ struct folio *guest_memfd_grab_folio(struct guest_memfd *gm, pgoff_t index)
 			folio = grab_plain_folio(gm, index);
 			break;
 		}
-		/* Another fault may add the page first: then use that one. */
-		folio = grab_hidden_folio(gm, index);
-	} while (folio == ERR_PTR(-EEXIST));
+		err = guest_memfd_block_populate(gm, index, index + 1);
+		if (err)
+			return ERR_PTR(err);
+		/* It may have left again: then once more. */
+	} while (true);
 
 	WARN_ON_ONCE(!IS_ERR(folio) && folio_test_large(folio));
 	return folio;
 }
 EXPORT_SYMBOL_FOR_MODULES(guest_memfd_grab_folio, GUEST_MEMFD_OWNERS);
+
+/**
+ * guest_memfd_max_order - how much of the memory around an index is in one piece
+ * @gm: The file's memory.
+ * @index: Index in the file, in pages.
+ *
+ * That much of the file, naturally aligned, is there, contiguous, aligned in
+ * physical memory in the same way, and may be mapped into a guest at once.
+ *
+ * Context: Any.  The answer is good until the next invalidation of the range.
+ * Return: The order, 0 for a page.
+ */
+unsigned int guest_memfd_max_order(struct guest_memfd *gm, pgoff_t index)
+{
+	return guest_memfd_block_is_whole(gm, index) ? gm->block_order : 0;
+}
+EXPORT_SYMBOL_FOR_MODULES(guest_memfd_max_order, GUEST_MEMFD_OWNERS);
+
+/* The kernel's own default for fault_around_bytes. */
+#define FAULT_AROUND_PAGES (65536UL / PAGE_SIZE)
+
+/*
+ * The kernel maps the neighbours at a read fault, which is of no use for a file
+ * that is written first.  Where the block is whole all of them are there.
+ */
+static void map_around(struct vm_fault *vmf)
+{
+	struct vm_area_struct *vma = vmf->vma;
+	unsigned long start = vmf->address & ~(FAULT_AROUND_PAGES * PAGE_SIZE - 1);
+	unsigned long end = start + FAULT_AROUND_PAGES * PAGE_SIZE;
+
+	start = max(start, vma->vm_start);
+	end = min(end, vma->vm_end);
+	/* Skips the page of the fault itself, which is locked. */
+	filemap_map_pages(vmf, linear_page_index(vma, start),
+			  linear_page_index(vma, end) - 1);
+}
+
+static vm_fault_t guest_memfd_map_pages(struct vm_fault *vmf, pgoff_t start,
+					pgoff_t end)
+{
+	struct guest_memfd *gm = mapping_gm(vmf->vma->vm_file->f_mapping);
+
+	if (!gm_hides(gm) || !(gm->flags & GUEST_MEMFD_FLAG_INIT_SHARED))
+		return 0;
+	return filemap_map_pages(vmf, start, end);
+}
 
 static vm_fault_t guest_memfd_fault(struct vm_fault *vmf)
 {
@@ -278,8 +313,6 @@ static vm_fault_t guest_memfd_fault(struct vm_fault *vmf)
 		return VM_FAULT_SIGBUS;
 
 	folio = guest_memfd_grab_folio(gm, vmf->pgoff);
-	if (folio == ERR_PTR(-EAGAIN))
-		return VM_FAULT_RETRY;
 	if (IS_ERR(folio))
 		return vmf_error(PTR_ERR(folio));
 
@@ -287,6 +320,10 @@ static vm_fault_t guest_memfd_fault(struct vm_fault *vmf)
 		clear_highpage(folio_page(folio, 0));
 		folio_mark_uptodate(folio);
 	}
+	if ((vmf->flags & FAULT_FLAG_WRITE) &&
+	    guest_memfd_block_is_whole(gm, vmf->pgoff) &&
+	    !uffd_disable_fault_around(vmf->vma))
+		map_around(vmf);
 	vmf->page = folio_file_page(folio, vmf->pgoff);
 	return VM_FAULT_LOCKED;
 }
@@ -315,6 +352,7 @@ static struct mempolicy *guest_memfd_get_policy(struct vm_area_struct *vma,
 
 static const struct vm_operations_struct guest_memfd_vm_ops = {
 	.fault		= guest_memfd_fault,
+	.map_pages	= guest_memfd_map_pages,
 #ifdef CONFIG_NUMA
 	.get_policy	= guest_memfd_get_policy,
 	.set_policy	= guest_memfd_set_policy,
@@ -345,6 +383,24 @@ int guest_memfd_mmap(struct file *file, struct vm_area_struct *vma)
 }
 EXPORT_SYMBOL_FOR_MODULES(guest_memfd_mmap, GUEST_MEMFD_OWNERS);
 
+/*
+ * A guest may be about to map a block as a whole because of a fault beside the
+ * range: whole blocks are invalidated, so that it notices.
+ */
+static void invalidate_start(struct guest_memfd *gm, pgoff_t start, pgoff_t end)
+{
+	unsigned long nr = 1UL << gm->block_order;
+
+	gm->ops->invalidate_start(gm, round_down(start, nr), round_up(end, nr));
+}
+
+static void invalidate_end(struct guest_memfd *gm, pgoff_t start, pgoff_t end)
+{
+	unsigned long nr = 1UL << gm->block_order;
+
+	gm->ops->invalidate_end(gm, round_down(start, nr), round_up(end, nr));
+}
+
 static void punch_hole(struct guest_memfd *gm, loff_t offset, loff_t len)
 {
 	struct address_space *mapping = gm->inode->i_mapping;
@@ -353,13 +409,13 @@ static void punch_hole(struct guest_memfd *gm, loff_t offset, loff_t len)
 
 	/* Also keeps the owner's bindings the same from start to end. */
 	filemap_invalidate_lock(mapping);
-	gm->ops->invalidate_start(gm, start, end);
+	invalidate_start(gm, start, end);
 	truncate_inode_pages_range(mapping, offset, offset + len - 1);
-	gm->ops->invalidate_end(gm, start, end);
+	invalidate_end(gm, start, end);
 	filemap_invalidate_unlock(mapping);
 
 	if (gm_hides(gm))
-		guest_memfd_block_reap();
+		guest_memfd_block_reap(gm, start, end);
 }
 
 static long populate(struct guest_memfd *gm, loff_t offset, loff_t len)
@@ -376,6 +432,18 @@ static long populate(struct guest_memfd *gm, loff_t offset, loff_t len)
 		if (signal_pending(current)) {
 			ret = -EINTR;
 			break;
+		}
+		if (gm_hides(gm)) {
+			/* By blocks, and past what is there then. */
+			ret = guest_memfd_block_populate(gm, index, end);
+			if (ret)
+				break;
+			index++;
+			scoped_guard(rcu)
+				index = page_cache_next_miss(mapping, index,
+							     end - index);
+			cond_resched();
+			continue;
 		}
 		folio = guest_memfd_grab_folio(gm, index);
 		if (IS_ERR(folio)) {
@@ -438,12 +506,19 @@ void guest_memfd_show_fdinfo(struct seq_file *m, struct file *file)
 	unsigned long pages = READ_ONCE(file->f_mapping->nrpages);
 	unsigned long shared = count_shared(file->f_mapping);
 	bool user = gm->flags & GUEST_MEMFD_FLAG_INIT_SHARED;
+	struct gm_block_counts counts;
 	bool hides = gm_hides(gm);
+
+	guest_memfd_block_count(gm, &counts);
+	/* A page that came alone is a block of its own. */
+	if (hides)
+		counts.blocks += pages - min(pages, counts.in_file);
 
 	seq_printf(m, "guest_memfd-size:\t%lld\n", i_size_read(gm->inode));
 	seq_printf(m, "guest_memfd-flags:\t0x%llx\n", gm->flags);
 	seq_printf(m, "guest_memfd-populated:\t%lu\n", pages);
-	seq_printf(m, "guest_memfd-blocks:\t%lu\n", hides ? pages : 0);
+	seq_printf(m, "guest_memfd-blocks:\t%lu\n", counts.blocks);
+	seq_printf(m, "guest_memfd-idle:\t%lu\n", counts.idle);
 	/* A page that is shared just now may be missing from the first sum. */
 	seq_printf(m, "guest_memfd-hidden:\t%lu\n",
 		   hides ? pages - min(pages, shared) : 0);
@@ -470,8 +545,7 @@ void guest_memfd_free_folio(struct folio *folio)
 	if (!guest_memfd_folio_owned(folio))
 		return;
 	gm_page_set_state(folio, state | GM_PAGE_ORPHAN);
-	if (state & GM_PAGE_HIDDEN)
-		guest_memfd_block_orphan(folio);
+	guest_memfd_block_orphan(folio);
 }
 EXPORT_SYMBOL_FOR_MODULES(guest_memfd_free_folio, GUEST_MEMFD_OWNERS);
 
@@ -516,10 +590,11 @@ int guest_memfd_error_folio(struct address_space *mapping, struct folio *folio)
 		return MF_DELAYED;
 	}
 
+	guest_memfd_block_poisoned(folio);
 	/* Alone: the owner may be making a cache of a shared page valid. */
 	filemap_invalidate_lock(mapping);
-	gm->ops->invalidate_start(gm, start, end);
-	gm->ops->invalidate_end(gm, start, end);
+	invalidate_start(gm, start, end);
+	invalidate_end(gm, start, end);
 	filemap_invalidate_unlock(mapping);
 	return MF_DELAYED;
 }
@@ -570,8 +645,11 @@ void guest_memfd_init(struct guest_memfd *gm, struct inode *inode,
 	mapping_set_inaccessible(mapping);
 	/* Memory that cannot be moved must be unevictable too. */
 	WARN_ON_ONCE(!mapping_unevictable(mapping));
-	if (gm_hides(gm))
+	xa_init(&gm->blocks);
+	if (gm_hides(gm)) {
+		guest_memfd_block_init(gm);
 		atomic_inc(&nr_hidden_files);
+	}
 }
 EXPORT_SYMBOL_FOR_MODULES(guest_memfd_init, GUEST_MEMFD_OWNERS);
 
@@ -586,7 +664,7 @@ void guest_memfd_evict_inode(struct inode *inode)
 	truncate_inode_pages_final(inode->i_mapping);
 	clear_inode(inode);
 	if (gm && gm_hides(gm)) {
-		guest_memfd_block_reap();
+		guest_memfd_block_destroy(gm);
 		atomic_dec(&nr_hidden_files);
 	}
 }

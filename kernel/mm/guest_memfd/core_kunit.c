@@ -22,6 +22,10 @@
 
 #define PATTERN 0x5a
 
+/* Indexes of the first page of the tail, and pages of the block before it. */
+#define TAIL	(1UL << GM_BLOCK_MAX_ORDER)
+#define BLOCK_PAGES TAIL
+
 struct test_inode {
 	struct guest_memfd gm;
 	struct inode inode;
@@ -110,11 +114,11 @@ static void probe_restore(void *data, unsigned long pfn, unsigned int nr_pages)
 {
 	struct gm_test *t = data;
 
-	if (pfn != t->restored_pfn)
+	if (t->restored_pfn - pfn >= nr_pages)
 		return;
 	t->nr_restored++;
 	t->restored_dirty = memchr_inv(page_address(pfn_to_page(pfn)), 0,
-				       PAGE_SIZE);
+				       (size_t)nr_pages * PAGE_SIZE);
 }
 
 static void probe_hide(void *data, unsigned long pfn, unsigned int nr_pages)
@@ -134,7 +138,8 @@ static struct guest_memfd *new_file(struct kunit *test, u64 flags)
 	KUNIT_ASSERT_NOT_NULL(test, inode);
 	gm = &container_of(inode, struct test_inode, inode)->gm;
 	inode->i_mode = S_IFREG;
-	inode->i_size = 16 * PAGE_SIZE;
+	/* A block and a tail, whose pages come alone. */
+	inode->i_size = (TAIL + 16) * PAGE_SIZE;
 	guest_memfd_init(gm, inode, &test_aops, &test_ops, flags);
 	t->gm = gm;
 	return gm;
@@ -188,7 +193,7 @@ static void gm_test_exit(struct kunit *test)
 		return;
 	if (t->gm)
 		iput(t->gm->inode);
-	guest_memfd_block_reap();
+	guest_memfd_block_reap(NULL, 0, 0);
 	KUNIT_EXPECT_EQ(test, direct_map_nr_hidden(), t->hidden_before);
 	unregister_trace_restore(probe_restore, t);
 	unregister_trace_hide(probe_hide, t);
@@ -203,15 +208,15 @@ static void test_hidden_once(struct kunit *test)
 	struct gm_test *t = test->priv;
 	struct folio *folio, *again;
 
-	folio = grab(test, gm, 3);
+	folio = grab(test, gm, TAIL + 3);
 	KUNIT_EXPECT_FALSE(test, present(folio));
 	KUNIT_EXPECT_TRUE(test, folio_test_uptodate(folio));
 	KUNIT_EXPECT_FALSE(test, folio_test_lru(folio));
-	KUNIT_EXPECT_EQ(test, gm_page_state(folio), GM_PAGE_FRESH);
+	KUNIT_EXPECT_EQ(test, gm_page_state(folio), gm_page_fresh(0));
 	KUNIT_EXPECT_EQ(test, direct_map_nr_hidden(), t->hidden_before + 1);
 	folio_unlock(folio);
 
-	again = grab(test, gm, 3);
+	again = grab(test, gm, TAIL + 3);
 	KUNIT_EXPECT_PTR_EQ(test, again, folio);
 	KUNIT_EXPECT_EQ(test, t->nr_hides, 1);
 	folio_unlock(folio);
@@ -222,14 +227,14 @@ static void test_hidden_once(struct kunit *test)
 static void test_grab_keeps_shares(struct kunit *test)
 {
 	struct guest_memfd *gm = new_file(test, GUEST_MEMFD_FLAG_NO_DIRECT_MAP);
-	struct folio *folio = grab(test, gm, 0);
+	struct folio *folio = grab(test, gm, TAIL);
 
 	KUNIT_EXPECT_EQ(test, guest_memfd_share_folio(folio), 0);
 	folio_unlock(folio);
 	folio_put(folio);
 
 	/* Faulting on a shared page must not hide it under its user. */
-	folio = grab(test, gm, 0);
+	folio = grab(test, gm, TAIL);
 	KUNIT_EXPECT_TRUE(test, present(folio));
 	folio_unlock(folio);
 	folio_put(folio);
@@ -241,7 +246,7 @@ static void test_share_count(struct kunit *test)
 {
 	struct guest_memfd *gm = new_file(test, GUEST_MEMFD_FLAG_NO_DIRECT_MAP);
 	struct gm_test *t = test->priv;
-	struct folio *folio = grab(test, gm, 0);
+	struct folio *folio = grab(test, gm, TAIL);
 	int i;
 
 	for (i = 1; i <= 8; i++) {
@@ -258,7 +263,7 @@ static void test_share_count(struct kunit *test)
 	}
 	guest_memfd_unshare_folio(folio);
 	KUNIT_EXPECT_FALSE(test, present(folio));
-	KUNIT_EXPECT_EQ(test, gm_page_state(folio), GM_PAGE_FRESH);
+	KUNIT_EXPECT_EQ(test, gm_page_state(folio), gm_page_fresh(0));
 	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 3);
 	KUNIT_EXPECT_EQ(test, t->nr_hides, 2);
 	folio_put(folio);
@@ -267,7 +272,7 @@ static void test_share_count(struct kunit *test)
 static void test_share_overflow(struct kunit *test)
 {
 	struct guest_memfd *gm = new_file(test, GUEST_MEMFD_FLAG_NO_DIRECT_MAP);
-	struct folio *folio = grab(test, gm, 0);
+	struct folio *folio = grab(test, gm, TAIL);
 	unsigned long one;
 
 	KUNIT_EXPECT_EQ(test, guest_memfd_share_folio(folio), 0);
@@ -286,7 +291,7 @@ static void test_scrubbed_before_restore(struct kunit *test)
 {
 	struct guest_memfd *gm = new_file(test, GUEST_MEMFD_FLAG_NO_DIRECT_MAP);
 	struct gm_test *t = test->priv;
-	struct folio *folio = grab(test, gm, 0);
+	struct folio *folio = grab(test, gm, TAIL);
 
 	KUNIT_EXPECT_EQ(test, guest_memfd_share_folio(folio), 0);
 	memset(page_address(&folio->page), PATTERN, PAGE_SIZE);
@@ -296,7 +301,7 @@ static void test_scrubbed_before_restore(struct kunit *test)
 	folio_put(folio);
 
 	truncate_all(gm);
-	guest_memfd_block_reap();
+	guest_memfd_block_reap(t->gm, 0, ULONG_MAX);
 	KUNIT_EXPECT_EQ(test, t->nr_restored, 1);
 	KUNIT_EXPECT_FALSE(test, t->restored_dirty);
 }
@@ -305,18 +310,18 @@ static void test_reference_delays_reuse(struct kunit *test)
 {
 	struct guest_memfd *gm = new_file(test, GUEST_MEMFD_FLAG_NO_DIRECT_MAP);
 	struct gm_test *t = test->priv;
-	struct folio *folio = grab(test, gm, 0);
+	struct folio *folio = grab(test, gm, TAIL);
 
 	t->restored_pfn = folio_pfn(folio);
 	folio_unlock(folio);
 	truncate_all(gm);
-	guest_memfd_block_reap();
+	guest_memfd_block_reap(t->gm, 0, ULONG_MAX);
 	/* Out of the file, but not out of our hands: still hidden. */
 	KUNIT_EXPECT_EQ(test, t->nr_restored, 0);
 	KUNIT_EXPECT_FALSE(test, present(folio));
 
 	folio_put(folio);
-	guest_memfd_block_reap();
+	guest_memfd_block_reap(t->gm, 0, ULONG_MAX);
 	KUNIT_EXPECT_EQ(test, t->nr_restored, 1);
 }
 
@@ -324,7 +329,7 @@ static void test_share_survives_truncation(struct kunit *test)
 {
 	struct guest_memfd *gm = new_file(test, GUEST_MEMFD_FLAG_NO_DIRECT_MAP);
 	struct gm_test *t = test->priv;
-	struct folio *folio = grab(test, gm, 0);
+	struct folio *folio = grab(test, gm, TAIL);
 	struct folio *next;
 
 	KUNIT_EXPECT_EQ(test, guest_memfd_share_folio(folio), 0);
@@ -334,13 +339,13 @@ static void test_share_survives_truncation(struct kunit *test)
 	folio_put(folio);
 
 	truncate_all(gm);
-	guest_memfd_block_reap();
+	guest_memfd_block_reap(t->gm, 0, ULONG_MAX);
 	KUNIT_EXPECT_TRUE(test, present(folio));
 	KUNIT_EXPECT_NULL(test, memchr_inv(page_address(&folio->page), PATTERN,
 					   PAGE_SIZE));
 
 	/* The file gets another page for the same place. */
-	next = grab(test, gm, 0);
+	next = grab(test, gm, TAIL);
 	KUNIT_EXPECT_PTR_NE(test, next, folio);
 	folio_unlock(next);
 	folio_put(next);
@@ -356,7 +361,7 @@ static void test_share_survives_truncation(struct kunit *test)
 static void test_no_share_after_truncation(struct kunit *test)
 {
 	struct guest_memfd *gm = new_file(test, GUEST_MEMFD_FLAG_NO_DIRECT_MAP);
-	struct folio *folio = grab(test, gm, 0);
+	struct folio *folio = grab(test, gm, TAIL);
 
 	folio_unlock(folio);
 	truncate_all(gm);
@@ -371,7 +376,7 @@ static void test_share_outlives_file(struct kunit *test)
 {
 	struct guest_memfd *gm = new_file(test, GUEST_MEMFD_FLAG_NO_DIRECT_MAP);
 	struct gm_test *t = test->priv;
-	struct folio *folio = grab(test, gm, 0);
+	struct folio *folio = grab(test, gm, TAIL);
 
 	KUNIT_EXPECT_EQ(test, guest_memfd_share_folio(folio), 0);
 	folio_unlock(folio);
@@ -388,7 +393,7 @@ static void test_share_outlives_file(struct kunit *test)
 static void test_gup(struct kunit *test)
 {
 	struct guest_memfd *gm = new_file(test, GUEST_MEMFD_FLAG_NO_DIRECT_MAP);
-	struct folio *folio = grab(test, gm, 0);
+	struct folio *folio = grab(test, gm, TAIL);
 
 	KUNIT_EXPECT_FALSE(test, guest_memfd_gup_allowed(folio));
 	/* A share is the kernel's own right, it lets nobody pin. */
@@ -407,7 +412,7 @@ static void test_plain_file(struct kunit *test)
 {
 	struct guest_memfd *gm = new_file(test, 0);
 	struct gm_test *t = test->priv;
-	struct folio *folio = grab(test, gm, 0);
+	struct folio *folio = grab(test, gm, TAIL);
 
 	KUNIT_EXPECT_TRUE(test, present(folio));
 	KUNIT_EXPECT_FALSE(test, folio_test_uptodate(folio));
@@ -423,14 +428,14 @@ static void test_poisoned_page_stays_out(struct kunit *test)
 {
 	struct guest_memfd *gm = new_file(test, GUEST_MEMFD_FLAG_NO_DIRECT_MAP);
 	struct gm_test *t = test->priv;
-	struct folio *folio = grab(test, gm, 0);
+	struct folio *folio = grab(test, gm, TAIL);
 
 	t->restored_pfn = folio_pfn(folio);
 	folio_set_hwpoison(folio);
 	folio_unlock(folio);
 	/* Our reference is the one that memory_failure() keeps. */
 	truncate_all(gm);
-	guest_memfd_block_reap();
+	guest_memfd_block_reap(t->gm, 0, ULONG_MAX);
 	KUNIT_EXPECT_EQ(test, t->nr_restored, 0);
 	KUNIT_EXPECT_FALSE(test, present(folio));
 	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 2);
@@ -449,7 +454,7 @@ static void test_memory_failure(struct kunit *test)
 {
 	struct guest_memfd *gm = new_file(test, GUEST_MEMFD_FLAG_NO_DIRECT_MAP);
 	struct gm_test *t = test->priv;
-	struct folio *folio = grab(test, gm, 0);
+	struct folio *folio = grab(test, gm, TAIL);
 
 	folio_unlock(folio);
 	guest_memfd_memory_failure(folio);
@@ -478,6 +483,308 @@ static void test_active(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, guest_memfd_active());
 }
 
+/* Level of the direct map's entry for a page, as lookup_address() has it. */
+static unsigned int map_level(struct folio *folio)
+{
+	unsigned int level = 0;
+
+	lookup_address((unsigned long)folio_address(folio), &level);
+	return level;
+}
+
+static struct guest_memfd *new_block_file(struct kunit *test)
+{
+	struct guest_memfd *gm = new_file(test, GUEST_MEMFD_FLAG_NO_DIRECT_MAP);
+
+	/* Whatever guest_memfd.block_order is. */
+	gm->block_order = GM_BLOCK_MAX_ORDER;
+	return gm;
+}
+
+/* A page of a whole block, unlocked, with a reference. */
+static struct folio *grab_of_block(struct kunit *test, struct guest_memfd *gm,
+				   pgoff_t index)
+{
+	struct folio *folio = grab(test, gm, index);
+
+	folio_unlock(folio);
+	if (!guest_memfd_max_order(gm, index)) {
+		folio_put(folio);
+		kunit_skip(test, "no 2 MiB page to be had");
+	}
+	return folio;
+}
+
+static void punch(struct guest_memfd *gm, pgoff_t index)
+{
+	loff_t pos = (loff_t)index << PAGE_SHIFT;
+
+	truncate_inode_pages_range(gm->inode->i_mapping, pos,
+				   pos + PAGE_SIZE - 1);
+}
+
+static void expect_counts(struct kunit *test, struct guest_memfd *gm,
+			  unsigned long blocks, unsigned long in_file,
+			  unsigned long idle)
+{
+	struct gm_block_counts counts;
+
+	guest_memfd_block_count(gm, &counts);
+	KUNIT_EXPECT_EQ(test, counts.blocks, blocks);
+	KUNIT_EXPECT_EQ(test, counts.in_file, in_file);
+	KUNIT_EXPECT_EQ(test, counts.idle, idle);
+}
+
+static void test_block_hidden_as_one(struct kunit *test)
+{
+	struct guest_memfd *gm = new_block_file(test);
+	struct gm_test *t = test->priv;
+	struct folio *folio = grab_of_block(test, gm, 5);
+	unsigned int level = map_level(folio);
+
+	KUNIT_EXPECT_EQ(test, t->nr_hides, 1);
+	KUNIT_EXPECT_FALSE(test, present(folio));
+	KUNIT_EXPECT_EQ(test, folio_pfn(folio) % BLOCK_PAGES, 5);
+	KUNIT_EXPECT_EQ(test, folio->index, 5);
+	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 3);
+	KUNIT_EXPECT_EQ(test, gm->inode->i_mapping->nrpages, BLOCK_PAGES);
+	KUNIT_EXPECT_EQ(test, direct_map_nr_hidden(),
+			t->hidden_before + BLOCK_PAGES);
+	expect_counts(test, gm, 1, BLOCK_PAGES, 0);
+	/* The memory may have been mapped by 4 KiB already. */
+	if (level != PG_LEVEL_2M)
+		kunit_info(test, "mapped by entries of level %u", level);
+	folio_put(folio);
+
+	truncate_all(gm);
+	guest_memfd_block_reap(gm, 0, ULONG_MAX);
+	expect_counts(test, gm, 0, 0, 0);
+	KUNIT_EXPECT_EQ(test, direct_map_nr_hidden(), t->hidden_before);
+}
+
+static void test_block_page_comes_back(struct kunit *test)
+{
+	struct guest_memfd *gm = new_block_file(test);
+	struct gm_test *t = test->priv;
+	struct folio *folio = grab_of_block(test, gm, 7), *again;
+
+	folio_put(folio);
+	punch(gm, 7);
+	KUNIT_EXPECT_EQ(test, guest_memfd_max_order(gm, 8), 0);
+	guest_memfd_block_reap(gm, 7, 8);
+	expect_counts(test, gm, 1, BLOCK_PAGES - 1, 1);
+	KUNIT_EXPECT_FALSE(test, present(folio));
+
+	again = grab(test, gm, 7);
+	KUNIT_EXPECT_PTR_EQ(test, again, folio);
+	KUNIT_EXPECT_EQ(test, gm_page_state(again),
+			gm_page_fresh(GM_BLOCK_MAX_ORDER));
+	KUNIT_EXPECT_EQ(test, guest_memfd_max_order(gm, 8), GM_BLOCK_MAX_ORDER);
+	KUNIT_EXPECT_EQ(test, t->nr_hides, 1);
+	expect_counts(test, gm, 1, BLOCK_PAGES, 0);
+	folio_unlock(again);
+	folio_put(again);
+}
+
+static void test_block_page_is_scrubbed(struct kunit *test)
+{
+	struct guest_memfd *gm = new_block_file(test);
+	struct folio *folio = grab_of_block(test, gm, 7), *again;
+
+	folio_lock(folio);
+	KUNIT_EXPECT_EQ(test, guest_memfd_share_folio(folio), 0);
+	memset(folio_address(folio), PATTERN, PAGE_SIZE);
+	folio_unlock(folio);
+	guest_memfd_unshare_folio(folio);
+	folio_put(folio);
+	punch(gm, 7);
+	guest_memfd_block_reap(gm, 7, 8);
+
+	again = grab(test, gm, 7);
+	KUNIT_EXPECT_PTR_EQ(test, again, folio);
+	KUNIT_EXPECT_EQ(test, guest_memfd_share_folio(again), 0);
+	KUNIT_EXPECT_NULL(test, memchr_inv(folio_address(again), 0, PAGE_SIZE));
+	folio_unlock(again);
+	guest_memfd_unshare_folio(again);
+	folio_put(again);
+}
+
+/* The whole file goes: the block is cleared as one, in several steps. */
+static void test_block_is_scrubbed(struct kunit *test)
+{
+	static const pgoff_t dirty[] = { 0, 1, 63, 64, 300, BLOCK_PAGES - 1 };
+	struct guest_memfd *gm = new_block_file(test);
+	struct gm_test *t = test->priv;
+	struct folio *folio;
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(dirty); i++) {
+		folio = i ? grab(test, gm, dirty[i]) : grab_of_block(test, gm, 0);
+		if (!i)
+			folio_lock(folio);
+		KUNIT_EXPECT_EQ(test, guest_memfd_share_folio(folio), 0);
+		memset(folio_address(folio), PATTERN, PAGE_SIZE);
+		folio_unlock(folio);
+		guest_memfd_unshare_folio(folio);
+		t->restored_pfn = folio_pfn(folio);
+		folio_put(folio);
+	}
+	t->nr_restored = 0;
+	truncate_all(gm);
+	guest_memfd_block_reap(gm, 0, ULONG_MAX);
+	KUNIT_EXPECT_EQ(test, t->nr_restored, 1);
+	KUNIT_EXPECT_FALSE(test, t->restored_dirty);
+}
+
+static void test_block_page_is_held(struct kunit *test)
+{
+	struct guest_memfd *gm = new_block_file(test);
+	struct folio *folio = grab_of_block(test, gm, 7), *other;
+
+	punch(gm, 7);
+	guest_memfd_block_reap(gm, 7, 8);
+	/* The file gets a page that came alone for the place. */
+	other = grab(test, gm, 7);
+	KUNIT_EXPECT_PTR_NE(test, other, folio);
+	KUNIT_EXPECT_FALSE(test, present(other));
+	KUNIT_EXPECT_EQ(test, guest_memfd_max_order(gm, 7), 0);
+	expect_counts(test, gm, 1, BLOCK_PAGES - 1, 0);
+	folio_unlock(other);
+	folio_put(other);
+
+	folio_put(folio);
+	guest_memfd_block_reap(gm, 7, 8);
+	expect_counts(test, gm, 1, BLOCK_PAGES - 1, 1);
+}
+
+static void test_block_merged_again(struct kunit *test)
+{
+	struct guest_memfd *gm = new_block_file(test);
+	struct gm_test *t = test->priv;
+	struct folio *folio = grab_of_block(test, gm, 9);
+	unsigned int i;
+
+	for (i = 0; i < 3; i++) {
+		folio_lock(folio);
+		KUNIT_EXPECT_EQ(test, guest_memfd_share_folio(folio), 0);
+		KUNIT_EXPECT_TRUE(test, present(folio));
+		folio_unlock(folio);
+		guest_memfd_unshare_folio(folio);
+		KUNIT_EXPECT_FALSE(test, present(folio));
+	}
+	KUNIT_EXPECT_EQ(test, map_level(folio), PG_LEVEL_4K);
+	KUNIT_EXPECT_EQ(test, t->nr_hides, 4);
+	folio_put(folio);
+	truncate_all(gm);
+	guest_memfd_block_reap(gm, 0, ULONG_MAX);
+	KUNIT_EXPECT_TRUE(test, present(folio));
+	KUNIT_EXPECT_GE(test, map_level(folio), PG_LEVEL_2M);
+}
+
+static void test_block_shared_outlives_file(struct kunit *test)
+{
+	struct guest_memfd *gm = new_block_file(test);
+	struct gm_test *t = test->priv;
+	struct folio *folio = grab_of_block(test, gm, 9);
+
+	folio_lock(folio);
+	KUNIT_EXPECT_EQ(test, guest_memfd_share_folio(folio), 0);
+	memset(folio_address(folio), PATTERN, PAGE_SIZE);
+	folio_unlock(folio);
+	folio_put(folio);
+	t->gm = NULL;
+	iput(gm->inode);
+
+	/* The block waits for its last page. */
+	KUNIT_EXPECT_EQ(test, direct_map_nr_hidden(),
+			t->hidden_before + BLOCK_PAGES - 1);
+	t->restored_pfn = folio_pfn(folio);
+	guest_memfd_unshare_folio(folio);
+	KUNIT_EXPECT_EQ(test, direct_map_nr_hidden(), t->hidden_before);
+	KUNIT_EXPECT_EQ(test, t->nr_restored, 1);
+	KUNIT_EXPECT_FALSE(test, t->restored_dirty);
+}
+
+static void test_block_not_over_pages(struct kunit *test)
+{
+	struct guest_memfd *gm = new_block_file(test);
+	struct folio *folio;
+
+	/* As if there had been no memory for a block at the first time. */
+	gm->block_order = 0;
+	folio = grab(test, gm, 3);
+	folio_unlock(folio);
+	folio_put(folio);
+	gm->block_order = GM_BLOCK_MAX_ORDER;
+
+	folio = grab(test, gm, 4);
+	folio_unlock(folio);
+	folio_put(folio);
+	expect_counts(test, gm, 0, 0, 0);
+	KUNIT_EXPECT_EQ(test, gm->inode->i_mapping->nrpages, 2);
+}
+
+static void test_block_shrinks(struct kunit *test)
+{
+	struct guest_memfd *gm = new_block_file(test);
+	struct gm_test *t = test->priv;
+	struct folio *folio = grab_of_block(test, gm, 1);
+	unsigned long freed;
+	pgoff_t i;
+
+	folio_put(folio);
+	for (i = 16; i < 32; i++)
+		punch(gm, i);
+	guest_memfd_block_reap(gm, 0, TAIL);
+	expect_counts(test, gm, 1, BLOCK_PAGES - 16, 16);
+
+	/* Other files may have idle pages as well, which go first. */
+	do {
+		freed = guest_memfd_block_shrink(4096);
+	} while (freed);
+	expect_counts(test, gm, 1, BLOCK_PAGES - 16, 0);
+	KUNIT_EXPECT_EQ(test, direct_map_nr_hidden(),
+			t->hidden_before + BLOCK_PAGES - 16);
+
+	/* What is gone comes alone from now on. */
+	folio = grab(test, gm, 20);
+	folio_unlock(folio);
+	folio_put(folio);
+	KUNIT_EXPECT_EQ(test, guest_memfd_max_order(gm, 20), 0);
+	expect_counts(test, gm, 1, BLOCK_PAGES - 16, 0);
+	truncate_all(gm);
+	guest_memfd_block_reap(gm, 0, ULONG_MAX);
+	expect_counts(test, gm, 0, 0, 0);
+	KUNIT_EXPECT_EQ(test, direct_map_nr_hidden(), t->hidden_before);
+}
+
+static void test_block_poisoned_page(struct kunit *test)
+{
+	struct guest_memfd *gm = new_block_file(test);
+	struct gm_test *t = test->priv;
+	struct folio *folio = grab_of_block(test, gm, 2);
+
+	/* Our reference is the one that memory_failure() keeps. */
+	folio_set_hwpoison(folio);
+	guest_memfd_memory_failure(folio);
+	KUNIT_EXPECT_EQ(test, guest_memfd_max_order(gm, 3), 0);
+	KUNIT_EXPECT_EQ(test, t->starts, 1);
+	truncate_all(gm);
+	guest_memfd_block_reap(gm, 0, ULONG_MAX);
+	/* All others are free. */
+	KUNIT_EXPECT_EQ(test, direct_map_nr_hidden(), t->hidden_before + 1);
+	KUNIT_EXPECT_FALSE(test, present(folio));
+	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 2);
+	expect_counts(test, gm, 0, 0, 0);
+
+	/* It was only a test: by hand, as nobody else will. */
+	folio_put(folio);
+	folio_test_clear_hwpoison(folio);
+	gm_page_clear_state(folio);
+	KUNIT_EXPECT_EQ(test, direct_map_restore(&folio->page, 1), 0);
+	folio_put(folio);
+}
+
 static struct kunit_case gm_test_cases[] = {
 	KUNIT_CASE(test_hidden_once),
 	KUNIT_CASE(test_grab_keeps_shares),
@@ -493,6 +800,16 @@ static struct kunit_case gm_test_cases[] = {
 	KUNIT_CASE(test_poisoned_page_stays_out),
 	KUNIT_CASE(test_memory_failure),
 	KUNIT_CASE(test_active),
+	KUNIT_CASE(test_block_hidden_as_one),
+	KUNIT_CASE(test_block_page_comes_back),
+	KUNIT_CASE(test_block_page_is_scrubbed),
+	KUNIT_CASE(test_block_is_scrubbed),
+	KUNIT_CASE(test_block_page_is_held),
+	KUNIT_CASE(test_block_merged_again),
+	KUNIT_CASE(test_block_shared_outlives_file),
+	KUNIT_CASE(test_block_not_over_pages),
+	KUNIT_CASE(test_block_shrinks),
+	KUNIT_CASE(test_block_poisoned_page),
 	{}
 };
 

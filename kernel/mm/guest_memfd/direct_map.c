@@ -30,6 +30,12 @@ static atomic_long_t temp_uses_flushed;
 static DEFINE_PER_CPU(pte_t *, temp_ptep);
 static struct vm_struct *temp_area __ro_after_init;
 
+/* The same for a whole large page, where the architecture has such mappings. */
+static DEFINE_PER_CPU(pmd_t *, temp_pmdp);
+static unsigned long temp_large_base __ro_after_init;
+static atomic_long_t temp_large_uses;
+static atomic_long_t temp_large_uses_flushed;
+
 /**
  * direct_map_can_hide - can single pages leave the direct map on this machine?
  *
@@ -63,16 +69,40 @@ static int set_present(struct page *page, unsigned int nr_pages, bool present)
 	return set_direct_map_invalid_noflush(page);
 }
 
-/*
+/* More than this, and page by page is the slower way. */
+#define FLUSH_ALL_PAGES 64
+
+static void flush_all(void)
+{
+	long uses = atomic_long_read(&temp_uses);
+	long large_uses = atomic_long_read(&temp_large_uses);
+
+	flush_tlb_all();
+	atomic_long_set(&temp_uses_flushed, uses);
+	atomic_long_set(&temp_large_uses_flushed, large_uses);
+}
+
+/**
+ * direct_map_flush_temp - make former temporary mappings useless on all CPUs
+ *
  * A CPU that speculates through the address of another CPU's temporary mapping
  * may have cached the entry, and only the mapping's own CPU has flushed it.
- * That does not matter until the page is to be hidden again.
+ * That does not matter until there are secrets in the page again: to be called
+ * before it is used again without a direct_map_hide().
+ *
+ * Context: May sleep.  Flushes the TLBs of all CPUs if a mapping was used since
+ * the last time.
  */
-static void flush_temp_mappings(void)
+void direct_map_flush_temp(void)
 {
 	long uses = atomic_long_read(&temp_uses);
 	unsigned long start = (unsigned long)temp_area->addr;
 
+	if (atomic_long_read(&temp_large_uses_flushed) <
+	    atomic_long_read(&temp_large_uses)) {
+		flush_all();
+		return;
+	}
 	if (atomic_long_read(&temp_uses_flushed) >= uses)
 		return;
 	flush_tlb_kernel_range(start, start + temp_area->size);
@@ -83,21 +113,21 @@ static void flush_temp_mappings(void)
 /**
  * direct_map_restore - put hidden pages back into the direct map
  * @page: First of @nr_pages contiguous pages, all hidden.
- * @nr_pages: As many as the matching direct_map_hide(), or fewer: but then
- *	the page table was split before, by the operation that wants fewer.
+ * @nr_pages: Number of pages.
  *
- * Needs no memory, because what had to be split was split when the pages were
- * hidden; and no TLB flush, because absent entries are not cached.
+ * Cannot fail for the pages of one direct_map_hide() together, or for a page
+ * that was restored before: all entries it edits are there.  A part of what was
+ * hidden as one may need a page table page, the first time.  No TLB flush:
+ * absent entries are not cached.
  *
  * Context: May sleep.
- * Return: 0, or an error that should be impossible.  The pages must then not
- * be given to anybody.
+ * Return: 0, or -ENOMEM with nothing changed.
  */
 int direct_map_restore(struct page *page, unsigned int nr_pages)
 {
 	int err = set_present(page, nr_pages, true);
 
-	if (WARN_ON_ONCE(err))
+	if (err)
 		return err;
 	atomic_long_sub(nr_pages, &nr_hidden_pages);
 	trace_restore(page_to_pfn(page), nr_pages);
@@ -105,42 +135,88 @@ int direct_map_restore(struct page *page, unsigned int nr_pages)
 }
 
 /**
+ * direct_map_merge - use a large mapping again around a page, where possible
+ * @page: A page that is restored, and its neighbours as well, and nobody uses.
+ *
+ * Undoes the split that restoring a part of a large mapping made.
+ *
+ * Context: May sleep.  Flushes the TLBs of all CPUs when something was merged.
+ */
+void direct_map_merge(struct page *page)
+{
+	set_direct_map_merge(page);
+}
+
+/**
+ * direct_map_hide_ranges - take several ranges out of the direct map at once
+ * @first: First pages of the ranges, which nobody else uses.
+ * @nr_ranges: Number of ranges.
+ * @nr_pages: Number of contiguous pages of each.
+ *
+ * When this returns no CPU has a way to the hidden pages through the direct map,
+ * a former temporary mapping or one of vmalloc()'s, neither in the page table nor in a TLB.  All
+ * ranges together take one flush.
+ *
+ * Context: May sleep and allocate page tables.  Interrupts on: it flushes the
+ * TLBs of all CPUs.
+ * Return: How many ranges are hidden, from the first on; for the others there
+ * was no memory, and they are mapped as before.
+ */
+unsigned int direct_map_hide_ranges(struct page *const *first,
+				    unsigned int nr_ranges,
+				    unsigned int nr_pages)
+{
+	unsigned int i, done;
+
+	for (done = 0; done < nr_ranges; done++) {
+		if (!set_present(first[done], nr_pages, false))
+			continue;
+		/* Some of a range may be out already: those needed no split. */
+		WARN_ON_ONCE(set_present(first[done], nr_pages, true));
+		break;
+	}
+	if (!done)
+		return 0;
+
+	if (done * nr_pages >= FLUSH_ALL_PAGES) {
+		flush_all();
+	} else {
+		for (i = 0; i < done; i++) {
+			unsigned long addr = (unsigned long)page_address(first[i]);
+
+			flush_tlb_kernel_range(addr, addr + nr_pages * PAGE_SIZE);
+		}
+		direct_map_flush_temp();
+		/* vfree() frees pages first, and flushes their addresses later. */
+		vm_unmap_aliases();
+	}
+	atomic_long_add(done * nr_pages, &nr_hidden_pages);
+	for (i = 0; i < done; i++)
+		trace_hide(page_to_pfn(first[i]), nr_pages);
+	return done;
+}
+
+/**
  * direct_map_hide - take pages out of the direct map
  * @page: First of @nr_pages contiguous pages that nobody else uses.
  * @nr_pages: Number of pages.
  *
- * When this returns 0 no CPU has a way to the pages through the direct map or a
- * former temporary mapping, neither in the page table nor in a TLB.
- *
- * Context: May sleep and allocate page tables.  Interrupts on: it flushes the
- * TLBs of all CPUs.
+ * Context: As direct_map_hide_ranges().
  * Return: 0, or -ENOMEM with the direct map as it was.
  */
 int direct_map_hide(struct page *page, unsigned int nr_pages)
 {
-	unsigned long addr = (unsigned long)page_address(page);
-	int err;
-
-	err = set_present(page, nr_pages, false);
-	if (err) {
-		/* Some of a range may be out already: those needed no split. */
-		WARN_ON_ONCE(set_present(page, nr_pages, true));
-		return err;
-	}
-	flush_tlb_kernel_range(addr, addr + nr_pages * PAGE_SIZE);
-	flush_temp_mappings();
-	atomic_long_add(nr_pages, &nr_hidden_pages);
-	trace_hide(page_to_pfn(page), nr_pages);
-	return 0;
+	return direct_map_hide_ranges(&page, 1, nr_pages) ? 0 : -ENOMEM;
 }
 
-static void temp_flush(unsigned long addr)
+/* One entry maps all of @size. */
+static void temp_flush(unsigned long addr, unsigned long size)
 {
 #ifdef CONFIG_X86
 	/* No other CPU uses this address: no interrupt to them now. */
 	flush_tlb_one_kernel(addr);
 #else
-	flush_tlb_kernel_range(addr, addr + PAGE_SIZE);
+	flush_tlb_kernel_range(addr, addr + size);
 #endif
 }
 
@@ -162,6 +238,7 @@ static void *temp_map(struct page *page)
 
 	WARN_ON_ONCE(in_interrupt() || !pte_none(ptep_get(ptep)));
 	set_pte_at(&init_mm, addr, ptep, mk_pte(page, PAGE_KERNEL));
+	flush_cache_vmap(addr, addr + PAGE_SIZE);
 	return (void *)addr;
 }
 
@@ -171,7 +248,7 @@ static void temp_unmap(void *vaddr)
 
 	pte_clear(&init_mm, addr, __this_cpu_read(temp_ptep));
 	/* The page may have another owner as soon as the caller goes on. */
-	temp_flush(addr);
+	temp_flush(addr, PAGE_SIZE);
 	atomic_long_inc(&temp_uses);
 	put_cpu();
 }
@@ -190,6 +267,59 @@ void direct_map_zero_hidden(struct page *page)
 	temp_unmap(vaddr);
 }
 
+/* So many are cleared before others get the CPU. */
+#define TEMP_LARGE_CHUNK 64
+
+/**
+ * direct_map_zero_hidden_large - clear what is left in a large page
+ * @first: First of the pages that a PMD maps: all are hidden, none is poisoned,
+ *	and nobody has a secret in those that are not to be cleared.
+ * @which: Which of the pages to clear.
+ *
+ * While this goes on the whole large page can be reached by the CPU it runs on.
+ *
+ * Context: May sleep.
+ */
+void direct_map_zero_hidden_large(struct page *first,
+				  const unsigned long *which)
+{
+	unsigned int start, i;
+
+	for (start = 0; start < PTRS_PER_PTE; start += TEMP_LARGE_CHUNK) {
+		unsigned int end = min(start + TEMP_LARGE_CHUNK,
+				       (unsigned int)PTRS_PER_PTE);
+		unsigned long addr;
+		bool mapped;
+		pmd_t *pmdp;
+		int cpu;
+
+		i = find_next_bit(which, end, start);
+		if (i >= end)
+			continue;
+
+		cpu = get_cpu();
+		pmdp = __this_cpu_read(temp_pmdp);
+		addr = temp_large_base + (unsigned long)cpu * PMD_SIZE;
+		mapped = pmdp && pmd_set_huge(pmdp, page_to_phys(first),
+					      PAGE_KERNEL);
+		if (mapped)
+			flush_cache_vmap(addr, addr + PMD_SIZE);
+		for (; i < end; i = find_next_bit(which, end, i + 1)) {
+			if (mapped)
+				clear_page((void *)(addr + i * PAGE_SIZE));
+			else
+				direct_map_zero_hidden(first + i);
+		}
+		if (mapped) {
+			pmd_clear_huge(pmdp);
+			temp_flush(addr, PMD_SIZE);
+			atomic_long_inc(&temp_large_uses);
+		}
+		put_cpu();
+		cond_resched();
+	}
+}
+
 static int __init note_temp_pte(pte_t *ptep, unsigned long addr, void *unused)
 {
 	unsigned long nr = (addr - (unsigned long)temp_area->addr) >> PAGE_SHIFT;
@@ -197,6 +327,32 @@ static int __init note_temp_pte(pte_t *ptep, unsigned long addr, void *unused)
 	if (!(nr & 1) && cpu_possible(nr / 2))
 		per_cpu(temp_ptep, nr / 2) = ptep;
 	return 0;
+}
+
+static pmd_t *__init large_pmd(unsigned long addr)
+{
+	p4d_t *p4d = p4d_alloc(&init_mm, pgd_offset_k(addr), addr);
+	pud_t *pud = p4d ? pud_alloc(&init_mm, p4d, addr) : NULL;
+
+	return pud ? pmd_alloc(&init_mm, pud, addr) : NULL;
+}
+
+/* Without it pages are cleared one by one. */
+static void __init large_init(void)
+{
+	struct vm_struct *area;
+	int cpu;
+
+	if (!arch_vmap_pmd_supported(PAGE_KERNEL))
+		return;
+	/* One more, for the alignment. */
+	area = get_vm_area((nr_cpu_ids + 1) * PMD_SIZE, VM_MAP);
+	if (!area)
+		return;
+	temp_large_base = ALIGN((unsigned long)area->addr, PMD_SIZE);
+	for_each_possible_cpu(cpu)
+		per_cpu(temp_pmdp, cpu) =
+			large_pmd(temp_large_base + (unsigned long)cpu * PMD_SIZE);
 }
 
 static int __init direct_map_init(void)
@@ -214,7 +370,9 @@ static int __init direct_map_init(void)
 	if (err) {
 		free_vm_area(temp_area);
 		temp_area = NULL;
+		return err;
 	}
-	return err;
+	large_init();
+	return 0;
 }
 core_initcall(direct_map_init);

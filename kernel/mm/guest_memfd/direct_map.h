@@ -8,8 +8,15 @@
 
 bool direct_map_can_hide(void);
 int direct_map_hide(struct page *page, unsigned int nr_pages);
+unsigned int direct_map_hide_ranges(struct page *const *first,
+				    unsigned int nr_ranges,
+				    unsigned int nr_pages);
 int direct_map_restore(struct page *page, unsigned int nr_pages);
+void direct_map_merge(struct page *page);
 void direct_map_zero_hidden(struct page *page);
+void direct_map_zero_hidden_large(struct page *first,
+				  const unsigned long *which);
+void direct_map_flush_temp(void);
 unsigned long direct_map_nr_hidden(void);
 
 #else /* !CONFIG_DIRECT_MAP_HIDE */
@@ -24,12 +31,32 @@ static inline int direct_map_hide(struct page *page, unsigned int nr_pages)
 	return -EOPNOTSUPP;
 }
 
+static inline unsigned int
+direct_map_hide_ranges(struct page *const *first, unsigned int nr_ranges,
+		       unsigned int nr_pages)
+{
+	return 0;
+}
+
 static inline int direct_map_restore(struct page *page, unsigned int nr_pages)
 {
 	return -EOPNOTSUPP;
 }
 
+static inline void direct_map_merge(struct page *page)
+{
+}
+
 static inline void direct_map_zero_hidden(struct page *page)
+{
+}
+
+static inline void
+direct_map_zero_hidden_large(struct page *first, const unsigned long *which)
+{
+}
+
+static inline void direct_map_flush_temp(void)
 {
 }
 

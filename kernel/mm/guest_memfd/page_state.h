@@ -5,8 +5,9 @@
 /*
  * The state of one page of a NO_DIRECT_MAP file, in folio->private.
  *
- * Written under the folio lock, read without it by GUP.  From before the page
- * enters its file until it is given back, the word carries
+ * Written under the folio lock while the page is in a file or shared, else under
+ * the lock of its block or by the only one who has it; read without them by GUP.
+ * From before the page enters its file until it is given back, the word carries
  * GUEST_MEMFD_PAGE_MAGIC, and either HIDDEN is set or the share count is above
  * zero, never both.
  */
@@ -20,15 +21,18 @@
 /* BIT(1) is GUEST_MEMFD_PAGE_PINNABLE. */
 /* Has left its file: the last unshare gives it back. */
 #define GM_PAGE_ORPHAN		BIT(2)
+/* The order of the block that the page is of, 0 for one that came alone. */
+#define GM_PAGE_ORDER_SHIFT	3
+#define GM_PAGE_ORDER_MASK	GENMASK(6, GM_PAGE_ORDER_SHIFT)
+
+/* 2 MiB with pages of 4 KiB. */
+#define GM_BLOCK_MAX_ORDER	9
 
 /* The share count, between the flags and the magic. */
 #define GM_PAGE_COUNT_SHIFT	8
 #define GM_PAGE_COUNT_MASK	GENMASK(47, GM_PAGE_COUNT_SHIFT)
 #define GM_PAGE_COUNT_ONE	BIT(GM_PAGE_COUNT_SHIFT)
 #define GM_PAGE_COUNT_MAX	(GM_PAGE_COUNT_MASK >> GM_PAGE_COUNT_SHIFT)
-
-/* Of a page that has just been hidden for the first time. */
-#define GM_PAGE_FRESH		(GUEST_MEMFD_PAGE_MAGIC | GM_PAGE_HIDDEN)
 
 /* Tag of shared pages in the mapping; nothing is written back here. */
 #define GM_TAG_SHARED		PAGECACHE_TAG_TOWRITE
@@ -41,6 +45,18 @@ static inline unsigned long gm_page_state(const struct folio *folio)
 static inline unsigned long gm_page_count(unsigned long state)
 {
 	return (state & GM_PAGE_COUNT_MASK) >> GM_PAGE_COUNT_SHIFT;
+}
+
+static inline unsigned int gm_page_block_order(unsigned long state)
+{
+	return (state & GM_PAGE_ORDER_MASK) >> GM_PAGE_ORDER_SHIFT;
+}
+
+/* Of a page that has just been hidden, or cleared while it was. */
+static inline unsigned long gm_page_fresh(unsigned int block_order)
+{
+	return GUEST_MEMFD_PAGE_MAGIC | GM_PAGE_HIDDEN |
+	       (unsigned long)block_order << GM_PAGE_ORDER_SHIFT;
 }
 
 static inline bool gm_page_state_valid(unsigned long state)

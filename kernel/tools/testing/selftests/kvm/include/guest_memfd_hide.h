@@ -80,6 +80,7 @@ struct gmem_info {
 	u64 flags;
 	u64 populated;
 	u64 blocks;
+	u64 idle;
 	u64 hidden;
 	u64 shared;
 	u64 level_none;

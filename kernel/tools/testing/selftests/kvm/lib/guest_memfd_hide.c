@@ -451,6 +451,7 @@ void gmem_read_info(int fd, struct gmem_info *info)
 		{ "flags",		&info->flags },
 		{ "populated",		&info->populated },
 		{ "blocks",		&info->blocks },
+		{ "idle",		&info->idle },
 		{ "hidden",		&info->hidden },
 		{ "shared",		&info->shared },
 		{ "level-none",		&info->level_none },

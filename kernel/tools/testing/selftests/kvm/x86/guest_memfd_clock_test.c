@@ -11,7 +11,8 @@
  *
  * Catches: share skipped (the clock never starts, or the host oopses), unshare
  * skipped or done twice (orders, move, toggle_together), a share that outlives
- * hole, memslot, file or VM (punch_hole, memslot, file_closed, vm_destroyed),
+ * hole, memslot, file or VM (punch_hole, memslot, file_closed, vm_destroyed), a
+ * hole that KVM's caches are not told of (punch_hole_unmapped),
  * a cache that trusts the user address and not the file (other_user_address),
  * hidden memory refused to the guest (sealed, msr_never_fails), a scrub that
  * forgets shared pages (vm_destroyed, punch_hole).
@@ -420,6 +421,59 @@ CLOCK_TEST(punch_hole)
 	gmem_assert_counts(g->fd, NR_PAGES, 0);
 }
 
+/*
+ * KVM has the page to itself: there is no user mapping whose end would tell KVM
+ * of the hole as well, and no vCPU looks at the page.  Only the file tells.
+ */
+CLOCK_TEST(punch_hole_unmapped)
+{
+	struct gmem_vm *g = &self->g;
+	struct gmem_trace trace;
+	u64 pfn, pfns[2 * NR_PAGES], n, i;
+
+	if (gmem_plain())
+		SKIP(return, "plain memory");
+
+	start(g, 4, self->seed);
+	pfn = gmem_pfn(g->mem + PAGE_A * GMEM_PAGE);
+	kvm_munmap(g->mem, g->size);
+	g->mem = NULL;
+	for (i = 0; i < 4; i++)
+		clock_on(g, i, PAGE_A);
+	gmem_assert_counts(g->fd, NR_PAGES, 1);
+	gmem_trace_start(&trace);
+
+	/* Holes beside the page are none of the clocks' business. */
+	gmem_punch(g->fd, 0, PAGE_A * GMEM_PAGE);
+	gmem_punch(g->fd, (PAGE_A + 1) * GMEM_PAGE, (NR_PAGES - PAGE_A - 1) * GMEM_PAGE);
+	for (i = 0; i < 4; i++)
+		clock_kick(g, i);
+	TEST_ASSERT_EQ(gmem_trace_pages(&trace, "unshare", NULL, 0), 0);
+	gmem_assert_counts(g->fd, 1, 1);
+
+	/* The old page is kept for the clocks that are still in it. */
+	gmem_punch(g->fd, PAGE_A * GMEM_PAGE, GMEM_PAGE);
+	gmem_assert_counts(g->fd, 0, 0);
+	for (i = 0; i < 4; i++) {
+		TEST_ASSERT(gmem_kernel_sees(pfn, self->seed), "gone before clock %lu", i);
+		clock_kick(g, i);
+		gmem_assert_counts(g->fd, 1, 1);
+		n = gmem_trace_pages(&trace, "unshare", pfns, ARRAY_SIZE(pfns));
+		TEST_ASSERT(n == i + 1, "%lu shares dropped, want %lu", n, i + 1);
+		TEST_ASSERT_EQ(pfns[i], pfn);
+	}
+	n = gmem_trace_pages(&trace, "restore", pfns, ARRAY_SIZE(pfns));
+	TEST_ASSERT(n <= ARRAY_SIZE(pfns) && pfns[n - 1] == pfn, "the old page is not restored");
+	gmem_assert_given_back(&pfn, 1, self->seed);
+
+	for (i = 0; i < 4; i++)
+		clock_check(g, i, PAGE_A);
+	for (i = 0; i < 4; i++)
+		clock_off(g, i);
+	gmem_assert_counts(g->fd, 1, 0);
+	gmem_trace_stop(&trace);
+}
+
 /* A hole that is never filled again: turning the clock off is the last thing. */
 CLOCK_TEST(punch_hole_then_off)
 {
@@ -484,6 +538,45 @@ CLOCK_TEST(memslot)
 
 	/* Gone for good this time. */
 	gmem_vm_unbind(g);
+	for (i = 0; i < 2; i++)
+		clock_off(g, i);
+	gmem_assert_counts(g->fd, NR_PAGES, 0);
+	assert_hidden_again(g, PAGE_A, self->seed);
+}
+
+/* The guest finds ordinary memory where hidden memory was, and the reverse. */
+CLOCK_TEST(other_kind_of_memslot)
+{
+	struct gmem_vm *g = &self->g;
+	int i, round;
+	char *other;
+
+	start(g, 2, self->seed);
+	other = kvm_mmap(SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+	for (i = 0; i < 2; i++)
+		clock_on(g, i, PAGE_A);
+	gmem_assert_counts(g->fd, NR_PAGES, 1);
+
+	for (round = 0; round < 3; round++) {
+		gmem_vm_unbind(g);
+		vm_set_user_memory_region(g->vm, GMEM_SLOT, 0, GMEM_GPA, SIZE, other);
+		for (i = 0; i < 2; i++) {
+			clock_kick(g, i);
+			clock_check(g, i, PAGE_A);
+		}
+		gmem_assert_counts(g->fd, NR_PAGES, 0);
+		assert_hidden_again(g, PAGE_A, self->seed);
+
+		vm_set_user_memory_region(g->vm, GMEM_SLOT, 0, GMEM_GPA, 0, NULL);
+		gmem_vm_bind(g, g->mem);
+		memset(other, 0, SIZE);
+		for (i = 0; i < 2; i++) {
+			clock_kick(g, i);
+			clock_check(g, i, PAGE_A);
+		}
+		gmem_assert_counts(g->fd, NR_PAGES, 1);
+		gmem_assert_zero(other, SIZE);
+	}
 	for (i = 0; i < 2; i++)
 		clock_off(g, i);
 	gmem_assert_counts(g->fd, NR_PAGES, 0);

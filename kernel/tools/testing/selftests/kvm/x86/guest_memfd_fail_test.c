@@ -33,6 +33,7 @@
 
 #define TIMEOUT		600
 
+#define ORDER_PARAM	"/sys/module/guest_memfd/parameters/block_order"
 #define FAIL_NTH	"/proc/thread-self/fail-nth"
 #define FAIL_DIR	"/sys/kernel/debug/"
 
@@ -56,6 +57,7 @@ FIXTURE(fail) {
 	unsigned int errors;
 	unsigned int tolerated;
 	unsigned int deepest;
+	char old_order[2];	/* a digit */
 };
 
 static void set_attr(const char *dir, const char *name, const char *value)
@@ -70,8 +72,22 @@ static void set_attr(const char *dir, const char *name, const char *value)
 	close(fd);
 }
 
+/* Most cases are about what comes alone: a page and nothing else. */
+static void set_block_order(const char *order)
+{
+	int fd = open_path_or_exit(ORDER_PARAM, O_WRONLY);
+
+	TEST_ASSERT(write(fd, order, 1) == 1, "cannot write '%s' to %s", order, ORDER_PARAM);
+	close(fd);
+}
+
 FIXTURE_SETUP(fail)
 {
+	int fd = open_path_or_exit(ORDER_PARAM, O_RDONLY);
+
+	TEST_ASSERT(read(fd, self->old_order, 1) == 1, "cannot read %s", ORDER_PARAM);
+	close(fd);
+	set_block_order("0");
 	set_attr("failslab", "ignore-gfp-wait", "N");
 	set_attr("failslab", "verbose", "0");
 	set_attr("fail_page_alloc", "ignore-gfp-wait", "N");
@@ -93,6 +109,7 @@ FIXTURE_TEARDOWN(fail)
 		       gmem_trace_pages(&self->trace, "unshare", NULL, 0));
 	gmem_trace_stop(&self->trace);
 	close(self->nth_fd);
+	set_block_order(self->old_order);
 	ksft_print_msg("%u failures gave an error, %u did not matter, the %uth was the last\n",
 		       self->errors, self->tolerated, self->deepest);
 	gmem_assert_all_back();
@@ -178,17 +195,27 @@ static int op_pre_fault(struct _test_data_fail *self, u64 page)
 	return __vcpu_ioctl(self->g.vcpus[0], KVM_PRE_FAULT_MEMORY, &range);
 }
 
+/* KVM_RUN alone: _vcpu_run() and get_ucall() ask KVM more, and that may fail too. */
+static int run_only(struct kvm_vcpu *vcpu)
+{
+	int r;
+
+	do {
+		r = __vcpu_run(vcpu);
+	} while (r == -1 && errno == EINTR);
+	return r;
+}
+
 static int op_guest_fill(struct _test_data_fail *self, u64 page)
 {
 	struct kvm_vcpu *vcpu = self->g.vcpus[0];
-	struct ucall uc;
 	int r;
 
 	gmem_guest_post(vcpu, gmem_guest_fill, GMEM_GVA + page * GMEM_PAGE, GMEM_PAGE,
 			self->seed);
-	r = _vcpu_run(vcpu);
+	r = run_only(vcpu);
 	if (!r)
-		TEST_ASSERT_EQ(get_ucall(vcpu, &uc), UCALL_SYNC);
+		TEST_ASSERT_EQ(vcpu->run->exit_reason, UCALL_EXIT_REASON);
 	return r;
 }
 
@@ -224,6 +251,50 @@ FAIL_TEST(fallocate)
 	gmem_assert_zero(g->mem, 16 * GMEM_PAGE);
 	gmem_fill(g->mem, 16 * GMEM_PAGE, self->seed);
 	gmem_assert_hidden(g->mem, 16 * GMEM_PAGE, self->seed);
+}
+
+/*
+ * A block that cannot be had, charged, hidden or put into the file comes as a
+ * page alone or, at worst, with some of its pages left out.
+ */
+FAIL_TEST(block)
+{
+	unsigned int nth, alone = 0, part = 0;
+	struct gmem_vm *g = &self->g;
+	struct gmem_info info;
+	bool fired = true;
+	u64 at, pages;
+	int r;
+
+	set_block_order("9");
+	gmem_vm_create(g, 1, MAX_NTH * STEP, gmem_test_flags());
+	for (nth = 1; fired; nth++) {
+		TEST_ASSERT(nth <= MAX_NTH, "no end of allocations");
+		/* A new one each time: what describes it is allocated once. */
+		at = (nth - 1) * STEP;
+		inject(self->nth_fd, nth);
+		r = op_fallocate(self, at / GMEM_PAGE + 5);
+		fired = injected(self->nth_fd);
+		TEST_ASSERT(!r || (errno == ENOMEM && fired), "allocation %u: result %d", nth, r);
+		gmem_read_info(g->fd, &info);
+		pages = info.populated;
+		TEST_ASSERT(r ? !pages : pages, "allocation %u: result %d, %lu pages", nth, r,
+			    pages);
+		TEST_ASSERT(fired || pages == STEP / GMEM_PAGE, "%lu pages", pages);
+		self->errors += !!r;
+		alone += pages == 1;
+		part += pages > 1 && pages < STEP / GMEM_PAGE;
+
+		gmem_assert_zero(g->mem + at, STEP);
+		gmem_fill(g->mem + at, STEP, self->seed);
+		gmem_assert_hidden(g->mem + at + 4 * GMEM_PAGE, 4 * GMEM_PAGE, self->seed);
+		gmem_punch(g->fd, at, STEP);
+		gmem_assert_counts(g->fd, 0, 0);
+	}
+	self->deepest = nth - 2;
+	ksft_print_msg("%u times a page alone, %u times a part of the block\n", alone, part);
+	TEST_ASSERT(alone, "a block never failed");
+	TEST_ASSERT_EQ(gmem_absent_total(), gmem_absent_before());
 }
 
 FAIL_TEST(populate)
@@ -342,7 +413,7 @@ FAIL_TEST(clock)
 		TEST_ASSERT(nth <= MAX_NTH, "no end of allocations");
 		gmem_guest_post(g->vcpus[0], guest_clock_on, GMEM_GPA, 0, 0);
 		inject(self->nth_fd, nth);
-		r = _vcpu_run(g->vcpus[0]);
+		r = run_only(g->vcpus[0]);
 		fired = injected(self->nth_fd);
 		TEST_ASSERT(!r || (r == -1 && errno == ENOMEM && fired),
 			    "allocation %u: KVM_RUN gives %d, errno %d", nth, r, errno);

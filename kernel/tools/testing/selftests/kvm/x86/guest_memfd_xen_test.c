@@ -4,13 +4,14 @@
  *
  * Proves that Xen's shared info, vCPU info, time info and run state, when they
  * are named by guest address and lie in hidden memory, work (the page is shared
- * for as long) or are refused with a clean error; that named by user address
- * they work in ordinary memory and are refused in hidden memory; and that no
- * share is left by changing, dropping or forgetting them.
+ * for as long); that named by user address they work in ordinary memory and are
+ * refused in hidden memory; and that no share is left by changing, dropping or
+ * forgetting them.
  *
  * Catches: KVM writing through an absent entry (an oops, found in the log), a
- * user address that gets at a hidden page behind the file's back (by_hva), a
- * share left behind (every test ends with as many unshares as shares).
+ * user address that gets at a hidden page behind the file's back (by_hva, moves,
+ * event), a share left behind by a cache that moves (moves) or ends (every test
+ * ends with as many unshares as shares).
  */
 #include <errno.h>
 #include <linux/falloc.h>
@@ -31,6 +32,7 @@
 /* Pages of the file, and where things are in a 64-bit guest's structures. */
 #define SHINFO_PAGE	2
 #define VCPU_PAGE	4
+#define EVENTS		0x800
 #define WALL_CLOCK	0xc00
 #define VCPU_INFO_TIME	32
 #define RUNSTATE_SIZE	48
@@ -123,16 +125,11 @@ static int set_vcpu(struct gmem_vm *g, int vcpu, u16 type, u64 where)
 	return __vcpu_ioctl(g->vcpus[vcpu], KVM_XEN_VCPU_SET_ATTR, &attr);
 }
 
-/* Works, with a share for as long, or fails as one expects of such a call. */
-static bool works(struct gmem_vm *g, const char *what, int r)
+/* @r: of a call that names hidden memory by guest address: it works, and shares the page. */
+static void assert_works(struct gmem_vm *g, const char *what, int r)
 {
-	TEST_ASSERT(!r || errno == EFAULT || errno == EINVAL || errno == EOPNOTSUPP,
-		    "%s: errno %d", what, errno);
-	ksft_print_msg("%s in %s memory: %s\n", what, gmem_plain() ? "plain" : "hidden",
-		       r ? strerror(errno) : "works");
-	TEST_ASSERT(!gmem_plain() || !r, "%s does not work in plain memory", what);
-	gmem_assert_counts(g->fd, NR_PAGES, !r);
-	return !r;
+	TEST_ASSERT(!r, "%s: errno %d", what, errno);
+	gmem_assert_counts(g->fd, NR_PAGES, 1);
 }
 
 /* KVM writes the wall clock into the shared info page when it is set. */
@@ -161,8 +158,7 @@ XEN_TEST(shinfo_by_gfn)
 
 	for (i = 0; i < 3; i++) {
 		gmem_fill(page, GMEM_PAGE, self->seed);
-		if (!works(g, "shared info by gfn", set_shinfo(g, gfn)))
-			break;
+		assert_works(g, "shared info by gfn", set_shinfo(g, gfn));
 		assert_wall_clock(page);
 		run(g);
 		/* The same once more, another page, and nothing. */
@@ -183,8 +179,7 @@ XEN_TEST(shinfo_punched)
 	char *page = g->mem + SHINFO_PAGE * GMEM_PAGE;
 	u64 gfn = gpa_of(SHINFO_PAGE, 0) / GMEM_PAGE;
 
-	if (!works(g, "shared info by gfn", set_shinfo(g, gfn)))
-		return;
+	assert_works(g, "shared info by gfn", set_shinfo(g, gfn));
 	gmem_punch(g->fd, SHINFO_PAGE * GMEM_PAGE, GMEM_PAGE);
 	run(g);
 	gmem_assert_zero(page, GMEM_PAGE);
@@ -259,20 +254,19 @@ XEN_TEST(vcpu_info_by_gpa)
 	char *page = g->mem + VCPU_PAGE * GMEM_PAGE;
 
 	memset(page, 0, GMEM_PAGE);
-	if (works(g, "vCPU info by gpa", set_vcpu(g, 0, KVM_XEN_VCPU_ATTR_TYPE_VCPU_INFO,
-						  gpa_of(VCPU_PAGE, 0x40)))) {
-		run(g);
-		TEST_ASSERT(*(u32 *)(page + 0x40 + VCPU_INFO_TIME), "no time in the vCPU info");
-		/* The second vCPU's in the same page: one page, two shares. */
-		TEST_ASSERT(!set_vcpu(g, 1, KVM_XEN_VCPU_ATTR_TYPE_VCPU_INFO,
-				      gpa_of(VCPU_PAGE, 0x80)), "second vCPU: errno %d", errno);
-		gmem_assert_counts(g->fd, NR_PAGES, 1);
-		run(g);
-		set_vcpu(g, 0, KVM_XEN_VCPU_ATTR_TYPE_VCPU_INFO, KVM_XEN_INVALID_GPA);
-		gmem_assert_counts(g->fd, NR_PAGES, 1);
-		set_vcpu(g, 1, KVM_XEN_VCPU_ATTR_TYPE_VCPU_INFO, KVM_XEN_INVALID_GPA);
-		gmem_assert_counts(g->fd, NR_PAGES, 0);
-	}
+	assert_works(g, "vCPU info by gpa",
+		     set_vcpu(g, 0, KVM_XEN_VCPU_ATTR_TYPE_VCPU_INFO, gpa_of(VCPU_PAGE, 0x40)));
+	run(g);
+	TEST_ASSERT(*(u32 *)(page + 0x40 + VCPU_INFO_TIME), "no time in the vCPU info");
+	/* The second vCPU's in the same page: one page, two shares. */
+	TEST_ASSERT(!set_vcpu(g, 1, KVM_XEN_VCPU_ATTR_TYPE_VCPU_INFO,
+			      gpa_of(VCPU_PAGE, 0x80)), "second vCPU: errno %d", errno);
+	gmem_assert_counts(g->fd, NR_PAGES, 1);
+	run(g);
+	set_vcpu(g, 0, KVM_XEN_VCPU_ATTR_TYPE_VCPU_INFO, KVM_XEN_INVALID_GPA);
+	gmem_assert_counts(g->fd, NR_PAGES, 1);
+	set_vcpu(g, 1, KVM_XEN_VCPU_ATTR_TYPE_VCPU_INFO, KVM_XEN_INVALID_GPA);
+	gmem_assert_counts(g->fd, NR_PAGES, 0);
 	gmem_fill(page, GMEM_PAGE, self->seed);
 }
 
@@ -283,23 +277,150 @@ XEN_TEST(time_info)
 	const u16 type = KVM_XEN_VCPU_ATTR_TYPE_VCPU_TIME_INFO;
 
 	memset(page, 0, GMEM_PAGE);
-	if (works(g, "time info by gpa", set_vcpu(g, 0, type, gpa_of(VCPU_PAGE, 0)))) {
-		run(g);
-		TEST_ASSERT(*(u32 *)page, "no time was written");
-		TEST_ASSERT(!(*(u32 *)page & 1), "version %u", *(u32 *)page);
-		TEST_ASSERT(!set_vcpu(g, 0, type, KVM_XEN_INVALID_GPA), "off: errno %d", errno);
-		gmem_assert_counts(g->fd, NR_PAGES, 0);
-		gmem_fill(page, GMEM_PAGE, self->seed);
-		gmem_assert_hidden(page, GMEM_PAGE, self->seed);
-		run(g);
-		gmem_assert_filled(page, GMEM_PAGE, self->seed);
+	assert_works(g, "time info by gpa", set_vcpu(g, 0, type, gpa_of(VCPU_PAGE, 0)));
+	run(g);
+	TEST_ASSERT(*(u32 *)page, "no time was written");
+	TEST_ASSERT(!(*(u32 *)page & 1), "version %u", *(u32 *)page);
+	TEST_ASSERT(!set_vcpu(g, 0, type, KVM_XEN_INVALID_GPA), "off: errno %d", errno);
+	gmem_assert_counts(g->fd, NR_PAGES, 0);
+	gmem_fill(page, GMEM_PAGE, self->seed);
+	gmem_assert_hidden(page, GMEM_PAGE, self->seed);
+	run(g);
+	gmem_assert_filled(page, GMEM_PAGE, self->seed);
 
-		/* Left on: the VM's end has to take it back. */
-		TEST_ASSERT(!set_vcpu(g, 0, type, gpa_of(VCPU_PAGE, 0)), "on: errno %d", errno);
-		gmem_assert_counts(g->fd, NR_PAGES, 1);
-		self->left_on = true;
-	}
+	/* Left on: the VM's end has to take it back. */
+	TEST_ASSERT(!set_vcpu(g, 0, type, gpa_of(VCPU_PAGE, 0)), "on: errno %d", errno);
+	gmem_assert_counts(g->fd, NR_PAGES, 1);
+	self->left_on = true;
 	gmem_fill(page + GMEM_PAGE / 2, GMEM_PAGE / 2, self->seed);
+}
+
+/* What has a place in guest memory or in the VMM's, and may move between them. */
+static int shinfo_to_gfn(struct gmem_vm *g)
+{
+	return set_shinfo(g, gpa_of(SHINFO_PAGE, 0) / GMEM_PAGE);
+}
+
+static int vcpu_info_to_gpa(struct gmem_vm *g)
+{
+	return set_vcpu(g, 0, KVM_XEN_VCPU_ATTR_TYPE_VCPU_INFO, gpa_of(SHINFO_PAGE, 0));
+}
+
+static int vcpu_info_to_hva(struct gmem_vm *g, void *hva)
+{
+	return set_vcpu(g, 0, KVM_XEN_VCPU_ATTR_TYPE_VCPU_INFO_HVA, (u64)hva);
+}
+
+static void check_moves(struct gmem_vm *g, const char *what, int (*to_guest)(struct gmem_vm *),
+			int (*to_hva)(struct gmem_vm *, void *), u64 seed)
+{
+	char *page = g->mem + SHINFO_PAGE * GMEM_PAGE, *plain;
+	int round, r;
+
+	plain = kvm_mmap(GMEM_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+	for (round = 0; round < 3; round++) {
+		assert_works(g, what, to_guest(g));
+		run(g);
+
+		/* To ordinary memory: the share is gone, and nothing is written behind it. */
+		TEST_ASSERT(!to_hva(g, plain), "%s to ordinary memory: errno %d", what, errno);
+		gmem_assert_counts(g->fd, NR_PAGES, 0);
+		gmem_fill(page, GMEM_PAGE, seed);
+		gmem_assert_hidden(page, GMEM_PAGE, seed);
+		run(g);
+		gmem_assert_filled(page, GMEM_PAGE, seed);
+
+		/* To the user address of the very page that is shared: refused all the same. */
+		TEST_ASSERT(!to_guest(g), "%s back: errno %d", what, errno);
+		gmem_assert_counts(g->fd, NR_PAGES, 1);
+		r = to_hva(g, page);
+		TEST_ASSERT(gmem_plain() || (r && errno == EFAULT),
+			    "%s to hidden memory: %d, errno %d", what, r, errno);
+		gmem_assert_counts(g->fd, NR_PAGES, 0);
+		if (!gmem_plain()) {
+			gmem_fill(page, GMEM_PAGE, seed);
+			gmem_assert_hidden(page, GMEM_PAGE, seed);
+			run(g);
+			gmem_assert_filled(page, GMEM_PAGE, seed);
+		}
+
+		/* In the guest again, and off: by user address, which leaves no share either. */
+		TEST_ASSERT(!to_guest(g), "%s once more: errno %d", what, errno);
+		gmem_assert_counts(g->fd, NR_PAGES, 1);
+		TEST_ASSERT(!to_hva(g, NULL), "%s off: errno %d", what, errno);
+		gmem_assert_counts(g->fd, NR_PAGES, 0);
+		gmem_fill(page, GMEM_PAGE, seed);
+	}
+	kvm_munmap(plain, GMEM_PAGE);
+}
+
+XEN_TEST(shinfo_moves)
+{
+	if (!(self->caps & KVM_XEN_HVM_CONFIG_SHARED_INFO_HVA))
+		SKIP(return, "no shared info by user address");
+	check_moves(&self->g, "shared info", shinfo_to_gfn, set_shinfo_hva, self->seed);
+}
+
+XEN_TEST(vcpu_info_moves)
+{
+	if (!(self->caps & KVM_XEN_HVM_CONFIG_SHARED_INFO_HVA))
+		SKIP(return, "no vCPU info by user address");
+	check_moves(&self->g, "vCPU info", vcpu_info_to_gpa, vcpu_info_to_hva, self->seed);
+}
+
+static bool event_pending(const char *page, u32 port)
+{
+	const u64 *words = (const u64 *)(page + EVENTS);
+
+	return READ_ONCE(words[port / 64]) == 1ULL << port % 64;
+}
+
+/* KVM writes into the shared info whenever an event is sent. */
+XEN_TEST(event)
+{
+	struct kvm_irq_routing_xen_evtchn event = {
+		.port = 77,
+		.priority = KVM_IRQ_ROUTING_XEN_EVTCHN_PRIO_2LEVEL,
+	};
+	struct gmem_vm *g = &self->g;
+	char *page = g->mem + SHINFO_PAGE * GMEM_PAGE, *plain;
+	int r;
+
+	if (!(self->caps & KVM_XEN_HVM_CONFIG_EVTCHN_SEND) ||
+	    !(self->caps & KVM_XEN_HVM_CONFIG_SHARED_INFO_HVA))
+		SKIP(return, "no events, or no shared info by user address");
+
+	plain = kvm_mmap(GMEM_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+	TEST_ASSERT(!set_vcpu(g, 0, KVM_XEN_VCPU_ATTR_TYPE_VCPU_INFO_HVA, (u64)plain),
+		    "vCPU info: errno %d", errno);
+
+	/* In hidden memory by guest address it arrives, ... */
+	memset(page, 0, GMEM_PAGE);
+	TEST_ASSERT(!set_shinfo(g, gpa_of(SHINFO_PAGE, 0) / GMEM_PAGE), "by gfn: errno %d", errno);
+	TEST_ASSERT(!__vm_ioctl(g->vm, KVM_XEN_HVM_EVTCHN_SEND, &event), "errno %d", errno);
+	TEST_ASSERT(event_pending(page, event.port), "no event in the shared info");
+
+	/* ... also after a hole, in the new page, ... */
+	gmem_punch(g->fd, SHINFO_PAGE * GMEM_PAGE, GMEM_PAGE);
+	TEST_ASSERT(!__vm_ioctl(g->vm, KVM_XEN_HVM_EVTCHN_SEND, &event), "errno %d", errno);
+	TEST_ASSERT(event_pending(page, event.port), "no event after the hole");
+	gmem_assert_counts(g->fd, NR_PAGES, 1);
+
+	/* ... by user address it is an error, and the page stays as it is. */
+	gmem_fill(page, GMEM_PAGE, self->seed);
+	r = set_shinfo_hva(g, page);
+	if (!gmem_plain()) {
+		TEST_ASSERT(r && errno == EFAULT, "hidden by user address: %d, errno %d", r, errno);
+		r = __vm_ioctl(g->vm, KVM_XEN_HVM_EVTCHN_SEND, &event);
+		TEST_ASSERT(r && errno == EFAULT, "an event: %d, errno %d", r, errno);
+		gmem_assert_counts(g->fd, NR_PAGES, 0);
+		gmem_assert_filled(page, GMEM_PAGE, self->seed);
+	}
+	TEST_ASSERT(!set_shinfo_hva(g, NULL), "off: errno %d", errno);
+	set_vcpu(g, 0, KVM_XEN_VCPU_ATTR_TYPE_VCPU_INFO_HVA, 0);
+	gmem_fill(page, GMEM_PAGE, self->seed);
+	run(g);
+	kvm_munmap(plain, GMEM_PAGE);
 }
 
 /* May lie in two pages, with a share for each. */
@@ -312,16 +433,15 @@ XEN_TEST(runstate)
 		SKIP(return, "no run state");
 
 	r = set_vcpu(g, 0, KVM_XEN_VCPU_ATTR_TYPE_RUNSTATE_ADDR, gpa_of(VCPU_PAGE, 0));
-	if (works(g, "run state by gpa", r)) {
-		run(g);
-		r = set_vcpu(g, 0, KVM_XEN_VCPU_ATTR_TYPE_RUNSTATE_ADDR,
-			     gpa_of(VCPU_PAGE, GMEM_PAGE - RUNSTATE_SIZE / 2));
-		TEST_ASSERT(!r, "across a page boundary: errno %d", errno);
-		gmem_assert_counts(g->fd, NR_PAGES, 2);
-		run(g);
-		set_vcpu(g, 0, KVM_XEN_VCPU_ATTR_TYPE_RUNSTATE_ADDR, KVM_XEN_INVALID_GPA);
-		gmem_assert_counts(g->fd, NR_PAGES, 0);
-	}
+	assert_works(g, "run state by gpa", r);
+	run(g);
+	r = set_vcpu(g, 0, KVM_XEN_VCPU_ATTR_TYPE_RUNSTATE_ADDR,
+		     gpa_of(VCPU_PAGE, GMEM_PAGE - RUNSTATE_SIZE / 2));
+	TEST_ASSERT(!r, "across a page boundary: errno %d", errno);
+	gmem_assert_counts(g->fd, NR_PAGES, 2);
+	run(g);
+	set_vcpu(g, 0, KVM_XEN_VCPU_ATTR_TYPE_RUNSTATE_ADDR, KVM_XEN_INVALID_GPA);
+	gmem_assert_counts(g->fd, NR_PAGES, 0);
 	gmem_fill(g->mem + VCPU_PAGE * GMEM_PAGE, 2 * GMEM_PAGE, self->seed);
 }
 

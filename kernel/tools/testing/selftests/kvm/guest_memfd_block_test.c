@@ -1,0 +1,508 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Blocks of hidden guest memory: 2 MiB that are allocated, hidden, mapped into
+ * the guest and given back as one.
+ *
+ * Proves that a block costs one flush and no split of the direct map, that the
+ * guest has it in one mapping where file, gfn and slot allow it and loses all of
+ * it when a part is taken away, that holes are filled with clean pages, that a
+ * mapping which was split for a share is whole again when the block is gone, and
+ * that what a block holds is counted and charged.
+ *
+ * Catches: a block hidden page by page (one_flush), huge mappings that are never
+ * made (guest_faults), that are made where pages are not contiguous for the
+ * guest (misaligned), that survive a hole (punch_patterns), or that are larger
+ * than a nested guest's own tables allow (nested), pages that come back dirty
+ * (punch_patterns), the merge skipped (merged_again).
+ */
+#include <fcntl.h>
+#include <linux/bitmap.h>
+#include <linux/falloc.h>
+#include <linux/sizes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "guest_memfd_hide.h"
+#include "kvm_syscalls.h"
+#include "kvm_test_harness.h"
+#include "kvm_util.h"
+#include "processor.h"
+#include "svm_util.h"
+#include "test_util.h"
+
+#define BLOCK		SZ_2M
+#define BLOCK_PAGES	(BLOCK / GMEM_PAGE)
+#define NR_BLOCKS	4UL
+#define TAIL_PAGES	3UL
+#define SIZE		(NR_BLOCKS * BLOCK + TAIL_PAGES * GMEM_PAGE)
+#define ORDER_PARAM	"/sys/module/guest_memfd/parameters/block_order"
+#define TIMEOUT		600
+
+static void set_order(unsigned int order)
+{
+	FILE *f = fopen(ORDER_PARAM, "w");
+
+	TEST_ASSERT(f && fprintf(f, "%u", order) > 0 && !fclose(f), "cannot write %s",
+		    ORDER_PARAM);
+}
+
+static unsigned int get_order(void)
+{
+	FILE *f = fopen(ORDER_PARAM, "r");
+	unsigned int order;
+
+	TEST_ASSERT(f && fscanf(f, "%u", &order) == 1 && !fclose(f), "cannot read %s", ORDER_PARAM);
+	return order;
+}
+
+FIXTURE(block) {
+	struct gmem_vm g;
+	int kmsg;
+	unsigned int old_order;
+	u64 flags;
+	u64 seed;
+};
+
+FIXTURE_SETUP(block)
+{
+	self->flags = gmem_test_flags();
+	self->seed = gmem_new_seed();
+	gmem_kmsg_open(&self->kmsg);
+	self->old_order = get_order();
+	set_order(9);
+	gmem_vm_create(&self->g, 1, SIZE, self->flags);
+}
+
+FIXTURE_TEARDOWN(block)
+{
+	gmem_vm_destroy(&self->g);
+	set_order(self->old_order);
+	gmem_assert_nothing_left(&self->kmsg);
+}
+
+#define BLOCK_TEST(name) TEST_F_TIMEOUT(block, name, TIMEOUT)
+
+/* What the file must say, with all it has hidden and at one level. */
+static void assert_blocks(int fd, u64 blocks, u64 populated, u64 idle)
+{
+	struct gmem_info i;
+
+	gmem_read_info(fd, &i);
+	TEST_ASSERT(i.blocks == blocks && i.populated == populated && i.idle == idle,
+		    "%lu blocks, %lu pages, %lu idle; want %lu, %lu, %lu",
+		    i.blocks, i.populated, i.idle, blocks, populated, idle);
+}
+
+static u64 pages_2m(struct gmem_vm *g)
+{
+	return vm_get_stat(g->vm, pages_2m);
+}
+
+static u64 faults(struct gmem_vm *g)
+{
+	return vcpu_get_stat(g->vcpus[0], pf_taken);
+}
+
+static void touch(char *mem, size_t size)
+{
+	size_t i;
+
+	for (i = 0; i < size; i += GMEM_PAGE)
+		WRITE_ONCE(mem[i], 1);
+}
+
+/* Blocks, and a tail of single pages, whoever comes first. */
+BLOCK_TEST(populated_by_blocks)
+{
+	struct gmem_vm *g = &self->g;
+	u64 *pfns, i;
+
+	touch(g->mem, 1);
+	assert_blocks(g->fd, 1, BLOCK_PAGES, 0);
+	gmem_guest_call(g->vcpus[0], gmem_guest_fill, GMEM_GVA + BLOCK, GMEM_PAGE, self->seed);
+	assert_blocks(g->fd, 2, 2 * BLOCK_PAGES, 0);
+	kvm_fallocate(g->fd, FALLOC_FL_KEEP_SIZE, 2 * BLOCK, GMEM_PAGE);
+	assert_blocks(g->fd, 3, 3 * BLOCK_PAGES, 0);
+	kvm_fallocate(g->fd, FALLOC_FL_KEEP_SIZE, 0, SIZE);
+	assert_blocks(g->fd, NR_BLOCKS + TAIL_PAGES, NR_BLOCKS * BLOCK_PAGES + TAIL_PAGES, 0);
+
+	gmem_fill(g->mem, SIZE, self->seed);
+	pfns = gmem_pfns(g->mem, SIZE);
+	for (i = 0; i < NR_BLOCKS * BLOCK_PAGES; i++)
+		TEST_ASSERT((pfns[i] ^ i) % BLOCK_PAGES == 0 &&
+			    pfns[i] == pfns[i - i % BLOCK_PAGES] + i % BLOCK_PAGES,
+			    "page %lu of the file is frame 0x%lx", i, pfns[i]);
+	free(pfns);
+	gmem_assert_hidden(g->mem, SIZE, self->seed);
+}
+
+/* Others may flush for their own sake meanwhile. */
+static void assert_flushes(u64 flushes, u64 wanted, const char *how)
+{
+	u64 cpus = sysconf(_SC_NPROCESSORS_ONLN);
+
+	TEST_ASSERT(flushes >= wanted * cpus && flushes <= (wanted + 8) * cpus,
+		    "%lu flushes for %lu blocks by %s on %lu CPUs, not %lu on each",
+		    flushes, NR_BLOCKS, how, cpus, wanted);
+}
+
+static u64 flushes(void)
+{
+	return gmem_vmstat("nr_tlb_local_flush_one") +
+	       gmem_vmstat("nr_tlb_remote_flush_received");
+}
+
+BLOCK_TEST(one_flush)
+{
+	u64 before, splits = gmem_vmstat("direct_map_level2_splits");
+	struct gmem_vm *g = &self->g;
+	struct gmem_trace trace;
+
+	gmem_trace_start(&trace);
+	before = flushes();
+	kvm_fallocate(g->fd, FALLOC_FL_KEEP_SIZE, 0, NR_BLOCKS * BLOCK);
+	assert_flushes(flushes() - before, 1, "fallocate");
+	TEST_ASSERT_EQ(gmem_trace_pages(&trace, "hide", NULL, 0), NR_BLOCKS * BLOCK_PAGES);
+
+	kvm_fallocate(g->fd, FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE, 0, NR_BLOCKS * BLOCK);
+	before = flushes();
+	gmem_fill(g->mem, NR_BLOCKS * BLOCK, self->seed);
+	assert_flushes(flushes() - before, NR_BLOCKS, "touch");
+	TEST_ASSERT_EQ(gmem_trace_pages(&trace, "hide", NULL, 0), 2 * NR_BLOCKS * BLOCK_PAGES);
+	gmem_trace_stop(&trace);
+	TEST_ASSERT_EQ(gmem_vmstat("direct_map_level2_splits"), splits);
+}
+
+/* A guest that touches every page faults once a block. */
+BLOCK_TEST(guest_faults)
+{
+	struct gmem_vm *g = &self->g;
+	u64 before, after;
+
+	/* The page tables and the code are in another slot. */
+	gmem_guest_call(g->vcpus[0], gmem_guest_nop, 0, 0, 0);
+	before = faults(g);
+	gmem_guest_call(g->vcpus[0], gmem_guest_fill, GMEM_GVA, SIZE, self->seed);
+	after = faults(g);
+	ksft_print_msg("%lu faults for %lu pages\n", after - before, SIZE / GMEM_PAGE);
+	TEST_ASSERT(after - before <= NR_BLOCKS + TAIL_PAGES + 8, "%lu faults", after - before);
+	TEST_ASSERT_EQ(pages_2m(g), NR_BLOCKS);
+	gmem_assert_filled(g->mem, SIZE, self->seed);
+	gmem_assert_hidden(g->mem, SIZE, self->seed);
+}
+
+/* A VMM that touches every page faults once in sixteen. */
+BLOCK_TEST(user_faults)
+{
+	struct gmem_vm *g = &self->g;
+	struct rusage before, after;
+	u64 n;
+
+	getrusage(RUSAGE_SELF, &before);
+	touch(g->mem, NR_BLOCKS * BLOCK);
+	getrusage(RUSAGE_SELF, &after);
+	n = after.ru_minflt - before.ru_minflt;
+	ksft_print_msg("%lu faults for %lu pages written\n", n, NR_BLOCKS * BLOCK_PAGES);
+	TEST_ASSERT(n <= NR_BLOCKS * BLOCK_PAGES / 16 + 8, "%lu faults to write", n);
+
+	kvm_munmap(g->mem, SIZE);
+	g->mem = kvm_mmap(SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, g->fd);
+	getrusage(RUSAGE_SELF, &before);
+	for (n = 0; n < NR_BLOCKS * BLOCK; n += GMEM_PAGE)
+		(void)READ_ONCE(g->mem[n]);
+	getrusage(RUSAGE_SELF, &after);
+	n = after.ru_minflt - before.ru_minflt;
+	TEST_ASSERT(n <= NR_BLOCKS * BLOCK_PAGES / 16 + 8, "%lu faults to read", n);
+}
+
+static void hole_and_check(struct gmem_vm *g, u64 first, u64 nr, u64 seed)
+{
+	u64 start = first * GMEM_PAGE, end = start + nr * GMEM_PAGE, *pfns;
+	u64 size = NR_BLOCKS * BLOCK;
+
+	gmem_guest_call(g->vcpus[0], gmem_guest_fill, GMEM_GVA, size, seed);
+	pfns = gmem_pfns(g->mem + start, nr * GMEM_PAGE);
+	gmem_punch(g->fd, start, nr * GMEM_PAGE);
+	gmem_assert_pfns_hidden(pfns, nr, seed);
+	gmem_guest_call(g->vcpus[0], gmem_guest_check, GMEM_GVA, start, seed);
+	gmem_guest_call(g->vcpus[0], gmem_guest_check, GMEM_GVA + end, size - end, seed);
+	gmem_assert_filled(g->mem, start, seed);
+	gmem_assert_filled(g->mem + end, size - end, seed);
+	gmem_guest_call(g->vcpus[0], gmem_guest_check_zero, GMEM_GVA + start, end - start, 0);
+	gmem_assert_zero(g->mem + start, end - start);
+	assert_blocks(g->fd, NR_BLOCKS, NR_BLOCKS * BLOCK_PAGES, 0);
+	free(pfns);
+}
+
+/* Every kind of hole: the rest stays, the hole reads as zeroes for everybody. */
+BLOCK_TEST(punch_patterns)
+{
+	static const struct {
+		u64 first, nr;
+	} holes[] = {
+		{ 0, 1 }, { 1, 1 }, { BLOCK_PAGES - 1, 1 }, { BLOCK_PAGES, 1 },
+		{ BLOCK_PAGES - 1, 2 }, { 100, 300 }, { BLOCK_PAGES / 2, BLOCK_PAGES },
+		{ 0, BLOCK_PAGES - 1 }, { 1, BLOCK_PAGES - 1 },
+		{ BLOCK_PAGES - 1, BLOCK_PAGES + 2 },
+	};
+	struct gmem_vm *g = &self->g;
+	u64 i, size = NR_BLOCKS * BLOCK;
+
+	for (i = 0; i < ARRAY_SIZE(holes); i++)
+		hole_and_check(g, holes[i].first, holes[i].nr, self->seed + i);
+
+	/* Every other page; they are idle until somebody comes for them. */
+	gmem_guest_call(g->vcpus[0], gmem_guest_fill, GMEM_GVA, size, self->seed);
+	for (i = 0; i < BLOCK_PAGES; i += 2)
+		gmem_punch(g->fd, i * GMEM_PAGE, GMEM_PAGE);
+	assert_blocks(g->fd, NR_BLOCKS, NR_BLOCKS * BLOCK_PAGES - BLOCK_PAGES / 2, BLOCK_PAGES / 2);
+	for (i = 0; i < BLOCK_PAGES; i++)
+		gmem_guest_call(g->vcpus[0], i % 2 ? gmem_guest_check : gmem_guest_check_zero,
+				GMEM_GVA + i * GMEM_PAGE, GMEM_PAGE, self->seed);
+	assert_blocks(g->fd, NR_BLOCKS, NR_BLOCKS * BLOCK_PAGES, 0);
+
+	/* Whole blocks go back to the host at once, the last page takes them along. */
+	gmem_punch(g->fd, 0, BLOCK);
+	assert_blocks(g->fd, NR_BLOCKS - 1, (NR_BLOCKS - 1) * BLOCK_PAGES, 0);
+	gmem_punch(g->fd, BLOCK, BLOCK - GMEM_PAGE);
+	assert_blocks(g->fd, NR_BLOCKS - 1, (NR_BLOCKS - 2) * BLOCK_PAGES + 1, BLOCK_PAGES - 1);
+	gmem_punch(g->fd, 2 * BLOCK - GMEM_PAGE, GMEM_PAGE);
+	assert_blocks(g->fd, NR_BLOCKS - 2, (NR_BLOCKS - 2) * BLOCK_PAGES, 0);
+	gmem_guest_call(g->vcpus[0], gmem_guest_check_zero, GMEM_GVA, 2 * BLOCK, 0);
+	gmem_guest_call(g->vcpus[0], gmem_guest_check, GMEM_GVA + 2 * BLOCK, 2 * BLOCK, self->seed);
+}
+
+/* A gfn and a file offset that are not aligned alike: small mappings only. */
+BLOCK_TEST(misaligned)
+{
+	struct gmem_vm *g = &self->g;
+	u64 size = SIZE - GMEM_PAGE;
+
+	gmem_vm_unbind(g);
+	vm_set_user_memory_region2(g->vm, GMEM_SLOT, KVM_MEM_GUEST_MEMFD, GMEM_GPA, size,
+				   g->mem + GMEM_PAGE, g->fd, GMEM_PAGE);
+	gmem_guest_call(g->vcpus[0], gmem_guest_fill, GMEM_GVA, size, self->seed);
+	TEST_ASSERT_EQ(pages_2m(g), 0);
+	gmem_assert_filled(g->mem + GMEM_PAGE, size, self->seed);
+	vm_set_user_memory_region2(g->vm, GMEM_SLOT, KVM_MEM_GUEST_MEMFD, GMEM_GPA, 0,
+				   g->mem + GMEM_PAGE, g->fd, GMEM_PAGE);
+	gmem_vm_bind(g, g->mem);
+}
+
+/* The user address has nothing to do with it. */
+BLOCK_TEST(misaligned_user_address)
+{
+	struct gmem_vm *g = &self->g;
+	char *area;
+
+	area = kvm_mmap(SIZE + 2 * BLOCK, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+	gmem_vm_unbind(g);
+	kvm_munmap(g->mem, SIZE);
+	g->mem = (char *)(((u64)area + BLOCK - 1) & ~(BLOCK - 1UL)) + GMEM_PAGE;
+	g->mem = mmap(g->mem, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, g->fd, 0);
+	TEST_ASSERT(g->mem != MAP_FAILED, "cannot map the file");
+	gmem_vm_bind(g, g->mem);
+	gmem_guest_call(g->vcpus[0], gmem_guest_fill, GMEM_GVA, SIZE, self->seed);
+	TEST_ASSERT_EQ(pages_2m(g), NR_BLOCKS);
+	gmem_assert_filled(g->mem, SIZE, self->seed);
+}
+
+/* A slot that ends inside of a block. */
+BLOCK_TEST(slot_edges)
+{
+	struct gmem_vm *g = &self->g;
+	u64 size = 2 * BLOCK + BLOCK / 2;
+
+	gmem_vm_unbind(g);
+	vm_set_user_memory_region2(g->vm, GMEM_SLOT, KVM_MEM_GUEST_MEMFD, GMEM_GPA, size,
+				   g->mem, g->fd, 0);
+	gmem_guest_call(g->vcpus[0], gmem_guest_fill, GMEM_GVA, size, self->seed);
+	TEST_ASSERT_EQ(pages_2m(g), 2);
+	gmem_assert_filled(g->mem, size, self->seed);
+	gmem_assert_zero(g->mem + size, SIZE - size);
+	vm_set_user_memory_region2(g->vm, GMEM_SLOT, KVM_MEM_GUEST_MEMFD, GMEM_GPA, 0,
+				   g->mem, g->fd, 0);
+	gmem_vm_bind(g, g->mem);
+}
+
+#define NESTED_SIZE	(2 * BLOCK)
+
+static u64 l2_seed;
+
+static void l2_fill(void)
+{
+	gmem_guest_fill(GMEM_GVA, NESTED_SIZE, l2_seed);
+	asm volatile("vmmcall");
+}
+
+static u64 l1_run_l2(u64 svm_gva, u64 b, u64 c)
+{
+	struct svm_test_data *svm = (void *)svm_gva;
+
+	generic_svm_setup(svm, l2_fill);
+	run_guest(svm->vmcb, svm->vmcb_gpa);
+	return svm->vmcb->control.exit_code;
+}
+
+/* A guest that gives its own guest a block by 4 KiB entries gets no more. */
+BLOCK_TEST(nested)
+{
+	struct gmem_vm *g = &self->g;
+	gva_t svm;
+
+	if (!kvm_cpu_has(X86_FEATURE_SVM) || !kvm_cpu_has_npt())
+		SKIP(return, "no nested SVM with nested paging here");
+
+	vm_enable_tdp(g->vm);
+	vcpu_alloc_svm(g->vm, &svm);
+	tdp_identity_map_default_memslots(g->vm);
+	tdp_map(g->vm, GMEM_GPA, GMEM_GPA, NESTED_SIZE);
+	l2_seed = self->seed;
+	sync_global_to_guest(g->vm, l2_seed);
+
+	kvm_fallocate(g->fd, FALLOC_FL_KEEP_SIZE, 0, NESTED_SIZE);
+	TEST_ASSERT_EQ(gmem_guest_call(g->vcpus[0], l1_run_l2, svm, 0, 0), SVM_EXIT_VMMCALL);
+	gmem_assert_filled(g->mem, NESTED_SIZE, self->seed);
+	gmem_guest_call(g->vcpus[0], gmem_guest_check, GMEM_GVA, NESTED_SIZE, self->seed);
+}
+
+/* A page that is lent splits the mapping, and its return mends it. */
+BLOCK_TEST(merged_again)
+{
+	struct kvm_xen_hvm_attr attr = { .type = KVM_XEN_ATTR_TYPE_SHARED_INFO };
+	struct kvm_xen_hvm_config config = {
+		.flags = KVM_XEN_HVM_CONFIG_INTERCEPT_HCALL, .msr = 0x40000000,
+	};
+	struct gmem_vm *g = &self->g;
+	u64 splits, merges;
+	int i;
+
+	if (!(kvm_check_cap(KVM_CAP_XEN_HVM) & KVM_XEN_HVM_CONFIG_SHARED_INFO))
+		SKIP(return, "no Xen shared info here, to lend a page with");
+	vm_ioctl(g->vm, KVM_XEN_HVM_CONFIG, &config);
+
+	/* The tail splits a mapping as well, for good. */
+	gmem_fill(g->mem, SIZE, self->seed);
+	splits = gmem_vmstat("direct_map_level2_splits");
+	merges = gmem_vmstat("direct_map_level2_collapses");
+	for (i = 0; i < 3; i++) {
+		attr.u.shared_info.gfn = GMEM_GPA / GMEM_PAGE + 5;
+		vm_ioctl(g->vm, KVM_XEN_HVM_SET_ATTR, &attr);
+		gmem_assert_counts(g->fd, SIZE / GMEM_PAGE, 1);
+		attr.u.shared_info.gfn = KVM_XEN_INVALID_GFN;
+		vm_ioctl(g->vm, KVM_XEN_HVM_SET_ATTR, &attr);
+		gmem_assert_counts(g->fd, SIZE / GMEM_PAGE, 0);
+	}
+	/* KVM has written to the page meanwhile. */
+	gmem_assert_hidden(g->mem + BLOCK, SIZE - BLOCK, self->seed);
+	TEST_ASSERT_EQ(gmem_vmstat("direct_map_level2_splits") - splits, 1);
+	TEST_ASSERT_EQ(gmem_vmstat("direct_map_level2_collapses") - merges, 0);
+	gmem_punch(g->fd, 0, SIZE);
+	TEST_ASSERT_EQ(gmem_vmstat("direct_map_level2_splits") - splits, 1);
+	TEST_ASSERT_EQ(gmem_vmstat("direct_map_level2_collapses") - merges, 1);
+}
+
+/* Dirty logging wants small mappings, and when it is over they grow again. */
+BLOCK_TEST(dirty_logging)
+{
+	struct gmem_vm *g = &self->g;
+	struct kvm_userspace_memory_region2 region = {
+		.slot = GMEM_SLOT, .flags = KVM_MEM_GUEST_MEMFD | KVM_MEM_LOG_DIRTY_PAGES,
+		.guest_phys_addr = GMEM_GPA, .memory_size = SIZE, .userspace_addr = (u64)g->mem,
+		.guest_memfd = g->fd,
+	};
+
+	/* Slots of a guest_memfd cannot be changed: that has to stay so. */
+	gmem_guest_call(g->vcpus[0], gmem_guest_fill, GMEM_GVA, SIZE, self->seed);
+	TEST_ASSERT(__vm_ioctl(g->vm, KVM_SET_USER_MEMORY_REGION2, &region),
+		    "dirty logging of a guest_memfd was accepted");
+	TEST_ASSERT_EQ(pages_2m(g), NR_BLOCKS);
+	gmem_guest_call(g->vcpus[0], gmem_guest_check, GMEM_GVA, SIZE, self->seed);
+}
+
+/* Each file keeps the order it was created with. */
+BLOCK_TEST(block_order)
+{
+	static const unsigned int orders[] = { 0, 1, 4, 8 };
+	struct gmem_vm g;
+	unsigned int i;
+	FILE *f;
+
+	for (i = 0; i < ARRAY_SIZE(orders); i++) {
+		u64 nr = 1UL << orders[i];
+
+		set_order(orders[i]);
+		gmem_vm_create(&g, 1, SIZE, self->flags);
+		set_order(9);
+		touch(g.mem, 1);
+		assert_blocks(g.fd, 1, nr, 0);
+		gmem_guest_call(g.vcpus[0], gmem_guest_fill, GMEM_GVA, SIZE, self->seed);
+		TEST_ASSERT_EQ(pages_2m(&g), 0);
+		gmem_assert_filled(g.mem, SIZE, self->seed);
+		gmem_assert_hidden(g.mem, SIZE, self->seed);
+		gmem_punch(g.fd, GMEM_PAGE, GMEM_PAGE);
+		assert_blocks(g.fd, nr > 1 ? SIZE / GMEM_PAGE / nr + (SIZE / GMEM_PAGE) % nr :
+			      SIZE / GMEM_PAGE - 1, SIZE / GMEM_PAGE - 1, nr > 1 ? 1 : 0);
+		gmem_assert_zero(g.mem + GMEM_PAGE, GMEM_PAGE);
+		gmem_vm_destroy(&g);
+	}
+
+	f = fopen(ORDER_PARAM, "w");
+	TEST_ASSERT(f, "cannot open %s", ORDER_PARAM);
+	TEST_ASSERT(fprintf(f, "10") > 0 && fclose(f), "block_order=10 was accepted");
+}
+
+/* The cgroup pays for the block, not for what was touched of it. */
+BLOCK_TEST(charged)
+{
+	static const char dir[] = "/tmp/cgroup", group[] = "/tmp/cgroup/block";
+	struct gmem_vm *g = &self->g;
+	u64 before, after;
+	char path[64];
+	FILE *f;
+	pid_t pid;
+	int status;
+
+	mkdir(dir, 0700);
+	if (mount("cgroup2", dir, "cgroup2", 0, NULL))
+		SKIP(return, "no cgroup2");
+	snprintf(path, sizeof(path), "%s/cgroup.subtree_control", dir);
+	f = fopen(path, "w");
+	TEST_ASSERT(f && fputs("+memory", f) >= 0 && !fclose(f), "no memory controller");
+	TEST_ASSERT(!mkdir(group, 0700), "cannot make %s", group);
+
+	pid = fork();
+	if (!pid) {
+		snprintf(path, sizeof(path), "%s/cgroup.procs", group);
+		f = fopen(path, "w");
+		if (!f || fprintf(f, "%d", getpid()) < 0 || fclose(f))
+			_exit(1);
+		snprintf(path, sizeof(path), "%s/memory.current", group);
+		f = fopen(path, "r");
+		if (!f || fscanf(f, "%lu", &before) != 1 || fclose(f))
+			_exit(2);
+		touch(g->mem, 1);
+		f = fopen(path, "r");
+		if (!f || fscanf(f, "%lu", &after) != 1 || fclose(f))
+			_exit(3);
+		_exit(after - before >= BLOCK ? 0 : 4);
+	}
+	TEST_ASSERT(waitpid(pid, &status, 0) == pid, "waitpid() failed");
+	gmem_punch(g->fd, 0, SIZE);
+	rmdir(group);
+	umount2(dir, MNT_DETACH);
+	TEST_ASSERT(WIFEXITED(status) && !WEXITSTATUS(status), "the child says 0x%x", status);
+}
+
+int main(int argc, char **argv)
+{
+	gmem_require();
+	__TEST_REQUIRE(!gmem_plain(), "plain memory has no blocks");
+	__TEST_REQUIRE(!access(ORDER_PARAM, W_OK), "%s is needed", ORDER_PARAM);
+	return test_harness_run(argc, argv);
+}
