@@ -21,6 +21,7 @@ static const struct counter {
 	COUNTER("flags", flags, FLAGS),
 	COUNTER("populated", populated, POPULATED),
 	COUNTER("blocks", blocks, BLOCKS),
+	COUNTER("idle", idle, IDLE),
 	COUNTER("hidden", hidden, HIDDEN),
 	COUNTER("shared", shared, SHARED),
 	COUNTER("level-none", level_none, LEVEL_NONE),

@@ -143,6 +143,7 @@ int guestmem_unbind(int vm_fd, uint32_t slot);
 #define GUESTMEM_HAS_LEVEL_NONE		(1U << 6)
 #define GUESTMEM_HAS_LEVEL_USER		(1U << 7)
 #define GUESTMEM_HAS_LEVEL_KERNEL	(1U << 8)
+#define GUESTMEM_HAS_IDLE		(1U << 9)
 
 /**
  * struct guestmem_counters - the state of one guest_memfd
@@ -151,6 +152,7 @@ int guestmem_unbind(int vm_fd, uint32_t slot);
  * @flags:        GUESTMEM_* flags that it was made with
  * @populated:    pages that exist
  * @blocks:       units in which its memory was allocated and hidden
+ * @idle:         pages that its blocks hold, clean, for parts that have holes
  * @hidden:       pages without an entry in the direct map
  * @shared:       pages that the kernel holds a counted right to use
  * @level_none:   populated pages that the host may not access
@@ -171,6 +173,7 @@ struct guestmem_counters {
 	uint64_t level_none;
 	uint64_t level_user;
 	uint64_t level_kernel;
+	uint64_t idle;
 };
 
 /**

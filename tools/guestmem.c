@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "commands.h"
+#include "message.h"
+#include "status.h"
 
 static const struct command {
 	const char *name;
@@ -32,7 +35,7 @@ static const struct command *find(const char *name)
 	return NULL;
 }
 
-int main(int argc, char **argv)
+static int dispatch(int argc, char **argv)
 {
 	static char help_option[] = "--help";
 	const struct command *command;
@@ -58,6 +61,15 @@ int main(int argc, char **argv)
 		if (command)
 			return command->function(argc - 1, argv + 1);
 	}
-	fprintf(stderr, "guestmem: no command '%s'; try 'guestmem help'\n", argv[1]);
-	return 2;
+	return fail(STATUS_USAGE, "no command '%s'; try 'guestmem help'", argv[1]);
+}
+
+int main(int argc, char **argv)
+{
+	int status = dispatch(argc, argv);
+
+	/* A result that got lost is none. */
+	if ((fflush(stdout) || ferror(stdout)) && !status)
+		status = fail(STATUS_ERROR, "standard output: %s", strerror(errno));
+	return status;
 }

@@ -31,7 +31,7 @@ static int fail(char *why, size_t size, const char *fmt, ...)
 	return -1;
 }
 
-static int read_exactly(int fd, void *buf, size_t size, uint64_t offset)
+int kcore_read(int fd, void *buf, size_t size, uint64_t offset)
 {
 	char *p = buf;
 
@@ -40,10 +40,9 @@ static int read_exactly(int fd, void *buf, size_t size, uint64_t offset)
 
 		if (n < 0 && errno == EINTR)
 			continue;
-		if (n < 0)
-			return -1;
-		if (n == 0) {
-			errno = ENODATA;
+		if (n <= 0) {
+			if (!n)
+				errno = ENODATA;
 			return -1;
 		}
 		p += n;
@@ -150,7 +149,7 @@ int kcore_parse(struct kcore *kc, int fd, char *why, size_t why_size)
 	int ret = -1;
 
 	memset(kc, 0, sizeof(*kc));
-	if (read_exactly(fd, &eh, sizeof(eh), 0))
+	if (kcore_read(fd, &eh, sizeof(eh), 0))
 		return fail(why, why_size, "no ELF header: %s", strerror(errno));
 	if (check_header(&eh, why, why_size))
 		return -1;
@@ -161,7 +160,7 @@ int kcore_parse(struct kcore *kc, int fd, char *why, size_t why_size)
 		goto out;
 	}
 	if (eh.e_phoff > INT64_MAX - eh.e_phnum * sizeof(*ph) ||
-	    read_exactly(fd, ph, eh.e_phnum * sizeof(*ph), eh.e_phoff)) {
+	    kcore_read(fd, ph, eh.e_phnum * sizeof(*ph), eh.e_phoff)) {
 		fail(why, why_size, "program headers cannot be read");
 		goto out;
 	}

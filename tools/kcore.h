@@ -35,4 +35,10 @@ struct kcore {
 int kcore_parse(struct kcore *kc, int fd, char *why, size_t why_size);
 void kcore_free(struct kcore *kc);
 
+/*
+ * All of [offset, offset + size) of the file.  Returns 0, or -1 with errno, of
+ * which EFAULT is an answer: something in the range is not mapped.
+ */
+int kcore_read(int fd, void *buf, size_t size, uint64_t offset);
+
 #endif

@@ -15,6 +15,8 @@
 #include <unistd.h>
 
 #include "commands.h"
+#include "message.h"
+#include "status.h"
 #include "view.h"
 
 #define GIB	(1ULL << 30)
@@ -50,7 +52,7 @@ static int draw(const char *name, const struct view *v, const char *title)
 	int ret;
 
 	if (!out) {
-		fprintf(stderr, "map: %s: %s\n", name, strerror(errno));
+		say("%s: %s", name, strerror(errno));
 		return -1;
 	}
 	view_picture(v, title, &pic);
@@ -59,7 +61,7 @@ static int draw(const char *name, const struct view *v, const char *title)
 	if (fclose(out))
 		ret = -1;
 	if (ret)
-		fprintf(stderr, "map: %s: cannot be written\n", name);
+		say("%s: cannot be written", name);
 	return ret;
 }
 
@@ -100,17 +102,17 @@ static int load(struct kcore *kc, struct ptdump *pt, const char *kcore_path, con
 	int ret;
 
 	if (fd < 0) {
-		fprintf(stderr, "map: %s: %s\n", kcore_path, strerror(errno));
+		say("%s: %s", kcore_path, strerror(errno));
 		return -1;
 	}
 	ret = kcore_parse(kc, fd, why, sizeof(why));
 	close(fd);
 	if (ret) {
-		fprintf(stderr, "map: %s: %s\n", kcore_path, why);
+		say("%s: %s", kcore_path, why);
 		return -1;
 	}
 	if (ptdump_load(pt, pt_path, kc, why, sizeof(why))) {
-		fprintf(stderr, "map: %s: %s\n", pt_path, why);
+		say("%s: %s", pt_path, why);
 		kcore_free(kc);
 		return -1;
 	}
@@ -147,8 +149,7 @@ static int parse_style(const char *name, enum view_style *style)
 
 static int bad_usage(const char *what, const char *arg)
 {
-	fprintf(stderr, "map: %s: %s\n", what, arg);
-	return 2;
+	return fail(STATUS_USAGE, "%s: %s", what, arg);
 }
 
 int cmd_map(int argc, char **argv)

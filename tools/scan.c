@@ -18,6 +18,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <limits.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -31,11 +32,17 @@
 
 #include "commands.h"
 #include "kcore.h"
+#include "message.h"
 #include "pattern.h"
 #include "ptdump.h"
+#include "size.h"
+#include "status.h"
 
 #define PAGE		KCORE_PAGE_SIZE
 #define CHUNK		(2UL << 20)
+/* More than any kernel has, which refuses a set that is too small for it. */
+#define MAX_CPUS	8192
+#define CPU_SET_SIZE	CPU_ALLOC_SIZE(MAX_CPUS)
 #define BUFFER		(CHUNK + PAGE)	/* --anywhere looks a little further */
 
 struct hit {
@@ -116,29 +123,6 @@ static void list_unique(struct list *l)
 	l->nr = kept;
 }
 
-/*
- * All of [buf, buf + size) from the file, or -1 with errno. EFAULT is an answer
- * here: something in the range is not mapped.
- */
-static int read_kcore(int fd, uint8_t *buf, size_t size, uint64_t offset)
-{
-	while (size) {
-		ssize_t n = pread(fd, buf, size, (off_t)offset);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0) {
-			if (!n)
-				errno = ENODATA;
-			return -1;
-		}
-		buf += n;
-		offset += (uint64_t)n;
-		size -= (size_t)n;
-	}
-	return 0;
-}
-
 static bool is_blank(const uint8_t *page)
 {
 	return !page[0] && !memcmp(page, page + 1, PAGE - 1);
@@ -190,11 +174,11 @@ static int scan_chunk(struct worker *w, uint64_t start, uint64_t end, const stru
 	size_t size = end - start, more = w->scan->step == 1 && end < ram->end ? PAGE : 0;
 	bool refused[CHUNK / PAGE + 1] = {};
 
-	if (read_kcore(w->fd, w->buf, size + more, offset)) {
+	if (kcore_read(w->fd, w->buf, size + more, offset)) {
 		if (errno != EFAULT)
 			return -1;
 		for (size_t at = 0; at < size + more; at += PAGE) {
-			if (!read_kcore(w->fd, w->buf + at, PAGE, offset + at))
+			if (!kcore_read(w->fd, w->buf + at, PAGE, offset + at))
 				continue;
 			if (errno != EFAULT)
 				return -1;
@@ -220,7 +204,7 @@ static int wipe(struct worker *w, size_t size)
 	const struct kcore *kc = &w->scan->kc;
 	uint64_t quiet = kc->quiet_offset ? kc->quiet_offset : kc->ram[0].offset;
 
-	if (read_kcore(w->fd, w->buf, size < PAGE ? size : PAGE, quiet))
+	if (kcore_read(w->fd, w->buf, size < PAGE ? size : PAGE, quiet))
 		return -1;
 	memset(w->buf, 0, size);
 	return 0;
@@ -239,7 +223,7 @@ static int confirm(struct worker *w)
 			r++;
 		if (wipe(w, s->pattern.len))
 			return -1;
-		if (!read_kcore(w->fd, w->buf, s->pattern.len,
+		if (!kcore_read(w->fd, w->buf, s->pattern.len,
 				s->kc.ram[r].offset + (phys - s->kc.ram[r].start)))
 			hit->confirmed = pattern_at(&s->pattern, w->buf);
 		else if (errno != EFAULT)
@@ -261,12 +245,15 @@ static void *work(void *arg)
 	struct scan *s = w->scan;
 	const struct kcore_ram *ram;
 	uint64_t start, end, n = 0;
-	cpu_set_t set;
+	cpu_set_t *set = CPU_ALLOC(MAX_CPUS);
 
-	CPU_ZERO(&set);
-	CPU_SET(w->cpu, &set);
 	/* A CPU that has gone away since costs nothing but the place. */
-	sched_setaffinity(0, sizeof(set), &set);
+	if (set) {
+		CPU_ZERO_S(CPU_SET_SIZE, set);
+		CPU_SET_S(w->cpu, CPU_SET_SIZE, set);
+		sched_setaffinity(0, CPU_SET_SIZE, set);
+		CPU_FREE(set);
+	}
 
 	while (!s->error && chunk_at(&s->kc, s->every_cpu ? n++ : atomic_fetch_add(&s->next, 1),
 				     &start, &end, &ram))
@@ -330,7 +317,7 @@ static int run(struct scan *s, struct worker *worker, double *seconds)
 		err = start_worker(&worker[i]);
 		if (err) {
 			/* The others wait for this one at the barrier: there is no way on. */
-			fprintf(stderr, "scan: cannot start a worker: %s\n", strerror(err));
+			say("cannot start a worker: %s", strerror(err));
 			exit(1);
 		}
 	}
@@ -348,7 +335,7 @@ static int run(struct scan *s, struct worker *worker, double *seconds)
 	}
 	*seconds = now() - since;
 	if (s->error) {
-		fprintf(stderr, "scan: %s: %s\n", s->kcore_path, strerror(s->error));
+		say("%s: %s", s->kcore_path, strerror(s->error));
 		return -1;
 	}
 	return 0;
@@ -378,20 +365,19 @@ static int collect(struct scan *s, struct worker *worker, struct list *found, st
  * been mapped meanwhile. If it is not mapped now either, a CPU must have had a
  * TLB entry for it that it should not have.
  */
-static size_t still_unmapped(struct scan *s, struct list *stale)
+static void drop_mapped(struct scan *s, struct list *stale)
 {
 	struct ptdump now;
 	size_t kept = 0;
 	char why[160];
 
 	if (!stale->nr || ptdump_load(&now, s->pt_path, &s->kc, why, sizeof(why)))
-		return stale->nr;
+		return;
 	for (size_t i = 0; i < stale->nr; i++)
 		if (ptdump_level(&now, stale->hit[i].pfn << KCORE_PAGE_SHIFT) == PT_NONE)
 			stale->hit[kept++] = stale->hit[i];
 	ptdump_free(&now);
 	stale->nr = kept;
-	return kept;
 }
 
 static void report(struct scan *s, struct worker *worker, struct list *found,
@@ -443,7 +429,7 @@ static int prepare(struct scan *s)
 	int ret;
 
 	if (fd < 0) {
-		fprintf(stderr, "scan: %s: %s%s\n", s->kcore_path, strerror(errno),
+		say("%s: %s%s", s->kcore_path, strerror(errno),
 			errno == EPERM || errno == EACCES ?
 			" (needs root, and a kernel that is not locked down)" : "");
 		return -1;
@@ -451,13 +437,13 @@ static int prepare(struct scan *s)
 	ret = kcore_parse(&s->kc, fd, why, sizeof(why));
 	close(fd);
 	if (ret) {
-		fprintf(stderr, "scan: %s: %s\n", s->kcore_path, why);
+		say("%s: %s", s->kcore_path, why);
 		return -1;
 	}
 	if (!strcmp(s->pt_path, "none"))
 		return 0;
 	if (ptdump_load(&s->pt, s->pt_path, &s->kc, why, sizeof(why)))
-		fprintf(stderr, "scan: going without the page tables: %s: %s\n", s->pt_path, why);
+		say("going without the page tables: %s: %s", s->pt_path, why);
 	else
 		s->have_pt = true;
 	return 0;
@@ -477,10 +463,10 @@ static int scan(struct scan *s, const int *cpu)
 	if (run(s, worker, &seconds))
 		goto out;
 	if (collect(s, worker, &found, &stale)) {
-		fprintf(stderr, "scan: out of memory\n");
+		say("out of memory");
 		goto out;
 	}
-	still_unmapped(s, &stale);
+	drop_mapped(s, &stale);
 	report(s, worker, &found, &stale, seconds);
 	ret = 0;
 out:
@@ -511,31 +497,22 @@ static const char usage[] =
 
 static int bad_usage(const char *what, const char *arg)
 {
-	fprintf(stderr, "scan: %s%s%s\n", what, arg ? ": " : "", arg ? arg : "");
-	return 2;
+	return fail(STATUS_USAGE, "%s%s%s", what, arg ? ": " : "", arg ? arg : "");
 }
 
-static int parse_number(const char *arg, uint64_t *value)
-{
-	char *end;
-
-	errno = 0;
-	*value = strtoull(arg, &end, 0);
-	return errno || end == arg || *end || *arg == '-' ? -1 : 0;
-}
-
-/* The CPUs that this process may run on, for as many workers. */
+/* The CPUs that this process may run on, for as many workers.  None: errno says why. */
 static unsigned int allowed_cpus(int *cpu, unsigned int room)
 {
+	cpu_set_t *set = CPU_ALLOC(MAX_CPUS);
 	unsigned int nr = 0;
-	cpu_set_t set;
 
-	if (!sched_getaffinity(0, sizeof(set), &set))
-		for (int i = 0; i < CPU_SETSIZE && nr < room; i++)
-			if (CPU_ISSET(i, &set))
+	if (!set)
+		return 0;
+	if (!sched_getaffinity(0, CPU_SET_SIZE, set))
+		for (int i = 0; i < MAX_CPUS && nr < room; i++)
+			if (CPU_ISSET_S(i, CPU_SET_SIZE, set))
 				cpu[nr++] = i;
-	if (!nr)
-		cpu[nr++] = 0;
+	CPU_FREE(set);
 	return nr;
 }
 
@@ -558,15 +535,15 @@ int cmd_scan(int argc, char **argv)
 		.pt_path = PTDUMP_FILE,
 		.step = PATTERN_STEP,
 	};
-	uint64_t number, want = CPU_SETSIZE;
-	int cpu[CPU_SETSIZE];
+	unsigned long number, want = MAX_CPUS;
+	static int cpu[MAX_CPUS];
 	int c;
 
 	optind = 1;
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		switch (c) {
 		case 's':
-			if (parse_number(optarg, &number))
+			if (!parse_number(optarg, 0, ULONG_MAX, &number))
 				return bad_usage("not a number", optarg);
 			pattern_from_seed(&s.pattern, number);
 			break;
@@ -581,7 +558,7 @@ int cmd_scan(int argc, char **argv)
 			s.list = true;
 			break;
 		case 'c':
-			if (parse_number(optarg, &want) || !want)
+			if (!parse_number(optarg, 1, ULONG_MAX, &want))
 				return bad_usage("not a number of CPUs", optarg);
 			break;
 		case 'e':
@@ -605,6 +582,8 @@ int cmd_scan(int argc, char **argv)
 		return bad_usage("what is this", argv[optind]);
 	if (!s.pattern.len)
 		return bad_usage("what to look for? --seed N or --pattern HEX", NULL);
-	s.nr_workers = allowed_cpus(cpu, want < CPU_SETSIZE ? (unsigned int)want : CPU_SETSIZE);
+	s.nr_workers = allowed_cpus(cpu, want < MAX_CPUS ? (unsigned int)want : MAX_CPUS);
+	if (!s.nr_workers)
+		return fail(STATUS_ERROR, "the CPUs to read with: %s", strerror(errno));
 	return scan(&s, cpu);
 }

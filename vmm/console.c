@@ -61,14 +61,15 @@ void console_flush(struct console *console)
 	ssize_t n;
 
 	while (done < console->used) {
-		n = write(STDOUT_FILENO, console->buffer + done, console->used - done);
+		/* Waits here, not in write(), so as to see that the VM ends. */
+		n = poll(&writable, 1, 100);
+		if (n > 0)
+			n = write(STDOUT_FILENO, console->buffer + done, console->used - done);
 		if (n > 0) {
 			done += n;
 			continue;
 		}
-		if (n < 0 && errno == EAGAIN)
-			poll(&writable, 1, 100);
-		else if (n < 0 && errno != EINTR)
+		if (n < 0 && errno != EAGAIN && errno != EINTR)
 			break;
 		if (atomic_load(console->ending))
 			break;

@@ -99,7 +99,11 @@ bool options_parse(struct options *options, int argc, char **argv, char *error, 
 	opterr = 0;
 	while ((option = getopt_long(argc, argv, "+:", long_options, NULL)) != -1) {
 		if (option == '?') {
-			snprintf(error, size, "no option %s", argv[optind - 1]);
+			/* One letter may be of several in a word, which is not done with then. */
+			if (optopt > HELP)
+				snprintf(error, size, "no option -%c", optopt);
+			else
+				snprintf(error, size, "no option %s", argv[optind - 1]);
 			return false;
 		}
 		if (option == ':') {

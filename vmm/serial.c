@@ -175,7 +175,8 @@ size_t serial_room(struct serial *serial)
 {
 	size_t room = 0;
 
-	pthread_mutex_lock(&serial->lock);
+	if (pthread_mutex_trylock(&serial->lock))
+		return 0;
 	/*
 	 * A driver that starts discards what came before, and one that tests the
 	 * port in the loop mistakes it for its own: wait until it listens.
@@ -186,11 +187,13 @@ size_t serial_room(struct serial *serial)
 	return room;
 }
 
-void serial_receive(struct serial *serial, const uint8_t *bytes, size_t count)
+bool serial_receive(struct serial *serial, const uint8_t *bytes, size_t count)
 {
-	pthread_mutex_lock(&serial->lock);
+	if (pthread_mutex_trylock(&serial->lock))
+		return false;
 	while (count--)
 		push(serial, *bytes++);
 	update_interrupt(serial);
 	pthread_mutex_unlock(&serial->lock);
+	return true;
 }

@@ -33,8 +33,11 @@ void serial_init(struct serial *serial, const struct serial_operations *ops, voi
 uint8_t serial_read(struct serial *serial, unsigned int reg);
 void serial_write(struct serial *serial, unsigned int reg, uint8_t value);
 
-/* Bytes for the guest: how many it wants to take now, and here they are. */
+/*
+ * Bytes for the guest: how many it wants to take now, and here they are.  Neither
+ * waits for output that is stuck: then there is no room, and nothing is received.
+ */
 size_t serial_room(struct serial *serial);
-void serial_receive(struct serial *serial, const uint8_t *bytes, size_t count);
+bool serial_receive(struct serial *serial, const uint8_t *bytes, size_t count);
 
 #endif

@@ -22,6 +22,7 @@ static void print_counters(const struct memory *memory)
 	say("flags=0x%llx", (unsigned long long)c.flags);
 	say("populated=%llu", (unsigned long long)c.populated);
 	say("blocks=%llu", (unsigned long long)c.blocks);
+	say("idle=%llu", (unsigned long long)c.idle);
 	say("hidden=%llu", (unsigned long long)c.hidden);
 	say("shared=%llu", (unsigned long long)c.shared);
 	say("level-none=%llu", (unsigned long long)c.level_none);

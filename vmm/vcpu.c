@@ -13,6 +13,7 @@
 #include "ioport.h"
 #include "message.h"
 #include "registers.h"
+#include "state.h"
 #include "status.h"
 #include "vcpu.h"
 #include "vm.h"
@@ -122,6 +123,8 @@ static void interrupted(struct vcpu *vcpu)
 	__atomic_store_n(&vcpu->run->immediate_exit, 0, __ATOMIC_SEQ_CST);
 	if (atomic_load(&vcpu->answer) == VCPU_ASKED)
 		atomic_store(&vcpu->answer, look(vcpu));
+	if (atomic_exchange(&vcpu->tell, false))
+		state_say(vcpu);
 }
 
 static void run_failed(struct vcpu *vcpu, int error)

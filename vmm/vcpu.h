@@ -20,6 +20,7 @@ struct vcpu {
 	size_t run_size;
 	pthread_t thread;
 	atomic_int answer;	/* enum vcpu_answer */
+	atomic_bool tell;	/* what it is at, see state_say() */
 	atomic_ullong exits;
 };
 
@@ -30,7 +31,7 @@ void vcpu_init_kick(void);
 int vcpu_create(struct vcpu *vcpu, struct vm *vm, unsigned int id);
 int vcpu_start(struct vcpu *vcpu);
 
-/* Make the thread leave KVM_RUN and look at vm->ending and vcpu->answer. */
+/* Make the thread leave KVM_RUN and look at vm->ending and the requests in vcpu. */
 void vcpu_kick(struct vcpu *vcpu);
 
 /* Wait for a started thread of a VM that is ending. */

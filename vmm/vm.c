@@ -118,34 +118,58 @@ static void read_signal(struct vm *vm, int signal_fd)
 {
 	struct signalfd_siginfo info;
 
-	if (read(signal_fd, &info, sizeof(info)) == sizeof(info)) {
-		vm->signal = info.ssi_signo;
-		vm_end(vm, ENDING_USER);
+	if (read(signal_fd, &info, sizeof(info)) != sizeof(info))
+		return;
+	if (info.ssi_signo == SIGQUIT) {
+		for (unsigned int i = 0; i < vm->nr_cpus; i++) {
+			atomic_store(&vm->vcpus[i].tell, true);
+			vcpu_kick(&vm->vcpus[i]);
+		}
+		return;
 	}
+	vm->signal = info.ssi_signo;
+	vm_end(vm, ENDING_USER);
 }
 
-static void read_input(struct vm *vm, size_t room)
-{
+/* What was read for the guest and is not in its serial port yet. */
+struct input {
 	uint8_t bytes[SERIAL_FIFO];
-	int count = console_get(&vm->console, bytes, room);
+	size_t count;
+};
+
+static void read_input(struct vm *vm, struct input *input, size_t room)
+{
+	int count = console_get(&vm->console, input->bytes, room);
 
 	if (count < 0) {
 		vm->signal = SIGINT;
 		vm_end(vm, ENDING_USER);
-	} else if (count) {
-		serial_receive(&vm->serial, bytes, count);
+	} else {
+		input->count = count;
 	}
+}
+
+/* Return: how much more the guest wants to take now. */
+static size_t pass_input(struct vm *vm, struct input *input)
+{
+	if (input->count) {
+		if (!serial_receive(&vm->serial, input->bytes, input->count))
+			return 0;
+		input->count = 0;
+	}
+	return vm->console.input ? serial_room(&vm->serial) : 0;
 }
 
 /* Signals, input and halted guests, until the VM ends. */
 static void watch(struct vm *vm, int signal_fd)
 {
 	uint64_t next_tick = console_now_ms() + HALT_TICK_MS;
+	struct input input = { 0 };
 	struct halt halt = { 0 };
 
 	while (!atomic_load(&vm->ending)) {
 		uint64_t now = console_now_ms();
-		size_t room = vm->console.input ? serial_room(&vm->serial) : 0;
+		size_t room = pass_input(vm, &input);
 		struct pollfd fds[] = {
 			{ .fd = vm->wake_fd, .events = POLLIN },
 			{ .fd = signal_fd, .events = POLLIN },
@@ -153,14 +177,14 @@ static void watch(struct vm *vm, int signal_fd)
 		};
 		int wait = now < next_tick ? next_tick - now : 0;
 
-		if (vm->console.input && !room && wait > ROOM_RETRY_MS)
+		if ((vm->console.input || input.count) && !room && wait > ROOM_RETRY_MS)
 			wait = ROOM_RETRY_MS;
 		if (poll(fds, 3, wait) < 0)
 			continue;
 		if (fds[1].revents)
 			read_signal(vm, signal_fd);
 		if (fds[2].revents)
-			read_input(vm, room);
+			read_input(vm, &input, room);
 		if (console_now_ms() >= next_tick) {
 			next_tick = console_now_ms() + HALT_TICK_MS;
 			if (halt_tick(&halt, vm))
@@ -199,6 +223,7 @@ int vm_run(struct vm *vm)
 	sigemptyset(&signals);
 	sigaddset(&signals, SIGINT);
 	sigaddset(&signals, SIGTERM);
+	sigaddset(&signals, SIGQUIT);
 	if (signal(SIGHUP, SIG_DFL) != SIG_IGN)		/* unless by nohup */
 		sigaddset(&signals, SIGHUP);
 	else

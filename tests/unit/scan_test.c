@@ -153,6 +153,8 @@ static void test_errors(void)
 	ok(scan(NULL, NULL, NULL, NULL) == 2, "nothing to look for");
 	ok(scan("--seed", "x", NULL, NULL) == 2, "a seed that is no number");
 	ok(scan("--seed", "-1", NULL, NULL) == 2, "a seed below 0");
+	ok(scan("--seed", " -5", NULL, NULL) == 2, "the same after a blank");
+	ok(!scan("--seed", "18446744073709551615", NULL, NULL), "the largest seed");
 	ok(scan("--pattern", "00", NULL, NULL) == 2, "a pattern too short");
 	ok(scan("--seed", "1", "--cpus", "0") == 2, "no CPUs");
 	ok(scan("--seed", "1", "more", NULL) == 2, "one word too many");

@@ -127,11 +127,37 @@ static void test_receive(void)
 	ok(serial_room(&serial) == SERIAL_FIFO && !seen.level, "the driver can clear it");
 }
 
+static void transmit_stuck(void *context, uint8_t byte)
+{
+	uint8_t input = 'i';
+
+	(void)context;
+	(void)byte;
+	ok(serial_room(&serial) == 0 && !serial_receive(&serial, &input, 1),
+	   "while output is stuck there is no room, and no wait for it");
+}
+
+static void test_stuck_output(void)
+{
+	static const struct serial_operations stuck = {
+		.interrupt = interrupt, .transmit = transmit_stuck, .idle = idle,
+	};
+
+	start();
+	serial_init(&serial, &stuck, NULL);
+	serial_write(&serial, UART_IER, UART_IER_RDI);
+	ok(serial_room(&serial) == SERIAL_FIFO, "there was room before");
+	serial_write(&serial, UART_TX, 'o');
+	ok(serial_room(&serial) == SERIAL_FIFO && !(serial_read(&serial, UART_LSR) & UART_LSR_DR),
+	   "all of it is there again, and nothing was received");
+}
+
 int main(void)
 {
 	test_polled();
 	test_detection();
 	test_transmit_interrupt();
 	test_receive();
+	test_stuck_output();
 	return done_testing();
 }
