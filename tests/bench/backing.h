@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The kinds of memory that are compared, and a piece of one of them. */
+#ifndef BENCH_BACKING_H
+#define BENCH_BACKING_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define PAGE	4096UL
+#define BLOCK	(2UL << 20)
+#define MIB	(1UL << 20)
+
+enum backing {
+	PLAIN,		/* a guest_memfd in the direct map */
+	HIDDEN,		/* one outside it, in blocks of 2 MiB */
+	HIDDEN_0,	/* the same page by page: block_order 0 */
+	SECRET,		/* memfd_secret() */
+	SHMEM,		/* memfd_create() */
+	NR_BACKINGS
+};
+
+#define BACKING_BIT(b)	(1U << (b))
+#define ALL_BACKINGS	((1U << NR_BACKINGS) - 1)
+/* Those that can be a guest's memory. */
+#define GUEST_BACKINGS	(ALL_BACKINGS & ~BACKING_BIT(SECRET))
+
+const char *backing_name(enum backing backing);
+
+/* Of comma-separated names; 0 if one is not known. */
+unsigned int backing_parse(const char *names);
+
+/* Which of these the kernel has; says which it has not. */
+unsigned int backing_offered(unsigned int wanted);
+
+static inline bool backing_is_guest_memfd(enum backing backing)
+{
+	return backing <= HIDDEN_0;
+}
+
+static inline bool backing_can_fallocate(enum backing backing)
+{
+	return backing != SECRET;
+}
+
+/* /dev/kvm */
+int backing_kvm(void);
+
+/* A file of that kind, mapped, and a VM that it may belong to. */
+struct region {
+	enum backing backing;
+	uint64_t size;
+	int vm;
+	int fd;
+	char *base;
+};
+
+/* All of these end the program when they fail. */
+void region_create(struct region *r, enum backing backing, uint64_t size);
+void region_touch(struct region *r, uint64_t step);
+void region_fallocate(struct region *r);
+void region_unmap(struct region *r);
+void region_punch(struct region *r);
+/* The file and its mapping, but for the VM. */
+void region_close(struct region *r);
+void region_destroy(struct region *r);
+
+/* As the kernel clears a page, one page after the other. */
+void region_clear(struct region *r);
+
+#endif

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Memory of the host that a guest costs beyond its own. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "backing.h"
+#include "figures.h"
+#include "measure.h"
+#include "tiny.h"
+#include "vmstat.h"
+
+#define NOISE_KIB	64
+
+/* The sum of some lines of /proc/meminfo, in KiB. */
+static uint64_t meminfo(const char * const *names)
+{
+	unsigned long long kib, sum = 0;
+	FILE *f = fopen("/proc/meminfo", "re");
+	char line[128], name[64];
+
+	if (!f)
+		die(errno, "/proc/meminfo");
+	while (fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "%63[^:]: %llu kB", name, &kib) != 2)
+			continue;
+		for (unsigned int i = 0; names[i]; i++)
+			sum += strcmp(name, names[i]) ? 0 : kib;
+	}
+	fclose(f);
+	return sum;
+}
+
+/* Free memory, when what was freed before has arrived there. */
+static uint64_t free_kib(void)
+{
+	static const char * const names[] = { "MemFree", NULL };
+	uint64_t last = 0, kib = meminfo(names);
+
+	for (int i = 0; i < 50 && (kib > last ? kib - last : last - kib) > NOISE_KIB; i++) {
+		usleep(200000);
+		last = kib;
+		kib = meminfo(names);
+	}
+	return kib;
+}
+
+/*
+ * What the kernel needs to manage memory: page tables of processes, guests and
+ * the direct map, and objects.
+ */
+static uint64_t overhead_kib(void)
+{
+	static const char * const names[] = {
+		"PageTables", "SecPageTables", "Slab", "KernelStack", "Percpu", NULL
+	};
+	struct vmstat v = vmstat_now();
+
+	return meminfo(names) + PAGE / 1024 * (v.value[SPLITS_2M] + v.value[SPLITS_1G] -
+					       v.value[COLLAPSES_2M] - v.value[COLLAPSES_1G]);
+}
+
+/*
+ * KiB by which @measured is more while there is a guest that has touched a page in
+ * every @step bytes.
+ */
+static double grown_kib(const struct parameters *p, enum backing backing, uint64_t step,
+			uint64_t (*measured)(void))
+{
+	uint64_t before = measured();
+	struct tiny t;
+	double kib;
+
+	tiny_create(&t, backing, p->mib * MIB, 1);
+	tiny_touch(&t, step);
+	kib = (double)measured() - (double)before;
+	tiny_destroy(&t);
+	return kib;
+}
+
+void figure_memory(const struct parameters *p)
+{
+	for (unsigned int rep = 0; rep < p->reps; rep++) {
+		for_each_backing(b, rep, p->backings & GUEST_BACKINGS) {
+			report("memory-beyond", backing_name(b), "all-touched", rep,
+			       grown_kib(p, b, PAGE, overhead_kib) / p->mib, "KiB-per-MiB");
+			report("memory-sparse", backing_name(b), "page-in-2-MiB", rep,
+			       -grown_kib(p, b, BLOCK, free_kib) / (p->mib / 2),
+			       "KiB-per-page");
+		}
+	}
+}

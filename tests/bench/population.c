@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What a page costs to get and to give back, by the three ways to get it: the
+ * VMM touches it, the VMM asks for all at once, the guest touches it.
+ */
+#include <stdio.h>
+
+#include "backing.h"
+#include "busy.h"
+#include "figures.h"
+#include "measure.h"
+#include "tiny.h"
+
+static void per_page(const char *figure, const struct region *r, const struct parameters *p,
+		     unsigned int rep, uint64_t start)
+{
+	uint64_t cost = now() - start;
+	char parameter[32];
+
+	snprintf(parameter, sizeof(parameter), "busy=%u", p->busy);
+	report(figure, backing_name(r->backing), parameter, rep,
+	       (double)cost / (r->size / PAGE), now_unit());
+}
+
+static void by_touch(const struct parameters *p, enum backing backing, unsigned int rep)
+{
+	struct region r;
+	uint64_t start;
+
+	region_create(&r, backing, figure_size(p, backing));
+	start = now();
+	region_touch(&r, PAGE);
+	per_page("populate-touch", &r, p, rep, start);
+	if (backing == PLAIN) {
+		start = now();
+		region_clear(&r);
+		per_page("clear", &r, p, rep, start);
+	}
+	start = now();
+	region_close(&r);
+	per_page("teardown-close", &r, p, rep, start);
+	region_destroy(&r);
+}
+
+static void by_fallocate(const struct parameters *p, enum backing backing, unsigned int rep)
+{
+	struct region r;
+	uint64_t start;
+
+	region_create(&r, backing, figure_size(p, backing));
+	start = now();
+	region_fallocate(&r);
+	per_page("populate-fallocate", &r, p, rep, start);
+	region_unmap(&r);
+	start = now();
+	region_punch(&r);
+	per_page("teardown-hole", &r, p, rep, start);
+	region_destroy(&r);
+}
+
+static void by_guest(const struct parameters *p, enum backing backing, unsigned int rep)
+{
+	struct tiny t;
+	uint64_t start;
+
+	tiny_create(&t, backing, figure_size(p, backing), 1);
+	start = now();
+	tiny_touch(&t, PAGE);
+	per_page("populate-guest", &t.memory, p, rep, start);
+	start = now();
+	tiny_destroy(&t);
+	per_page("teardown-guest", &t.memory, p, rep, start);
+}
+
+static void begin(const struct parameters *p)
+{
+	busy_pin(0);
+	busy_start(p->busy);
+}
+
+void figure_population(const struct parameters *p)
+{
+	begin(p);
+	for (unsigned int rep = 0; rep < p->reps; rep++) {
+		for_each_backing(b, rep, p->backings)
+			by_touch(p, b, rep);
+		for_each_backing(b, rep, p->backings & ~BACKING_BIT(SECRET))
+			by_fallocate(p, b, rep);
+	}
+	busy_stop();
+}
+
+void figure_guest(const struct parameters *p)
+{
+	begin(p);
+	for (unsigned int rep = 0; rep < p->reps; rep++)
+		for_each_backing(b, rep, p->backings & GUEST_BACKINGS)
+			by_guest(p, b, rep);
+	busy_stop();
+}

@@ -1,0 +1,101 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-only
+# run.sh LENGTH SECTION...
+#
+# The part of the benchmark that runs in the emulated host, all in one boot. LENGTH:
+# full, or anything else for every figure once.
+set -eu
+
+order=/sys/module/guest_memfd/parameters/block_order
+
+length=$1
+shift
+
+# of FULL SHORT: the one of this length
+of() {
+	if [ "$length" = full ]; then echo "$1"; else echo "$2"; fi
+}
+
+measure() {
+	echo "# bench $*"
+	started=$(cut -d. -f1 /proc/uptime)
+	bench "$@"
+	echo "# took $(($(cut -d. -f1 /proc/uptime) - started)) s"
+}
+
+counts() {
+	measure counts mib="$(of 1024 512)" only=plain,hidden
+	measure vms vms=100 mib="$(of 48 16)" only=hidden
+	measure clock mib=8 reps="$(of 5 1)" count="$(of 200 50)" only=plain,hidden
+	measure walk mib="$(of 512 128)" reps="$(of 2 1)" count="$(of 500000 100000)" only=plain,hidden
+}
+
+# boot BACKING MEMORY BLOCK_ORDER REPETITION: of a Linux guest with four vCPUs
+boot() {
+	[ ! -w "$order" ] || echo "$3" >"$order"
+	status=0
+	timeout -s KILL 240 guestmem run --kernel /bench/bzImage --initrd /bench/initrd --cpus 4 --mem 256M \
+		--memory "$2" --cmdline "quiet secret_mb=1 hold=1" --stats --mark "payload: cpus=" \
+		</dev/null >/tmp/console 2>/tmp/vmm || status=$?
+	ms=$(sed -n 's/^guestmem: mark-ms=//p' /tmp/vmm)
+	if [ -n "$ms" ] && [ $status -eq 0 ]; then
+		echo "boot $1 vcpus=4 $4 $ms ms"
+	else
+		echo "# boot $1 $4: the guest failed, status $status: $(tail -n 1 /tmp/vmm)"
+	fi
+}
+
+# boots REPETITIONS of a guest on plain and one on hidden memory
+boots() {
+	echo "# boots"
+	rep=0
+	while [ $rep -lt "$1" ]; do
+		boot plain gmem 9 $rep
+		# Without blocks all that is hidden is hidden-0.
+		[ ! -w $order ] || boot hidden hidden 9 $rep
+		rep=$((rep + 1))
+	done
+}
+
+# While the direct map is whole, as blocks leave it.
+costs() {
+	measure population reps="$(of 7 1)" mib="$(of 64 16)" only=plain,hidden,shmem
+	measure guest reps="$(of 5 1)" mib="$(of 64 8)" only=plain,hidden,shmem
+	measure memory reps="$(of 3 1)" mib="$(of 128 32)" only=plain,hidden,shmem
+	measure growth-size reps="$(of 2 1)" mib="$(of 2048 128)" only=plain,hidden
+	measure growth-vms reps="$(of 2 1)" mib=8 vms="$(of 64 4)" only=plain,hidden
+	boots "$(of 3 1)"
+}
+
+# With backings that go page by page, which are slow, and break the direct map up.
+pieces() {
+	measure vms vms="$(of 30 5)" mib=16 tails=1 only=hidden
+	measure vms vms="$(of 8 2)" mib=8 only=hidden-0
+	measure counts mib="$(of 64 8)" slow=4 only=hidden-0,secret,shmem
+	measure clock mib=8 reps="$(of 3 1)" count=20 only=hidden-0
+	measure population reps="$(of 3 1)" slow="$(of 4 2)" only=hidden-0,secret
+	measure guest reps="$(of 3 1)" slow="$(of 4 2)" only=hidden-0
+	for busy in 1 3; do
+		measure population reps="$(of 3 1)" mib="$(of 32 8)" slow=2 busy=$busy
+		measure guest reps="$(of 3 1)" mib="$(of 16 8)" slow=2 busy=$busy
+	done
+	[ "$length" != full ] || boot hidden-0 hidden 0 0
+}
+
+# On a host with as many CPUs as the guest has vCPUs.
+vcpus() {
+	measure growth-vcpus reps="$(of 3 1)" mib="$(of 64 16)" vcpus=8 only=plain,hidden
+}
+
+icount() {
+	measure population reps="$(of 5 2)" mib=16 slow=2 instructions=1
+	measure clock reps="$(of 3 1)" mib=8 count=100 vcpus=0 instructions=1
+}
+
+echo "# host: Linux $(uname -r), $(nproc) CPUs, $(awk '/^MemTotal/ { print int($2 / 1024) }' /proc/meminfo) MiB"
+for section; do
+	case $section in
+	counts | costs | pieces | vcpus | icount) $section ;;
+	*) echo "run.sh: no section $section" >&2; exit 2 ;;
+	esac
+done

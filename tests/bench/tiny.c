@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#define _GNU_SOURCE
+#include <errno.h>
+#include <linux/kvm.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "guestmem.h"
+#include "measure.h"
+#include "tiny.h"
+
+/* The firmware, at guest address 0: page tables, then code. */
+#define FIRMWARE_SIZE	(64UL << 10)
+#define PML4		0x1000UL
+#define PDPT		0x2000UL
+#define PD		0x3000UL	/* four of them */
+#define CODE		0x8000UL
+
+#define MSR_KVM_CLOCK	0x4b564d01
+
+/*
+ * Registers: rdi and rsi say which memory, rdx how often or how far apart. The
+ * walk's addresses are a linear congruential sequence's upper bits.
+ */
+asm(".pushsection .rodata\n"
+    "tiny_code:\n"
+    "tiny_code_touch:\n"
+    "	cmp %rsi, %rdi\n"
+    "	jae 1f\n"
+    "	movb $1, (%rdi)\n"
+    "	add %rdx, %rdi\n"
+    "	jmp tiny_code_touch\n"
+    "1:	hlt\n"
+    "tiny_code_walk:\n"
+    "	mov $6364136223846793005, %rbx\n"
+    "	mov $1442695040888963407, %rcx\n"
+    "2:	imul %rbx, %rax\n"
+    "	add %rcx, %rax\n"
+    "	mov %rax, %rbp\n"
+    "	shr $24, %rbp\n"
+    "	and %rsi, %rbp\n"
+    "	mov (%rdi, %rbp), %rbp\n"
+    "	dec %rdx\n"
+    "	jnz 2b\n"
+    "	hlt\n"
+    "tiny_code_end:\n"
+    ".popsection\n");
+extern const char tiny_code[], tiny_code_touch[], tiny_code_walk[], tiny_code_end[];
+
+static void write_firmware(char *memory)
+{
+	uint64_t *pml4 = (uint64_t *)(memory + PML4), *pdpt = (uint64_t *)(memory + PDPT);
+	uint64_t *pd = (uint64_t *)(memory + PD);
+
+	/* Present, writable, and the lowest level is large. */
+	pml4[0] = PDPT | 3;
+	for (unsigned int i = 0; i < 4; i++)
+		pdpt[i] = (PD + i * PAGE) | 3;
+	for (uint64_t i = 0; i < 4 * 512; i++)
+		pd[i] = i * BLOCK | 0x83;
+	memcpy(memory + CODE, tiny_code, tiny_code_end - tiny_code);
+}
+
+static void bind_memory(struct tiny *t)
+{
+	struct kvm_userspace_memory_region firmware = {
+		.slot = 0, .memory_size = FIRMWARE_SIZE, .userspace_addr = (uintptr_t)t->firmware,
+	};
+	struct region *m = &t->memory;
+	int ret;
+
+	if (ioctl(m->vm, KVM_SET_USER_MEMORY_REGION, &firmware))
+		die(errno, "memory for the tiny guest's code");
+	if (backing_is_guest_memfd(m->backing)) {
+		struct guestmem_slot slot = {
+			.slot = 1, .fd = m->fd, .guest_addr = TINY_BASE, .size = m->size,
+			.host_addr = m->base,
+		};
+
+		ret = guestmem_bind(m->vm, &slot);
+	} else {
+		struct kvm_userspace_memory_region region = {
+			.slot = 1, .guest_phys_addr = TINY_BASE, .memory_size = m->size,
+			.userspace_addr = (uintptr_t)m->base,
+		};
+
+		ret = ioctl(m->vm, KVM_SET_USER_MEMORY_REGION, &region) ? -errno : 0;
+	}
+	if (ret)
+		die(-ret, "memory for the tiny guest");
+}
+
+/* Without it KVM allows no 64-bit mode. */
+static void set_cpuid(int kvm, int vcpu)
+{
+	static struct {
+		struct kvm_cpuid2 head;
+		struct kvm_cpuid_entry2 entries[256];
+	} cpuid;
+
+	if (!cpuid.head.nent) {
+		cpuid.head.nent = 256;
+		if (ioctl(kvm, KVM_GET_SUPPORTED_CPUID, &cpuid))
+			die(errno, "KVM_GET_SUPPORTED_CPUID");
+	}
+	if (ioctl(vcpu, KVM_SET_CPUID2, &cpuid))
+		die(errno, "KVM_SET_CPUID2");
+}
+
+static void create_vcpu(struct tiny *t, unsigned int id)
+{
+	struct kvm_segment code = { .limit = ~0U, .selector = 8, .type = 11, .present = 1,
+				    .s = 1, .l = 1, .g = 1 };
+	struct kvm_segment data = { .limit = ~0U, .selector = 16, .type = 3, .present = 1,
+				    .s = 1, .db = 1, .g = 1 };
+	struct tiny_vcpu *v = &t->vcpu[id];
+	struct kvm_sregs sregs;
+	int size;
+
+	v->fd = ioctl(t->memory.vm, KVM_CREATE_VCPU, (unsigned long)id);
+	if (v->fd < 0)
+		die(errno, "vCPU %u", id);
+	size = sysconf(_SC_PAGESIZE);
+	v->run = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, v->fd, 0);
+	if (v->run == MAP_FAILED || ioctl(v->fd, KVM_GET_SREGS, &sregs))
+		die(errno, "vCPU %u", id);
+	set_cpuid(backing_kvm(), v->fd);
+	sregs.cs = code;
+	sregs.ds = sregs.es = sregs.ss = sregs.fs = sregs.gs = data;
+	sregs.cr0 = 0x80010033;		/* PG WP NE ET MP PE */
+	sregs.cr3 = PML4;
+	sregs.cr4 = 0x20;		/* PAE */
+	sregs.efer = 0x500;		/* LMA LME */
+	if (ioctl(v->fd, KVM_SET_SREGS, &sregs))
+		die(errno, "KVM_SET_SREGS");
+}
+
+void tiny_create(struct tiny *t, enum backing backing, uint64_t size, unsigned int nr_vcpus)
+{
+	if (!size || size > TINY_MAX_SIZE || !nr_vcpus || nr_vcpus > TINY_MAX_VCPUS)
+		die(0, "no such tiny guest: %llu bytes, %u vCPUs", (unsigned long long)size,
+		    nr_vcpus);
+	region_create(&t->memory, backing, size);
+	t->firmware = mmap(NULL, FIRMWARE_SIZE, PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (t->firmware == MAP_FAILED)
+		die(errno, "memory for the tiny guest's code");
+	write_firmware(t->firmware);
+	bind_memory(t);
+	t->nr_vcpus = nr_vcpus;
+	for (unsigned int i = 0; i < nr_vcpus; i++)
+		create_vcpu(t, i);
+}
+
+void tiny_destroy(struct tiny *t)
+{
+	for (unsigned int i = 0; i < t->nr_vcpus; i++) {
+		munmap(t->vcpu[i].run, sysconf(_SC_PAGESIZE));
+		close(t->vcpu[i].fd);
+	}
+	region_destroy(&t->memory);
+	munmap(t->firmware, FIRMWARE_SIZE);
+}
+
+static void call(struct tiny *t, unsigned int id, const char *function, uint64_t rdi,
+		 uint64_t rsi, uint64_t rdx)
+{
+	struct kvm_regs regs = {
+		.rip = CODE + (function - tiny_code), .rflags = 2,
+		.rdi = rdi, .rsi = rsi, .rdx = rdx, .rax = id + 1,
+	};
+	struct tiny_vcpu *v = &t->vcpu[id];
+
+	if (ioctl(v->fd, KVM_SET_REGS, &regs))
+		die(errno, "KVM_SET_REGS");
+	while (ioctl(v->fd, KVM_RUN, NULL)) {
+		if (errno != EINTR && errno != EAGAIN)
+			die(errno, "vCPU %u", id);
+	}
+	if (v->run->exit_reason == KVM_EXIT_HLT)
+		return;
+	ioctl(v->fd, KVM_GET_REGS, &regs);
+	die(0, "vCPU %u went wrong: exit reason %u, rip 0x%llx, rdi 0x%llx", id,
+	    v->run->exit_reason, regs.rip, regs.rdi);
+}
+
+struct part {
+	pthread_t thread;
+	struct tiny *t;
+	unsigned int vcpu;
+	uint64_t start, end, step;
+};
+
+static void *touch_part(void *arg)
+{
+	struct part *p = arg;
+
+	call(p->t, p->vcpu, tiny_code_touch, p->start, p->end, p->step);
+	return NULL;
+}
+
+void tiny_touch(struct tiny *t, uint64_t step)
+{
+	uint64_t each = t->memory.size / t->nr_vcpus / step * step;
+	struct part part[TINY_MAX_VCPUS];
+
+	for (unsigned int i = 0; i < t->nr_vcpus; i++) {
+		struct part *p = &part[i];
+		int error;
+
+		*p = (struct part){
+			.t = t, .vcpu = i, .step = step, .start = TINY_BASE + i * each,
+			.end = TINY_BASE + (i + 1 < t->nr_vcpus ? (i + 1) * each : t->memory.size),
+		};
+		/* This thread is the last vCPU's. */
+		if (i + 1 == t->nr_vcpus) {
+			touch_part(p);
+			break;
+		}
+		error = pthread_create(&p->thread, NULL, touch_part, p);
+		if (error)
+			die(error, "a thread for vCPU %u", i);
+	}
+	for (unsigned int i = 0; i + 1 < t->nr_vcpus; i++)
+		pthread_join(part[i].thread, NULL);
+}
+
+void tiny_walk(struct tiny *t, uint64_t count)
+{
+	call(t, 0, tiny_code_walk, TINY_BASE, (t->memory.size - 1) & ~7UL, count);
+}
+
+static void set_clock(struct tiny *t, uint64_t value)
+{
+	struct {
+		struct kvm_msrs head;
+		struct kvm_msr_entry entry;
+	} msrs = {
+		.head.nmsrs = 1,
+		.entry = { .index = MSR_KVM_CLOCK, .data = value },
+	};
+
+	if (ioctl(t->vcpu[0].fd, KVM_SET_MSRS, &msrs) != 1)
+		die(errno, "kvm-clock");
+}
+
+void tiny_clock_on(struct tiny *t, uint64_t offset)
+{
+	set_clock(t, (TINY_BASE + offset) | 1);
+}
+
+void tiny_clock_off(struct tiny *t)
+{
+	set_clock(t, 0);
+}

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Many VMs created, run and destroyed in random order, some with their kvm-clock
+ * on: what is left of the direct map's large mappings.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "backing.h"
+#include "figures.h"
+#include "kcore.h"
+#include "measure.h"
+#include "ptdump.h"
+#include "tiny.h"
+
+#define ALIVE		8	/* VMs at most at once */
+#define SETTLE_MS	5000
+
+static const char * const level_figure[PT_LEVELS] = {
+	[PT_NONE] = "map-none", [PT_4K] = "map-4k", [PT_2M] = "map-2m", [PT_1G] = "map-1g",
+};
+
+static void read_direct_map(struct pttally *sum)
+{
+	int fd = open("/proc/kcore", O_RDONLY | O_CLOEXEC);
+	struct ptdump pt;
+	struct kcore kc;
+	char why[160];
+
+	if (fd < 0)
+		die(errno, "/proc/kcore");
+	if (kcore_parse(&kc, fd, why, sizeof(why)))
+		die(0, "/proc/kcore: %s", why);
+	close(fd);
+	if (ptdump_load(&pt, PTDUMP_FILE, &kc, why, sizeof(why)))
+		die(0, "%s: %s", PTDUMP_FILE, why);
+	ptdump_tally(&pt, &kc, 0, kc.ram[kc.nr_ram - 1].end, sum);
+	ptdump_free(&pt);
+	kcore_free(&kc);
+}
+
+static void report_direct_map(enum backing backing, const char *when, unsigned int rep,
+			      const struct pttally *sum)
+{
+	for (unsigned int level = 0; level < PT_LEVELS; level++)
+		report(level_figure[level], backing_name(backing), when, rep,
+		       (double)(sum->bytes[level] / PAGE), "pages");
+}
+
+/* What is freed behind our back is freed by then. */
+static void settle(struct pttally *sum, const struct pttally *before)
+{
+	for (int ms = 0; ms < SETTLE_MS; ms += 100) {
+		read_direct_map(sum);
+		if (sum->bytes[PT_NONE] <= before->bytes[PT_NONE] &&
+		    sum->bytes[PT_4K] <= before->bytes[PT_4K])
+			return;
+		nanosleep(&(struct timespec){ .tv_nsec = 100 * 1000 * 1000 }, NULL);
+	}
+}
+
+static void destroy(struct tiny *slot, bool *used)
+{
+	if (*used)
+		tiny_destroy(slot);
+	*used = false;
+}
+
+static void live(struct tiny *t, enum backing backing, const struct parameters *p)
+{
+	uint64_t blocks = 4 + random() % (p->mib / 2 - 3), size = blocks * BLOCK;
+
+	if (p->tails && random() % 2)
+		size += (1 + random() % 511) * PAGE;
+	tiny_create(t, backing, size, 1);
+	tiny_clock_on(t, random() % (size / PAGE) * PAGE);
+	tiny_touch(t, PAGE);
+	if (random() % 2)
+		tiny_clock_off(t);
+}
+
+void figure_vms(const struct parameters *p)
+{
+	const char *when[2] = { "before", "after" };
+
+	if (p->tails)
+		when[0] = "before,tails", when[1] = "after,tails";
+	for (unsigned int rep = 0; rep < p->reps; rep++) {
+		for_each_backing(b, 0, p->backings & GUEST_BACKINGS) {
+			static struct tiny slot[ALIVE];
+			bool used[ALIVE] = { false };
+			struct pttally before, after;
+			uint64_t start;
+
+			/* The same VMs in the same order for each. */
+			srandom(1 + rep);
+			read_direct_map(&before);
+			report_direct_map(b, when[0], rep, &before);
+			start = now();
+			for (unsigned int i = 0; i < p->vms; i++) {
+				unsigned int at = random() % ALIVE;
+
+				destroy(&slot[at], &used[at]);
+				live(&slot[at], b, p);
+				used[at] = true;
+			}
+			for (unsigned int at = 0; at < ALIVE; at++)
+				destroy(&slot[at], &used[at]);
+			report("vms-time", backing_name(b), when[1], rep,
+			       (now() - start) / 1e6 / p->vms, "ms-per-VM");
+			settle(&after, &before);
+			report_direct_map(b, when[1], rep, &after);
+		}
+	}
+}

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* How a guest's memory is mapped for it, and what that means for its accesses. */
+#include <stdio.h>
+
+#include "backing.h"
+#include "figures.h"
+#include "kvmstats.h"
+#include "measure.h"
+#include "tiny.h"
+
+static const struct {
+	const char *figure, *stat;
+} vcpu_stats[] = {
+	{ "guest-faults", "pf_taken" },
+	{ "guest-exits", "exits" },
+}, vm_stats[] = {
+	{ "guest-maps-4k", "pages_4k" },
+	{ "guest-maps-2m", "pages_2m" },
+};
+
+static void walk(const struct parameters *p, enum backing backing, unsigned int rep)
+{
+	const char *name = backing_name(backing);
+	uint64_t before[2], start;
+	char parameter[32];
+	struct tiny t;
+
+	snprintf(parameter, sizeof(parameter), "mib=%u", p->mib);
+	tiny_create(&t, backing, p->mib * MIB, 1);
+	for (unsigned int i = 0; i < 2; i++)
+		before[i] = kvmstat(t.vcpu[0].fd, vcpu_stats[i].stat);
+	tiny_touch(&t, PAGE);
+	for (unsigned int i = 0; i < 2; i++)
+		report(vcpu_stats[i].figure, name, parameter, rep,
+		       kvmstat(t.vcpu[0].fd, vcpu_stats[i].stat) - before[i], "times");
+	for (unsigned int i = 0; i < 2; i++)
+		report(vm_stats[i].figure, name, parameter, rep,
+		       kvmstat(t.memory.vm, vm_stats[i].stat), "entries");
+	start = now();
+	tiny_walk(&t, p->count);
+	report("guest-walk", name, parameter, rep, (double)(now() - start) / p->count, now_unit());
+	tiny_destroy(&t);
+}
+
+void figure_walk(const struct parameters *p)
+{
+	for (unsigned int rep = 0; rep < p->reps; rep++)
+		for_each_backing(b, rep, p->backings & GUEST_BACKINGS)
+			walk(p, b, rep);
+}
