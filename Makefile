@@ -6,14 +6,15 @@ CC := gcc
 AR := ar
 CFLAGS ?= -O2 -g
 CFLAGS += -std=gnu11 -Wall -Wextra -Werror
-CPPFLAGS += -Ilib -Ivmm -Itools
+CPPFLAGS += -Ilib -Ivmm -Itools -Itests/bench
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 PREFIX ?= /usr/local
 
 lib_src := $(wildcard lib/*.c)
 cmd_src := $(wildcard vmm/*.c tools/*.c)
+bench_src := $(wildcard tests/bench/*.c)
 # What unit tests may call: everything but main().
-testable_src := $(lib_src) $(filter-out tools/guestmem.c,$(cmd_src))
+testable_src := $(lib_src) $(filter-out tools/guestmem.c,$(cmd_src)) $(filter-out tests/bench/bench.c,$(bench_src))
 unit_tests := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/*_test.c))
 guest_programs := $(patsubst tests/guest/%.c,$(B)/guest/%,$(wildcard tests/guest/*.c))
 man_pages := $(wildcard lib/*.[1-8] vmm/*.[1-8] tools/*.[1-8])
@@ -21,7 +22,7 @@ man_pages := $(wildcard lib/*.[1-8] vmm/*.[1-8] tools/*.[1-8])
 .DEFAULT_GOAL := help
 .SUFFIXES:
 .DELETE_ON_ERROR:
-.PHONY: help setup kernel kernel-debug kernel-stock kernel-save kernel-check kernel-deb user unit check demo test test-more install clean
+.PHONY: help setup kernel kernel-debug kernel-stock kernel-save kernel-check kernel-deb user unit check demo test test-more bench install clean
 
 help:		## list the targets
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/\1\t\2/p' Makefile | expand -t 16
@@ -47,7 +48,7 @@ kernel-check: setup	## is kernel/ what was built, in style, within its budget?
 kernel-deb: setup	## a Debian package of the host kernel with your CONFIG=file
 	@scripts/kernel-deb "$(CONFIG)"
 
-user: $(B)/guestmem $(B)/lib/libguestmem.a $(B)/lib/libguestmem.so $(B)/lib/libguestmem.pc $(B)/init $(guest_programs)	## the programs and the library
+user: $(B)/guestmem $(B)/lib/libguestmem.a $(B)/lib/libguestmem.so $(B)/init $(B)/bench $(guest_programs)	## the programs and the library
 
 unit: $(unit_tests)	## unit tests of the programs and the library, under ASan and UBSan
 	@scripts/test --only 'unit/*'
@@ -58,11 +59,14 @@ check:		## shellcheck of the scripts, and the unit tests
 demo: setup	## the proof: a guest that its host cannot read
 	@scripts/demo
 
-test: setup	## the tests; ONLY=PATTERN for some of them, e.g. ONLY='unit/*'
+test: setup	## the tests; the last line is "N passed, N failed[, N skipped]" (ONLY=PATTERN, e.g. ONLY='unit/*')
 	@scripts/test $(if $(ONLY),--only '$(ONLY)')
 
-test-more: setup	## the tests that have not been seen to pass whole yet (ONLY=PATTERN)
+test-more: setup	## the long tests, and what was not seen to pass whole yet (ONLY=PATTERN)
 	@scripts/test --suites tests/suites-more $(if $(ONLY),--only '$(ONLY)')
+
+bench: setup	## measure, and write docs/benchmarks.md (BENCH=short: every figure once, into build/bench/ only)
+	@scripts/bench $(BENCH)
 
 install: user	## install the programs, the library and the man pages below PREFIX
 	install -D -m 755 $(B)/guestmem $(DESTDIR)$(PREFIX)/bin/guestmem
@@ -70,6 +74,7 @@ install: user	## install the programs, the library and the man pages below PREFI
 	install -D -m 644 $(B)/lib/libguestmem.a $(DESTDIR)$(PREFIX)/lib/libguestmem.a
 	install -D -m 755 $(B)/lib/libguestmem.so.0 $(DESTDIR)$(PREFIX)/lib/libguestmem.so.0
 	ln -sf libguestmem.so.0 $(DESTDIR)$(PREFIX)/lib/libguestmem.so
+	sed 's,@PREFIX@,$(PREFIX),; s,@LIBDIR@,$${prefix}/lib,; s,@INCLUDEDIR@,$${prefix}/include,' lib/libguestmem.pc.in >$(B)/lib/libguestmem.pc
 	install -D -m 644 $(B)/lib/libguestmem.pc $(DESTDIR)$(PREFIX)/lib/pkgconfig/libguestmem.pc
 	for page in $(man_pages); do \
 		install -D -m 644 $$page $(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/$${page##*/} || exit 1; \
@@ -85,7 +90,7 @@ $(B)/obj/static/%.o: %.c Makefile
 
 $(B)/obj/pic/%.o: %.c Makefile
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -fPIC -fvisibility=default -MMD -MP -c -o $@ $<
+	$(CC) $(CPPFLAGS) $(CFLAGS) -fPIC -MMD -MP -c -o $@ $<
 
 $(B)/obj/sanitized/%.o: %.c Makefile
 	@mkdir -p $(@D)
@@ -103,11 +108,10 @@ $(B)/lib/libguestmem.so.0: $(lib_src:%.c=$(B)/obj/pic/%.o) lib/libguestmem.map
 $(B)/lib/libguestmem.so: $(B)/lib/libguestmem.so.0
 	ln -sf libguestmem.so.0 $@
 
-$(B)/lib/libguestmem.pc: lib/libguestmem.pc.in Makefile
-	@mkdir -p $(@D)
-	sed 's,@PREFIX@,$(PREFIX),; s,@LIBDIR@,$${prefix}/lib,; s,@INCLUDEDIR@,$${prefix}/include,' $< >$@
-
 $(B)/guestmem: $(cmd_src:%.c=$(B)/obj/static/%.o) $(B)/lib/libguestmem.a
+	$(CC) $(CFLAGS) -static -pthread -o $@ $^
+
+$(B)/bench: $(bench_src:%.c=$(B)/obj/static/%.o) $(B)/obj/static/tools/kcore.o $(B)/obj/static/tools/ptdump.o $(B)/lib/libguestmem.a
 	$(CC) $(CFLAGS) -static -pthread -o $@ $^
 
 $(B)/init: $(B)/obj/static/tests/init/init.o
