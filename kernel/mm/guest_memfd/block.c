@@ -72,12 +72,8 @@ struct gm_block {
 	DECLARE_BITMAP(gone, GM_BLOCK_MAX_PAGES);
 };
 
-/*
- * Order of the blocks of files that are created from now on.  Page by page
- * unless asked for: guests with several CPUs were seen to stand still with all
- * of them halted, with blocks, and why is not known yet.
- */
-static unsigned int block_order;
+/* Order of the blocks of files that are created from now on. */
+static unsigned int block_order = GM_BLOCK_MAX_ORDER;
 
 /* The block of each order that has its memory at a pfn, by pfn >> order. */
 static struct xarray blocks_by_pfn[GM_BLOCK_MAX_ORDER + 1];

@@ -153,9 +153,9 @@ void direct_map_merge(struct page *page)
  * @nr_ranges: Number of ranges.
  * @nr_pages: Number of contiguous pages of each.
  *
- * When this returns no CPU has a way to the hidden pages through the direct map,
- * a former temporary mapping or one of vmalloc()'s, neither in the page table nor in a TLB.  All
- * ranges together take one flush.
+ * When this returns no CPU has a way to the hidden pages through the direct
+ * map, a former temporary mapping or one of vmalloc()'s, neither in the page
+ * table nor in a TLB.  All ranges together take one flush.
  *
  * Context: May sleep and allocate page tables.  Interrupts on: it flushes the
  * TLBs of all CPUs.
