@@ -28,6 +28,7 @@
 #include <linux/pagemap.h>
 #include <linux/page_ref.h>
 #include <linux/shrinker.h>
+#include <linux/swap.h>
 #include <linux/workqueue.h>
 
 #include "../internal.h"
@@ -881,6 +882,8 @@ static unsigned long shrink_block(struct gm_block *block, unsigned long nr)
 	}
 	update_idle(block);
 	mutex_unlock(&block->lock);
+	/* They are no slab pages: who reclaims has to be told of its progress. */
+	mm_account_reclaimed_pages(freed);
 	return freed;
 }
 
