@@ -25,8 +25,10 @@
 #include <linux/mm.h>
 #include <linux/moduleparam.h>
 #include <linux/folio_batch.h>
+#include <linux/oom.h>
 #include <linux/pagemap.h>
 #include <linux/page_ref.h>
+#include <linux/sched/mm.h>
 #include <linux/shrinker.h>
 #include <linux/swap.h>
 #include <linux/workqueue.h>
@@ -306,6 +308,9 @@ static bool range_is_free(struct guest_memfd *gm, pgoff_t start, unsigned int nr
 
 /* So many blocks are hidden with one flush. */
 #define BATCH 8
+
+/* So many idle pages go before the first process has to. */
+#define OOM_PAGES 1024
 
 /*
  * Memory for the blocks of a range, as far as they need any and there is some.
@@ -930,6 +935,25 @@ static unsigned long scan_idle(struct shrinker *shrinker,
 	return guest_memfd_block_shrink(sc->nr_to_scan) ?: SHRINK_STOP;
 }
 
+/*
+ * Reclaim gives up when little is free and nothing is on its lists, and idle
+ * pages are on none of them.  Rather they than a process.
+ */
+static int oom_free_idle(struct notifier_block *nb, unsigned long unused,
+			 void *freed)
+{
+	/* A page table page may be needed: from the reserves, or not at all. */
+	unsigned int flags = memalloc_noreclaim_save();
+
+	*(unsigned long *)freed += guest_memfd_block_shrink(OOM_PAGES);
+	memalloc_noreclaim_restore(flags);
+	return NOTIFY_OK;
+}
+
+static struct notifier_block oom_notifier = {
+	.notifier_call = oom_free_idle,
+};
+
 static void retry(struct work_struct *work)
 {
 	struct gm_block *block;
@@ -963,7 +987,7 @@ static int __init block_init(void)
 	shrinker->count_objects = count_idle;
 	shrinker->scan_objects = scan_idle;
 	shrinker_register(shrinker);
-	return 0;
+	return register_oom_notifier(&oom_notifier);
 }
 core_initcall(block_init);
 
