@@ -208,7 +208,7 @@ static void eat(u64 pages, bool may_die)
 		    "who needed %lu pages got status 0x%x", pages, status);
 }
 
-static void fill_host(FIXTURE_DATA(pressure) *self)
+static void fill_host(struct _test_data_pressure *self)
 {
 	u64 size = vm_size();
 	int i;
