@@ -40,25 +40,7 @@
 #define NR_BLOCKS	4UL
 #define TAIL_PAGES	3UL
 #define SIZE		(NR_BLOCKS * BLOCK + TAIL_PAGES * GMEM_PAGE)
-#define ORDER_PARAM	"/sys/module/guest_memfd/parameters/block_order"
 #define TIMEOUT		600
-
-static void set_order(unsigned int order)
-{
-	FILE *f = fopen(ORDER_PARAM, "w");
-
-	TEST_ASSERT(f && fprintf(f, "%u", order) > 0 && !fclose(f), "cannot write %s",
-		    ORDER_PARAM);
-}
-
-static unsigned int get_order(void)
-{
-	FILE *f = fopen(ORDER_PARAM, "r");
-	unsigned int order;
-
-	TEST_ASSERT(f && fscanf(f, "%u", &order) == 1 && !fclose(f), "cannot read %s", ORDER_PARAM);
-	return order;
-}
 
 FIXTURE(block) {
 	struct gmem_vm g;
@@ -73,15 +55,14 @@ FIXTURE_SETUP(block)
 	self->flags = gmem_test_flags();
 	self->seed = gmem_new_seed();
 	gmem_kmsg_open(&self->kmsg);
-	self->old_order = get_order();
-	set_order(9);
+	self->old_order = gmem_set_block_order(9);
 	gmem_vm_create(&self->g, 1, SIZE, self->flags);
 }
 
 FIXTURE_TEARDOWN(block)
 {
 	gmem_vm_destroy(&self->g);
-	set_order(self->old_order);
+	gmem_set_block_order(self->old_order);
 	gmem_assert_nothing_left(&self->kmsg);
 }
 
@@ -436,9 +417,9 @@ BLOCK_TEST(block_order)
 	for (i = 0; i < ARRAY_SIZE(orders); i++) {
 		u64 nr = 1UL << orders[i];
 
-		set_order(orders[i]);
+		gmem_set_block_order(orders[i]);
 		gmem_vm_create(&g, 1, SIZE, self->flags);
-		set_order(9);
+		gmem_set_block_order(9);
 		touch(g.mem, 1);
 		assert_blocks(g.fd, 1, nr, 0);
 		gmem_guest_call(g.vcpus[0], gmem_guest_fill, GMEM_GVA, SIZE, self->seed);
@@ -452,8 +433,8 @@ BLOCK_TEST(block_order)
 		gmem_vm_destroy(&g);
 	}
 
-	f = fopen(ORDER_PARAM, "w");
-	TEST_ASSERT(f, "cannot open %s", ORDER_PARAM);
+	f = fopen(GMEM_ORDER_PARAM, "w");
+	TEST_ASSERT(f, "cannot open %s", GMEM_ORDER_PARAM);
 	TEST_ASSERT(fprintf(f, "10") > 0 && fclose(f), "block_order=10 was accepted");
 }
 
@@ -503,6 +484,6 @@ int main(int argc, char **argv)
 {
 	gmem_require();
 	__TEST_REQUIRE(!gmem_plain(), "plain memory has no blocks");
-	__TEST_REQUIRE(!access(ORDER_PARAM, W_OK), "%s is needed", ORDER_PARAM);
+	__TEST_REQUIRE(!access(GMEM_ORDER_PARAM, W_OK), "%s is needed", GMEM_ORDER_PARAM);
 	return test_harness_run(argc, argv);
 }

@@ -44,7 +44,6 @@
 #define STRIDE		64
 /* What the host may take or give for itself meanwhile, in pages. */
 #define SLACK		(SZ_8M / GMEM_PAGE)
-#define ORDER_PARAM	"/sys/module/guest_memfd/parameters/block_order"
 #define TIMEOUT		600
 
 static void write_number(const char *path, long value)
@@ -77,8 +76,7 @@ FIXTURE_SETUP(pressure)
 	self->flags = gmem_test_flags();
 	self->seed = gmem_new_seed();
 	gmem_kmsg_open(&self->kmsg);
-	self->old_order = read_number(ORDER_PARAM);
-	write_number(ORDER_PARAM, 9);
+	self->old_order = gmem_set_block_order(9);
 	self->free = gmem_free_pages();
 }
 
@@ -91,7 +89,7 @@ FIXTURE_TEARDOWN(pressure)
 		if (self->vms[i].vm)
 			gmem_vm_destroy(&self->vms[i]);
 	}
-	write_number(ORDER_PARAM, self->old_order);
+	gmem_set_block_order(self->old_order);
 	now = gmem_free_pages();
 	TEST_ASSERT(now + SLACK > self->free, "%lu pages were free before, %lu are now",
 		    self->free, now);
@@ -587,6 +585,6 @@ int main(int argc, char **argv)
 {
 	gmem_require();
 	__TEST_REQUIRE(!gmem_plain(), "plain memory has no blocks");
-	__TEST_REQUIRE(!access(ORDER_PARAM, W_OK), "%s is needed", ORDER_PARAM);
+	__TEST_REQUIRE(!access(GMEM_ORDER_PARAM, W_OK), "%s is needed", GMEM_ORDER_PARAM);
 	return test_harness_run(argc, argv);
 }

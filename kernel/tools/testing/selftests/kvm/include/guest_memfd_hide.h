@@ -92,6 +92,10 @@ void gmem_read_info(int fd, struct gmem_info *info);
 /* Checks the file's counters; a plain file hides and shares nothing. */
 void gmem_assert_counts(int fd, u64 populated, u64 shared);
 
+/* The order of the blocks of files created from now on; returns what it was. */
+#define GMEM_ORDER_PARAM	"/sys/module/guest_memfd/parameters/block_order"
+unsigned int gmem_set_block_order(unsigned int order);
+
 u64 gmem_vmstat(const char *name);
 u64 gmem_meminfo(const char *name);
 /* Free pages of all zones, those that wait in the CPUs' lists included. */

@@ -522,6 +522,19 @@ static u64 read_counter(const char *path, const char *name)
 	return v;
 }
 
+unsigned int gmem_set_block_order(unsigned int order)
+{
+	FILE *f = fopen(GMEM_ORDER_PARAM, "r");
+	unsigned int old;
+
+	TEST_ASSERT(f && fscanf(f, "%u", &old) == 1 && !fclose(f), "cannot read %s",
+		    GMEM_ORDER_PARAM);
+	f = fopen(GMEM_ORDER_PARAM, "w");
+	TEST_ASSERT(f && fprintf(f, "%u", order) > 0 && !fclose(f), "cannot write %u to %s",
+		    order, GMEM_ORDER_PARAM);
+	return old;
+}
+
 u64 gmem_vmstat(const char *name)
 {
 	return read_counter("/proc/vmstat", name);

@@ -430,11 +430,15 @@ CLOCK_TEST(punch_hole_unmapped)
 	struct gmem_vm *g = &self->g;
 	struct gmem_trace trace;
 	u64 pfn, pfns[2 * NR_PAGES], n, i;
+	unsigned int order;
 
 	if (gmem_plain())
 		SKIP(return, "plain memory");
 
+	/* A hole in a block is everybody's business who has a page of it. */
+	order = gmem_set_block_order(0);
 	start(g, 4, self->seed);
+	gmem_set_block_order(order);
 	pfn = gmem_pfn(g->mem + PAGE_A * GMEM_PAGE);
 	kvm_munmap(g->mem, g->size);
 	g->mem = NULL;

@@ -33,7 +33,6 @@
 
 #define TIMEOUT		600
 
-#define ORDER_PARAM	"/sys/module/guest_memfd/parameters/block_order"
 #define FAIL_NTH	"/proc/thread-self/fail-nth"
 #define FAIL_DIR	"/sys/kernel/debug/"
 
@@ -57,7 +56,7 @@ FIXTURE(fail) {
 	unsigned int errors;
 	unsigned int tolerated;
 	unsigned int deepest;
-	char old_order[2];	/* a digit */
+	unsigned int old_order;
 };
 
 static void set_attr(const char *dir, const char *name, const char *value)
@@ -72,22 +71,10 @@ static void set_attr(const char *dir, const char *name, const char *value)
 	close(fd);
 }
 
-/* Most cases are about what comes alone: a page and nothing else. */
-static void set_block_order(const char *order)
-{
-	int fd = open_path_or_exit(ORDER_PARAM, O_WRONLY);
-
-	TEST_ASSERT(write(fd, order, 1) == 1, "cannot write '%s' to %s", order, ORDER_PARAM);
-	close(fd);
-}
-
 FIXTURE_SETUP(fail)
 {
-	int fd = open_path_or_exit(ORDER_PARAM, O_RDONLY);
-
-	TEST_ASSERT(read(fd, self->old_order, 1) == 1, "cannot read %s", ORDER_PARAM);
-	close(fd);
-	set_block_order("0");
+	/* Most cases are about what comes alone: a page and nothing else. */
+	self->old_order = gmem_set_block_order(0);
 	set_attr("failslab", "ignore-gfp-wait", "N");
 	set_attr("failslab", "verbose", "0");
 	set_attr("fail_page_alloc", "ignore-gfp-wait", "N");
@@ -109,7 +96,7 @@ FIXTURE_TEARDOWN(fail)
 		       gmem_trace_pages(&self->trace, "unshare", NULL, 0));
 	gmem_trace_stop(&self->trace);
 	close(self->nth_fd);
-	set_block_order(self->old_order);
+	gmem_set_block_order(self->old_order);
 	ksft_print_msg("%u failures gave an error, %u did not matter, the %uth was the last\n",
 		       self->errors, self->tolerated, self->deepest);
 	gmem_assert_all_back();
@@ -304,7 +291,7 @@ static unsigned int fail_each_block(struct _test_data_fail *self, bool used)
 
 FAIL_TEST(block)
 {
-	set_block_order("9");
+	gmem_set_block_order(9);
 	gmem_vm_create(&self->g, 1, MAX_NTH * STEP, gmem_test_flags());
 	fail_each_block(self, false);
 	TEST_ASSERT(fail_each_block(self, true), "a block never failed");
