@@ -10,9 +10,11 @@
  */
 
 #include <linux/fs.h>
+#include <linux/maple_tree.h>
 #include <linux/mempolicy.h>
 #include <linux/mm.h>
 #include <linux/pagemap.h>
+#include <uapi/linux/guest_memfd.h>
 
 struct guest_memfd;
 struct seq_file;
@@ -23,12 +25,17 @@ struct seq_file;
  *	of the owner, and keep new mappings out until @invalidate_end.  May
  *	sleep; the mapping's invalidate_lock is held.
  * @invalidate_end: Pairs with @invalidate_start, same range and same lock.
+ * @accessible: Optional.  May the level of [start, end) become @level?  Asked
+ *	with the invalidate_lock held alone, before anything is changed; the
+ *	change can still fail.  Return: 0, or an error that the user gets.
  */
 struct guest_memfd_operations {
 	void (*invalidate_start)(struct guest_memfd *gm, pgoff_t start,
 				 pgoff_t end);
 	void (*invalidate_end)(struct guest_memfd *gm, pgoff_t start,
 			       pgoff_t end);
+	int (*accessible)(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
+			  unsigned int level);
 };
 
 /**
@@ -38,6 +45,7 @@ struct guest_memfd_operations {
  * @flags: GUEST_MEMFD_FLAG_* the file was created with, fixed from then on.
  * @policy: NUMA policy, set by mbind() on a mapping of the file.
  * @blocks: The library's: what it knows of each block of the file.
+ * @levels: The library's: access levels that are not the file's first one.
  * @block_order: The library's: order of the blocks, 0 for single pages.
  */
 struct guest_memfd {
@@ -46,10 +54,14 @@ struct guest_memfd {
 	u64 flags;
 	struct shared_policy policy;
 	struct xarray blocks;
+	struct maple_tree levels;
 	unsigned int block_order;
 };
 
 #ifdef CONFIG_GUEST_MEMFD
+
+/* The modules that own guest memory. */
+#define GUEST_MEMFD_OWNERS "kvm,test_guest_memfd"
 
 /* Of the state word in folio->private; the rest is in mm/guest_memfd/. */
 #define GUEST_MEMFD_PAGE_MASK		GENMASK(63, 48)
@@ -69,13 +81,21 @@ int guest_memfd_error_folio(struct address_space *mapping, struct folio *folio);
 void guest_memfd_free_folio(struct folio *folio);
 
 struct folio *guest_memfd_grab_folio(struct guest_memfd *gm, pgoff_t index);
+struct folio *guest_memfd_get_folio(struct guest_memfd *gm, pgoff_t index);
+void *guest_memfd_map_local(struct folio *folio);
+void guest_memfd_unmap_local(struct folio *folio, void *vaddr);
 unsigned int guest_memfd_max_order(struct guest_memfd *gm, pgoff_t index);
 int guest_memfd_share_folio(struct folio *folio);
 void guest_memfd_unshare_folio(struct folio *folio);
 
+unsigned int guest_memfd_access_level(struct guest_memfd *gm, pgoff_t index);
+int guest_memfd_set_access(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
+			   unsigned int level, pgoff_t *error_index);
+
 int guest_memfd_mmap(struct file *file, struct vm_area_struct *vma);
 long guest_memfd_fallocate(struct file *file, int mode, loff_t offset,
 			   loff_t len);
+long guest_memfd_ioctl(struct file *file, unsigned int cmd, unsigned long arg);
 void guest_memfd_show_fdinfo(struct seq_file *m, struct file *file);
 
 bool guest_memfd_can_hide(void);

@@ -34,9 +34,11 @@
 #include <linux/workqueue.h>
 
 #include "../internal.h"
+#include "access.h"
 #include "block.h"
 #include "direct_map.h"
 #include "page_state.h"
+#include "share.h"
 
 #define GM_BLOCK_MAX_PAGES	(1U << GM_BLOCK_MAX_ORDER)
 
@@ -51,8 +53,9 @@
  * @poisoned: A page was found bad: the guest must not get it with the rest.
  * @nr_out: Number of bits set in @out.
  * @nr_idle: Pages that are neither out nor gone; read without the lock.
+ * @nr_shrinkable: Those of them that are worth the shrinker's while.
  * @nr_in_file: Pages in the file; less is written without the lock.
- * @idle_list: In idle_blocks while there are idle pages; of idle_lock.
+ * @idle_list: In idle_blocks while something is shrinkable; of idle_lock.
  * @retry_list: In retry_blocks while pages wait; of retry_lock.
  * @out: Pages that are in the file or have left it and are not cleared yet.
  * @left: Those of them that have left; set without the lock.
@@ -67,6 +70,7 @@ struct gm_block {
 	bool poisoned;
 	unsigned int nr_out;
 	unsigned int nr_idle;
+	unsigned int nr_shrinkable;
 	atomic_t nr_in_file;
 	struct list_head idle_list;
 	struct list_head retry_list;
@@ -81,10 +85,16 @@ static unsigned int block_order = GM_BLOCK_MAX_ORDER;
 /* The block of each order that has its memory at a pfn, by pfn >> order. */
 static struct xarray blocks_by_pfn[GM_BLOCK_MAX_ORDER + 1];
 
-/* Blocks with idle pages, the one to be shrunk next first. */
+/* Blocks with pages for the shrinker, the one to be shrunk next first. */
 static LIST_HEAD(idle_blocks);
 static DEFINE_SPINLOCK(idle_lock);
-static atomic_long_t nr_idle_pages;
+static atomic_long_t nr_shrinkable_pages;
+
+/*
+ * Taking the first page of a block costs it its large mapping, and the host a
+ * page table page: fewer idle pages are not worth that.
+ */
+#define SHRINK_MIN 16
 
 /* What somebody still holds: blocks, and single pages by folio->lru. */
 static LIST_HEAD(retry_blocks);
@@ -128,17 +138,22 @@ static unsigned int page_nr(struct gm_block *block, struct folio *folio)
 /* To be called when the pages of a block have changed hands. */
 static void update_idle(struct gm_block *block)
 {
-	unsigned int nr_idle = 0;
+	unsigned int nr_gone, nr_idle = 0, nr_shrinkable = 0;
 
 	lockdep_assert_held(&block->lock);
-	if (block->first)
-		nr_idle = nr_pages_of(block) - block->nr_out -
-			  bitmap_weight(block->gone, nr_pages_of(block));
-	atomic_long_add((long)nr_idle - block->nr_idle, &nr_idle_pages);
+	if (block->first) {
+		nr_gone = bitmap_weight(block->gone, nr_pages_of(block));
+		nr_idle = nr_pages_of(block) - block->nr_out - nr_gone;
+		if (nr_gone || nr_idle >= SHRINK_MIN)
+			nr_shrinkable = nr_idle;
+	}
+	atomic_long_add((long)nr_shrinkable - block->nr_shrinkable,
+			&nr_shrinkable_pages);
 	WRITE_ONCE(block->nr_idle, nr_idle);
+	block->nr_shrinkable = nr_shrinkable;
 
 	spin_lock(&idle_lock);
-	if (!nr_idle)
+	if (!nr_shrinkable)
 		list_del_init(&block->idle_list);
 	else if (list_empty(&block->idle_list))
 		list_add_tail(&block->idle_list, &idle_blocks);
@@ -247,25 +262,71 @@ static int add_to_file(struct guest_memfd *gm, struct folio *folio,
 	folio_lock(folio);
 	err = __filemap_add_folio(mapping, folio, index,
 				  mapping_gfp_mask(mapping), NULL);
+	if (!err && gm_page_count(gm_page_state(folio)))
+		gm_tag_shared(folio, true);
 	folio_unlock(folio);
 	return err;
+}
+
+static bool at_kernel(struct guest_memfd *gm, pgoff_t index)
+{
+	return guest_memfd_access_level(gm, index) == GUEST_MEMFD_ACCESS_KERNEL;
+}
+
+/*
+ * The page of @folio, hidden, clean and nobody's yet, gets what the level KERNEL
+ * gives.  With @restored the direct map has it already.
+ */
+static int begin_kernel(struct folio *folio, bool restored)
+{
+	int err = 0;
+
+	folio_lock(folio);
+	if (restored)
+		gm_share_restored(folio);
+	else
+		err = gm_share(folio);
+	if (!err)
+		gm_page_set_state(folio, gm_page_state(folio) |
+				  GUEST_MEMFD_PAGE_PINNABLE);
+	folio_unlock(folio);
+	return err;
+}
+
+/* A page after begin_kernel() that does not enter the file: it is clean. */
+static void free_kernel(struct folio *folio)
+{
+	gm_page_clear_state(folio);
+	/* The level's reference, and the library's. */
+	folio_put(folio);
+	folio_put(folio);
 }
 
 /* A page that comes alone: blocks of order 0, and where no block can be. */
 static int populate_single(struct guest_memfd *gm, pgoff_t index)
 {
 	gfp_t gfp = mapping_gfp_mask(gm->inode->i_mapping);
+	bool kernel = at_kernel(gm, index);
 	struct page *page;
 	int err;
 
 	page = alloc_cleared(gm, index, gfp, 0);
+	/* Also at KERNEL: whoever takes it back must not fail to hide it. */
 	if (!page || !hide_fresh(&page, 1, 0))
 		return -ENOMEM;
 
+	err = kernel ? begin_kernel(page_folio(page), false) : 0;
+	if (err) {
+		free_fresh(page, 0);
+		return err;
+	}
 	err = add_to_file(gm, page_folio(page), index);
 	if (!err)
 		return 0;
-	free_fresh(page, 0);
+	if (kernel)
+		free_kernel(page_folio(page));
+	else
+		free_fresh(page, 0);
 	return err == -EEXIST ? 0 : err;
 }
 
@@ -312,6 +373,9 @@ static bool range_is_free(struct guest_memfd *gm, pgoff_t start, unsigned int nr
 /* So many idle pages go before the first process has to. */
 #define OOM_PAGES 1024
 
+/* So many blocks are looked at by one call of the shrinker. */
+#define SHRINK_TRIES 64
+
 /*
  * Memory for the blocks of a range, as far as they need any and there is some.
  *
@@ -349,23 +413,51 @@ static bool give_memory(struct gm_block *block, struct page *first)
 	return true;
 }
 
-static int populate_from_block(struct guest_memfd *gm, struct gm_block *block,
-			       pgoff_t index)
+/*
+ * The page at @index leaves the block for the allocator: nobody has it, it is
+ * clean, and the direct map has it already.
+ */
+static void let_go(struct gm_block *block, pgoff_t index)
 {
 	unsigned int i = index & (nr_pages_of(block) - 1);
+
+	gm_page_clear_state(page_folio(block->first + i));
+	__set_bit(i, block->gone);
+	put_page(block->first + i);
+}
+
+/* @restored: It is in the direct map already, with all of its block. */
+static int populate_from_block(struct guest_memfd *gm, struct gm_block *block,
+			       pgoff_t index, bool restored)
+{
+	unsigned int i = index & (nr_pages_of(block) - 1);
+	struct folio *folio = page_folio(block->first + i);
+	bool kernel = at_kernel(gm, index);
 	int err;
 
 	/* Pages that were just hidden have had their flush. */
 	if (block->scrubbed)
 		direct_map_flush_temp();
-	err = add_to_file(gm, page_folio(block->first + i), index);
+	if (kernel) {
+		err = begin_kernel(folio, restored);
+		if (err)
+			return err;
+	}
+	err = add_to_file(gm, folio, index);
+	if (err && kernel) {
+		/* To hide it again may fail: without it, then. */
+		folio_put(folio);
+		let_go(block, index);
+	}
 	if (err)
 		return err;
+	__set_bit(i, block->out);
+	block->nr_out++;
 	/* One that went bad before it had a mapping to be found by. */
 	if (PageHWPoison(block->first + i))
 		WRITE_ONCE(block->poisoned, true);
-	__set_bit(i, block->out);
-	block->nr_out++;
+	/* Whoever sees the block whole sees that as well. */
+	smp_mb__before_atomic();
 	atomic_inc(&block->nr_in_file);
 	return 0;
 }
@@ -394,9 +486,9 @@ void guest_memfd_block_init(struct guest_memfd *gm)
 static int populate_block(struct guest_memfd *gm, pgoff_t index,
 			  struct page **memory)
 {
+	bool fresh = false, restored = false;
+	pgoff_t start, other, first, last;
 	struct gm_block *block;
-	pgoff_t start, other;
-	bool fresh = false;
 	unsigned int nr;
 	int err = 0;
 
@@ -416,16 +508,28 @@ static int populate_block(struct guest_memfd *gm, pgoff_t index,
 	    give_memory(block, *memory)) {
 		*memory = NULL;
 		fresh = true;
+		/* All of it at KERNEL: it comes back as it was hidden. */
+		if (guest_memfd_access_run(gm, start, &first, &last) ==
+		    GUEST_MEMFD_ACCESS_KERNEL && last >= start + nr - 1)
+			restored = !WARN_ON_ONCE(direct_map_restore(block->first,
+								    nr));
 	}
 	if (is_idle(block, index - start))
-		err = populate_from_block(gm, block, index);
+		err = populate_from_block(gm, block, index, restored);
 	else
 		err = populate_single(gm, index);
 
 	/* The others are welcome, not wanted: what fails stays idle. */
 	for (other = start; fresh && !err && other < start + nr; other++) {
-		if (other != index && populate_from_block(gm, block, other))
+		if (other != index &&
+		    populate_from_block(gm, block, other, restored))
 			break;
+	}
+	/* Not so what the kernel can see. */
+	for (other = start; restored && other < start + nr; other++) {
+		if (!test_bit(other - start, block->out) &&
+		    !test_bit(other - start, block->gone))
+			let_go(block, other);
 	}
 	if (block->first && !block->nr_out)
 		release_memory(block);
@@ -495,8 +599,10 @@ bool guest_memfd_block_is_whole(struct guest_memfd *gm, pgoff_t index)
 	if (!gm->block_order)
 		return false;
 	block = xa_load(&gm->blocks, index >> gm->block_order);
-	return block && !READ_ONCE(block->poisoned) &&
-	       atomic_read(&block->nr_in_file) == nr_pages_of(block);
+	/* The count first: see populate_from_block(). */
+	return block &&
+	       atomic_read_acquire(&block->nr_in_file) == nr_pages_of(block) &&
+	       !READ_ONCE(block->poisoned);
 }
 
 /* Never touched again: it stays hidden, and out of the allocator. */
@@ -663,6 +769,25 @@ static void retry_later(struct gm_block *block)
 	schedule_delayed_work(&retry_work, HZ / 10);
 }
 
+/*
+ * Pages at KERNEL that somebody held when they left the file.  One that only
+ * others share leaves block->left: their last unshare puts it back there.
+ */
+static void end_kernel(struct gm_block *block)
+{
+	unsigned int i, nr = nr_pages_of(block);
+
+	for_each_set_bit(i, block->left, nr) {
+		struct folio *folio = page_folio(block->first + i);
+
+		if (!(gm_page_state(folio) & GUEST_MEMFD_PAGE_PINNABLE))
+			continue;
+		clear_bit(i, block->left);
+		if (guest_memfd_access_end(folio))
+			set_bit(i, block->left);
+	}
+}
+
 /* Take back the pages that have left the file; the caller has a reference. */
 static void reap_block(struct gm_block *block)
 {
@@ -670,6 +795,7 @@ static void reap_block(struct gm_block *block)
 	bool done = true, whole;
 
 	mutex_lock(&block->lock);
+	end_kernel(block);
 	whole = scrub_whole(block);
 	for_each_set_bit(i, block->left, nr) {
 		int ret = whole ? 1 : scrub(page_folio(block->first + i));
@@ -692,12 +818,17 @@ static void reap_block(struct gm_block *block)
 
 /*
  * Return: False when others still hold the page.  Their references are short
- * ones: GUP refuses the page, and a share keeps it from becoming an orphan.
+ * ones, or pins of a page that was at KERNEL; a share of somebody else keeps it
+ * from becoming an orphan.
  */
 static bool release_single(struct folio *folio)
 {
-	int ret = scrub(folio);
+	int ret;
 
+	if (gm_page_state(folio) & GUEST_MEMFD_PAGE_PINNABLE &&
+	    !guest_memfd_access_end(folio))
+		return true;
+	ret = scrub(folio);
 	if (ret < 0)
 		return true;
 	if (!ret)
@@ -747,22 +878,23 @@ static void reap_singles(unsigned long max)
  * @folio: A locked folio that is in no file any more, or just on its way out;
  *	others may still hold references, shares among them.
  *
- * A hidden page is given back by a later guest_memfd_block_reap(), a shared one
- * by guest_memfd_block_release().
+ * A hidden page, and one that the level KERNEL shares, is given back by a later
+ * guest_memfd_block_reap(), another one by guest_memfd_block_release().
  *
  * Context: Any but interrupt.
  */
 void guest_memfd_block_orphan(struct folio *folio)
 {
-	bool hidden = gm_page_state(folio) & GM_PAGE_HIDDEN;
+	bool reap = gm_page_state(folio) & (GM_PAGE_HIDDEN |
+					    GUEST_MEMFD_PAGE_PINNABLE);
 	struct gm_block *block = folio_block(folio);
 
 	VM_WARN_ON_ONCE_FOLIO(folio_test_lru(folio), folio);
 	if (block) {
 		atomic_dec(&block->nr_in_file);
-		if (hidden)
+		if (reap)
 			set_bit(page_nr(block, folio), block->left);
-	} else if (hidden) {
+	} else if (reap) {
 		add_orphan(folio);
 	}
 }
@@ -871,11 +1003,18 @@ static unsigned long shrink_block(struct gm_block *block, unsigned long nr)
 {
 	unsigned long freed = 0;
 	unsigned int i;
+	bool split;
 
 	/* Somebody may be waiting for memory with the lock held. */
 	if (!mutex_trylock(&block->lock))
 		return 0;
-	for (i = 0; i < nr_pages_of(block) && freed < nr; i++) {
+	if (!block->nr_shrinkable) {
+		mutex_unlock(&block->lock);
+		return 0;
+	}
+	/* For a page table, at worst. */
+	split = block->order && bitmap_empty(block->gone, nr_pages_of(block));
+	for (i = 0; i < nr_pages_of(block) && freed < nr + split; i++) {
 		if (!is_idle(block, i))
 			continue;
 		if (direct_map_restore(block->first + i, 1))
@@ -887,6 +1026,8 @@ static unsigned long shrink_block(struct gm_block *block, unsigned long nr)
 	}
 	update_idle(block);
 	mutex_unlock(&block->lock);
+	if (split && freed)
+		freed--;
 	/* They are no slab pages: who reclaims has to be told of its progress. */
 	mm_account_reclaimed_pages(freed);
 	return freed;
@@ -905,7 +1046,7 @@ unsigned long guest_memfd_block_shrink(unsigned long nr)
 	struct gm_block *block;
 	unsigned int tries = 0;
 
-	while (freed < nr && tries++ < 16) {
+	while (freed < nr && tries++ < SHRINK_TRIES) {
 		spin_lock(&idle_lock);
 		block = list_first_entry_or_null(&idle_blocks, struct gm_block,
 						 idle_list);
@@ -926,7 +1067,7 @@ unsigned long guest_memfd_block_shrink(unsigned long nr)
 static unsigned long count_idle(struct shrinker *shrinker,
 				struct shrink_control *sc)
 {
-	return atomic_long_read(&nr_idle_pages) ?: SHRINK_EMPTY;
+	return atomic_long_read(&nr_shrinkable_pages) ?: SHRINK_EMPTY;
 }
 
 static unsigned long scan_idle(struct shrinker *shrinker,

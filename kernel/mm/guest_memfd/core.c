@@ -19,12 +19,11 @@
 
 #include <trace/events/guest_memfd.h>
 
+#include "access.h"
 #include "block.h"
 #include "direct_map.h"
 #include "page_state.h"
-
-/* The modules that own guest memory. */
-#define GUEST_MEMFD_OWNERS "kvm"
+#include "share.h"
 
 /* Files that may hold hidden memory. */
 static atomic_t nr_hidden_files;
@@ -86,22 +85,6 @@ bool vma_is_guest_memfd_hidden(const struct vm_area_struct *vma)
 	return vma->vm_file && guest_memfd_hidden_mapping(vma->vm_file->f_mapping);
 }
 
-/*
- * Shared pages carry a tag in the mapping, so that they can be counted, and so
- * that a page takes its part of the count with it when it leaves the file.
- */
-static void tag_shared(struct folio *folio, bool shared)
-{
-	struct xarray *pages = &folio->mapping->i_pages;
-
-	xa_lock_irq(pages);
-	if (shared)
-		__xa_set_mark(pages, folio->index, GM_TAG_SHARED);
-	else
-		__xa_clear_mark(pages, folio->index, GM_TAG_SHARED);
-	xa_unlock_irq(pages);
-}
-
 static unsigned long count_shared(struct address_space *mapping)
 {
 	unsigned long index, nr = 0;
@@ -119,13 +102,13 @@ static unsigned long count_shared(struct address_space *mapping)
  * The first share of a hidden page restores its direct map entry.  A share
  * holds a reference: it survives truncation, and keeps the page from reuse.
  *
- * Context: May sleep; the folio is locked.
+ * Context: May sleep; the folio is locked, and the invalidate_lock of its file is
+ * held.
  * Return: 0; -ESTALE when the folio has left its file; -EINVAL for a large
  * folio; -EOVERFLOW; -ENOMEM.
  */
 int guest_memfd_share_folio(struct folio *folio)
 {
-	unsigned long state = gm_page_state(folio);
 	int err;
 
 	/* The state and the count are of one page. */
@@ -133,25 +116,15 @@ int guest_memfd_share_folio(struct folio *folio)
 		return -EINVAL;
 	if (!folio->mapping)
 		return -ESTALE;
+	lockdep_assert_held(&folio->mapping->invalidate_lock);
 	/* A plain file's page is in the direct map: the reference will do. */
-	if (!guest_memfd_folio_owned(folio))
-		goto out;
-	if (gm_page_count(state) == GM_PAGE_COUNT_MAX)
-		return -EOVERFLOW;
-
-	if (state & GM_PAGE_HIDDEN) {
-		/* The first of a block: splits the mapping, so it may fail. */
-		err = direct_map_restore(&folio->page, 1);
+	if (guest_memfd_folio_owned(folio)) {
+		err = gm_share(folio);
 		if (err)
 			return err;
-		state &= ~GM_PAGE_HIDDEN;
-		tag_shared(folio, true);
+	} else {
+		folio_get(folio);
 	}
-	state += GM_PAGE_COUNT_ONE;
-	gm_page_set_state(folio, state);
-	trace_share(folio_pfn(folio), gm_page_count(state));
-out:
-	folio_get(folio);
 	return 0;
 }
 EXPORT_SYMBOL_FOR_MODULES(guest_memfd_share_folio, GUEST_MEMFD_OWNERS);
@@ -167,35 +140,23 @@ EXPORT_SYMBOL_FOR_MODULES(guest_memfd_share_folio, GUEST_MEMFD_OWNERS);
  */
 void guest_memfd_unshare_folio(struct folio *folio)
 {
-	unsigned long state;
 	bool orphan = false;
 
 	folio_lock(folio);
-	state = gm_page_state(folio);
-	if (!guest_memfd_folio_owned(folio))
-		goto out;
-	if (WARN_ON_ONCE(!gm_page_count(state)))
-		goto out;
+	if (guest_memfd_folio_owned(folio)) {
+		int ret = gm_unshare(folio);
 
-	state -= GM_PAGE_COUNT_ONE;
-	trace_unshare(folio_pfn(folio), gm_page_count(state));
-	if (!gm_page_count(state)) {
 		/*
 		 * The split was done by the first share at the latest, so this
 		 * cannot fail.  If it does all the same, the page stays shared
 		 * and is leaked with the caller's reference.
 		 */
-		if (WARN_ON_ONCE(direct_map_hide(&folio->page, 1))) {
+		if (WARN_ON_ONCE(ret < 0)) {
 			folio_unlock(folio);
 			return;
 		}
-		state |= GM_PAGE_HIDDEN;
-		orphan = state & GM_PAGE_ORPHAN;
-		if (!orphan)
-			tag_shared(folio, false);
+		orphan = ret && gm_page_state(folio) & GM_PAGE_ORPHAN;
 	}
-	gm_page_set_state(folio, state);
-out:
 	folio_unlock(folio);
 	folio_put(folio);
 	/* Nobody else gives it back: it was on no list while it was shared. */
@@ -223,10 +184,12 @@ static struct folio *grab_plain_folio(struct guest_memfd *gm, pgoff_t index)
  * @index: Index in the file, in pages, below its size.
  *
  * Never changes the state of a folio that is already there.  A new folio of a
- * NO_DIRECT_MAP file is cleared, hidden and up to date; one of a plain file is
- * not up to date until the caller has cleared or filled it and says so.
+ * NO_DIRECT_MAP file is cleared, hidden and up to date, and shared if its range
+ * is at GUEST_MEMFD_ACCESS_KERNEL; one of a plain file is not up to date until
+ * the caller has cleared or filled it and says so.
  *
- * Context: May sleep.  Flushes TLBs when it hides a new folio.
+ * Context: May sleep; the mapping's invalidate_lock is held.  Flushes TLBs when
+ * it hides a new folio.
  * Return: A locked folio with a reference for the caller, or an ERR_PTR().
  */
 struct folio *guest_memfd_grab_folio(struct guest_memfd *gm, pgoff_t index)
@@ -234,6 +197,7 @@ struct folio *guest_memfd_grab_folio(struct guest_memfd *gm, pgoff_t index)
 	struct folio *folio;
 	int err;
 
+	lockdep_assert_held(&gm->inode->i_mapping->invalidate_lock);
 	do {
 		/* The usual case, and the cheap one: no policy lookup. */
 		folio = filemap_lock_folio(gm->inode->i_mapping, index);
@@ -255,6 +219,63 @@ struct folio *guest_memfd_grab_folio(struct guest_memfd *gm, pgoff_t index)
 EXPORT_SYMBOL_FOR_MODULES(guest_memfd_grab_folio, GUEST_MEMFD_OWNERS);
 
 /**
+ * guest_memfd_get_folio - get the folio at an index, if it is there
+ * @gm: The file's memory.
+ * @index: Index in the file, in pages.
+ *
+ * Context: Any but interrupt.
+ * Return: A folio that is up to date and not poisoned, with a reference for the
+ * caller and not locked; or NULL.
+ */
+struct folio *guest_memfd_get_folio(struct guest_memfd *gm, pgoff_t index)
+{
+	struct folio *folio = filemap_get_folio(gm->inode->i_mapping, index);
+
+	if (IS_ERR(folio))
+		return NULL;
+	if (folio_test_uptodate(folio) && !folio_test_hwpoison(folio))
+		return folio;
+	folio_put(folio);
+	return NULL;
+}
+EXPORT_SYMBOL_FOR_MODULES(guest_memfd_get_folio, GUEST_MEMFD_OWNERS);
+
+/**
+ * guest_memfd_map_local - reach a page for a moment, at whatever level it is
+ * @folio: A folio of a guest_memfd file, with a reference.
+ *
+ * A hidden page stays hidden: only this CPU has the mapping.  Until
+ * guest_memfd_unmap_local() preemption is off, no other folio can be mapped in
+ * this way, and user memory must not be touched.
+ *
+ * Context: Any but interrupt; interrupts may be off.
+ * Return: The address of the page.
+ */
+void *guest_memfd_map_local(struct folio *folio)
+{
+	if (guest_memfd_folio_owned(folio))
+		return direct_map_temp_map(&folio->page);
+	return kmap_local_folio(folio, 0);
+}
+EXPORT_SYMBOL_FOR_MODULES(guest_memfd_map_local, GUEST_MEMFD_OWNERS);
+
+/**
+ * guest_memfd_unmap_local - undo guest_memfd_map_local()
+ * @folio: The folio.
+ * @vaddr: What guest_memfd_map_local() returned.
+ *
+ * Context: As guest_memfd_map_local().
+ */
+void guest_memfd_unmap_local(struct folio *folio, void *vaddr)
+{
+	if (guest_memfd_folio_owned(folio))
+		direct_map_temp_unmap(vaddr);
+	else
+		kunmap_local(vaddr);
+}
+EXPORT_SYMBOL_FOR_MODULES(guest_memfd_unmap_local, GUEST_MEMFD_OWNERS);
+
+/**
  * guest_memfd_max_order - how much of the memory around an index is in one piece
  * @gm: The file's memory.
  * @index: Index in the file, in pages.
@@ -274,6 +295,17 @@ EXPORT_SYMBOL_FOR_MODULES(guest_memfd_max_order, GUEST_MEMFD_OWNERS);
 /* The kernel's own default for fault_around_bytes. */
 #define FAULT_AROUND_PAGES (65536UL / PAGE_SIZE)
 
+/* Maps what is there of [start, end] and has the level of the page that faults. */
+static vm_fault_t map_allowed(struct vm_fault *vmf, pgoff_t start, pgoff_t end)
+{
+	struct guest_memfd *gm = mapping_gm(vmf->vma->vm_file->f_mapping);
+	pgoff_t first, last;
+
+	if (!guest_memfd_access_run(gm, vmf->pgoff, &first, &last))
+		return 0;
+	return filemap_map_pages(vmf, max(start, first), min(end, last));
+}
+
 /*
  * The kernel maps the neighbours at a read fault, which is of no use for a file
  * that is written first.  Where the block is whole all of them are there.
@@ -287,18 +319,24 @@ static void map_around(struct vm_fault *vmf)
 	start = max(start, vma->vm_start);
 	end = min(end, vma->vm_end);
 	/* Skips the page of the fault itself, which is locked. */
-	filemap_map_pages(vmf, linear_page_index(vma, start),
-			  linear_page_index(vma, end) - 1);
+	map_allowed(vmf, linear_page_index(vma, start),
+		    linear_page_index(vma, end) - 1);
 }
 
 static vm_fault_t guest_memfd_map_pages(struct vm_fault *vmf, pgoff_t start,
 					pgoff_t end)
 {
-	struct guest_memfd *gm = mapping_gm(vmf->vma->vm_file->f_mapping);
+	struct address_space *mapping = vmf->vma->vm_file->f_mapping;
+	vm_fault_t ret;
 
-	if (!gm_hides(gm) || !(gm->flags & GUEST_MEMFD_FLAG_INIT_SHARED))
+	if (!gm_hides(mapping_gm(mapping)))
 		return 0;
-	return filemap_map_pages(vmf, start, end);
+	/* No sleep here; the fault itself can wait for a change of levels. */
+	if (!filemap_invalidate_trylock_shared(mapping))
+		return 0;
+	ret = map_allowed(vmf, start, end);
+	filemap_invalidate_unlock_shared(mapping);
+	return ret;
 }
 
 static vm_fault_t guest_memfd_fault(struct vm_fault *vmf)
@@ -309,12 +347,18 @@ static vm_fault_t guest_memfd_fault(struct vm_fault *vmf)
 
 	if (((loff_t)vmf->pgoff << PAGE_SHIFT) >= i_size_read(inode))
 		return VM_FAULT_SIGBUS;
-	if (!(gm->flags & GUEST_MEMFD_FLAG_INIT_SHARED))
-		return VM_FAULT_SIGBUS;
 
-	folio = guest_memfd_grab_folio(gm, vmf->pgoff);
+	/*
+	 * A change of levels waits for this lock, and then for the folio lock,
+	 * which is held until the page is mapped.
+	 */
+	filemap_invalidate_lock_shared(inode->i_mapping);
+	if (!guest_memfd_access_level(gm, vmf->pgoff))
+		folio = ERR_PTR(-EACCES);
+	else
+		folio = guest_memfd_grab_folio(gm, vmf->pgoff);
 	if (IS_ERR(folio))
-		return vmf_error(PTR_ERR(folio));
+		goto out;
 
 	if (!folio_test_uptodate(folio)) {
 		clear_highpage(folio_page(folio, 0));
@@ -325,7 +369,9 @@ static vm_fault_t guest_memfd_fault(struct vm_fault *vmf)
 	    !uffd_disable_fault_around(vmf->vma))
 		map_around(vmf);
 	vmf->page = folio_file_page(folio, vmf->pgoff);
-	return VM_FAULT_LOCKED;
+out:
+	filemap_invalidate_unlock_shared(inode->i_mapping);
+	return IS_ERR(folio) ? vmf_error(PTR_ERR(folio)) : VM_FAULT_LOCKED;
 }
 
 #ifdef CONFIG_NUMA
@@ -410,6 +456,8 @@ static void punch_hole(struct guest_memfd *gm, loff_t offset, loff_t len)
 	/* Also keeps the owner's bindings the same from start to end. */
 	filemap_invalidate_lock(mapping);
 	invalidate_start(gm, start, end);
+	if (gm_hides(gm))
+		guest_memfd_access_take_back(gm, start, end);
 	truncate_inode_pages_range(mapping, offset, offset + len - 1);
 	invalidate_end(gm, start, end);
 	filemap_invalidate_unlock(mapping);
@@ -495,6 +543,95 @@ long guest_memfd_fallocate(struct file *file, int mode, loff_t offset,
 }
 EXPORT_SYMBOL_FOR_MODULES(guest_memfd_fallocate, GUEST_MEMFD_OWNERS);
 
+static bool access_valid(struct guest_memfd *gm,
+			 const struct guest_memfd_access *access)
+{
+	u64 end;
+
+	if (access->flags || !mem_is_zero(access->reserved, sizeof(access->reserved)))
+		return false;
+	return PAGE_ALIGNED(access->offset) && PAGE_ALIGNED(access->size) &&
+	       access->size &&
+	       !check_add_overflow(access->offset, access->size, &end) &&
+	       end <= i_size_read(gm->inode);
+}
+
+static bool level_valid(struct guest_memfd *gm, unsigned int level)
+{
+	/* Without a mapping there is nothing at USER. */
+	if (level == GUEST_MEMFD_ACCESS_USER)
+		return gm->flags & GUEST_MEMFD_FLAG_MMAP;
+	return level == GUEST_MEMFD_ACCESS_NONE ||
+	       level == GUEST_MEMFD_ACCESS_KERNEL;
+}
+
+static int ioctl_set_access(struct guest_memfd *gm,
+			    struct guest_memfd_access __user *arg)
+{
+	struct guest_memfd_access access;
+	pgoff_t error_index;
+	int err;
+
+	if (copy_from_user(&access, arg, sizeof(access)))
+		return -EFAULT;
+	if (!access_valid(gm, &access) || !level_valid(gm, access.level))
+		return -EINVAL;
+
+	err = guest_memfd_set_access(gm, access.offset >> PAGE_SHIFT,
+				     (access.offset + access.size) >> PAGE_SHIFT,
+				     access.level, &error_index);
+	if ((err == -EAGAIN || err == -EHWPOISON) &&
+	    put_user((u64)error_index << PAGE_SHIFT, &arg->error_offset))
+		return -EFAULT;
+	return err;
+}
+
+static int ioctl_get_access(struct guest_memfd *gm,
+			    struct guest_memfd_access __user *arg)
+{
+	pgoff_t index, nr = i_size_read(gm->inode) >> PAGE_SHIFT;
+	struct guest_memfd_access access;
+	pgoff_t first, last;
+
+	if (copy_from_user(&access, arg, sizeof(access)))
+		return -EFAULT;
+	access.size = PAGE_SIZE;
+	if (!access_valid(gm, &access))
+		return -EINVAL;
+
+	index = access.offset >> PAGE_SHIFT;
+	filemap_invalidate_lock_shared(gm->inode->i_mapping);
+	access.level = guest_memfd_access_run(gm, index, &first, &last);
+	filemap_invalidate_unlock_shared(gm->inode->i_mapping);
+	access.size = (u64)(min(last + 1, nr) - index) << PAGE_SHIFT;
+	return copy_to_user(arg, &access, sizeof(access)) ? -EFAULT : 0;
+}
+
+/**
+ * guest_memfd_ioctl - the unlocked_ioctl file operation of an owner's file
+ * @file: The file.
+ * @cmd: GUEST_MEMFD_SET_ACCESS or GUEST_MEMFD_GET_ACCESS.
+ * @arg: Address of a struct guest_memfd_access in user space.
+ *
+ * Return: 0; -ENOTTY for another command; -EFAULT; -EINVAL for what the structure
+ * does not allow; or as guest_memfd_set_access().
+ */
+long guest_memfd_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
+{
+	struct guest_memfd *gm = mapping_gm(file->f_mapping);
+	void __user *argp = (void __user *)arg;
+
+	switch (cmd) {
+	case GUEST_MEMFD_SET_ACCESS:
+		return ioctl_set_access(gm, argp);
+	case GUEST_MEMFD_GET_ACCESS:
+		return ioctl_get_access(gm, argp);
+	default:
+		return -ENOTTY;
+	}
+}
+EXPORT_SYMBOL_FOR_MODULES(guest_memfd_ioctl, GUEST_MEMFD_OWNERS);
+
 /**
  * guest_memfd_show_fdinfo - the show_fdinfo file operation of an owner's file
  * @m: Where to write; the text is ABI.
@@ -505,10 +642,20 @@ void guest_memfd_show_fdinfo(struct seq_file *m, struct file *file)
 	struct guest_memfd *gm = mapping_gm(file->f_mapping);
 	unsigned long pages = READ_ONCE(file->f_mapping->nrpages);
 	unsigned long shared = count_shared(file->f_mapping);
-	bool user = gm->flags & GUEST_MEMFD_FLAG_INIT_SHARED;
+	pgoff_t index, last, ignored, nr = i_size_read(gm->inode) >> PAGE_SHIFT;
+	unsigned long levels[GUEST_MEMFD_ACCESS_KERNEL + 1] = {};
 	struct gm_block_counts counts;
 	bool hides = gm_hides(gm);
 
+	/* Each run as it is when its turn comes. */
+	for (index = 0; index < nr; index = last + 1) {
+		unsigned int level;
+
+		level = guest_memfd_access_run(gm, index, &ignored, &last);
+		last = min(last, nr - 1);
+		levels[level] += last - index + 1;
+		cond_resched();
+	}
 	guest_memfd_block_count(gm, &counts);
 	/* A page that came alone is a block of its own. */
 	if (hides)
@@ -523,11 +670,13 @@ void guest_memfd_show_fdinfo(struct seq_file *m, struct file *file)
 	seq_printf(m, "guest_memfd-hidden:\t%lu\n",
 		   hides ? pages - min(pages, shared) : 0);
 	seq_printf(m, "guest_memfd-shared:\t%lu\n", shared);
-	seq_printf(m, "guest_memfd-level-none:\t%lu\n", !user ? pages : 0);
+	/* Of the file's pages, whether they are there or not. */
+	seq_printf(m, "guest_memfd-level-none:\t%lu\n",
+		   levels[GUEST_MEMFD_ACCESS_NONE]);
 	seq_printf(m, "guest_memfd-level-user:\t%lu\n",
-		   user && hides ? pages : 0);
+		   levels[GUEST_MEMFD_ACCESS_USER]);
 	seq_printf(m, "guest_memfd-level-kernel:\t%lu\n",
-		   user && !hides ? pages : 0);
+		   levels[GUEST_MEMFD_ACCESS_KERNEL]);
 }
 EXPORT_SYMBOL_FOR_MODULES(guest_memfd_show_fdinfo, GUEST_MEMFD_OWNERS);
 
@@ -646,6 +795,7 @@ void guest_memfd_init(struct guest_memfd *gm, struct inode *inode,
 	/* Memory that cannot be moved must be unevictable too. */
 	WARN_ON_ONCE(!mapping_unevictable(mapping));
 	xa_init(&gm->blocks);
+	guest_memfd_access_init(gm);
 	if (gm_hides(gm)) {
 		guest_memfd_block_init(gm);
 		atomic_inc(&nr_hidden_files);
@@ -659,11 +809,20 @@ EXPORT_SYMBOL_FOR_MODULES(guest_memfd_init, GUEST_MEMFD_OWNERS);
  */
 void guest_memfd_evict_inode(struct inode *inode)
 {
-	struct guest_memfd *gm = mapping_gm(inode->i_mapping);
+	struct address_space *mapping = inode->i_mapping;
+	struct guest_memfd *gm = mapping_gm(mapping);
+	bool hides = gm && gm_hides(gm);
 
-	truncate_inode_pages_final(inode->i_mapping);
+	filemap_invalidate_lock(mapping);
+	if (hides)
+		guest_memfd_access_take_back(gm, 0, i_size_read(inode) >>
+						    PAGE_SHIFT);
+	truncate_inode_pages_final(mapping);
+	if (gm)
+		guest_memfd_access_destroy(gm);
+	filemap_invalidate_unlock(mapping);
 	clear_inode(inode);
-	if (gm && gm_hides(gm)) {
+	if (hides) {
 		guest_memfd_block_destroy(gm);
 		atomic_dec(&nr_hidden_files);
 	}

@@ -148,10 +148,29 @@ static struct guest_memfd *new_file(struct kunit *test, u64 flags)
 static struct folio *grab(struct kunit *test, struct guest_memfd *gm,
 			  pgoff_t index)
 {
-	struct folio *folio = guest_memfd_grab_folio(gm, index);
+	struct folio *folio;
 
+	filemap_invalidate_lock_shared(gm->inode->i_mapping);
+	folio = guest_memfd_grab_folio(gm, index);
+	filemap_invalidate_unlock_shared(gm->inode->i_mapping);
 	KUNIT_ASSERT_FALSE(test, IS_ERR(folio));
 	return folio;
+}
+
+/* Of a folio that the caller has locked, and locks again. */
+static int share(struct folio *folio)
+{
+	struct address_space *mapping = folio->mapping;
+	int err;
+
+	if (!mapping)
+		return guest_memfd_share_folio(folio);
+	folio_unlock(folio);
+	filemap_invalidate_lock_shared(mapping);
+	folio_lock(folio);
+	err = guest_memfd_share_folio(folio);
+	filemap_invalidate_unlock_shared(mapping);
+	return err;
 }
 
 static bool present(struct folio *folio)
@@ -229,7 +248,7 @@ static void test_grab_keeps_shares(struct kunit *test)
 	struct guest_memfd *gm = new_file(test, GUEST_MEMFD_FLAG_NO_DIRECT_MAP);
 	struct folio *folio = grab(test, gm, TAIL);
 
-	KUNIT_EXPECT_EQ(test, guest_memfd_share_folio(folio), 0);
+	KUNIT_EXPECT_EQ(test, share(folio), 0);
 	folio_unlock(folio);
 	folio_put(folio);
 
@@ -250,7 +269,7 @@ static void test_share_count(struct kunit *test)
 	int i;
 
 	for (i = 1; i <= 8; i++) {
-		KUNIT_EXPECT_EQ(test, guest_memfd_share_folio(folio), 0);
+		KUNIT_EXPECT_EQ(test, share(folio), 0);
 		KUNIT_EXPECT_TRUE(test, present(folio));
 		KUNIT_EXPECT_EQ(test, gm_page_count(gm_page_state(folio)), i);
 	}
@@ -275,10 +294,10 @@ static void test_share_overflow(struct kunit *test)
 	struct folio *folio = grab(test, gm, TAIL);
 	unsigned long one;
 
-	KUNIT_EXPECT_EQ(test, guest_memfd_share_folio(folio), 0);
+	KUNIT_EXPECT_EQ(test, share(folio), 0);
 	one = gm_page_state(folio);
 	gm_page_set_state(folio, one | GM_PAGE_COUNT_MASK);
-	KUNIT_EXPECT_EQ(test, guest_memfd_share_folio(folio), -EOVERFLOW);
+	KUNIT_EXPECT_EQ(test, share(folio), -EOVERFLOW);
 	KUNIT_EXPECT_EQ(test, gm_page_count(gm_page_state(folio)),
 			GM_PAGE_COUNT_MAX);
 	gm_page_set_state(folio, one);
@@ -293,7 +312,7 @@ static void test_scrubbed_before_restore(struct kunit *test)
 	struct gm_test *t = test->priv;
 	struct folio *folio = grab(test, gm, TAIL);
 
-	KUNIT_EXPECT_EQ(test, guest_memfd_share_folio(folio), 0);
+	KUNIT_EXPECT_EQ(test, share(folio), 0);
 	memset(page_address(&folio->page), PATTERN, PAGE_SIZE);
 	folio_unlock(folio);
 	guest_memfd_unshare_folio(folio);
@@ -332,8 +351,8 @@ static void test_share_survives_truncation(struct kunit *test)
 	struct folio *folio = grab(test, gm, TAIL);
 	struct folio *next;
 
-	KUNIT_EXPECT_EQ(test, guest_memfd_share_folio(folio), 0);
-	KUNIT_EXPECT_EQ(test, guest_memfd_share_folio(folio), 0);
+	KUNIT_EXPECT_EQ(test, share(folio), 0);
+	KUNIT_EXPECT_EQ(test, share(folio), 0);
 	memset(page_address(&folio->page), PATTERN, PAGE_SIZE);
 	folio_unlock(folio);
 	folio_put(folio);
@@ -366,7 +385,7 @@ static void test_no_share_after_truncation(struct kunit *test)
 	folio_unlock(folio);
 	truncate_all(gm);
 	folio_lock(folio);
-	KUNIT_EXPECT_EQ(test, guest_memfd_share_folio(folio), -ESTALE);
+	KUNIT_EXPECT_EQ(test, share(folio), -ESTALE);
 	KUNIT_EXPECT_FALSE(test, present(folio));
 	folio_unlock(folio);
 	folio_put(folio);
@@ -378,7 +397,7 @@ static void test_share_outlives_file(struct kunit *test)
 	struct gm_test *t = test->priv;
 	struct folio *folio = grab(test, gm, TAIL);
 
-	KUNIT_EXPECT_EQ(test, guest_memfd_share_folio(folio), 0);
+	KUNIT_EXPECT_EQ(test, share(folio), 0);
 	folio_unlock(folio);
 	folio_put(folio);
 	t->gm = NULL;
@@ -397,7 +416,7 @@ static void test_gup(struct kunit *test)
 
 	KUNIT_EXPECT_FALSE(test, guest_memfd_gup_allowed(folio));
 	/* A share is the kernel's own right, it lets nobody pin. */
-	KUNIT_EXPECT_EQ(test, guest_memfd_share_folio(folio), 0);
+	KUNIT_EXPECT_EQ(test, share(folio), 0);
 	KUNIT_EXPECT_FALSE(test, guest_memfd_gup_allowed(folio));
 	folio_unlock(folio);
 	guest_memfd_unshare_folio(folio);
@@ -417,7 +436,7 @@ static void test_plain_file(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, present(folio));
 	KUNIT_EXPECT_FALSE(test, folio_test_uptodate(folio));
 	KUNIT_EXPECT_TRUE(test, guest_memfd_gup_allowed(folio));
-	KUNIT_EXPECT_EQ(test, guest_memfd_share_folio(folio), 0);
+	KUNIT_EXPECT_EQ(test, share(folio), 0);
 	folio_unlock(folio);
 	folio_put(folio);
 	guest_memfd_unshare_folio(folio);
@@ -592,7 +611,7 @@ static void test_block_page_is_scrubbed(struct kunit *test)
 	struct folio *folio = grab_of_block(test, gm, 7), *again;
 
 	folio_lock(folio);
-	KUNIT_EXPECT_EQ(test, guest_memfd_share_folio(folio), 0);
+	KUNIT_EXPECT_EQ(test, share(folio), 0);
 	memset(folio_address(folio), PATTERN, PAGE_SIZE);
 	folio_unlock(folio);
 	guest_memfd_unshare_folio(folio);
@@ -602,7 +621,7 @@ static void test_block_page_is_scrubbed(struct kunit *test)
 
 	again = grab(test, gm, 7);
 	KUNIT_EXPECT_PTR_EQ(test, again, folio);
-	KUNIT_EXPECT_EQ(test, guest_memfd_share_folio(again), 0);
+	KUNIT_EXPECT_EQ(test, share(again), 0);
 	KUNIT_EXPECT_NULL(test, memchr_inv(folio_address(again), 0, PAGE_SIZE));
 	folio_unlock(again);
 	guest_memfd_unshare_folio(again);
@@ -622,7 +641,7 @@ static void test_block_is_scrubbed(struct kunit *test)
 		folio = i ? grab(test, gm, dirty[i]) : grab_of_block(test, gm, 0);
 		if (!i)
 			folio_lock(folio);
-		KUNIT_EXPECT_EQ(test, guest_memfd_share_folio(folio), 0);
+		KUNIT_EXPECT_EQ(test, share(folio), 0);
 		memset(folio_address(folio), PATTERN, PAGE_SIZE);
 		folio_unlock(folio);
 		guest_memfd_unshare_folio(folio);
@@ -666,7 +685,7 @@ static void test_block_merged_again(struct kunit *test)
 
 	for (i = 0; i < 3; i++) {
 		folio_lock(folio);
-		KUNIT_EXPECT_EQ(test, guest_memfd_share_folio(folio), 0);
+		KUNIT_EXPECT_EQ(test, share(folio), 0);
 		KUNIT_EXPECT_TRUE(test, present(folio));
 		folio_unlock(folio);
 		guest_memfd_unshare_folio(folio);
@@ -688,7 +707,7 @@ static void test_block_shared_outlives_file(struct kunit *test)
 	struct folio *folio = grab_of_block(test, gm, 9);
 
 	folio_lock(folio);
-	KUNIT_EXPECT_EQ(test, guest_memfd_share_folio(folio), 0);
+	KUNIT_EXPECT_EQ(test, share(folio), 0);
 	memset(folio_address(folio), PATTERN, PAGE_SIZE);
 	folio_unlock(folio);
 	folio_put(folio);

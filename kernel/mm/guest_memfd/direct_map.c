@@ -135,6 +135,19 @@ int direct_map_restore(struct page *page, unsigned int nr_pages)
 }
 
 /**
+ * direct_map_split - make sure that a page can be hidden alone
+ * @page: A page that is in the direct map.
+ *
+ * Context: May sleep and allocate a page table.  Flushes the TLBs of all CPUs
+ * when a large mapping was split.
+ * Return: 0, or -ENOMEM.
+ */
+int direct_map_split(struct page *page)
+{
+	return set_direct_map_split(page);
+}
+
+/**
  * direct_map_merge - use a large mapping again around a page, where possible
  * @page: A page that is restored, and its neighbours as well, and nobody uses.
  *
@@ -226,11 +239,17 @@ static unsigned long temp_addr(int cpu)
 	return (unsigned long)temp_area->addr + 2UL * cpu * PAGE_SIZE;
 }
 
-/*
- * The mapping belongs to this CPU from here to temp_unmap(): preemption is
- * off in between, and interrupt handlers do not use it.
+/**
+ * direct_map_temp_map - map a hidden page on this CPU for a moment
+ * @page: The page.
+ *
+ * Until direct_map_temp_unmap() preemption is off, and this CPU can map no other
+ * page in this way.
+ *
+ * Context: Process context, also with interrupts off.
+ * Return: Its address, for this CPU only.
  */
-static void *temp_map(struct page *page)
+void *direct_map_temp_map(struct page *page)
 {
 	int cpu = get_cpu();
 	unsigned long addr = temp_addr(cpu);
@@ -242,7 +261,11 @@ static void *temp_map(struct page *page)
 	return (void *)addr;
 }
 
-static void temp_unmap(void *vaddr)
+/**
+ * direct_map_temp_unmap - undo direct_map_temp_map()
+ * @vaddr: What it returned.
+ */
+void direct_map_temp_unmap(void *vaddr)
 {
 	unsigned long addr = (unsigned long)vaddr;
 
@@ -261,10 +284,10 @@ static void temp_unmap(void *vaddr)
  */
 void direct_map_zero_hidden(struct page *page)
 {
-	void *vaddr = temp_map(page);
+	void *vaddr = direct_map_temp_map(page);
 
 	clear_page(vaddr);
-	temp_unmap(vaddr);
+	direct_map_temp_unmap(vaddr);
 }
 
 /* So many are cleared before others get the CPU. */

@@ -12,7 +12,10 @@ unsigned int direct_map_hide_ranges(struct page *const *first,
 				    unsigned int nr_ranges,
 				    unsigned int nr_pages);
 int direct_map_restore(struct page *page, unsigned int nr_pages);
+int direct_map_split(struct page *page);
 void direct_map_merge(struct page *page);
+void *direct_map_temp_map(struct page *page);
+void direct_map_temp_unmap(void *vaddr);
 void direct_map_zero_hidden(struct page *page);
 void direct_map_zero_hidden_large(struct page *first,
 				  const unsigned long *which);
@@ -43,7 +46,21 @@ static inline int direct_map_restore(struct page *page, unsigned int nr_pages)
 	return -EOPNOTSUPP;
 }
 
+static inline int direct_map_split(struct page *page)
+{
+	return -EOPNOTSUPP;
+}
+
 static inline void direct_map_merge(struct page *page)
+{
+}
+
+static inline void *direct_map_temp_map(struct page *page)
+{
+	return NULL;
+}
+
+static inline void direct_map_temp_unmap(void *vaddr)
 {
 }
 

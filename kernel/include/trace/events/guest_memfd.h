@@ -57,6 +57,30 @@ DEFINE_EVENT(guest_memfd_share_count, unshare,
 	TP_ARGS(pfn, count)
 );
 
+/* A change of the access level of a range was asked for: error 0 is success. */
+TRACE_EVENT(set_access,
+	TP_PROTO(u64 ino, unsigned long index, unsigned long nr_pages,
+		 unsigned int level, int error),
+	TP_ARGS(ino, index, nr_pages, level, error),
+	TP_STRUCT__entry(
+		__field(u64, ino)
+		__field(unsigned long, index)
+		__field(unsigned long, nr_pages)
+		__field(unsigned int, level)
+		__field(int, error)
+	),
+	TP_fast_assign(
+		__entry->ino = ino;
+		__entry->index = index;
+		__entry->nr_pages = nr_pages;
+		__entry->level = level;
+		__entry->error = error;
+	),
+	TP_printk("ino=%llu index=0x%lx nr_pages=%lu level=%u error=%d",
+		  __entry->ino, __entry->index, __entry->nr_pages,
+		  __entry->level, __entry->error)
+);
+
 #endif /* _TRACE_GUEST_MEMFD_H */
 
 #include <trace/define_trace.h>

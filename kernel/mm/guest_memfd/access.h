@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef _MM_GUEST_MEMFD_ACCESS_H
+#define _MM_GUEST_MEMFD_ACCESS_H
+
+#include <linux/guest_memfd.h>
+
+void guest_memfd_access_init(struct guest_memfd *gm);
+void guest_memfd_access_destroy(struct guest_memfd *gm);
+unsigned int guest_memfd_access_run(struct guest_memfd *gm, pgoff_t index,
+				    pgoff_t *first, pgoff_t *last);
+void guest_memfd_access_take_back(struct guest_memfd *gm, pgoff_t start,
+				  pgoff_t end);
+int guest_memfd_access_end(struct folio *folio);
+
+#endif /* _MM_GUEST_MEMFD_ACCESS_H */

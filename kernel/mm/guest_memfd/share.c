@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The share count of one page: rights to use it through the direct map.
+ *
+ * Each share has a reference to the page.  The first restores the direct map
+ * entry, the last hides the page again.
+ */
+
+#include <linux/mm.h>
+#include <linux/pagemap.h>
+
+#include <trace/events/guest_memfd.h>
+
+#include "direct_map.h"
+#include "page_state.h"
+#include "share.h"
+
+/**
+ * gm_tag_shared - have a page counted, or not, among the shared ones of its file
+ * @folio: A locked folio; nothing is done if it is in no file.
+ * @shared: Does it have a share?
+ *
+ * The tag is in the mapping, so that a page takes its part of the count with it
+ * when it leaves the file.
+ */
+void gm_tag_shared(struct folio *folio, bool shared)
+{
+	struct address_space *mapping = folio->mapping;
+
+	if (!mapping)
+		return;
+	xa_lock_irq(&mapping->i_pages);
+	if (shared)
+		__xa_set_mark(&mapping->i_pages, folio->index, GM_TAG_SHARED);
+	else
+		__xa_clear_mark(&mapping->i_pages, folio->index, GM_TAG_SHARED);
+	xa_unlock_irq(&mapping->i_pages);
+}
+
+/**
+ * gm_share_restored - the first share of a page, whose entry is there already
+ * @folio: A locked hidden folio whose direct map entry was just restored.
+ */
+void gm_share_restored(struct folio *folio)
+{
+	unsigned long state = gm_page_state(folio);
+
+	state = (state & ~GM_PAGE_HIDDEN) + GM_PAGE_COUNT_ONE;
+	gm_page_set_state(folio, state);
+	gm_tag_shared(folio, true);
+	trace_share(folio_pfn(folio), gm_page_count(state));
+	folio_get(folio);
+}
+
+/**
+ * gm_share - take a share
+ * @folio: A locked folio of a NO_DIRECT_MAP file.
+ *
+ * Return: 0, -EOVERFLOW, or -ENOMEM: the first share of a block splits a large
+ * mapping.
+ */
+int gm_share(struct folio *folio)
+{
+	unsigned long state = gm_page_state(folio);
+	int err;
+
+	if (gm_page_count(state) == GM_PAGE_COUNT_MAX)
+		return -EOVERFLOW;
+	if (state & GM_PAGE_HIDDEN) {
+		err = direct_map_restore(&folio->page, 1);
+		if (!err)
+			gm_share_restored(folio);
+		return err;
+	}
+	/* It may have come back with its whole block, and go alone. */
+	if (state & GUEST_MEMFD_PAGE_PINNABLE) {
+		err = direct_map_split(&folio->page);
+		if (err)
+			return err;
+	}
+
+	state += GM_PAGE_COUNT_ONE;
+	gm_page_set_state(folio, state);
+	trace_share(folio_pfn(folio), gm_page_count(state));
+	folio_get(folio);
+	return 0;
+}
+
+/**
+ * gm_unshare_hidden - the last unshare of a page, whose entry has gone already
+ * @folio: A locked folio with one share that was just hidden.
+ *
+ * The share's reference is left to the caller.
+ */
+void gm_unshare_hidden(struct folio *folio)
+{
+	unsigned long state = gm_page_state(folio);
+
+	state = (state | GM_PAGE_HIDDEN) - GM_PAGE_COUNT_ONE;
+	gm_page_set_state(folio, state);
+	gm_tag_shared(folio, false);
+	trace_unshare(folio_pfn(folio), gm_page_count(state));
+}
+
+/**
+ * gm_unshare - drop a share
+ * @folio: A locked folio with a share of the caller's.
+ *
+ * Hiding a page that shares of its own made visible cannot fail: the first one
+ * split the large mapping.  Of a block that came to level KERNEL as a whole, a
+ * single page can fail.  The share's reference is left to the caller.
+ *
+ * Return: 1 when it was the last share and the page is hidden now, 0 when there
+ * are others, or -ENOMEM with nothing changed.
+ */
+int gm_unshare(struct folio *folio)
+{
+	unsigned long state = gm_page_state(folio);
+
+	if (gm_page_count(state) == 1) {
+		if (direct_map_hide(&folio->page, 1))
+			return -ENOMEM;
+		gm_unshare_hidden(folio);
+		return 1;
+	}
+
+	state -= GM_PAGE_COUNT_ONE;
+	gm_page_set_state(folio, state);
+	trace_unshare(folio_pfn(folio), gm_page_count(state));
+	return 0;
+}
