@@ -26,7 +26,7 @@ extern "C" {
 
 /* Flags of guestmem_create(), with the values of KVM_CREATE_GUEST_MEMFD. */
 #define GUESTMEM_MMAP		(1ULL << 0)	/* the host may map the file */
-#define GUESTMEM_INIT_SHARED	(1ULL << 1)	/* pages start host-accessible */
+#define GUESTMEM_INIT_SHARED	(1ULL << 1)	/* the host may use the memory from the start */
 #define GUESTMEM_NO_DIRECT_MAP	(1ULL << 2)	/* pages leave the direct map */
 
 /**
@@ -76,8 +76,9 @@ int guestmem_create(int vm_fd, uint64_t size, uint64_t flags);
  *
  * An access beyond the end of the file, or to a page that the host may not
  * touch, is a SIGBUS.  Of NO_DIRECT_MAP memory only the caller's own loads and
- * stores and copying system calls reach the pages: O_DIRECT, vmsplice and
- * registered buffers are refused with EFAULT.
+ * stores and copying system calls reach the pages, unless they are at level
+ * KERNEL (see guestmem_set_access()): O_DIRECT, vmsplice and registered buffers
+ * are refused with EFAULT.
  *
  * Return: 0; -ENODEV when the file was made without GUESTMEM_MMAP; -ENOMEM.
  */
@@ -100,7 +101,10 @@ int guestmem_unmap(void *addr, size_t size);
  * @guest_addr: guest-physical address
  * @size:       of the range
  * @host_addr:  address of the same bytes in a mapping by guestmem_map(); KVM
- *              uses it for its own accesses on the guest's behalf
+ *              uses it for its own accesses on the guest's behalf.  Where the
+ *              range is at level NONE for good there need be no mapping: an
+ *              address of the same size that nothing else will come to, such
+ *              as a reservation with PROT_NONE
  */
 struct guestmem_slot {
 	uint32_t slot;
@@ -133,6 +137,117 @@ int guestmem_bind(int vm_fd, const struct guestmem_slot *slot);
  */
 int guestmem_unbind(int vm_fd, uint32_t slot);
 
+/*
+ * Access levels: what the host may do with a range of the file.  The guest may
+ * always use its memory, and its contents survive every change.
+ */
+#define GUESTMEM_ACCESS_NONE	0	/* nothing; a mapping gives SIGBUS */
+#define GUESTMEM_ACCESS_USER	1	/* processes may map it and copy */
+#define GUESTMEM_ACCESS_KERNEL	2	/* the host kernel too: O_DIRECT, vhost, io_uring, ... */
+
+/**
+ * guestmem_supported_access - does the kernel have access levels?
+ * @fd: from guestmem_create()
+ *
+ * A file starts at level USER if made with NO_DIRECT_MAP and INIT_SHARED, at
+ * KERNEL with INIT_SHARED alone, and else at NONE.  Without NO_DIRECT_MAP a
+ * level only says what user mappings may do.
+ *
+ * Return: 0; -EOPNOTSUPP when it has none.
+ */
+int guestmem_supported_access(int fd);
+
+/**
+ * guestmem_set_access - change the level of a range
+ * @fd:           from guestmem_create()
+ * @offset:       of the range in the file
+ * @size:         of the range, not zero
+ * @level:        GUESTMEM_ACCESS_*
+ * @error_offset: NULL, or where the offset of the page in the way is stored when
+ *                the result is -EAGAIN or -EHWPOISON; else it is not written
+ *
+ * All of the range changes or nothing does.  It may be called while the guest
+ * runs.  Pages that do not exist yet will come at the level of their range.
+ *
+ * Return: 0; -EAGAIN when somebody still holds a page, for instance a read with
+ * O_DIRECT that has not ended; -EHWPOISON for a page that the hardware has
+ * reported as bad; -EINVAL, also for USER in a file without GUESTMEM_MMAP;
+ * -EOPNOTSUPP when the kernel has no levels; -ENOMEM; -EINTR.
+ */
+int guestmem_set_access(int fd, uint64_t offset, uint64_t size, uint32_t level,
+			uint64_t *error_offset);
+
+/**
+ * guestmem_get_access - the level at an offset
+ * @fd:     from guestmem_create()
+ * @offset: in the file
+ * @level:  where GUESTMEM_ACCESS_* is stored
+ * @size:   NULL, or where it is stored how far from @offset on the level runs
+ *
+ * Return: 0; -EINVAL; -EOPNOTSUPP.
+ */
+int guestmem_get_access(int fd, uint64_t offset, uint32_t *level, uint64_t *size);
+
+/**
+ * struct guestmem_range - a part of the file with one level
+ * @offset: of its first byte
+ * @size:   in bytes
+ * @level:  GUESTMEM_ACCESS_*
+ */
+struct guestmem_range {
+	uint64_t offset;
+	uint64_t size;
+	uint32_t level;
+};
+
+/**
+ * guestmem_next_range - go through the levels of the file
+ * @fd:    from guestmem_create()
+ * @range: all zero before the first call, then as the last call left it
+ *
+ * While levels change, each range is right for a moment; the ranges adjoin all
+ * the same.
+ *
+ *	struct guestmem_range range = { 0 };
+ *
+ *	while ((ret = guestmem_next_range(fd, &range)) > 0)
+ *		use(range.offset, range.size, range.level);
+ *
+ * Return: 1 with the next range in @range; 0 after the last; -EOPNOTSUPP; -EBADF.
+ */
+int guestmem_next_range(int fd, struct guestmem_range *range);
+
+/**
+ * guestmem_make_accessible - let the host kernel use a range
+ * @fd:           from guestmem_create()
+ * @offset:       of the range in the file
+ * @size:         of the range
+ * @timeout_ms:   how long to try again while a page is held; 0: try once
+ * @error_offset: as for guestmem_set_access()
+ *
+ * Sets the level KERNEL.
+ *
+ * Return: as guestmem_set_access(); -EAGAIN when the time is over.
+ */
+int guestmem_make_accessible(int fd, uint64_t offset, uint64_t size, unsigned int timeout_ms,
+			     uint64_t *error_offset);
+
+/**
+ * guestmem_make_inaccessible - leave a range to the guest alone
+ * @fd:           from guestmem_create()
+ * @offset:       of the range in the file
+ * @size:         of the range
+ * @timeout_ms:   how long to try again while a page is held; 0: try once
+ * @error_offset: as for guestmem_set_access()
+ *
+ * Sets the level NONE.  Whoever holds a page, for I/O that is under way, must
+ * let go of it first; after -EAGAIN all of the range is as it was.
+ *
+ * Return: as guestmem_set_access(); -EAGAIN when the time is over.
+ */
+int guestmem_make_inaccessible(int fd, uint64_t offset, uint64_t size, unsigned int timeout_ms,
+			       uint64_t *error_offset);
+
 /* Which members of struct guestmem_counters the kernel told. */
 #define GUESTMEM_HAS_SIZE		(1U << 0)
 #define GUESTMEM_HAS_FLAGS		(1U << 1)
@@ -155,9 +270,9 @@ int guestmem_unbind(int vm_fd, uint32_t slot);
  * @idle:         pages that its blocks hold, clean, for parts that have holes
  * @hidden:       pages without an entry in the direct map
  * @shared:       pages that the kernel holds a counted right to use
- * @level_none:   populated pages that the host may not access
- * @level_user:   populated pages that only host user space may access
- * @level_kernel: populated pages that the host kernel may access too
+ * @level_none:   pages of the file, populated or not, at level NONE
+ * @level_user:   the same at level USER
+ * @level_kernel: the same at level KERNEL
  *
  * The kernel adds them up page by page while the guest runs: each is right
  * for a moment, together they need not be of the same moment.

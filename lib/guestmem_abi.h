@@ -19,6 +19,7 @@
 #define GUESTMEM_ABI_MEM_GUEST_MEMFD		(1U << 2)
 
 #define GUESTMEM_ABI_KVMIO			0xAE
+#define GUESTMEM_ABI_IOC_TYPE			0xBC
 
 struct guestmem_abi_create {
 	__u64 size;
@@ -38,11 +39,25 @@ struct guestmem_abi_region2 {
 	__u64 pad2[14];
 };
 
+/* On a guest_memfd itself: the access level of a range. */
+struct guestmem_abi_access {
+	__u64 offset;
+	__u64 size;
+	__u32 level;
+	__u32 flags;
+	__u64 error_offset;
+	__u64 reserved[4];
+};
+
 #define GUESTMEM_ABI_CHECK_EXTENSION \
 	_IO(GUESTMEM_ABI_KVMIO, 0x03)
 #define GUESTMEM_ABI_SET_USER_MEMORY_REGION2 \
 	_IOW(GUESTMEM_ABI_KVMIO, 0x49, struct guestmem_abi_region2)
 #define GUESTMEM_ABI_CREATE_GUEST_MEMFD \
 	_IOWR(GUESTMEM_ABI_KVMIO, 0xd4, struct guestmem_abi_create)
+#define GUESTMEM_ABI_SET_ACCESS \
+	_IOWR(GUESTMEM_ABI_IOC_TYPE, 0x00, struct guestmem_abi_access)
+#define GUESTMEM_ABI_GET_ACCESS \
+	_IOWR(GUESTMEM_ABI_IOC_TYPE, 0x01, struct guestmem_abi_access)
 
 #endif
