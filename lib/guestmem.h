@@ -56,8 +56,8 @@ int guestmem_explain(int fd, uint64_t flags, char *text, size_t size);
  * @size:  of the file, fixed for its life
  * @flags: GUESTMEM_* flags
  *
- * The memory is populated page by page at first use, zeroed, and is freed when
- * the last descriptor, mapping and memslot of the file are gone.  The
+ * The memory is populated at first use, zeroed, and is freed when the last
+ * descriptor and mapping of the file are gone; a memslot does not hold it.  The
  * descriptor is close-on-exec.
  *
  * Return: a file descriptor; -EOPNOTSUPP when the kernel does not offer
@@ -120,8 +120,9 @@ struct guestmem_slot {
  * @vm_fd: of the VM
  * @slot:  what to bind; not kept
  *
- * The slot cannot be changed afterwards, only unbound.  The file may be closed
- * while bound: the slot keeps what it needs until it is unbound.
+ * The slot cannot be changed afterwards, only unbound.  Keep a descriptor or a
+ * mapping of the file for as long as the guest is to have the memory: with the
+ * last of them it is gone from the slot too.
  *
  * Return: 0; -EEXIST when the range overlaps another slot; -EINVAL, also when
  * this part of the file is bound already.
