@@ -27,6 +27,7 @@ counts() {
 	measure counts mib="$(of 1024 512)" only=plain,hidden
 	measure vms vms=100 mib="$(of 48 16)" only=hidden
 	measure clock mib=8 reps="$(of 5 1)" count="$(of 200 50)" only=plain,hidden
+	measure access mib=8 reps="$(of 5 1)" count="$(of 200 50)" only=hidden
 	measure walk mib="$(of 512 128)" reps="$(of 2 1)" count="$(of 500000 100000)" only=plain,hidden
 }
 
@@ -73,6 +74,7 @@ pieces() {
 	measure vms vms="$(of 8 2)" mib=8 only=hidden-0
 	measure counts mib="$(of 64 8)" slow=4 only=hidden-0,secret,shmem
 	measure clock mib=8 reps="$(of 3 1)" count=20 only=hidden-0
+	measure access mib=8 reps="$(of 3 1)" count=3 only=hidden-0
 	measure population reps="$(of 3 1)" slow="$(of 4 2)" only=hidden-0,secret
 	measure guest reps="$(of 3 1)" slow="$(of 4 2)" only=hidden-0
 	for busy in 1 3; do
@@ -90,6 +92,7 @@ vcpus() {
 icount() {
 	measure population reps="$(of 5 2)" mib=16 slow=2 instructions=1
 	measure clock reps="$(of 3 1)" mib=8 count=100 vcpus=0 instructions=1
+	measure access reps="$(of 3 1)" mib=8 count=100 vcpus=0 instructions=1 only=hidden
 }
 
 echo "# host: Linux $(uname -r), $(nproc) CPUs, $(awk '/^MemTotal/ { print int($2 / 1024) }' /proc/meminfo) MiB"

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Memory that the VMM lends to the kernel and takes back: a change of the access
+ * level of a whole block, and of one page in another.
+ */
+#include <unistd.h>
+
+#include "backing.h"
+#include "figures.h"
+#include "guestmem.h"
+#include "measure.h"
+#include "vmstat.h"
+
+static void set(const struct region *r, uint64_t offset, uint64_t size, uint32_t level)
+{
+	int err = guestmem_set_access(r->fd, offset, size, level, NULL);
+
+	if (err)
+		die(-err, "SET_ACCESS");
+}
+
+/* @n times to KERNEL and back. */
+static void toggle(const struct parameters *p, const struct region *r, uint64_t offset,
+		   uint64_t size, unsigned int n, const char *when, unsigned int rep)
+{
+	const char *name = backing_name(r->backing);
+	struct vmstat before = vmstat_now(), v;
+	uint64_t start = now(), cost;
+
+	for (unsigned int i = 0; i < n; i++) {
+		set(r, offset, size, GUESTMEM_ACCESS_KERNEL);
+		set(r, offset, size, GUESTMEM_ACCESS_USER);
+	}
+	cost = now() - start;
+	v = vmstat_since(&before);
+	report("access-toggle", name, when, rep, (double)cost / n, now_unit());
+	/* Of one CPU alone the counts say nothing. */
+	if (!p->vcpus)
+		return;
+	report("access-flushes", name, when, rep,
+	       vmstat_flushes(&v, sysconf(_SC_NPROCESSORS_ONLN)) / n, "per-toggle");
+	report("access-splits", name, when, rep,
+	       (double)(v.value[SPLITS_2M] + v.value[SPLITS_1G]) / n, "per-toggle");
+}
+
+void figure_access(const struct parameters *p)
+{
+	for (unsigned int rep = 0; rep < p->reps; rep++) {
+		for_each_backing(b, rep, p->backings) {
+			uint32_t level;
+			uint64_t size;
+			struct region r;
+
+			if (!backing_is_guest_memfd(b))
+				continue;
+			region_create(&r, b, p->mib * MIB);
+			if (guestmem_get_access(r.fd, 0, &level, &size)) {
+				note("this kernel has no access levels");
+				region_destroy(&r);
+				return;
+			}
+			/* By the guest or fallocate, not by a mapping that has to go. */
+			region_fallocate(&r);
+			toggle(p, &r, BLOCK, BLOCK, p->count, "block", rep);
+			toggle(p, &r, 2 * BLOCK, PAGE, 1, "first-page", rep);
+			toggle(p, &r, 2 * BLOCK, PAGE, p->count, "page", rep);
+			region_destroy(&r);
+		}
+	}
+}
