@@ -24,6 +24,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -315,6 +316,7 @@ PRESSURE_TEST(fragmented)
 #define GROUP		CGROUPS "/vmm"
 #define LIMIT		(33UL * SZ_1M + SZ_512K)
 #define LIMIT_SIZE	(32UL * BLOCK)
+#define CHILD_SECONDS	90
 
 /* In the cgroup: asks for more than it may have. */
 static void exceed(bool killable, u64 flags, u64 seed)
@@ -323,6 +325,11 @@ static void exceed(bool killable, u64 flags, u64 seed)
 	struct gmem_vm g;
 	int r;
 
+	/*
+	 * Its own pages are there, and charged to nobody here: a process that
+	 * cannot be killed tries for ever to touch a page beyond its limit.
+	 */
+	TEST_ASSERT(!mlockall(MCL_CURRENT), "cannot lock the test's own pages");
 	write_number(GROUP "/cgroup.procs", getpid());
 	/* Whoever cannot be killed is told instead. */
 	write_number("/proc/self/oom_score_adj", killable ? 0 : -1000);
@@ -348,6 +355,22 @@ static void exceed(bool killable, u64 flags, u64 seed)
 	_exit(0);
 }
 
+/* Return: False when it did not end in time; it is let go then, and killed. */
+static bool wait_for(pid_t pid, int *status)
+{
+	int i;
+
+	for (i = 0; i < CHILD_SECONDS * 10; i++) {
+		if (waitpid(pid, status, WNOHANG) == pid)
+			return true;
+		usleep(100000);
+	}
+	kill(pid, SIGKILL);
+	write_number(GROUP "/memory.max", 2 * LIMIT_SIZE);
+	waitpid(pid, status, 0);
+	return false;
+}
+
 PRESSURE_TEST(limit)
 {
 	u64 charged;
@@ -369,7 +392,7 @@ PRESSURE_TEST(limit)
 		pid = fork();
 		if (!pid)
 			exceed(killable, self->flags, self->seed);
-		TEST_ASSERT(pid > 0 && waitpid(pid, &status, 0) == pid, "no child");
+		TEST_ASSERT(pid > 0 && wait_for(pid, &status), "the child does not end");
 		if (killable)
 			TEST_ASSERT(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL,
 				    "not killed: 0x%x", status);
