@@ -62,7 +62,7 @@ demo: setup	## the proof: a guest that its host cannot read
 test: setup	## the tests; the last line is "N passed, N failed[, N skipped]" (ONLY=PATTERN, e.g. ONLY='unit/*')
 	@scripts/test $(if $(ONLY),--only '$(ONLY)')
 
-test-more: setup	## the long tests, and one not known to end in every run (ONLY=PATTERN)
+test-more: setup	## the long tests (ONLY=PATTERN)
 	@scripts/test --suites tests/suites-more $(if $(ONLY),--only '$(ONLY)')
 
 bench: setup	## measure, and write docs/benchmarks.md (BENCH=short: every figure once, into build/bench/ only)
