@@ -137,16 +137,12 @@ static int prepare_store(struct guest_memfd *gm, struct ma_state *mas,
 static struct folio *next_folio(struct guest_memfd *gm, pgoff_t *index,
 				pgoff_t end)
 {
+	cond_resched();
 	if (*index >= end)
 		return NULL;
 	return xa_find(&gm->inode->i_mapping->i_pages, index, end - 1,
 		       XA_PRESENT);
 }
-
-#define for_each_folio(gm, folio, index, start, end)			\
-	for ((index) = (start);						\
-	     ((folio) = next_folio((gm), &(index), (end)));		\
-	     (index)++, cond_resched())
 
 /*
  * How many pages from @folio on are of one block, contiguous, and alike: not
@@ -191,7 +187,7 @@ static int drop_shares(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 	pgoff_t index;
 	int ret;
 
-	for_each_folio(gm, folio, index, start, end) {
+	for (index = start; (folio = next_folio(gm, &index, end)); index++) {
 		*reached = index;
 		nr = run_alike(gm, folio, index, end, 1);
 		if (nr > 1) {
@@ -237,7 +233,7 @@ static int take_shares(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 	pgoff_t index;
 	int err;
 
-	for_each_folio(gm, folio, index, start, end) {
+	for (index = start; (folio = next_folio(gm, &index, end)); index++) {
 		*reached = index;
 		if (interruptible && fatal_signal_pending(current))
 			return -EINTR;
@@ -287,7 +283,7 @@ static void make_pinnable(struct guest_memfd *gm, pgoff_t start, pgoff_t end)
 	struct folio *folio;
 	pgoff_t index;
 
-	for_each_folio(gm, folio, index, start, end) {
+	for (index = start; (folio = next_folio(gm, &index, end)); index++) {
 		folio_lock(folio);
 		set_pinnable(folio, true);
 		folio_unlock(folio);
@@ -384,7 +380,7 @@ static int lower_run(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 	pgoff_t index;
 	int err;
 
-	for_each_folio(gm, folio, index, start, end) {
+	for (index = start; (folio = next_folio(gm, &index, end)); index++) {
 		err = 0;
 		lock_unmapped(folio);
 		if (!hides(gm))
@@ -426,11 +422,6 @@ static bool next_kernel_run(struct guest_memfd *gm, pgoff_t *start, pgoff_t end,
 	return false;
 }
 
-#define for_each_kernel_run(gm, run, run_end, start, end)		\
-	for ((run) = (start);						\
-	     next_kernel_run((gm), &(run), (end), &(run_end));		\
-	     (run) = (run_end))
-
 /* Undo lower() of hidden memory: shares were dropped up to @reached. */
 static void lower_undo(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 		       pgoff_t reached)
@@ -438,9 +429,9 @@ static void lower_undo(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 	pgoff_t run, run_end, ignored;
 
 	/* As they were hidden, so they can be restored. */
-	for_each_kernel_run(gm, run, run_end, start, reached)
+	for (run = start; next_kernel_run(gm, &run, reached, &run_end); run = run_end)
 		WARN_ON_ONCE(take_shares(gm, run, run_end, false, &ignored));
-	for_each_kernel_run(gm, run, run_end, start, end)
+	for (run = start; next_kernel_run(gm, &run, end, &run_end); run = run_end)
 		make_pinnable(gm, run, run_end);
 }
 
@@ -471,7 +462,7 @@ static int lower(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 	if (!hides(gm))
 		return 0;
 
-	for_each_kernel_run(gm, run, run_end, start, end) {
+	for (run = start; next_kernel_run(gm, &run, end, &run_end); run = run_end) {
 		err = drop_shares(gm, run, run_end, &reached);
 		if (err) {
 			lower_undo(gm, start, end, reached);
@@ -503,9 +494,10 @@ int guest_memfd_set_access(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 			   unsigned int level, pgoff_t *error_index)
 {
 	struct address_space *mapping = gm->inode->i_mapping;
-	MA_STATE(mas, &gm->levels, start, end - 1);
 	pgoff_t first, last;
 	int err = 0;
+
+	MA_STATE(mas, &gm->levels, start, end - 1);
 
 	filemap_invalidate_lock(mapping);
 	if (gm->ops->accessible)
@@ -548,7 +540,7 @@ void guest_memfd_access_take_back(struct guest_memfd *gm, pgoff_t start,
 {
 	pgoff_t run, run_end, reached;
 
-	for_each_kernel_run(gm, run, run_end, start, end) {
+	for (run = start; next_kernel_run(gm, &run, end, &run_end); run = run_end) {
 		unmap_mapping_pages(gm->inode->i_mapping, run, run_end - run,
 				    false);
 		lower_run(gm, run, run_end, GUEST_MEMFD_ACCESS_KERNEL, true,

@@ -9,7 +9,6 @@
 #include <linux/guest_memfd.h>
 #include <linux/kvm.h>
 #include <linux/magic.h>
-#include <linux/mount.h>
 #include <linux/pagemap.h>
 #include <linux/pseudo_fs.h>
 #include <linux/set_memory.h>
@@ -18,30 +17,14 @@
 
 #include "block.h"
 #include "direct_map.h"
+#include "kunit.h"
 #include "page_state.h"
 
 #define PATTERN 0x5a
 
-/* Indexes of the first page of the tail, and pages of the block before it. */
-#define TAIL	(1UL << GM_BLOCK_MAX_ORDER)
-#define BLOCK_PAGES TAIL
-
 struct test_inode {
 	struct guest_memfd gm;
 	struct inode inode;
-};
-
-struct gm_test {
-	struct vfsmount *mnt;
-	struct guest_memfd *gm;
-	unsigned long hidden_before;
-	/* What the restore tracepoint saw of restored_pfn. */
-	unsigned long restored_pfn;
-	unsigned int nr_restored;
-	bool restored_dirty;
-	unsigned int nr_hides;
-	/* What the owner was asked. */
-	unsigned int starts, ends;
 };
 
 static struct inode *test_alloc_inode(struct super_block *sb)
@@ -104,9 +87,17 @@ static void test_invalidate_end(struct guest_memfd *gm, pgoff_t start,
 	current_test->ends++;
 }
 
+static int test_accessible(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
+			   unsigned int level)
+{
+	current_test->asked++;
+	return current_test->veto;
+}
+
 static const struct guest_memfd_operations test_ops = {
 	.invalidate_start = test_invalidate_start,
 	.invalidate_end	= test_invalidate_end,
+	.accessible	= test_accessible,
 };
 
 /* A restored page must hold nothing of what the guest left in it. */
@@ -128,7 +119,7 @@ static void probe_hide(void *data, unsigned long pfn, unsigned int nr_pages)
 	t->nr_hides++;
 }
 
-static struct guest_memfd *new_file(struct kunit *test, u64 flags)
+struct guest_memfd *gm_test_file(struct kunit *test, u64 flags)
 {
 	struct gm_test *t = test->priv;
 	struct guest_memfd *gm;
@@ -145,8 +136,8 @@ static struct guest_memfd *new_file(struct kunit *test, u64 flags)
 	return gm;
 }
 
-static struct folio *grab(struct kunit *test, struct guest_memfd *gm,
-			  pgoff_t index)
+struct folio *gm_test_grab(struct kunit *test, struct guest_memfd *gm,
+			   pgoff_t index)
 {
 	struct folio *folio;
 
@@ -157,8 +148,7 @@ static struct folio *grab(struct kunit *test, struct guest_memfd *gm,
 	return folio;
 }
 
-/* Of a folio that the caller has locked, and locks again. */
-static int share(struct folio *folio)
+int gm_test_share(struct folio *folio)
 {
 	struct address_space *mapping = folio->mapping;
 	int err;
@@ -173,7 +163,7 @@ static int share(struct folio *folio)
 	return err;
 }
 
-static bool present(struct folio *folio)
+bool gm_test_present(struct folio *folio)
 {
 	return kernel_page_present(&folio->page);
 }
@@ -183,7 +173,7 @@ static void truncate_all(struct guest_memfd *gm)
 	truncate_inode_pages(gm->inode->i_mapping, 0);
 }
 
-static int gm_test_init(struct kunit *test)
+int gm_test_init(struct kunit *test)
 {
 	struct gm_test *t;
 
@@ -204,7 +194,7 @@ static int gm_test_init(struct kunit *test)
 	return 0;
 }
 
-static void gm_test_exit(struct kunit *test)
+void gm_test_exit(struct kunit *test)
 {
 	struct gm_test *t = test->priv;
 
@@ -223,19 +213,19 @@ static void gm_test_exit(struct kunit *test)
 
 static void test_hidden_once(struct kunit *test)
 {
-	struct guest_memfd *gm = new_file(test, GUEST_MEMFD_FLAG_NO_DIRECT_MAP);
+	struct guest_memfd *gm = gm_test_file(test, GUEST_MEMFD_FLAG_NO_DIRECT_MAP);
 	struct gm_test *t = test->priv;
 	struct folio *folio, *again;
 
-	folio = grab(test, gm, TAIL + 3);
-	KUNIT_EXPECT_FALSE(test, present(folio));
+	folio = gm_test_grab(test, gm, TAIL + 3);
+	KUNIT_EXPECT_FALSE(test, gm_test_present(folio));
 	KUNIT_EXPECT_TRUE(test, folio_test_uptodate(folio));
 	KUNIT_EXPECT_FALSE(test, folio_test_lru(folio));
 	KUNIT_EXPECT_EQ(test, gm_page_state(folio), gm_page_fresh(0));
 	KUNIT_EXPECT_EQ(test, direct_map_nr_hidden(), t->hidden_before + 1);
 	folio_unlock(folio);
 
-	again = grab(test, gm, TAIL + 3);
+	again = gm_test_grab(test, gm, TAIL + 3);
 	KUNIT_EXPECT_PTR_EQ(test, again, folio);
 	KUNIT_EXPECT_EQ(test, t->nr_hides, 1);
 	folio_unlock(folio);
@@ -245,32 +235,32 @@ static void test_hidden_once(struct kunit *test)
 
 static void test_grab_keeps_shares(struct kunit *test)
 {
-	struct guest_memfd *gm = new_file(test, GUEST_MEMFD_FLAG_NO_DIRECT_MAP);
-	struct folio *folio = grab(test, gm, TAIL);
+	struct guest_memfd *gm = gm_test_file(test, GUEST_MEMFD_FLAG_NO_DIRECT_MAP);
+	struct folio *folio = gm_test_grab(test, gm, TAIL);
 
-	KUNIT_EXPECT_EQ(test, share(folio), 0);
+	KUNIT_EXPECT_EQ(test, gm_test_share(folio), 0);
 	folio_unlock(folio);
 	folio_put(folio);
 
 	/* Faulting on a shared page must not hide it under its user. */
-	folio = grab(test, gm, TAIL);
-	KUNIT_EXPECT_TRUE(test, present(folio));
+	folio = gm_test_grab(test, gm, TAIL);
+	KUNIT_EXPECT_TRUE(test, gm_test_present(folio));
 	folio_unlock(folio);
 	folio_put(folio);
 	guest_memfd_unshare_folio(folio);
-	KUNIT_EXPECT_FALSE(test, present(folio));
+	KUNIT_EXPECT_FALSE(test, gm_test_present(folio));
 }
 
 static void test_share_count(struct kunit *test)
 {
-	struct guest_memfd *gm = new_file(test, GUEST_MEMFD_FLAG_NO_DIRECT_MAP);
+	struct guest_memfd *gm = gm_test_file(test, GUEST_MEMFD_FLAG_NO_DIRECT_MAP);
 	struct gm_test *t = test->priv;
-	struct folio *folio = grab(test, gm, TAIL);
+	struct folio *folio = gm_test_grab(test, gm, TAIL);
 	int i;
 
 	for (i = 1; i <= 8; i++) {
-		KUNIT_EXPECT_EQ(test, share(folio), 0);
-		KUNIT_EXPECT_TRUE(test, present(folio));
+		KUNIT_EXPECT_EQ(test, gm_test_share(folio), 0);
+		KUNIT_EXPECT_TRUE(test, gm_test_present(folio));
 		KUNIT_EXPECT_EQ(test, gm_page_count(gm_page_state(folio)), i);
 	}
 	folio_unlock(folio);
@@ -278,10 +268,10 @@ static void test_share_count(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 11);
 	for (i = 7; i > 0; i--) {
 		guest_memfd_unshare_folio(folio);
-		KUNIT_EXPECT_TRUE(test, present(folio));
+		KUNIT_EXPECT_TRUE(test, gm_test_present(folio));
 	}
 	guest_memfd_unshare_folio(folio);
-	KUNIT_EXPECT_FALSE(test, present(folio));
+	KUNIT_EXPECT_FALSE(test, gm_test_present(folio));
 	KUNIT_EXPECT_EQ(test, gm_page_state(folio), gm_page_fresh(0));
 	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 3);
 	KUNIT_EXPECT_EQ(test, t->nr_hides, 2);
@@ -290,14 +280,14 @@ static void test_share_count(struct kunit *test)
 
 static void test_share_overflow(struct kunit *test)
 {
-	struct guest_memfd *gm = new_file(test, GUEST_MEMFD_FLAG_NO_DIRECT_MAP);
-	struct folio *folio = grab(test, gm, TAIL);
+	struct guest_memfd *gm = gm_test_file(test, GUEST_MEMFD_FLAG_NO_DIRECT_MAP);
+	struct folio *folio = gm_test_grab(test, gm, TAIL);
 	unsigned long one;
 
-	KUNIT_EXPECT_EQ(test, share(folio), 0);
+	KUNIT_EXPECT_EQ(test, gm_test_share(folio), 0);
 	one = gm_page_state(folio);
 	gm_page_set_state(folio, one | GM_PAGE_COUNT_MASK);
-	KUNIT_EXPECT_EQ(test, share(folio), -EOVERFLOW);
+	KUNIT_EXPECT_EQ(test, gm_test_share(folio), -EOVERFLOW);
 	KUNIT_EXPECT_EQ(test, gm_page_count(gm_page_state(folio)),
 			GM_PAGE_COUNT_MAX);
 	gm_page_set_state(folio, one);
@@ -308,11 +298,11 @@ static void test_share_overflow(struct kunit *test)
 
 static void test_scrubbed_before_restore(struct kunit *test)
 {
-	struct guest_memfd *gm = new_file(test, GUEST_MEMFD_FLAG_NO_DIRECT_MAP);
+	struct guest_memfd *gm = gm_test_file(test, GUEST_MEMFD_FLAG_NO_DIRECT_MAP);
 	struct gm_test *t = test->priv;
-	struct folio *folio = grab(test, gm, TAIL);
+	struct folio *folio = gm_test_grab(test, gm, TAIL);
 
-	KUNIT_EXPECT_EQ(test, share(folio), 0);
+	KUNIT_EXPECT_EQ(test, gm_test_share(folio), 0);
 	memset(page_address(&folio->page), PATTERN, PAGE_SIZE);
 	folio_unlock(folio);
 	guest_memfd_unshare_folio(folio);
@@ -327,9 +317,9 @@ static void test_scrubbed_before_restore(struct kunit *test)
 
 static void test_reference_delays_reuse(struct kunit *test)
 {
-	struct guest_memfd *gm = new_file(test, GUEST_MEMFD_FLAG_NO_DIRECT_MAP);
+	struct guest_memfd *gm = gm_test_file(test, GUEST_MEMFD_FLAG_NO_DIRECT_MAP);
 	struct gm_test *t = test->priv;
-	struct folio *folio = grab(test, gm, TAIL);
+	struct folio *folio = gm_test_grab(test, gm, TAIL);
 
 	t->restored_pfn = folio_pfn(folio);
 	folio_unlock(folio);
@@ -337,7 +327,7 @@ static void test_reference_delays_reuse(struct kunit *test)
 	guest_memfd_block_reap(t->gm, 0, ULONG_MAX);
 	/* Out of the file, but not out of our hands: still hidden. */
 	KUNIT_EXPECT_EQ(test, t->nr_restored, 0);
-	KUNIT_EXPECT_FALSE(test, present(folio));
+	KUNIT_EXPECT_FALSE(test, gm_test_present(folio));
 
 	folio_put(folio);
 	guest_memfd_block_reap(t->gm, 0, ULONG_MAX);
@@ -346,31 +336,31 @@ static void test_reference_delays_reuse(struct kunit *test)
 
 static void test_share_survives_truncation(struct kunit *test)
 {
-	struct guest_memfd *gm = new_file(test, GUEST_MEMFD_FLAG_NO_DIRECT_MAP);
+	struct guest_memfd *gm = gm_test_file(test, GUEST_MEMFD_FLAG_NO_DIRECT_MAP);
 	struct gm_test *t = test->priv;
-	struct folio *folio = grab(test, gm, TAIL);
+	struct folio *folio = gm_test_grab(test, gm, TAIL);
 	struct folio *next;
 
-	KUNIT_EXPECT_EQ(test, share(folio), 0);
-	KUNIT_EXPECT_EQ(test, share(folio), 0);
+	KUNIT_EXPECT_EQ(test, gm_test_share(folio), 0);
+	KUNIT_EXPECT_EQ(test, gm_test_share(folio), 0);
 	memset(page_address(&folio->page), PATTERN, PAGE_SIZE);
 	folio_unlock(folio);
 	folio_put(folio);
 
 	truncate_all(gm);
 	guest_memfd_block_reap(t->gm, 0, ULONG_MAX);
-	KUNIT_EXPECT_TRUE(test, present(folio));
+	KUNIT_EXPECT_TRUE(test, gm_test_present(folio));
 	KUNIT_EXPECT_NULL(test, memchr_inv(page_address(&folio->page), PATTERN,
 					   PAGE_SIZE));
 
 	/* The file gets another page for the same place. */
-	next = grab(test, gm, TAIL);
+	next = gm_test_grab(test, gm, TAIL);
 	KUNIT_EXPECT_PTR_NE(test, next, folio);
 	folio_unlock(next);
 	folio_put(next);
 
 	guest_memfd_unshare_folio(folio);
-	KUNIT_EXPECT_TRUE(test, present(folio));
+	KUNIT_EXPECT_TRUE(test, gm_test_present(folio));
 	t->restored_pfn = folio_pfn(folio);
 	guest_memfd_unshare_folio(folio);
 	KUNIT_EXPECT_EQ(test, t->nr_restored, 1);
@@ -379,30 +369,30 @@ static void test_share_survives_truncation(struct kunit *test)
 
 static void test_no_share_after_truncation(struct kunit *test)
 {
-	struct guest_memfd *gm = new_file(test, GUEST_MEMFD_FLAG_NO_DIRECT_MAP);
-	struct folio *folio = grab(test, gm, TAIL);
+	struct guest_memfd *gm = gm_test_file(test, GUEST_MEMFD_FLAG_NO_DIRECT_MAP);
+	struct folio *folio = gm_test_grab(test, gm, TAIL);
 
 	folio_unlock(folio);
 	truncate_all(gm);
 	folio_lock(folio);
-	KUNIT_EXPECT_EQ(test, share(folio), -ESTALE);
-	KUNIT_EXPECT_FALSE(test, present(folio));
+	KUNIT_EXPECT_EQ(test, gm_test_share(folio), -ESTALE);
+	KUNIT_EXPECT_FALSE(test, gm_test_present(folio));
 	folio_unlock(folio);
 	folio_put(folio);
 }
 
 static void test_share_outlives_file(struct kunit *test)
 {
-	struct guest_memfd *gm = new_file(test, GUEST_MEMFD_FLAG_NO_DIRECT_MAP);
+	struct guest_memfd *gm = gm_test_file(test, GUEST_MEMFD_FLAG_NO_DIRECT_MAP);
 	struct gm_test *t = test->priv;
-	struct folio *folio = grab(test, gm, TAIL);
+	struct folio *folio = gm_test_grab(test, gm, TAIL);
 
-	KUNIT_EXPECT_EQ(test, share(folio), 0);
+	KUNIT_EXPECT_EQ(test, gm_test_share(folio), 0);
 	folio_unlock(folio);
 	folio_put(folio);
 	t->gm = NULL;
 	iput(gm->inode);
-	KUNIT_EXPECT_TRUE(test, present(folio));
+	KUNIT_EXPECT_TRUE(test, gm_test_present(folio));
 
 	t->restored_pfn = folio_pfn(folio);
 	guest_memfd_unshare_folio(folio);
@@ -411,12 +401,12 @@ static void test_share_outlives_file(struct kunit *test)
 
 static void test_gup(struct kunit *test)
 {
-	struct guest_memfd *gm = new_file(test, GUEST_MEMFD_FLAG_NO_DIRECT_MAP);
-	struct folio *folio = grab(test, gm, TAIL);
+	struct guest_memfd *gm = gm_test_file(test, GUEST_MEMFD_FLAG_NO_DIRECT_MAP);
+	struct folio *folio = gm_test_grab(test, gm, TAIL);
 
 	KUNIT_EXPECT_FALSE(test, guest_memfd_gup_allowed(folio));
 	/* A share is the kernel's own right, it lets nobody pin. */
-	KUNIT_EXPECT_EQ(test, share(folio), 0);
+	KUNIT_EXPECT_EQ(test, gm_test_share(folio), 0);
 	KUNIT_EXPECT_FALSE(test, guest_memfd_gup_allowed(folio));
 	folio_unlock(folio);
 	guest_memfd_unshare_folio(folio);
@@ -429,14 +419,14 @@ static void test_gup(struct kunit *test)
 
 static void test_plain_file(struct kunit *test)
 {
-	struct guest_memfd *gm = new_file(test, 0);
+	struct guest_memfd *gm = gm_test_file(test, 0);
 	struct gm_test *t = test->priv;
-	struct folio *folio = grab(test, gm, TAIL);
+	struct folio *folio = gm_test_grab(test, gm, TAIL);
 
-	KUNIT_EXPECT_TRUE(test, present(folio));
+	KUNIT_EXPECT_TRUE(test, gm_test_present(folio));
 	KUNIT_EXPECT_FALSE(test, folio_test_uptodate(folio));
 	KUNIT_EXPECT_TRUE(test, guest_memfd_gup_allowed(folio));
-	KUNIT_EXPECT_EQ(test, share(folio), 0);
+	KUNIT_EXPECT_EQ(test, gm_test_share(folio), 0);
 	folio_unlock(folio);
 	folio_put(folio);
 	guest_memfd_unshare_folio(folio);
@@ -445,9 +435,9 @@ static void test_plain_file(struct kunit *test)
 
 static void test_poisoned_page_stays_out(struct kunit *test)
 {
-	struct guest_memfd *gm = new_file(test, GUEST_MEMFD_FLAG_NO_DIRECT_MAP);
+	struct guest_memfd *gm = gm_test_file(test, GUEST_MEMFD_FLAG_NO_DIRECT_MAP);
 	struct gm_test *t = test->priv;
-	struct folio *folio = grab(test, gm, TAIL);
+	struct folio *folio = gm_test_grab(test, gm, TAIL);
 
 	t->restored_pfn = folio_pfn(folio);
 	folio_set_hwpoison(folio);
@@ -456,7 +446,7 @@ static void test_poisoned_page_stays_out(struct kunit *test)
 	truncate_all(gm);
 	guest_memfd_block_reap(t->gm, 0, ULONG_MAX);
 	KUNIT_EXPECT_EQ(test, t->nr_restored, 0);
-	KUNIT_EXPECT_FALSE(test, present(folio));
+	KUNIT_EXPECT_FALSE(test, gm_test_present(folio));
 	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 2);
 	/* And nothing polls for it. */
 	KUNIT_EXPECT_TRUE(test, list_empty(&folio->lru));
@@ -471,9 +461,9 @@ static void test_poisoned_page_stays_out(struct kunit *test)
 
 static void test_memory_failure(struct kunit *test)
 {
-	struct guest_memfd *gm = new_file(test, GUEST_MEMFD_FLAG_NO_DIRECT_MAP);
+	struct guest_memfd *gm = gm_test_file(test, GUEST_MEMFD_FLAG_NO_DIRECT_MAP);
 	struct gm_test *t = test->priv;
-	struct folio *folio = grab(test, gm, TAIL);
+	struct folio *folio = gm_test_grab(test, gm, TAIL);
 
 	folio_unlock(folio);
 	guest_memfd_memory_failure(folio);
@@ -492,10 +482,10 @@ static void test_active(struct kunit *test)
 
 	if (guest_memfd_active())
 		kunit_skip(test, "others use hidden memory just now");
-	new_file(test, 0);
+	gm_test_file(test, 0);
 	KUNIT_EXPECT_FALSE(test, guest_memfd_active());
 	iput(t->gm->inode);
-	new_file(test, GUEST_MEMFD_FLAG_NO_DIRECT_MAP);
+	gm_test_file(test, GUEST_MEMFD_FLAG_NO_DIRECT_MAP);
 	KUNIT_EXPECT_TRUE(test, guest_memfd_active());
 	iput(t->gm->inode);
 	t->gm = NULL;
@@ -513,7 +503,7 @@ static unsigned int map_level(struct folio *folio)
 
 static struct guest_memfd *new_block_file(struct kunit *test)
 {
-	struct guest_memfd *gm = new_file(test, GUEST_MEMFD_FLAG_NO_DIRECT_MAP);
+	struct guest_memfd *gm = gm_test_file(test, GUEST_MEMFD_FLAG_NO_DIRECT_MAP);
 
 	/* Whatever guest_memfd.block_order is. */
 	gm->block_order = GM_BLOCK_MAX_ORDER;
@@ -524,7 +514,7 @@ static struct guest_memfd *new_block_file(struct kunit *test)
 static struct folio *grab_of_block(struct kunit *test, struct guest_memfd *gm,
 				   pgoff_t index)
 {
-	struct folio *folio = grab(test, gm, index);
+	struct folio *folio = gm_test_grab(test, gm, index);
 
 	folio_unlock(folio);
 	if (!guest_memfd_max_order(gm, index)) {
@@ -562,7 +552,7 @@ static void test_block_hidden_as_one(struct kunit *test)
 	unsigned int level = map_level(folio);
 
 	KUNIT_EXPECT_EQ(test, t->nr_hides, 1);
-	KUNIT_EXPECT_FALSE(test, present(folio));
+	KUNIT_EXPECT_FALSE(test, gm_test_present(folio));
 	KUNIT_EXPECT_EQ(test, folio_pfn(folio) % BLOCK_PAGES, 5);
 	KUNIT_EXPECT_EQ(test, folio->index, 5);
 	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 3);
@@ -592,9 +582,9 @@ static void test_block_page_comes_back(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, guest_memfd_max_order(gm, 8), 0);
 	guest_memfd_block_reap(gm, 7, 8);
 	expect_counts(test, gm, 1, BLOCK_PAGES - 1, 1);
-	KUNIT_EXPECT_FALSE(test, present(folio));
+	KUNIT_EXPECT_FALSE(test, gm_test_present(folio));
 
-	again = grab(test, gm, 7);
+	again = gm_test_grab(test, gm, 7);
 	KUNIT_EXPECT_PTR_EQ(test, again, folio);
 	KUNIT_EXPECT_EQ(test, gm_page_state(again),
 			gm_page_fresh(GM_BLOCK_MAX_ORDER));
@@ -611,7 +601,7 @@ static void test_block_page_is_scrubbed(struct kunit *test)
 	struct folio *folio = grab_of_block(test, gm, 7), *again;
 
 	folio_lock(folio);
-	KUNIT_EXPECT_EQ(test, share(folio), 0);
+	KUNIT_EXPECT_EQ(test, gm_test_share(folio), 0);
 	memset(folio_address(folio), PATTERN, PAGE_SIZE);
 	folio_unlock(folio);
 	guest_memfd_unshare_folio(folio);
@@ -619,9 +609,9 @@ static void test_block_page_is_scrubbed(struct kunit *test)
 	punch(gm, 7);
 	guest_memfd_block_reap(gm, 7, 8);
 
-	again = grab(test, gm, 7);
+	again = gm_test_grab(test, gm, 7);
 	KUNIT_EXPECT_PTR_EQ(test, again, folio);
-	KUNIT_EXPECT_EQ(test, share(again), 0);
+	KUNIT_EXPECT_EQ(test, gm_test_share(again), 0);
 	KUNIT_EXPECT_NULL(test, memchr_inv(folio_address(again), 0, PAGE_SIZE));
 	folio_unlock(again);
 	guest_memfd_unshare_folio(again);
@@ -638,10 +628,10 @@ static void test_block_is_scrubbed(struct kunit *test)
 	unsigned int i;
 
 	for (i = 0; i < ARRAY_SIZE(dirty); i++) {
-		folio = i ? grab(test, gm, dirty[i]) : grab_of_block(test, gm, 0);
+		folio = i ? gm_test_grab(test, gm, dirty[i]) : grab_of_block(test, gm, 0);
 		if (!i)
 			folio_lock(folio);
-		KUNIT_EXPECT_EQ(test, share(folio), 0);
+		KUNIT_EXPECT_EQ(test, gm_test_share(folio), 0);
 		memset(folio_address(folio), PATTERN, PAGE_SIZE);
 		folio_unlock(folio);
 		guest_memfd_unshare_folio(folio);
@@ -663,9 +653,9 @@ static void test_block_page_is_held(struct kunit *test)
 	punch(gm, 7);
 	guest_memfd_block_reap(gm, 7, 8);
 	/* The file gets a page that came alone for the place. */
-	other = grab(test, gm, 7);
+	other = gm_test_grab(test, gm, 7);
 	KUNIT_EXPECT_PTR_NE(test, other, folio);
-	KUNIT_EXPECT_FALSE(test, present(other));
+	KUNIT_EXPECT_FALSE(test, gm_test_present(other));
 	KUNIT_EXPECT_EQ(test, guest_memfd_max_order(gm, 7), 0);
 	expect_counts(test, gm, 1, BLOCK_PAGES - 1, 0);
 	folio_unlock(other);
@@ -685,18 +675,18 @@ static void test_block_merged_again(struct kunit *test)
 
 	for (i = 0; i < 3; i++) {
 		folio_lock(folio);
-		KUNIT_EXPECT_EQ(test, share(folio), 0);
-		KUNIT_EXPECT_TRUE(test, present(folio));
+		KUNIT_EXPECT_EQ(test, gm_test_share(folio), 0);
+		KUNIT_EXPECT_TRUE(test, gm_test_present(folio));
 		folio_unlock(folio);
 		guest_memfd_unshare_folio(folio);
-		KUNIT_EXPECT_FALSE(test, present(folio));
+		KUNIT_EXPECT_FALSE(test, gm_test_present(folio));
 	}
 	KUNIT_EXPECT_EQ(test, map_level(folio), PG_LEVEL_4K);
 	KUNIT_EXPECT_EQ(test, t->nr_hides, 4);
 	folio_put(folio);
 	truncate_all(gm);
 	guest_memfd_block_reap(gm, 0, ULONG_MAX);
-	KUNIT_EXPECT_TRUE(test, present(folio));
+	KUNIT_EXPECT_TRUE(test, gm_test_present(folio));
 	KUNIT_EXPECT_GE(test, map_level(folio), PG_LEVEL_2M);
 }
 
@@ -707,7 +697,7 @@ static void test_block_shared_outlives_file(struct kunit *test)
 	struct folio *folio = grab_of_block(test, gm, 9);
 
 	folio_lock(folio);
-	KUNIT_EXPECT_EQ(test, share(folio), 0);
+	KUNIT_EXPECT_EQ(test, gm_test_share(folio), 0);
 	memset(folio_address(folio), PATTERN, PAGE_SIZE);
 	folio_unlock(folio);
 	folio_put(folio);
@@ -731,12 +721,12 @@ static void test_block_not_over_pages(struct kunit *test)
 
 	/* As if there had been no memory for a block at the first time. */
 	gm->block_order = 0;
-	folio = grab(test, gm, 3);
+	folio = gm_test_grab(test, gm, 3);
 	folio_unlock(folio);
 	folio_put(folio);
 	gm->block_order = GM_BLOCK_MAX_ORDER;
 
-	folio = grab(test, gm, 4);
+	folio = gm_test_grab(test, gm, 4);
 	folio_unlock(folio);
 	folio_put(folio);
 	expect_counts(test, gm, 0, 0, 0);
@@ -766,7 +756,7 @@ static void test_block_shrinks(struct kunit *test)
 			t->hidden_before + BLOCK_PAGES - 16);
 
 	/* What is gone comes alone from now on. */
-	folio = grab(test, gm, 20);
+	folio = gm_test_grab(test, gm, 20);
 	folio_unlock(folio);
 	folio_put(folio);
 	KUNIT_EXPECT_EQ(test, guest_memfd_max_order(gm, 20), 0);
@@ -792,7 +782,7 @@ static void test_block_poisoned_page(struct kunit *test)
 	guest_memfd_block_reap(gm, 0, ULONG_MAX);
 	/* All others are free. */
 	KUNIT_EXPECT_EQ(test, direct_map_nr_hidden(), t->hidden_before + 1);
-	KUNIT_EXPECT_FALSE(test, present(folio));
+	KUNIT_EXPECT_FALSE(test, gm_test_present(folio));
 	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 2);
 	expect_counts(test, gm, 0, 0, 0);
 

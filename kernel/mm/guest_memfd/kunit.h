@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef _MM_GUEST_MEMFD_KUNIT_H
+#define _MM_GUEST_MEMFD_KUNIT_H
+
+#include <kunit/test.h>
+#include <linux/guest_memfd.h>
+#include <linux/mount.h>
+
+#include "page_state.h"
+
+/* Indexes of the first page of the tail, and pages of the block before it. */
+#define TAIL	(1UL << GM_BLOCK_MAX_ORDER)
+#define BLOCK_PAGES TAIL
+
+struct gm_test {
+	struct vfsmount *mnt;
+	struct guest_memfd *gm;
+	unsigned long hidden_before;
+	/* What the restore tracepoint saw of restored_pfn. */
+	unsigned long restored_pfn;
+	unsigned int nr_restored;
+	bool restored_dirty;
+	unsigned int nr_hides;
+	/* What the owner was asked, and answers. */
+	unsigned int starts, ends, asked;
+	int veto;
+};
+
+int gm_test_init(struct kunit *test);
+void gm_test_exit(struct kunit *test);
+
+/* A file of one block and a tail of 16 pages, which come alone. */
+struct guest_memfd *gm_test_file(struct kunit *test, u64 flags);
+/* A locked folio with a reference. */
+struct folio *gm_test_grab(struct kunit *test, struct guest_memfd *gm,
+			   pgoff_t index);
+/* Take a share of a folio that the caller has locked, and locks again. */
+int gm_test_share(struct folio *folio);
+bool gm_test_present(struct folio *folio);
+
+#endif /* _MM_GUEST_MEMFD_KUNIT_H */
