@@ -555,7 +555,8 @@ exclusive:
 		fi
 	}
 	if
-	:: WRONG(W_STORE_FIRST) && op == SET -> level[lo] = to; level[hi] = to
+	:: WRONG(W_STORE_FIRST) && op == SET && to == KERNEL ->
+		atomic { level[lo] = to; level[hi] = to }
 	:: else
 	fi;
 	if
