@@ -17,6 +17,8 @@ bench_src := $(wildcard tests/bench/*.c)
 testable_src := $(lib_src) $(filter-out tools/guestmem.c,$(cmd_src)) $(filter-out tests/bench/bench.c,$(bench_src))
 unit_tests := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/*_test.c))
 guest_programs := $(patsubst tests/guest/%.c,$(B)/guest/%,$(wildcard tests/guest/*.c))
+# Guests that are a single program without an operating system.
+bare_guests := $(patsubst tests/guest/bare/%.c,$(B)/guest/bare/%,$(wildcard tests/guest/bare/*.c))
 man_pages := $(wildcard lib/*.[1-8] vmm/*.[1-8] tools/*.[1-8])
 
 .DEFAULT_GOAL := help
@@ -48,7 +50,7 @@ kernel-check: setup	## is kernel/ what was built, in style, within its budget?
 kernel-deb: setup	## a Debian package of the host kernel with your CONFIG=file
 	@scripts/kernel-deb "$(CONFIG)"
 
-user: $(B)/guestmem $(B)/lib/libguestmem.a $(B)/lib/libguestmem.so $(B)/init $(B)/bench $(guest_programs)	## the programs and the library
+user: $(B)/guestmem $(B)/lib/libguestmem.a $(B)/lib/libguestmem.so $(B)/init $(B)/bench $(guest_programs) $(bare_guests)	## the programs and the library
 
 unit: $(unit_tests)	## unit tests of the programs and the library, under ASan and UBSan
 	@scripts/test --only 'unit/*'
@@ -120,6 +122,12 @@ $(B)/init: $(B)/obj/static/tests/init/init.o
 $(guest_programs): $(B)/guest/%: $(B)/obj/static/tests/guest/%.o $(B)/lib/libguestmem.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -static -pthread -o $@ $^
+
+$(bare_guests): $(B)/guest/bare/%: tests/guest/bare/%.c tests/guest/bare/bare.ld tools/secret.h Makefile
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(filter-out -g,$(CFLAGS)) -ffreestanding -fpie -mgeneral-regs-only -mno-red-zone -fcf-protection=none \
+		-fno-stack-protector -fno-asynchronous-unwind-tables -nostdlib -static -no-pie -Wl,--build-id=none \
+		-Wl,-z,noexecstack -Wl,--no-warn-rwx-segments -T tests/guest/bare/bare.ld -o $@ $<
 
 $(unit_tests): $(B)/unit/%: $(B)/obj/sanitized/tests/unit/%.o $(testable_src:%.c=$(B)/obj/sanitized/%.o)
 	@mkdir -p $(@D)

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
+#include <asm/kvm_para.h>
 #include <errno.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -126,4 +127,11 @@ void cpuid_set_vcpu(struct cpuid *cpuid, unsigned int apic_id, unsigned int nr_c
 	add_topology(cpuid, 0, 0, 1, TOPOLOGY_THREAD, apic_id);
 	add_topology(cpuid, 1, bits, nr_cpus, TOPOLOGY_CORE, apic_id);
 	add_topology(cpuid, 2, 0, 0, 0, apic_id);
+}
+
+void cpuid_add_features(struct cpuid *cpuid, uint32_t features)
+{
+	for (unsigned int i = 0; i < cpuid->head.nent; i++)
+		if (cpuid->entries[i].function == KVM_CPUID_FEATURES)
+			cpuid->entries[i].eax |= features;
 }

@@ -4,6 +4,7 @@
 
 #include <linux/kvm.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 #define CPUID_MAX_ENTRIES	256
 
@@ -22,5 +23,8 @@ int cpuid_read(struct cpuid *cpuid, int kvm_fd);
  */
 void cpuid_set_vcpu(struct cpuid *cpuid, unsigned int apic_id, unsigned int nr_cpus,
 		    bool tsc_deadline);
+
+/* Offer features (1 << KVM_FEATURE_*) to the guest that KVM leaves to us. */
+void cpuid_add_features(struct cpuid *cpuid, uint32_t features);
 
 #endif

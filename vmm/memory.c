@@ -13,15 +13,27 @@
 
 #define GMEM_FLAGS	(GUESTMEM_MMAP | GUESTMEM_INIT_SHARED)
 #define HIDDEN_FLAGS	(GMEM_FLAGS | GUESTMEM_NO_DIRECT_MAP)
+#define CLOSED_FLAGS	(GUESTMEM_MMAP | GUESTMEM_NO_DIRECT_MAP)	/* starts at NONE */
+
+static const struct kind {
+	const char *name;
+	uint64_t flags;
+	uint32_t level;		/* to begin with, if has_level */
+	bool has_level;
+} kinds[MEMORY_KINDS] = {
+	[MEMORY_BEST] = { .name = "best" },
+	[MEMORY_PLAIN] = { .name = "plain" },
+	[MEMORY_GMEM] = { .name = "gmem", .flags = GMEM_FLAGS },
+	[MEMORY_HIDDEN] = { .name = "hidden", .flags = HIDDEN_FLAGS },
+	[MEMORY_SEALED] = { .name = "sealed", .flags = CLOSED_FLAGS, .has_level = true,
+			    .level = GUESTMEM_ACCESS_USER },
+	[MEMORY_GUEST_CONTROLLED] = { .name = "guest-controlled", .flags = CLOSED_FLAGS,
+				      .has_level = true, .level = GUESTMEM_ACCESS_KERNEL },
+};
 
 const char *memory_kind_name(enum memory_kind kind)
 {
-	static const char * const names[] = {
-		[MEMORY_BEST] = "best", [MEMORY_PLAIN] = "plain",
-		[MEMORY_GMEM] = "gmem", [MEMORY_HIDDEN] = "hidden",
-	};
-
-	return names[kind];
+	return kinds[kind].name;
 }
 
 uint64_t memory_low(const struct memory *memory)
@@ -34,18 +46,28 @@ uint64_t memory_high(const struct memory *memory)
 	return memory->size - memory_low(memory);
 }
 
-void *memory_at(const struct memory *memory, uint64_t addr, uint64_t len)
+bool memory_offset(const struct memory *memory, uint64_t addr, uint64_t len, uint64_t *offset)
 {
 	uint64_t low = memory_low(memory);
 
-	if (addr < low)
-		return len <= low - addr ? memory->base + addr : NULL;
+	if (addr < low) {
+		*offset = addr;
+		return len <= low - addr;
+	}
 	if (addr < MEMORY_HIGH_BASE)
-		return NULL;
+		return false;
 	addr -= MEMORY_HIGH_BASE;
-	if (addr >= memory_high(memory) || len > memory_high(memory) - addr)
+	*offset = low + addr;
+	return addr < memory_high(memory) && len <= memory_high(memory) - addr;
+}
+
+void *memory_at(const struct memory *memory, uint64_t addr, uint64_t len)
+{
+	uint64_t offset;
+
+	if (!memory->base || !memory_offset(memory, addr, len, &offset))
 		return NULL;
-	return memory->base + low + addr;
+	return memory->base + offset;
 }
 
 static enum memory_kind best_kind(int vm_fd)
@@ -69,25 +91,46 @@ static int create_anonymous(struct memory *memory)
 
 	if (base == MAP_FAILED)
 		return fail(STATUS_ERROR, "cannot reserve guest memory: %s", strerror(errno));
-	memory->base = base;
+	memory->range = memory->base = base;
 	return 0;
 }
 
-static int create_guest_memfd(struct memory *memory, int vm_fd, uint64_t flags)
+static int set_first_level(struct memory *memory, const struct kind *kind)
 {
+	int ret = guestmem_supported_access(memory->fd);
+
+	if (ret == -EOPNOTSUPP)
+		return fail(STATUS_ERROR, "--memory %s: this kernel's guest_memfd has no access levels",
+			    kind->name);
+	if (!ret)
+		ret = guestmem_set_access(memory->fd, 0, memory->size, kind->level, NULL);
+	if (ret)
+		return fail(STATUS_ERROR, "cannot set the access level of guest memory: %s",
+			    strerror(-ret));
+	return 0;
+}
+
+static int create_guest_memfd(struct memory *memory, int vm_fd)
+{
+	const struct kind *kind = &kinds[memory->kind];
 	char why[160];
 	void *base;
 	int ret;
 
-	if (guestmem_explain(vm_fd, flags, why, sizeof(why)))
-		return fail(STATUS_ERROR, "--memory %s: %s", memory_kind_name(memory->kind), why);
-	memory->fd = guestmem_create(vm_fd, memory->size, flags);
+	if (guestmem_explain(vm_fd, kind->flags, why, sizeof(why)))
+		return fail(STATUS_ERROR, "--memory %s: %s", kind->name, why);
+	memory->fd = guestmem_create(vm_fd, memory->size, kind->flags);
 	if (memory->fd < 0)
 		return fail(STATUS_ERROR, "cannot create guest memory: %s", strerror(-memory->fd));
+	if (kind->has_level) {
+		ret = set_first_level(memory, kind);
+		if (ret)
+			return ret;
+	}
 	ret = guestmem_map(memory->fd, 0, memory->size, &base);
 	if (ret)
 		return fail(STATUS_ERROR, "cannot map guest memory: %s", strerror(-ret));
-	memory->base = base;
+	memory->range = memory->base = base;
 	return 0;
 }
 
@@ -99,14 +142,14 @@ static int bind(struct memory *memory, int vm_fd, uint32_t slot, uint64_t addr,
 	if (memory->fd < 0) {
 		struct kvm_userspace_memory_region region = {
 			.slot = slot, .guest_phys_addr = addr, .memory_size = size,
-			.userspace_addr = (uintptr_t)memory->base + offset,
+			.userspace_addr = (uintptr_t)memory->range + offset,
 		};
 
 		ret = ioctl(vm_fd, KVM_SET_USER_MEMORY_REGION, &region) ? -errno : 0;
 	} else {
 		struct guestmem_slot gslot = {
 			.slot = slot, .fd = memory->fd, .offset = offset,
-			.guest_addr = addr, .size = size, .host_addr = memory->base + offset,
+			.guest_addr = addr, .size = size, .host_addr = (char *)memory->range + offset,
 		};
 
 		ret = guestmem_bind(vm_fd, &gslot);
@@ -127,8 +170,7 @@ int memory_create(struct memory *memory, int vm_fd, enum memory_kind kind, uint6
 	if (kind == MEMORY_PLAIN)
 		ret = create_anonymous(memory);
 	else
-		ret = create_guest_memfd(memory, vm_fd,
-					 kind == MEMORY_HIDDEN ? HIDDEN_FLAGS : GMEM_FLAGS);
+		ret = create_guest_memfd(memory, vm_fd);
 	if (!ret)
 		ret = bind(memory, vm_fd, 0, 0, 0, memory_low(memory));
 	if (!ret && memory_high(memory))
@@ -139,11 +181,38 @@ int memory_create(struct memory *memory, int vm_fd, enum memory_kind kind, uint6
 	return ret;
 }
 
+int memory_seal(struct memory *memory)
+{
+	uint64_t at;
+	int ret;
+
+	if (memory->kind != MEMORY_SEALED)
+		return 0;
+	/*
+	 * KVM keeps a user address of each slot.  It has no use for it at this
+	 * level, but were anything else mapped there, a mistake of KVM's would
+	 * reach that.  So nothing ever is: the reservation takes the place of
+	 * the mapping in one step.
+	 */
+	if (mmap(memory->range, memory->size, PROT_NONE,
+		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) == MAP_FAILED)
+		return fail(STATUS_ERROR, "cannot unmap guest memory: %s", strerror(errno));
+	memory->base = NULL;
+	ret = guestmem_make_inaccessible(memory->fd, 0, memory->size, 0, &at);
+	if (ret == -EAGAIN || ret == -EHWPOISON)
+		return fail(STATUS_ERROR, "cannot seal guest memory: offset 0x%llx: %s",
+			    (unsigned long long)at, strerror(-ret));
+	if (ret)
+		return fail(STATUS_ERROR, "cannot seal guest memory: %s", strerror(-ret));
+	return 0;
+}
+
 void memory_destroy(struct memory *memory)
 {
-	guestmem_unmap(memory->base, memory->size);
+	if (memory->range)
+		munmap(memory->range, memory->size);
 	if (memory->fd >= 0)
 		close(memory->fd);
-	memory->base = NULL;
+	memory->range = memory->base = NULL;
 	memory->fd = -1;
 }

@@ -6,6 +6,7 @@
 #ifndef MEMORY_H
 #define MEMORY_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define MEMORY_LOW_MAX		0xc0000000ULL	/* the hole starts here ... */
@@ -16,12 +17,16 @@ enum memory_kind {
 	MEMORY_PLAIN,	/* anonymous memory */
 	MEMORY_GMEM,	/* guest_memfd, in the direct map */
 	MEMORY_HIDDEN,	/* guest_memfd, not in the direct map */
+	MEMORY_SEALED,	/* the same, and not ours to see once it is loaded */
+	MEMORY_GUEST_CONTROLLED,	/* the same, and the guest says who may see what */
+	MEMORY_KINDS
 };
 
 struct memory {
 	enum memory_kind kind;
 	int fd;			/* -1 for MEMORY_PLAIN */
-	uint8_t *base;
+	void *range;		/* the addresses by which KVM knows it */
+	uint8_t *base;		/* the same while it is mapped there, or NULL */
 	uint64_t size;
 };
 
@@ -31,11 +36,23 @@ const char *memory_kind_name(enum memory_kind kind);
 int memory_create(struct memory *memory, int vm_fd, enum memory_kind kind, uint64_t size);
 void memory_destroy(struct memory *memory);
 
+/*
+ * The guest is loaded: what is MEMORY_SEALED is now for the guest alone, for
+ * this process too.  Return: 0, or an exit status after a message.
+ */
+int memory_seal(struct memory *memory);
+
 /* Bytes below the hole, and above it. */
 uint64_t memory_low(const struct memory *memory);
 uint64_t memory_high(const struct memory *memory);
 
-/* Our address of [addr, addr + len) of the guest; NULL if not all of it is memory. */
+/*
+ * Where in the memory [addr, addr + len) of the guest lies.
+ * Return: false if not all of it is memory of one slot.
+ */
+bool memory_offset(const struct memory *memory, uint64_t addr, uint64_t len, uint64_t *offset);
+
+/* Our address of the same; NULL if it is not memory, or sealed. */
 void *memory_at(const struct memory *memory, uint64_t addr, uint64_t len);
 
 #endif

@@ -27,7 +27,7 @@ static const struct option long_options[] = {
 
 static bool parse_memory_kind(const char *text, enum memory_kind *kind)
 {
-	for (enum memory_kind k = MEMORY_PLAIN; k <= MEMORY_HIDDEN; k++) {
+	for (enum memory_kind k = MEMORY_PLAIN; k < MEMORY_KINDS; k++) {
 		if (!strcmp(text, memory_kind_name(k))) {
 			*kind = k;
 			return true;
@@ -74,7 +74,8 @@ static bool parse_one(struct options *options, int option, const char *value, ch
 	case MEMORY:
 		if (parse_memory_kind(value, &options->vm.memory))
 			return true;
-		snprintf(error, size, "--memory %s: it is one of plain, gmem, hidden", value);
+		snprintf(error, size, "--memory %s: it is one of plain, gmem, hidden, sealed, "
+			 "guest-controlled", value);
 		return false;
 	case MEM:
 		if (parse_size(value, &options->vm.size) && options->vm.size >= MIN_MEMORY &&

@@ -23,8 +23,10 @@ static const char help[] =
 	"  --mem SIZE       memory of the guest, with K, M or G [256M]\n"
 	"  --cmdline TEXT   appended to '" OPTIONS_CMDLINE "'\n"
 	"  --memory KIND    plain: anonymous memory; gmem: a guest_memfd; hidden: a\n"
-	"                   guest_memfd outside the host's direct map [hidden, or with\n"
-	"                   a warning the next best that this host can do]\n"
+	"                   guest_memfd outside the host's direct map; sealed: one that\n"
+	"                   the VMM cannot see either; guest-controlled: the guest says\n"
+	"                   which of it the host may use [hidden, or with a warning the\n"
+	"                   next best that this host can do]\n"
 	"  --stats          at the end print key=value lines on standard error\n"
 	"  --mark TEXT      for --stats: how long TEXT took to appear on the console\n"
 	"  --help           this text\n"
@@ -83,6 +85,7 @@ static int load(struct vm *vm, const struct files *files)
 	const struct blob *initrd = files->initrd.data ? &files->initrd : NULL;
 	struct kernel kernel;
 	const char *error;
+	int status;
 
 	error = kernel_load(&kernel, &files->kernel, &vm->memory);
 	if (!error)
@@ -90,7 +93,9 @@ static int load(struct vm *vm, const struct files *files)
 	if (error)
 		return fail(STATUS_USAGE, "%s: %s", files->kernel.path, error);
 	mptable_write(&vm->memory, vm->nr_cpus);
-	return vm_set_entry(vm, kernel.entry);
+	/* From here on nobody but the guest touches its memory. */
+	status = memory_seal(&vm->memory);
+	return status ? status : vm_set_entry(vm, kernel.entry);
 }
 
 int cmd_run(int argc, char **argv)

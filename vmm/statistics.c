@@ -30,6 +30,18 @@ static void print_counters(const struct memory *memory)
 	say("level-kernel=%llu", (unsigned long long)c.level_kernel);
 }
 
+static void print_conversions(struct vm *vm)
+{
+	unsigned long long granted = atomic_load(&vm->conversions.granted);
+	unsigned long long refused = atomic_load(&vm->conversions.refused);
+
+	if (vm->memory.kind != MEMORY_GUEST_CONTROLLED)
+		return;
+	say("conversions=%llu", granted + refused);
+	say("conversions-granted=%llu", granted);
+	say("conversions-refused=%llu", refused);
+}
+
 void statistics_print(struct vm *vm, uint64_t start_ms)
 {
 	unsigned long long exits = 0;
@@ -42,5 +54,6 @@ void statistics_print(struct vm *vm, uint64_t start_ms)
 	say("run-ms=%llu", (unsigned long long)(console_now_ms() - start_ms));
 	if (vm->console.mark_ms)
 		say("mark-ms=%llu", (unsigned long long)(vm->console.mark_ms - start_ms));
+	print_conversions(vm);
 	print_counters(&vm->memory);
 }

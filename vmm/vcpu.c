@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #define _GNU_SOURCE	/* pthread_timedjoin_np() */
+#include <asm/kvm_para.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -10,6 +11,7 @@
 #include <unistd.h>
 
 #include "cpuid.h"
+#include "hypercall.h"
 #include "ioport.h"
 #include "message.h"
 #include "registers.h"
@@ -60,6 +62,8 @@ static int set_cpuid(struct vcpu *vcpu)
 	if (ret)
 		return ret;
 	cpuid_set_vcpu(&cpuid, vcpu->id, vcpu->vm->nr_cpus, deadline);
+	if (vcpu->vm->memory.kind == MEMORY_GUEST_CONTROLLED)
+		cpuid_add_features(&cpuid, 1u << KVM_FEATURE_HC_MAP_GPA_RANGE);
 	if (ioctl(vcpu->fd, KVM_SET_CPUID2, &cpuid.head))
 		return fail(STATUS_ERROR, "cannot set the CPUID of vCPU %u: %s", vcpu->id,
 			    strerror(errno));
@@ -180,6 +184,9 @@ static void handle_exit(struct vcpu *vcpu)
 		/* No device has memory: writes vanish, reads see an idle bus. */
 		if (!run->mmio.is_write)
 			memset(run->mmio.data, 0xff, sizeof(run->mmio.data));
+		break;
+	case KVM_EXIT_HYPERCALL:
+		hypercall_exit(vcpu->vm, run);
 		break;
 	case KVM_EXIT_SHUTDOWN:
 		vm_end(vcpu->vm, ENDING_TRIPLE_FAULT);

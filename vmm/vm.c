@@ -94,6 +94,8 @@ int vm_create(struct vm *vm, const struct vm_options *options)
 		ret = create_irqchip(vm);
 	if (!ret)
 		ret = memory_create(&vm->memory, vm->fd, options->memory, options->size);
+	if (!ret && vm->memory.kind == MEMORY_GUEST_CONTROLLED)
+		ret = hypercall_enable(vm);
 	if (ret)
 		return ret;
 

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "console.h"
+#include "hypercall.h"
 #include "memory.h"
 #include "serial.h"
 #include "vcpu.h"
@@ -33,6 +34,7 @@ struct vm {
 	struct memory memory;
 	struct serial serial;
 	struct console console;
+	struct conversions conversions;
 	unsigned int nr_cpus;
 	struct vcpu vcpus[VM_MAX_CPUS];
 };

@@ -1,95 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Access levels, against a model of a kernel that has them. */
 #define _GNU_SOURCE	/* memfd_create() */
-#include <errno.h>
-#include <stdarg.h>
-#include <string.h>
-#include <sys/mman.h>
 #include <time.h>
-#include <unistd.h>
 
-#include "guestmem.h"
-#include "guestmem_abi.h"
+#include "access_model.h"
 #include "tap.h"
 
-#define PAGE	4096ULL
+#define PAGE	MODEL_PAGE
 #define PAGES	8
-
-/* The model: a level for each page, a page that is held for some more tries. */
-static struct {
-	bool absent;		/* a kernel without levels */
-	uint8_t level[PAGES];
-	int held_page, held_tries;
-	int poisoned_page;
-	int tries;
-} kernel;
-
-static int set_access(struct guestmem_abi_access *args)
-{
-	uint64_t first = args->offset / PAGE, last = first + args->size / PAGE;
-	int bad = -1, error = 0;
-
-	kernel.tries++;
-	if (args->offset % PAGE || args->size % PAGE || !args->size || last > PAGES ||
-	    args->level > GUESTMEM_ACCESS_KERNEL || args->flags || args->error_offset ||
-	    args->reserved[0] || args->reserved[1] || args->reserved[2] || args->reserved[3])
-		return EINVAL;
-	for (uint64_t i = first; i < last; i++) {
-		if (kernel.held_tries && (int)i == kernel.held_page) {
-			kernel.held_tries--;
-			bad = i, error = EAGAIN;
-		} else if ((int)i == kernel.poisoned_page) {
-			bad = i, error = EHWPOISON;
-		}
-		if (error)
-			break;
-	}
-	if (error) {
-		args->error_offset = bad * PAGE;
-		return error;
-	}
-	memset(kernel.level + first, args->level, last - first);
-	return 0;
-}
-
-static int get_access(struct guestmem_abi_access *args)
-{
-	uint64_t first = args->offset / PAGE, i;
-
-	if (args->offset % PAGE || first >= PAGES || args->flags || args->reserved[0])
-		return EINVAL;
-	for (i = first; i < PAGES && kernel.level[i] == kernel.level[first]; i++)
-		;
-	args->level = kernel.level[first];
-	args->size = (i - first) * PAGE;
-	return 0;
-}
-
-/* Takes the place of the C library's. */
-int ioctl(int fd, unsigned long request, ...)
-{
-	struct guestmem_abi_access *args;
-	va_list ap;
-
-	va_start(ap, request);
-	args = va_arg(ap, struct guestmem_abi_access *);
-	va_end(ap);
-
-	errno = ENOTTY;
-	if (fd < 0)
-		errno = EBADF;
-	else if (!kernel.absent && request == GUESTMEM_ABI_SET_ACCESS)
-		errno = set_access(args);
-	else if (!kernel.absent && request == GUESTMEM_ABI_GET_ACCESS)
-		errno = get_access(args);
-	return errno ? -1 : 0;
-}
-
-static void reset(void)
-{
-	memset(&kernel, 0, sizeof(kernel));
-	kernel.held_page = kernel.poisoned_page = -1;
-}
 
 static void test_absent(int fd)
 {
@@ -97,9 +15,9 @@ static void test_absent(int fd)
 	uint64_t at = 1;
 	uint32_t level;
 
-	reset();
+	model_reset(PAGES);
 	ok(!guestmem_supported_access(fd), "a kernel with levels");
-	kernel.absent = true;
+	model.absent = true;
 	ok(guestmem_supported_access(fd) == -EOPNOTSUPP, "a kernel without");
 	ok(guestmem_set_access(fd, 0, PAGE, GUESTMEM_ACCESS_USER, &at) == -EOPNOTSUPP && at == 1,
 	   "it cannot set one");
@@ -115,7 +33,7 @@ static void test_levels(int fd)
 	uint64_t size, at = 1;
 	uint32_t level;
 
-	reset();
+	model_reset(PAGES);
 	ok(!guestmem_set_access(fd, PAGE, 2 * PAGE, GUESTMEM_ACCESS_USER, NULL) &&
 	   !guestmem_get_access(fd, PAGE, &level, &size) && level == GUESTMEM_ACCESS_USER &&
 	   size == 2 * PAGE, "a level is set and told, and how far it runs");
@@ -125,7 +43,7 @@ static void test_levels(int fd)
 	   "a bad range: no offset is told");
 	ok(guestmem_set_access(fd, 0, PAGE, 3, NULL) == -EINVAL, "an unknown level");
 
-	kernel.poisoned_page = 5;
+	model.poisoned_page = 5;
 	ok(guestmem_set_access(fd, 0, PAGES * PAGE, GUESTMEM_ACCESS_KERNEL, &at) == -EHWPOISON &&
 	   at == 5 * PAGE, "a poisoned page is named");
 }
@@ -143,9 +61,9 @@ static void test_ranges(int fd)
 	bool same = true;
 	int ret;
 
-	reset();
-	kernel.level[2] = GUESTMEM_ACCESS_KERNEL;
-	kernel.level[7] = GUESTMEM_ACCESS_USER;
+	model_reset(PAGES);
+	model.level[2] = GUESTMEM_ACCESS_KERNEL;
+	model.level[7] = GUESTMEM_ACCESS_USER;
 	while ((ret = guestmem_next_range(fd, &range)) > 0) {
 		same &= nr < 4 && range.offset == want[nr].offset && range.size == want[nr].size &&
 			range.level == want[nr].level;
@@ -171,34 +89,34 @@ static void test_retry(int fd)
 	uint64_t at = 1, start;
 	int ret;
 
-	reset();
-	ok(!guestmem_make_accessible(fd, 0, PAGES * PAGE, 0, &at) && kernel.tries == 1 &&
-	   kernel.level[0] == GUESTMEM_ACCESS_KERNEL &&
-	   kernel.level[PAGES - 1] == GUESTMEM_ACCESS_KERNEL, "made accessible: level KERNEL");
+	model_reset(PAGES);
+	ok(!guestmem_make_accessible(fd, 0, PAGES * PAGE, 0, &at) && model.tries == 1 &&
+	   model.level[0] == GUESTMEM_ACCESS_KERNEL &&
+	   model.level[PAGES - 1] == GUESTMEM_ACCESS_KERNEL, "made accessible: level KERNEL");
 	ok(!guestmem_make_inaccessible(fd, PAGE, PAGE, 0, &at) &&
-	   kernel.level[1] == GUESTMEM_ACCESS_NONE && kernel.level[2] == GUESTMEM_ACCESS_KERNEL &&
+	   model.level[1] == GUESTMEM_ACCESS_NONE && model.level[2] == GUESTMEM_ACCESS_KERNEL &&
 	   at == 1, "made inaccessible: level NONE");
 
-	reset();
-	kernel.held_page = 3;
-	kernel.held_tries = 4;
-	ok(!guestmem_make_inaccessible(fd, 0, PAGES * PAGE, 10000, &at) && kernel.tries == 5,
-	   "a page that is let go of: %d tries", kernel.tries);
+	model_reset(PAGES);
+	model.held_page = 3;
+	model.held_tries = 4;
+	ok(!guestmem_make_inaccessible(fd, 0, PAGES * PAGE, 10000, &at) && model.tries == 5,
+	   "a page that is let go of: %d tries", model.tries);
 
-	reset();
-	kernel.held_page = 3;
-	kernel.held_tries = 1 << 30;
+	model_reset(PAGES);
+	model.held_page = 3;
+	model.held_tries = 1 << 30;
 	ok(guestmem_make_inaccessible(fd, 0, PAGES * PAGE, 0, &at) == -EAGAIN && at == 3 * PAGE &&
-	   kernel.tries == 1, "without time it is tried once, and the page named");
+	   model.tries == 1, "without time it is tried once, and the page named");
 	start = now_ms();
 	ret = guestmem_make_inaccessible(fd, 0, PAGES * PAGE, 50, NULL);
 	ok(ret == -EAGAIN && now_ms() - start >= 50 && now_ms() - start < 10000,
 	   "a page that is not: given up in time");
-	ok(kernel.tries > 2 && kernel.tries < 50, "without being busy: %d tries", kernel.tries);
+	ok(model.tries > 2 && model.tries < 50, "without being busy: %d tries", model.tries);
 
-	reset();
-	kernel.poisoned_page = 0;
-	ok(guestmem_make_accessible(fd, 0, PAGE, 10000, &at) == -EHWPOISON && kernel.tries == 1,
+	model_reset(PAGES);
+	model.poisoned_page = 0;
+	ok(guestmem_make_accessible(fd, 0, PAGE, 10000, &at) == -EHWPOISON && model.tries == 1,
 	   "other errors are not tried again");
 }
 

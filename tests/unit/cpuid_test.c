@@ -98,10 +98,19 @@ static void test_full(void)
 	ok(!find(0xb, 0)->function, "no leaf beyond the last");
 }
 
+static void test_features(void)
+{
+	host();
+	cpuid_add_features(&cpuid, 1u << 16);
+	ok(find(0x40000001, 0)->eax == 0x01017afb && find(0x40000000, 0)->eax == 0x40000001 &&
+	   find(1, 0)->eax == 0x800f12, "a feature of KVM's that is for us to offer");
+}
+
 int main(void)
 {
 	test_four();
 	test_one();
 	test_full();
+	test_features();
 	return done_testing();
 }

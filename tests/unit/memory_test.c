@@ -11,6 +11,7 @@ int main(void)
 	uint8_t *base = (uint8_t *)0x10000000;
 	struct memory small = { .base = base, .size = 64 * MIB };
 	struct memory large = { .base = base, .size = 4 * GIB };
+	uint64_t offset;
 
 	ok(memory_low(&small) == 64 * MIB && memory_high(&small) == 0, "64 MiB: all is low");
 	ok(memory_low(&large) == 3 * GIB && memory_high(&large) == GIB,
@@ -31,5 +32,11 @@ int main(void)
 	ok(memory_at(&large, MEMORY_HIGH_BASE, GIB) == base + 3 * GIB, "all above the hole");
 	ok(!memory_at(&large, MEMORY_HIGH_BASE, GIB + 1), "beyond all above the hole");
 	ok(!memory_at(&large, MEMORY_HIGH_BASE + 1, UINT64_MAX), "high and much too long");
+	ok(memory_offset(&large, MEMORY_HIGH_BASE, GIB, &offset) && offset == 3 * GIB,
+	   "above the hole: its place in the memory");
+	ok(!memory_offset(&large, 3 * GIB - MIB, 2 * MIB, &offset), "not across the hole");
+	large.base = NULL;
+	ok(!memory_at(&large, 0, 1) && memory_offset(&large, 0, 1, &offset) && !offset,
+	   "sealed memory has a place, but no address");
 	return done_testing();
 }
