@@ -123,6 +123,8 @@ $(guest_programs): $(B)/guest/%: $(B)/obj/static/tests/guest/%.o $(B)/lib/libgue
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -static -pthread -o $@ $^
 
+$(B)/guest/scan_process: $(B)/obj/static/tools/pattern.o
+
 $(bare_guests): $(B)/guest/bare/%: tests/guest/bare/%.c tests/guest/bare/bare.ld tools/secret.h Makefile
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(filter-out -g,$(CFLAGS)) -ffreestanding -fpie -mgeneral-regs-only -mno-red-zone -fcf-protection=none \

@@ -3,16 +3,22 @@
 # demo.sh MEMORY...
 #
 # The part of the demo that runs in the emulated host, all in one boot: for each
-# kind of guest memory named (plain, gmem, hidden) it boots a guest that writes
-# a secret all over its pages, and measures what the host can reach of them
-# while the guest runs and after it is gone. Ends with a table and a verdict.
-# Every number is measured here and now; what cannot be measured fails the demo.
+# kind of guest memory named (plain, gmem, hidden, sealed) it boots a guest that
+# writes a secret all over its pages, and measures what the host's kernel and the
+# VMM can reach of them while the guest runs and after it is gone. Then it lends a
+# part of hidden memory to the kernel and takes it back. Ends with a table and a
+# verdict. Every number is measured here and now; what cannot be measured fails
+# the demo.
 set -u
 
 cpus=4
 mem=256M
+mem_pages=65536
 secret_mb=64
 secret_pages=$((secret_mb * 256))
+lend_seed=2000
+lend_stages="user kernel user-again"	# of tests/guest/lend.c
+lent_pages=1024				# that have the secret
 boot_limit=${BOOT_LIMIT:-600}	# seconds; a boot takes 10 on an idle machine
 pictures=/tmp/pictures
 trace=/sys/kernel/tracing
@@ -166,6 +172,43 @@ scan() {
 		"$(get "$1" "$2_unreadable_pages") could not be read"
 }
 
+# scan_vmm KIND SEED: what the VMM's process has of its guest's memory
+scan_vmm() {
+	scan_process "$pid" "$2" $((mem_pages * 4096)) >/tmp/process || die "scan_process failed"
+	for key in guest_pages guest_rss_pages found_pages; do
+		put "$1" "vmm_$key" "$(value /tmp/process $key)"
+	done
+	say "  looked at all of the VMM's process: $(get "$1" vmm_guest_pages) pages of guest memory," \
+		"the secret is on $(get "$1" vmm_found_pages)"
+}
+
+# lend_stage NAME: what lend has done, and what the host finds of it
+lend_stage() {
+	wait_for "^lend: at=$1 " /tmp/lend || die "lend did not get as far as $1: $(tail -n 1 /tmp/lend)"
+	for key in write read intact; do
+		put "lend.$1" $key "$(sed -n "s/^lend: at=$1 .*$key=\([A-Za-z0-9]*\).*/\1/p" /tmp/lend)"
+	done
+	scan "lend.$1" alive $lend_seed
+	echo >&8
+}
+
+# A part of hidden memory is lent to the kernel for O_DIRECT, and taken back.
+lend_memory() {
+	say "lending 4 of 16 MiB of hidden memory to the kernel, for O_DIRECT (secret number $lend_seed)"
+	dd if=/dev/zero of=/tmp/disk bs=1M count=1 2>/dev/null
+	losetup /dev/loop0 /tmp/disk || die "no loop device"
+	mkfifo /tmp/lend.in
+	exec 8<>/tmp/lend.in
+	lend /dev/loop0 $lend_seed </tmp/lend.in >/tmp/lend 2>&1 8>&- 9>&- &
+	pid=$!
+	for stage in $lend_stages; do
+		lend_stage "$stage"
+	done
+	wait "$pid" || die "lend failed: $(tail -n 1 /tmp/lend)"
+	pid=''
+	losetup -d /dev/loop0
+}
+
 measure() {
 	say "$1: a guest with $cpus vCPUs and $mem boots (secret number $2)"
 	put "$1" unmapped_before "$(map_counts)"
@@ -185,7 +228,7 @@ measure() {
 	unmapped=$(map_counts)
 	fdinfo >/tmp/fdinfo.2
 	put "$1" unmapped $((unmapped - $(get "$1" unmapped_before)))
-	for key in populated hidden shared; do
+	for key in populated hidden shared level-none; do
 		number=$(value /tmp/fdinfo.2 $key)
 		put "$1" $key "${number:--}"	# plain memory has none of these
 	done
@@ -194,6 +237,7 @@ measure() {
 		-o "$pictures/direct-map-$1.svg" -o "$pictures/direct-map-$1.png" || die "guestmem map failed"
 	scan "$1" alive "$2"
 	cp /tmp/scan "$results/$1.pfns"
+	scan_vmm "$1" "$2"
 	shared_now >"$results/$1.shared_pfns"
 
 	end_guest "$1"
@@ -247,7 +291,11 @@ table() {
 	table_row "  pages in the guest_memfd" populated
 	table_row "    hidden" hidden
 	table_row "    shared (kvm-clock)" shared
+	table_row "    for the guest alone (of the file's size)" level-none
 	table_row "  pages readable by stale TLB entries" alive_stale_pages
+	table_row "  its pages in mappings of the VMM" vmm_guest_pages
+	table_row "    of these in the VMM's page tables" vmm_guest_rss_pages
+	table_row "  pages where /proc/PID/mem of the VMM shows it" vmm_found_pages
 	say "after the guest is gone"
 	table_row "  its pages were intact" intact
 	table_row "  pages where the host finds the secret" gone_found_pages
@@ -271,6 +319,24 @@ table() {
 	done
 }
 
+lend_row() {
+	title=$1 name=$2
+	set --
+	for stage in $lend_stages; do
+		set -- "$@" "$(get "lend.$stage" "$name")"
+	done
+	row "$title" "$@"
+}
+
+lend_table() {
+	row "a part of hidden memory, lent to the kernel" before lent "taken back"
+	lend_row "  O_DIRECT write from it" write
+	lend_row "  O_DIRECT read into it" read
+	lend_row "  pages where the host finds the secret" alive_found_pages
+	lend_row "  pages of the file that are intact" intact
+	say
+}
+
 # expect KIND WHAT A OPERATOR B: as test(1); what was not measured is no number and fails
 expect() {
 	test "$3" "$4" "$5" 2>/dev/null && return
@@ -288,24 +354,49 @@ judge() {
 		expect "$kind" "no page is readable by a stale TLB entry" "$(get "$kind" alive_stale_pages)" -eq 0
 		expect "$kind" "the direct map is whole again" "$(get "$kind" unmapped_after)" -eq 0
 		case $kind in
-		hidden)
-			expect hidden "the host finds the secret nowhere" "$(get hidden alive_found_pages)" -eq 0
-			expect hidden "nor after the guest is gone" "$(get hidden gone_found_pages)" -eq 0
-			expect hidden "the pages are not in the page tables" "$(get hidden unmapped)" -ge $secret_pages
-			expect hidden "the counters say the same" "$(get hidden hidden_1)" -le "$(get hidden unmapped)"
-			expect hidden "the counters say the same" "$(get hidden hidden)" -ge "$(get hidden unmapped)"
-			expect hidden "every page of the file is hidden or shared" "$(get hidden populated)" \
-				-le $(($(get hidden hidden) + $(get hidden shared)))
-			expect hidden "the shared pages are listed" \
-				"$(wc -l <"$results/hidden.shared_pfns")" -eq "$(get hidden shared)"
-			expect hidden "the clocks are shared" "$(get hidden shared)" -ge 1
+		hidden | sealed)
+			expect "$kind" "the host finds the secret nowhere" "$(get "$kind" alive_found_pages)" -eq 0
+			expect "$kind" "nor after the guest is gone" "$(get "$kind" gone_found_pages)" -eq 0
+			expect "$kind" "the pages are not in the page tables" "$(get "$kind" unmapped)" -ge $secret_pages
+			expect "$kind" "the counters say the same" "$(get "$kind" hidden_1)" -le "$(get "$kind" unmapped)"
+			expect "$kind" "the counters say the same" "$(get "$kind" hidden)" -ge "$(get "$kind" unmapped)"
+			expect "$kind" "every page of the file is hidden or shared" "$(get "$kind" populated)" \
+				-le $(($(get "$kind" hidden) + $(get "$kind" shared)))
+			expect "$kind" "the shared pages are listed" \
+				"$(wc -l <"$results/$kind.shared_pfns")" -eq "$(get "$kind" shared)"
+			expect "$kind" "the clocks are shared" "$(get "$kind" shared)" -ge 1
+			expect "$kind" "the VMM's process does not show the secret" "$(get "$kind" vmm_found_pages)" -eq 0
 			;;
 		*)
+			expect "$kind" "the VMM's process shows every page" "$(get "$kind" vmm_found_pages)" -ge $secret_pages
 			expect "$kind" "the host finds every page" "$(get "$kind" alive_found_pages)" -ge $secret_pages
 			expect "$kind" "nothing is hidden" "$(get "$kind" unmapped)" -eq 0
 			;;
 		esac
+		case $kind in
+		sealed)
+			expect sealed "the VMM has no mapping of it" "$(get sealed vmm_guest_pages)" -eq 0
+			expect sealed "all of it is for the guest alone" "$(get sealed level-none)" -eq $mem_pages
+			;;
+		*)
+			expect "$kind" "the VMM has all of it mapped" "$(get "$kind" vmm_guest_pages)" -ge $mem_pages
+			;;
+		esac
 	done
+}
+
+judge_lending() {
+	for stage in $lend_stages; do
+		case $stage in
+		kernel) result=ok found=$lent_pages ;;
+		*) result=EFAULT found=0 ;;
+		esac
+		expect "lending, $stage" "O_DIRECT from there" "$(get "lend.$stage" write)" = $result
+		expect "lending, $stage" "the host finds what is lent" \
+			"$(get "lend.$stage" alive_found_pages)" -eq $found
+		expect "lending, $stage" "all pages are intact" "$(get "lend.$stage" intact)" -eq 4096
+	done
+	expect lending "O_DIRECT into there" "$(get lend.kernel read)" = ok
 }
 
 send_pictures() {
@@ -327,14 +418,22 @@ for kind in $kinds; do
 	seed=$((seed + 1))
 	measure "$kind" $seed
 done
+case " $kinds " in
+*" sealed "*) lending=1 ;;
+*) lending='' ;;	# perhaps a kernel without access levels
+esac
+[ -z "$lending" ] || lend_memory
 send_pictures
 table
+[ -z "$lending" ] || lend_table
 judge
+[ -z "$lending" ] || judge_lending
 say
 case "$failures $kinds" in
 "0 "*plain*hidden* | "0 "*hidden*plain*)
 	say "PROVEN: the host's kernel reaches every page of a guest on plain memory and no page of a"
 	say "guest on hidden memory, neither while it runs nor after it."
+	[ -z "$lending" ] || say "Of a guest on sealed memory the VMM reaches none either."
 	;;
 "0 "*)
 	say "As expected; but it takes plain and hidden memory in one run to prove anything."
