@@ -81,21 +81,23 @@ static void pause_us(uint64_t us)
 	nanosleep(&time, NULL);
 }
 
-/* Pins of I/O go away soon, others do not: ask ever more seldom. */
+/*
+ * Pins of I/O go away soon, others do not: ask ever more seldom.  The last try is
+ * when the time is over, however long the pauses have taken.
+ */
 static int set_access_in(int fd, uint64_t offset, uint64_t size, uint32_t level,
 			 unsigned int timeout_ms, uint64_t *error_offset)
 {
-	uint64_t end = now_us() + timeout_ms * 1000ULL, pause = FIRST_PAUSE_US, now;
+	uint64_t now = now_us(), end = now + timeout_ms * 1000ULL, pause = FIRST_PAUSE_US;
 	int ret;
 
-	while ((ret = guestmem_set_access(fd, offset, size, level, error_offset)) == -EAGAIN) {
-		now = now_us();
-		if (now >= end)
-			break;
+	for (;; now = now_us()) {
+		ret = guestmem_set_access(fd, offset, size, level, error_offset);
+		if (ret != -EAGAIN || now >= end)
+			return ret;
 		pause_us(pause < end - now ? pause : end - now);
 		pause = pause * 2 < LONGEST_PAUSE_US ? pause * 2 : LONGEST_PAUSE_US;
 	}
-	return ret;
 }
 
 int guestmem_make_accessible(int fd, uint64_t offset, uint64_t size, unsigned int timeout_ms,

@@ -87,7 +87,7 @@ static void test_held(void)
 {
 	reset();
 	model.held_page = 3;
-	model.held_tries = 2;
+	model.held_tries = 1;
 	ok(!ask(0, PAGES, PRIVATE), "a page that is let go of soon");
 	reset();
 	model.held_page = 3;
