@@ -71,12 +71,14 @@ kvm_gmem_sealed_folio(struct kvm_memory_slot *slot, gfn_t gfn, bool atomic)
  */
 #define __kvm_gmem_access(slot, gfn, by_user, by_file)			\
 ({									\
-	bool __sealed = kvm_gmem_sealed(slot, gfn);			\
+	struct kvm_memory_slot *__s = (slot);				\
+	gfn_t __g = (gfn);						\
+	bool __sealed = kvm_gmem_sealed(__s, __g);			\
 	int __ret = -EFAULT;						\
 									\
 	if (!__sealed) {						\
 		__ret = (by_user);					\
-		__sealed = __ret < 0 && kvm_gmem_sealed(slot, gfn);	\
+		__sealed = __ret < 0 && kvm_gmem_sealed(__s, __g);	\
 	}								\
 	if (__sealed)							\
 		__ret = (by_file);					\
@@ -137,23 +139,29 @@ static inline int kvm_gmem_copy_to_user_nofault(struct kvm_memory_slot *slot,
 #define kvm_gmem_get_user(slot, gfn, x, ptr)				\
 ({									\
 	struct kvm_memory_slot *__slot = (slot);			\
+	typeof(ptr) __ptr = (ptr);					\
 	gfn_t __gfn = (gfn);						\
+	typeof(*__ptr) __val = 0;					\
+	int __err;							\
 									\
-	__kvm_gmem_access(__slot, __gfn, get_user(x, ptr),		\
-			  __kvm_gmem_read(__slot, __gfn, &(x),		\
-					  offset_in_page(ptr),		\
-					  sizeof(*(ptr)), false));	\
+	__err = __kvm_gmem_access(__slot, __gfn, get_user(__val, __ptr), \
+				  __kvm_gmem_read(__slot, __gfn, &__val, \
+						  offset_in_page(__ptr), \
+						  sizeof(__val), false)); \
+	(x) = __val;							\
+	__err;								\
 })
 
-#define kvm_gmem_put_user(slot, gfn, x, ptr)				\
+#define kvm_gmem_put_user(vcpu, gfn, x, ptr)				\
 ({									\
-	struct kvm_memory_slot *__slot = (slot);			\
-	typeof(*(ptr)) __val = (x);					\
 	gfn_t __gfn = (gfn);						\
+	struct kvm_memory_slot *__slot = kvm_vcpu_gfn_to_memslot(vcpu, __gfn); \
+	typeof(ptr) __ptr = (ptr);					\
+	typeof(*__ptr) __val = (x);					\
 									\
-	__kvm_gmem_access(__slot, __gfn, put_user(__val, ptr),		\
+	__kvm_gmem_access(__slot, __gfn, put_user(__val, __ptr),	\
 			  __kvm_gmem_write(__slot, __gfn, &__val,	\
-					   offset_in_page(ptr),		\
+					   offset_in_page(__ptr),	\
 					   sizeof(__val), false));	\
 })
 
@@ -161,17 +169,20 @@ static inline int kvm_gmem_copy_to_user_nofault(struct kvm_memory_slot *slot,
  * As __try_cmpxchg_user(): negative when it cannot be done, 1 when *@oldp was
  * not what is there, and now is.
  */
-#define kvm_gmem_try_cmpxchg_user(slot, gfn, ptr, oldp, nval, label)	\
+#define kvm_gmem_try_cmpxchg_user(vcpu, gfn, ptr, oldp, nval, label)	\
 ({									\
-	struct kvm_memory_slot *__slot = (slot);			\
-	typeof(*(ptr)) __new = (nval);					\
 	gfn_t __gfn = (gfn);						\
+	struct kvm_memory_slot *__slot = kvm_vcpu_gfn_to_memslot(vcpu, __gfn); \
+	typeof(ptr) __ptr = (ptr);					\
+	typeof(oldp) __oldp = (oldp);					\
+	typeof(*__ptr) __new = (nval);					\
 									\
 	__kvm_gmem_access(__slot, __gfn,				\
-			  __try_cmpxchg_user(ptr, oldp, __new, label),	\
+			  __try_cmpxchg_user(__ptr, __oldp, __new, label), \
 			  __kvm_gmem_cmpxchg(__slot, __gfn,		\
-					     offset_in_page(ptr), oldp,	\
-					     &__new, sizeof(__new)));	\
+					     offset_in_page(__ptr),	\
+					     __oldp, &__new,		\
+					     sizeof(__new)));		\
 })
 
 #endif /* _LINUX_KVM_GMEM_ACCESS_H */

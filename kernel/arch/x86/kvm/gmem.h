@@ -40,10 +40,12 @@ static bool kvm_gmem_record_steal_time(struct kvm_vcpu *vcpu,
 	version = READ_ONCE(st->version);
 	version += 1 + (version & 1);
 	WRITE_ONCE(st->version, version);
+	/* The guest sees the odd version before what it is about, */
 	smp_wmb();
 	WRITE_ONCE(st->steal, READ_ONCE(st->steal) +
 		   current->sched_info.run_delay - vcpu->arch.st.last_steal);
 	vcpu->arch.st.last_steal = current->sched_info.run_delay;
+	/* and the even one after it. */
 	smp_wmb();
 	WRITE_ONCE(st->version, version + 1);
 	guest_memfd_unmap_local(folio, page);
