@@ -603,7 +603,7 @@ static int ioctl_get_access(struct guest_memfd *gm,
 	filemap_invalidate_lock_shared(gm->inode->i_mapping);
 	access.level = guest_memfd_access_run(gm, index, &first, &last);
 	filemap_invalidate_unlock_shared(gm->inode->i_mapping);
-	access.size = (u64)(min(last + 1, nr) - index) << PAGE_SHIFT;
+	access.size = (u64)(min(last, nr - 1) + 1 - index) << PAGE_SHIFT;
 	return copy_to_user(arg, &access, sizeof(access)) ? -EFAULT : 0;
 }
 
