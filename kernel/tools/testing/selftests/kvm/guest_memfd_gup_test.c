@@ -19,7 +19,6 @@
 #include <linux/futex.h>
 #include <linux/fs.h>
 #include <linux/kernel-page-flags.h>
-#include <linux/loop.h>
 #include <linux/perf_event.h>
 #include <linux/sizes.h>
 #include <sched.h>
@@ -34,6 +33,7 @@
 #include <unistd.h>
 
 #include "guest_memfd_hide.h"
+#include "guest_memfd_pin.h"
 #include "kvm_syscalls.h"
 #include "kvm_test_harness.h"
 #include "kvm_util.h"
@@ -42,38 +42,6 @@
 #define NR_PAGES	16UL
 #define SIZE		(NR_PAGES * GMEM_PAGE)
 #define TIMEOUT		300
-
-/* debugfs gup_test, mm/gup_test.h */
-struct gup_test {
-	u64 get_delta_usec;
-	u64 put_delta_usec;
-	u64 addr;
-	u64 size;
-	u32 nr_pages_per_call;
-	u32 gup_flags;
-	u32 test_flags;
-	u32 which_pages[8];
-};
-
-struct pin_longterm_test {
-	u64 addr;
-	u64 size;
-	u32 flags;
-};
-
-#define GUP_FAST_BENCHMARK	_IOWR('g', 1, struct gup_test)
-#define PIN_FAST_BENCHMARK	_IOWR('g', 2, struct gup_test)
-#define PIN_LONGTERM_BENCHMARK	_IOWR('g', 3, struct gup_test)
-#define GUP_BASIC_TEST		_IOWR('g', 4, struct gup_test)
-#define PIN_BASIC_TEST		_IOWR('g', 5, struct gup_test)
-#define PIN_LONGTERM_TEST_START	_IOW('g', 7, struct pin_longterm_test)
-#define PIN_LONGTERM_TEST_STOP	_IO('g', 8)
-#define FOLL_WRITE		1
-
-/* linux/io_uring.h, which does not mix with the headers of tools/include. */
-#define IORING_REGISTER_BUFFERS		0
-#define IORING_UNREGISTER_BUFFERS	1
-#define IORING_PARAMS_SIZE		120
 
 #ifndef MADV_POPULATE_READ
 #define MADV_POPULATE_READ	22
@@ -131,24 +99,10 @@ do {									\
 		    "%s gives %ld, errno %d, want %s", #r, __r, __e, #want); \
 } while (0)
 
-/* How many bytes of @mem one of the ioctls of gup_test gets hold of. */
-static u64 gup(int fd, unsigned long cmd, void *mem, u32 flags)
-{
-	struct gup_test t = {
-		.addr = (u64)mem,
-		.size = SIZE,
-		.nr_pages_per_call = NR_PAGES,
-		.gup_flags = flags,
-	};
-
-	TEST_ASSERT(!ioctl(fd, cmd, &t), "gup_test 0x%lx: errno %d", cmd, errno);
-	return t.size;
-}
-
 static void test_gup(struct __test_metadata *_metadata, struct gmem_vm *g, char *plain,
 		     const unsigned long *cmds, int nr)
 {
-	int fd = open("/sys/kernel/debug/gup_test", O_RDWR), i;
+	int fd = open(GUP_TEST_FILE, O_RDWR), i;
 	u32 flags;
 	u64 got;
 
@@ -157,8 +111,8 @@ static void test_gup(struct __test_metadata *_metadata, struct gmem_vm *g, char 
 
 	for (i = 0; i < nr; i++) {
 		for (flags = 0; flags <= FOLL_WRITE; flags++) {
-			TEST_ASSERT_EQ(gup(fd, cmds[i], plain, flags), SIZE);
-			got = gup(fd, cmds[i], g->mem, flags);
+			TEST_ASSERT_EQ(gmem_gup(fd, cmds[i], plain, SIZE, flags), SIZE);
+			got = gmem_gup(fd, cmds[i], g->mem, SIZE, flags);
 			TEST_ASSERT(gmem_plain() || !got,
 				    "gup_test 0x%lx, flags %u, got at %lu bytes", cmds[i],
 				    flags, got);
@@ -185,7 +139,7 @@ GUP_TEST(pin_longterm)
 {
 	const unsigned long cmds[] = { PIN_LONGTERM_BENCHMARK };
 	struct pin_longterm_test t = { .addr = (u64)self->g.mem, .size = SIZE };
-	int fd = open("/sys/kernel/debug/gup_test", O_RDWR);
+	int fd = open(GUP_TEST_FILE, O_RDWR);
 
 	test_gup(_metadata, &self->g, self->plain, cmds, ARRAY_SIZE(cmds));
 	if (fd < 0)
@@ -200,58 +154,26 @@ GUP_TEST(pin_longterm)
 /* The pages are not mapped in user space: GUP has to fault them in first. */
 GUP_TEST(not_mapped)
 {
-	int fd = open("/sys/kernel/debug/gup_test", O_RDWR);
+	int fd = open(GUP_TEST_FILE, O_RDWR);
 	char *mem;
 	u64 got;
 
 	if (fd < 0)
 		SKIP(return, "no gup_test");
 	mem = kvm_mmap(SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, self->g.fd);
-	got = gup(fd, GUP_BASIC_TEST, mem, FOLL_WRITE);
+	got = gmem_gup(fd, GUP_BASIC_TEST, mem, SIZE, FOLL_WRITE);
 	TEST_ASSERT(gmem_plain() || !got, "got at %lu bytes", got);
-	got = gup(fd, PIN_FAST_BENCHMARK, mem, FOLL_WRITE);
+	got = gmem_gup(fd, PIN_FAST_BENCHMARK, mem, SIZE, FOLL_WRITE);
 	TEST_ASSERT(gmem_plain() || !got, "got at %lu bytes", got);
 	gmem_assert_filled(mem, SIZE, self->seed);
 	kvm_munmap(mem, SIZE);
 	kvm_close(fd);
 }
 
-/* A block device that takes O_DIRECT: a loop device on a file in /tmp. */
-static int open_direct(char *path, size_t len)
-{
-	int ctl, file, fd = -1, nr;
-
-	file = open("/tmp/gmem-loop", O_RDWR | O_CREAT | O_TRUNC, 0600);
-	ctl = open("/dev/loop-control", O_RDWR);
-	if (file < 0 || ctl < 0 || ftruncate(file, SZ_1M))
-		goto out;
-	nr = ioctl(ctl, LOOP_CTL_GET_FREE);
-	if (nr < 0)
-		goto out;
-	snprintf(path, len, "/dev/loop%d", nr);
-	fd = open(path, O_RDWR);
-	if (fd < 0)
-		goto out;
-	if (ioctl(fd, LOOP_SET_FD, file)) {
-		close(fd);
-		fd = -1;
-		goto out;
-	}
-	close(fd);
-	fd = open(path, O_RDWR | O_DIRECT);
-out:
-	if (ctl >= 0)
-		close(ctl);
-	if (file >= 0)
-		close(file);
-	unlink("/tmp/gmem-loop");
-	return fd;
-}
-
 GUP_TEST(direct_io)
 {
-	char *mem = self->g.mem, *plain = self->plain, path[32];
-	int fd = open_direct(path, sizeof(path));
+	char *mem = self->g.mem, *plain = self->plain;
+	int fd = gmem_open_direct();
 
 	if (fd < 0)
 		SKIP(return, "no loop device");
@@ -266,8 +188,7 @@ GUP_TEST(direct_io)
 	memset(plain, 0, SIZE);
 	TEST_ASSERT_EQ(pread(fd, plain, SIZE, 0), SIZE);
 	TEST_ASSERT(gmem_plain() || plain[0] == 1, "the refused write came through");
-	ioctl(fd, LOOP_CLR_FD, 0);
-	kvm_close(fd);
+	gmem_close_direct(fd);
 }
 
 /* What copies through the user mapping is not GUP, and works. */

@@ -16,6 +16,8 @@
 #ifndef SELFTEST_KVM_GUEST_MEMFD_HIDE_H
 #define SELFTEST_KVM_GUEST_MEMFD_HIDE_H
 
+#include <linux/guest_memfd.h>
+
 #include "kvm_util.h"
 #include "test_util.h"
 
@@ -91,6 +93,15 @@ struct gmem_info {
 void gmem_read_info(int fd, struct gmem_info *info);
 /* Checks the file's counters; a plain file hides and shares nothing. */
 void gmem_assert_counts(int fd, u64 populated, u64 shared);
+
+/*
+ * Access levels.  The first is the ioctl; @error_offset, which may be NULL, is
+ * all ones when the kernel did not store any.
+ */
+int __gmem_set_access(int fd, u64 offset, u64 size, u32 level, u64 *error_offset);
+void gmem_set_access(int fd, u64 offset, u64 size, u32 level);
+/* @size may be NULL. */
+u32 gmem_get_access(int fd, u64 offset, u64 *size);
 
 /* The order of the blocks of files created from now on; returns what it was. */
 #define GMEM_ORDER_PARAM	"/sys/module/guest_memfd/parameters/block_order"

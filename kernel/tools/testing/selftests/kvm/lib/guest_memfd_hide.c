@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/random.h>
 #include <sys/stat.h>
@@ -500,6 +501,43 @@ void gmem_assert_counts(int fd, u64 populated, u64 shared)
 	TEST_ASSERT((i.level_none + i.level_user + i.level_kernel) * GMEM_PAGE == i.size,
 		    "fdinfo: levels add up to %lu pages of %lu bytes",
 		    i.level_none + i.level_user + i.level_kernel, i.size);
+}
+
+int __gmem_set_access(int fd, u64 offset, u64 size, u32 level, u64 *error_offset)
+{
+	struct guest_memfd_access a = {
+		.offset = offset,
+		.size = size,
+		.level = level,
+		.error_offset = ~0ULL,
+	};
+	int r = ioctl(fd, GUEST_MEMFD_SET_ACCESS, &a);
+
+	if (error_offset)
+		*error_offset = a.error_offset;
+	return r;
+}
+
+void gmem_set_access(int fd, u64 offset, u64 size, u32 level)
+{
+	u64 at;
+	int r;
+
+	r = __gmem_set_access(fd, offset, size, level, &at);
+	TEST_ASSERT(!r, "0x%lx bytes at 0x%lx to level %u: errno %d, error_offset 0x%lx", size, offset,
+		    level, errno, at);
+}
+
+u32 gmem_get_access(int fd, u64 offset, u64 *size)
+{
+	struct guest_memfd_access a = { .offset = offset };
+	int r;
+
+	r = ioctl(fd, GUEST_MEMFD_GET_ACCESS, &a);
+	TEST_ASSERT(!r, "level at 0x%lx: errno %d", offset, errno);
+	if (size)
+		*size = a.size;
+	return a.level;
 }
 
 static u64 read_counter(const char *path, const char *name)
