@@ -5,7 +5,8 @@
  * The kernel's fault injection makes the 1st, 2nd, 3rd... allocation of one
  * operation fail, until the operation comes through without: fallocate(),
  * MADV_POPULATE_WRITE and a plain touch of a page, KVM_PRE_FAULT_MEMORY and a
- * guest's access, and turning a kvm-clock on.  Each failure is to be a clean
+ * guest's access, turning a kvm-clock on, and changing the access level of a
+ * range.  Each failure is to be a clean
  * error that leaves the file's counters as they were and hides nothing that is
  * in no file, and the next attempt has to succeed.  Among the allocations is the
  * page table that the split of a large mapping of the direct map needs.
@@ -20,6 +21,7 @@
 #include <fcntl.h>
 #include <linux/falloc.h>
 #include <linux/sizes.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -57,6 +59,7 @@ FIXTURE(fail) {
 	unsigned int tolerated;
 	unsigned int deepest;
 	unsigned int old_order;
+	bool at_kernel;		/* what comes into the file is shared */
 };
 
 static void set_attr(const char *dir, const char *name, const char *value)
@@ -146,7 +149,8 @@ static unsigned int fail_each(struct _test_data_fail *self, u64 page, u64 popula
 		TEST_ASSERT(!r || (r == -1 && err == ENOMEM && fired),
 			    "allocation %u: result %d, errno %d, injected %d", nth, r, err,
 			    fired);
-		gmem_assert_counts(self->g.fd, populated + !r, 0);
+		gmem_assert_counts(self->g.fd, populated + !r,
+				   self->at_kernel ? populated + !r : 0);
 		if (r) {
 			errors++;
 			continue;
@@ -450,6 +454,185 @@ FAIL_TEST(clock)
 	self->deepest = nth - 2;
 	ksft_print_msg("%u clocks had to be set again\n", lost);
 	TEST_ASSERT(nth > 2, "a clock allocated nothing");
+}
+
+/*
+ * The level of a range of one level changes, at the latest when no allocation
+ * fails any more, and stays as it is until then.
+ */
+static void fail_each_change(struct _test_data_fail *self, u64 page, u64 nr, u32 level)
+{
+	u64 at = page * GMEM_PAGE, size = nr * GMEM_PAGE, before, after;
+	struct gmem_info info, now;
+	int fd = self->g.fd, r, err;
+	u32 old = gmem_get_access(fd, at, &before);
+	unsigned int nth, errors = 0;
+	bool fired;
+
+	TEST_ASSERT(before >= size, "the level changes in the range");
+	gmem_read_info(fd, &info);
+	for (nth = 1; nth <= MAX_NTH; nth++) {
+		inject(self->nth_fd, nth);
+		r = __gmem_set_access(fd, at, size, level, NULL);
+		err = errno;
+		fired = injected(self->nth_fd);
+		TEST_ASSERT(!r || (r == -1 && err == ENOMEM && fired),
+			    "allocation %u: result %d, errno %d, injected %d", nth, r, err, fired);
+		if (!r && !fired)
+			break;
+		if (r) {
+			errors++;
+		} else {
+			self->tolerated++;
+			gmem_set_access(fd, at, size, old);
+		}
+		gmem_read_info(fd, &now);
+		TEST_ASSERT(!memcmp(&info, &now, sizeof(info)), "allocation %u: counts changed",
+			    nth);
+		TEST_ASSERT_EQ(gmem_get_access(fd, at, &after), old);
+		TEST_ASSERT_EQ(after, before);
+	}
+	TEST_ASSERT(nth <= MAX_NTH, "no end of allocations");
+	TEST_ASSERT_EQ(gmem_get_access(fd, at, &after), level);
+	self->errors += errors;
+	self->deepest = max_t(unsigned int, self->deepest, nth - 1);
+	ksft_print_msg("pages %lu+%lu from %u to %u: %u errors\n", page, nr, old, level, errors);
+}
+
+#define BLOCK_PAGES	(SZ_2M / GMEM_PAGE)
+
+/* What the kernel sees of @nr pages from @page on. */
+static void assert_visible(struct _test_data_fail *self, const u64 *pfns, u64 page, u64 nr,
+			   bool visible)
+{
+	u64 i;
+
+	TEST_ASSERT_EQ(gmem_count_absent(pfns + page, nr), visible ? 0 : nr);
+	for (i = page; i < page + nr; i++)
+		TEST_ASSERT_EQ(gmem_kernel_sees(pfns[i], self->seed), visible);
+}
+
+/* Up and down, of blocks and of parts, which split what was hidden or shown as one. */
+FAIL_TEST(change_blocks)
+{
+	const u64 nr = 8 * BLOCK_PAGES;
+	static const struct {
+		u64 page, nr;
+		u32 level;
+	} changes[] = {
+		{ 10, 10, GUEST_MEMFD_ACCESS_KERNEL },
+		{ 10, 10, GUEST_MEMFD_ACCESS_USER },
+		{ BLOCK_PAGES, BLOCK_PAGES, GUEST_MEMFD_ACCESS_KERNEL },
+		{ BLOCK_PAGES + 10, 10, GUEST_MEMFD_ACCESS_NONE },
+		{ 2 * BLOCK_PAGES + 100, 2 * BLOCK_PAGES, GUEST_MEMFD_ACCESS_KERNEL },
+		{ 2 * BLOCK_PAGES + 100, 2 * BLOCK_PAGES, GUEST_MEMFD_ACCESS_NONE },
+		{ 5 * BLOCK_PAGES, 3 * BLOCK_PAGES, GUEST_MEMFD_ACCESS_KERNEL },
+		/* Parts of the first and of the last can fail, one after the other. */
+		{ 5 * BLOCK_PAGES + 1, 3 * BLOCK_PAGES - 2, GUEST_MEMFD_ACCESS_USER },
+	};
+	struct gmem_vm *g = &self->g;
+	unsigned int i, before;
+	u64 *pfns;
+
+	gmem_set_block_order(9);
+	gmem_vm_create(g, 1, nr * GMEM_PAGE, gmem_test_flags());
+	gmem_fill(g->mem, g->size, self->seed);
+	pfns = gmem_pfns(g->mem, g->size);
+	for (i = 0; i < ARRAY_SIZE(changes); i++) {
+		before = self->errors;
+		fail_each_change(self, changes[i].page, changes[i].nr, changes[i].level);
+		assert_visible(self, pfns, changes[i].page, changes[i].nr,
+			       changes[i].level == GUEST_MEMFD_ACCESS_KERNEL);
+		TEST_ASSERT(self->errors > before, "change %u never failed", i);
+	}
+	fail_each_change(self, 6 * BLOCK_PAGES, BLOCK_PAGES, GUEST_MEMFD_ACCESS_KERNEL);
+	gmem_set_access(g->fd, 0, g->size, GUEST_MEMFD_ACCESS_USER);
+	gmem_assert_filled(g->mem, g->size, self->seed);
+	assert_visible(self, pfns, 0, nr, false);
+	free(pfns);
+}
+
+FAIL_TEST(change_pages)
+{
+	struct gmem_vm *g = &self->g;
+	u64 *pfns;
+
+	gmem_vm_create(g, 1, 64 * GMEM_PAGE, gmem_test_flags());
+	gmem_fill(g->mem, g->size, self->seed);
+	pfns = gmem_pfns(g->mem, g->size);
+	fail_each_change(self, 10, 30, GUEST_MEMFD_ACCESS_KERNEL);
+	assert_visible(self, pfns, 10, 30, true);
+	fail_each_change(self, 11, 20, GUEST_MEMFD_ACCESS_NONE);
+	assert_visible(self, pfns, 11, 20, false);
+	assert_visible(self, pfns, 31, 9, true);
+	gmem_set_access(g->fd, 0, g->size, GUEST_MEMFD_ACCESS_USER);
+	gmem_assert_filled(g->mem, g->size, self->seed);
+	assert_visible(self, pfns, 0, 64, false);
+	free(pfns);
+}
+
+/* Pages that come into a range that is at KERNEL already. */
+FAIL_TEST(fallocate_kernel)
+{
+	const u64 nr = 1024;
+	struct gmem_vm *g = &self->g;
+	u64 page;
+
+	gmem_vm_create(g, 1, nr * GMEM_PAGE, gmem_test_flags());
+	gmem_set_access(g->fd, 0, g->size, GUEST_MEMFD_ACCESS_KERNEL);
+	self->at_kernel = true;
+	for (page = 0; page < nr; page++)
+		TEST_ASSERT(fail_each(self, page, page, op_fallocate), "page %lu never failed",
+			    page);
+	TEST_ASSERT_EQ(gmem_absent_total(), gmem_absent_before());
+	gmem_set_access(g->fd, 0, g->size, GUEST_MEMFD_ACCESS_USER);
+	TEST_ASSERT_EQ(gmem_absent_total(), gmem_absent_before() + nr);
+	gmem_assert_zero(g->mem, g->size);
+}
+
+/* A block that is at KERNEL, all of it or the half that is asked for. */
+FAIL_TEST(block_kernel)
+{
+	u64 half = STEP / 2, at, page, shared;
+	struct gmem_vm *g = &self->g;
+	unsigned int nth, part;
+	struct gmem_info info;
+	bool fired;
+	int r;
+
+	gmem_set_block_order(9);
+	gmem_vm_create(g, 1, 2 * MAX_NTH * STEP, gmem_test_flags());
+	for (part = 0; part < 2; part++) {
+		for (nth = 1, fired = true; fired; nth++) {
+			TEST_ASSERT(nth <= MAX_NTH, "no end of allocations");
+			at = (part * MAX_NTH + nth - 1) * STEP;
+			page = at / GMEM_PAGE + 5;
+			gmem_set_access(g->fd, at, part ? half : STEP, GUEST_MEMFD_ACCESS_KERNEL);
+			inject(self->nth_fd, nth);
+			r = op_fallocate(self, page);
+			fired = injected(self->nth_fd);
+			TEST_ASSERT(!r || (errno == ENOMEM && fired), "allocation %u: result %d",
+				    nth, r);
+			self->errors += !!r;
+			gmem_read_info(g->fd, &info);
+			TEST_ASSERT(r || info.populated, "allocation %u: no page", nth);
+			TEST_ASSERT(part ? info.shared <= half / GMEM_PAGE :
+				    info.shared == info.populated, "%lu of %lu pages shared",
+				    info.shared, info.populated);
+			TEST_ASSERT_EQ(info.hidden, info.populated - info.shared);
+
+			gmem_assert_zero(g->mem + at, STEP);
+			gmem_fill(g->mem + at, STEP, self->seed);
+			shared = (part ? half : STEP) / GMEM_PAGE;
+			gmem_assert_counts(g->fd, STEP / GMEM_PAGE, shared);
+			if (part)
+				gmem_assert_hidden(g->mem + at + half, half, self->seed);
+			gmem_punch(g->fd, at, STEP);
+			gmem_assert_counts(g->fd, 0, 0);
+		}
+		self->deepest = max_t(unsigned int, self->deepest, nth - 2);
+	}
+	TEST_ASSERT_EQ(gmem_absent_total(), gmem_absent_before());
 }
 
 int main(int argc, char *argv[])
