@@ -4,9 +4,10 @@
  *
  * For -t SECONDS (60), vCPUs of several VMs work on their memory and turn their
  * clocks on and off, while other threads punch holes, allocate, map, touch,
- * unmap, fork and make and end further VMs.  All along, every page that anybody
- * reads holds zeroes or its own VM's data, and the kernel, which keeps looking
- * at the frames in use, sees no VM's data through its direct map.  At the end
+ * unmap, fork, make and end further VMs, and in a part of each file change access
+ * levels and pin pages.  All along, every page that anybody reads holds zeroes or
+ * its own VM's data, and the kernel, which keeps looking at the frames in use,
+ * sees no VM's data of the other parts through its direct map.  At the end
  * the entries of the direct map are all back, and no frame holds guest data.
  *
  * Catches what the other tests catch, when it goes wrong only in a race: a page
@@ -18,6 +19,8 @@
 #include <linux/falloc.h>
 #include <linux/sizes.h>
 #include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,6 +29,7 @@
 #include <unistd.h>
 
 #include "guest_memfd_hide.h"
+#include "guest_memfd_pin.h"
 #include "kvm_syscalls.h"
 #include "kvm_util.h"
 #include "processor.h"
@@ -45,13 +49,18 @@
 #define CLOCK_PAGES	2
 #define GUEST_STEPS	16
 
+/* Where levels change: the kernel may see what is there. */
+#define WINDOW_START	(NR_PAGES / 2)
+#define WINDOW_PAGES	(NR_PAGES / 4)
+#define MAX_PINS	4
+
 /* Frames that were seen in a file; the oldest are forgotten. */
 #define MAX_FRAMES	(1U << 15)
 
 static struct stress_vm {
 	struct gmem_vm g;
 	u64 seed;
-	pthread_t vcpu[NR_VCPUS], puncher, toucher;
+	pthread_t vcpu[NR_VCPUS], puncher, toucher, leveler, pinner;
 } vms[NR_VMS];
 
 static u64 churn_seed;
@@ -60,13 +69,19 @@ static atomic_uint nr_frames;
 static atomic_bool stop;
 
 static struct {
-	atomic_ulong guest_pages, clocks, holes, hole_pages, allocs, maps, touches, forks, churned,
-		     looks, seen;
+	atomic_ulong guest_pages, clocks, holes, hole_pages, allocs, maps, touches, refused, forks,
+		     churned, levels, held, pins, unpinnable, looks, seen;
 } did;
 
 static unsigned int random_below(unsigned int *state, unsigned int n)
 {
 	return (unsigned int)rand_r(state) % n;
+}
+
+/* What a page is filled with: in the window there is data of another kind. */
+static u64 seed_at(u64 seed, u64 page)
+{
+	return page >= WINDOW_START && page < WINDOW_START + WINDOW_PAGES ? seed + 1 : seed;
 }
 
 /* Zeroes or the VM's own: a hole may be punched at any time. */
@@ -87,16 +102,16 @@ static u64 guest_work(u64 state, u64 steps, u64 seed)
 {
 	volatile u64 *page;
 	unsigned int j;
-	u64 i;
+	u64 i, nr;
 
 	for (i = 0; i < steps; i++) {
 		state = state * 6364136223846793005ULL + 1442695040888963407ULL;
-		page = (void *)(GMEM_GVA + GMEM_PAGE *
-				(CLOCK_PAGES + (state >> 33) % (NR_PAGES - CLOCK_PAGES)));
-		GUEST_ASSERT(page_is_sane(page, seed));
+		nr = CLOCK_PAGES + (state >> 33) % (NR_PAGES - CLOCK_PAGES);
+		page = (void *)(GMEM_GVA + GMEM_PAGE * nr);
+		GUEST_ASSERT(page_is_sane(page, seed_at(seed, nr)));
 		if (state & (1ULL << 32))
 			for (j = 0; j < GMEM_WORDS; j++)
-				page[j] = gmem_word(seed, j);
+				page[j] = gmem_word(seed_at(seed, nr), j);
 	}
 	return 0;
 }
@@ -179,10 +194,88 @@ static void remember_page(int pagemap, const char *page)
 		remember(entry & ((1ULL << 55) - 1));
 }
 
+/* A page may be at level NONE. */
+static __thread sigjmp_buf refused;
+static __thread volatile bool may_refuse;
+
+static void on_sigbus(int sig)
+{
+	if (!may_refuse)
+		abort();
+	siglongjmp(refused, 1);
+}
+
+/* Return: False when somebody else has written to the page. */
+static bool touch_page(char *page, u64 seed)
+{
+	bool sane = true;
+
+	if (!sigsetjmp(refused, 1)) {
+		may_refuse = true;
+		sane = page_is_sane((u64 *)page, seed);
+		if (sane)
+			gmem_fill(page, GMEM_PAGE, seed);
+	} else {
+		did.refused++;
+	}
+	may_refuse = false;
+	return sane;
+}
+
+static void *level_thread(void *arg)
+{
+	unsigned int state = (unsigned long)arg + 1, at, nr;
+	struct stress_vm *v = arg;
+	int r;
+
+	while (!stop) {
+		at = random_below(&state, WINDOW_PAGES);
+		nr = 1 + random_below(&state, WINDOW_PAGES - at);
+		r = __gmem_set_access(v->g.fd, (WINDOW_START + at) * GMEM_PAGE, nr * GMEM_PAGE,
+				      random_below(&state, GUEST_MEMFD_ACCESS_KERNEL + 1), NULL);
+		TEST_ASSERT(!r || errno == EAGAIN, "change of levels: errno %d", errno);
+		did.levels += !r;
+		did.held += !!r;
+		usleep(500);
+	}
+	return NULL;
+}
+
+/* What is allowed and what is not depends on the moment. */
+static void *pin_thread(void *arg)
+{
+	unsigned int state = (unsigned long)arg + 2, n = 0, i, at, nr;
+	struct stress_vm *v = arg;
+	struct gmem_pin pins[MAX_PINS];
+
+	while (!stop) {
+		if (n == MAX_PINS || (n && random_below(&state, 3))) {
+			i = random_below(&state, n);
+			gmem_unpin(&pins[i]);
+			pins[i] = pins[--n];
+			usleep(1000);
+			continue;
+		}
+		at = random_below(&state, WINDOW_PAGES);
+		nr = 1 + random_below(&state, min_t(unsigned int, 8, WINDOW_PAGES - at));
+		if (gmem_pin(&pins[n], random_below(&state, NR_GMEM_PINS),
+			     v->g.mem + (WINDOW_START + at) * GMEM_PAGE, nr * GMEM_PAGE)) {
+			TEST_ASSERT(errno == EFAULT, "pin: errno %d", errno);
+			did.unpinnable++;
+			continue;
+		}
+		did.pins++;
+		n++;
+	}
+	while (n)
+		gmem_unpin(&pins[--n]);
+	return NULL;
+}
+
 static void *touch_thread(void *arg)
 {
 	int pagemap = open_path_or_exit("/proc/self/pagemap", O_RDONLY);
-	unsigned int state = (unsigned long)arg, at, nr, i, n;
+	unsigned int state = (unsigned long)arg, at, nr, i, n, p;
 	struct stress_vm *v = arg;
 	char *mem, *page;
 
@@ -193,10 +286,10 @@ static void *touch_thread(void *arg)
 				 at * GMEM_PAGE);
 		n = 1 + random_below(&state, min_t(unsigned int, nr, 32));
 		for (i = 0; i < n; i++) {
-			page = mem + random_below(&state, nr) * GMEM_PAGE;
-			TEST_ASSERT(page_is_sane((u64 *)page, v->seed),
+			p = random_below(&state, nr);
+			page = mem + p * GMEM_PAGE;
+			TEST_ASSERT(touch_page(page, seed_at(v->seed, at + p)),
 				    "a page in user space holds what nobody wrote there");
-			gmem_fill(page, GMEM_PAGE, v->seed);
 			remember_page(pagemap, page);
 		}
 		did.touches += n;
@@ -213,9 +306,11 @@ static void *touch_thread(void *arg)
 	return NULL;
 }
 
-static char *random_page(struct stress_vm *v, unsigned int *state)
+static bool touch_random_page(struct stress_vm *v, unsigned int *state)
 {
-	return v->g.mem + (CLOCK_PAGES + random_below(state, NR_PAGES - CLOCK_PAGES)) * GMEM_PAGE;
+	u64 page = CLOCK_PAGES + random_below(state, NR_PAGES - CLOCK_PAGES);
+
+	return touch_page(v->g.mem + page * GMEM_PAGE, seed_at(v->seed, page));
 }
 
 static void *fork_thread(void *arg)
@@ -229,11 +324,8 @@ static void *fork_thread(void *arg)
 		if (!pid) {
 			for (i = 0; i < NR_VMS; i++) {
 				for (p = 0; p < 4; p++) {
-					char *page = random_page(&vms[i], &state);
-
-					if (!page_is_sane((u64 *)page, vms[i].seed))
+					if (!touch_random_page(&vms[i], &state))
 						_exit(1);
-					gmem_fill(page, GMEM_PAGE, vms[i].seed);
 				}
 			}
 			_exit(0);
@@ -280,7 +372,8 @@ static void *churn_thread(void *arg)
 	return NULL;
 }
 
-static bool any_seen(u64 pfn)
+/* @all: Also what was in the windows. */
+static bool any_seen(u64 pfn, bool all)
 {
 	u64 page[GMEM_WORDS];
 	unsigned int i, j;
@@ -296,7 +389,8 @@ static bool any_seen(u64 pfn)
 		if (page[j] == gmem_word(churn_seed, j))
 			return true;
 		for (i = 0; i < NR_VMS; i++)
-			if (page[j] == gmem_word(vms[i].seed, j))
+			if (page[j] == gmem_word(vms[i].seed, j) ||
+			    (all && page[j] == gmem_word(vms[i].seed + 1, j)))
 				return true;
 	}
 	return false;
@@ -310,7 +404,7 @@ static void *look_thread(void *arg)
 		nr = min_t(unsigned int, nr_frames, MAX_FRAMES);
 		if (!nr)
 			continue;
-		did.seen += any_seen(frames[random_below(&state, nr)]);
+		did.seen += any_seen(frames[random_below(&state, nr)], false);
 		did.looks++;
 	}
 	return NULL;
@@ -332,6 +426,7 @@ static void show_direct_map(const char *when)
 int main(int argc, char *argv[])
 {
 	pthread_t forker, churner, looker;
+	struct sigaction sigbus = { .sa_handler = on_sigbus };
 	u64 kb, absent, left = 0, found;
 	int seconds = 60, opt, i, j;
 	bool counts = true;
@@ -353,6 +448,7 @@ int main(int argc, char *argv[])
 	kb = direct_map_kb();
 	show_direct_map("before");
 
+	sigaction(SIGBUS, &sigbus, NULL);
 	churn_seed = gmem_new_seed();
 	for (i = 0; i < NR_VMS; i++) {
 		vms[i].seed = gmem_new_seed();
@@ -364,6 +460,10 @@ int main(int argc, char *argv[])
 					   vms[i].g.vcpus[j]);
 		kvm_pthread_create(&vms[i].puncher, NULL, punch_thread, &vms[i]);
 		kvm_pthread_create(&vms[i].toucher, NULL, touch_thread, &vms[i]);
+		if (gmem_plain() || access(GUP_TEST_FILE, R_OK))
+			continue;
+		kvm_pthread_create(&vms[i].leveler, NULL, level_thread, &vms[i]);
+		kvm_pthread_create(&vms[i].pinner, NULL, pin_thread, &vms[i]);
 	}
 	kvm_pthread_create(&forker, NULL, fork_thread, NULL);
 	kvm_pthread_create(&churner, NULL, churn_thread, NULL);
@@ -378,10 +478,17 @@ int main(int argc, char *argv[])
 			kvm_pthread_join(vms[i].vcpu[j], NULL);
 		kvm_pthread_join(vms[i].puncher, NULL);
 		kvm_pthread_join(vms[i].toucher, NULL);
+		if (!vms[i].leveler)
+			continue;
+		kvm_pthread_join(vms[i].leveler, NULL);
+		kvm_pthread_join(vms[i].pinner, NULL);
 	}
 	kvm_pthread_join(forker, NULL);
 	kvm_pthread_join(churner, NULL);
 	kvm_pthread_join(looker, NULL);
+	/* All pins are gone, a child's copies of the pipes among them. */
+	for (i = 0; i < NR_VMS && vms[i].leveler; i++)
+		gmem_set_access(vms[i].g.fd, 0, SIZE, GUEST_MEMFD_ACCESS_USER);
 
 	ksft_print_msg("%d s: guests worked on %lu pages and set %lu clocks\n", seconds,
 		       did.guest_pages, did.clocks);
@@ -389,10 +496,13 @@ int main(int argc, char *argv[])
 		       did.hole_pages, did.allocs);
 	ksft_print_msg("%lu mappings, %lu pages touched, %lu forks, %lu VMs come and gone\n",
 		       did.maps, did.touches, did.forks, did.churned);
+	ksft_print_msg("%lu changes of levels, %lu refused for pins; %lu pins, %lu refused, as were %lu touches\n",
+		       did.levels, did.held, did.pins, did.unpinnable, did.refused);
 	ksft_print_msg("%lu looks through the direct map, %lu saw guest data\n", did.looks,
 		       did.seen);
 	ksft_test_result(did.guest_pages && did.holes && did.maps && did.forks && did.churned &&
-			 did.looks, "everybody got something done\n");
+			 did.looks && (!vms[0].leveler || (did.levels && did.held && did.pins &&
+			 did.unpinnable && did.refused)), "everybody got something done\n");
 	ksft_test_result(gmem_plain() ? did.seen : !did.seen,
 			 "no guest data seen through the direct map\n");
 
@@ -414,10 +524,13 @@ int main(int argc, char *argv[])
 		gmem_vm_destroy(&vms[i].g);
 	}
 
+	/* What was pinned when it left its file goes by and by. */
+	for (i = 0; i < 10 && gmem_absent_total() != gmem_absent_before(); i++)
+		sleep(1);
 	nr = min_t(unsigned int, nr_frames, MAX_FRAMES);
 	for (n = 0; n < nr; n++)
-		left += any_seen(frames[n]);
-	found = gmem_scan(vms[0].seed, NULL);
+		left += any_seen(frames[n], true);
+	found = gmem_scan(vms[0].seed, NULL) + gmem_scan(vms[0].seed + 1, NULL);
 	ksft_print_msg("%lu of %u frames used hold guest data, %lu pages of VM 0 in all RAM\n",
 		       left, nr, found);
 	ksft_test_result(gmem_plain() || !(left + found), "no guest data left\n");
