@@ -25,9 +25,11 @@ struct seq_file;
  *	of the owner, and keep new mappings out until @invalidate_end.  May
  *	sleep; the mapping's invalidate_lock is held.
  * @invalidate_end: Pairs with @invalidate_start, same range and same lock.
- * @accessible: Optional.  May the level of [start, end) become @level?  Asked
- *	with the invalidate_lock held alone, before anything is changed; the
- *	change can still fail.  Return: 0, or an error that the user gets.
+ * @accessible: Optional.  May user space change the level of [start, end) to
+ *	@level?  Asked with the invalidate_lock held alone, before anything is
+ *	changed; the change can still fail.  Not asked of what the owner does
+ *	itself by guest_memfd_set_access().  Return: 0, or an error that the
+ *	user gets.
  */
 struct guest_memfd_operations {
 	void (*invalidate_start)(struct guest_memfd *gm, pgoff_t start,
@@ -91,6 +93,7 @@ void guest_memfd_unshare_folio(struct folio *folio);
 unsigned int guest_memfd_access_level(struct guest_memfd *gm, pgoff_t index);
 int guest_memfd_set_access(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 			   unsigned int level, pgoff_t *error_index);
+void guest_memfd_punch_hole(struct guest_memfd *gm, pgoff_t start, pgoff_t end);
 
 int guest_memfd_mmap(struct file *file, struct vm_area_struct *vma);
 long guest_memfd_fallocate(struct file *file, int mode, loff_t offset,

@@ -473,25 +473,19 @@ static int lower(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 }
 
 /**
- * guest_memfd_set_access - change the access level of a range
+ * guest_memfd_access_change - change the access level of a range
  * @gm: The file's memory.
  * @start: First index of the range, in pages.
  * @end: Index after the range, above @start, not above the file's size.
  * @level: GUEST_MEMFD_ACCESS_*.
- * @error_index: Where to put the index of the page that -EAGAIN or -EHWPOISON
- *	are about.
+ * @ask: May the owner refuse?
+ * @error_index: As for guest_memfd_set_access().
  *
- * All of the range changes or nothing, but for user mappings: they may be gone
- * then, and come back by faults.  Contents stay as they are.  Guests keep the
- * memory mapped.
- *
- * Context: May sleep; takes the invalidate_lock.
- * Return: 0; -EAGAIN while somebody holds a page; -EHWPOISON for a poisoned page
- * on its way to or from KERNEL; -EINTR after a fatal signal; -ENOMEM; or what
- * the owner's veto says.
+ * Context: As guest_memfd_set_access().
+ * Return: As guest_memfd_set_access(); or what the owner's veto says.
  */
-int guest_memfd_set_access(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
-			   unsigned int level, pgoff_t *error_index)
+int guest_memfd_access_change(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
+			      unsigned int level, bool ask, pgoff_t *error_index)
 {
 	struct address_space *mapping = gm->inode->i_mapping;
 	pgoff_t first, last;
@@ -500,7 +494,7 @@ int guest_memfd_set_access(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 	MA_STATE(mas, &gm->levels, start, end - 1);
 
 	filemap_invalidate_lock(mapping);
-	if (gm->ops->accessible)
+	if (ask && gm->ops->accessible)
 		err = gm->ops->accessible(gm, start, end, level);
 	if (err)
 		goto out;
@@ -523,6 +517,31 @@ out:
 	filemap_invalidate_unlock(mapping);
 	trace_set_access(gm->inode->i_ino, start, end - start, level, err);
 	return err;
+}
+
+/**
+ * guest_memfd_set_access - change the access level of a range, as its owner
+ * @gm: The file's memory.
+ * @start: First index of the range, in pages.
+ * @end: Index after the range, above @start, not above the file's size.
+ * @level: GUEST_MEMFD_ACCESS_*.
+ * @error_index: Where to put the index of the page that -EAGAIN or -EHWPOISON
+ *	are about.
+ *
+ * All of the range changes or nothing, but for user mappings: they may be gone
+ * then, and come back by faults.  Contents stay as they are.  Guests keep the
+ * memory mapped.  The accessible callback is not asked: it is for what user
+ * space wants.
+ *
+ * Context: May sleep; takes the invalidate_lock.
+ * Return: 0; -EAGAIN while somebody holds a page; -EHWPOISON for a poisoned page
+ * on its way to or from KERNEL; -EINTR after a fatal signal; or -ENOMEM.
+ */
+int guest_memfd_set_access(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
+			   unsigned int level, pgoff_t *error_index)
+{
+	return guest_memfd_access_change(gm, start, end, level, false,
+					 error_index);
 }
 EXPORT_SYMBOL_FOR_MODULES(guest_memfd_set_access, GUEST_MEMFD_OWNERS);
 

@@ -447,24 +447,37 @@ static void invalidate_end(struct guest_memfd *gm, pgoff_t start, pgoff_t end)
 	gm->ops->invalidate_end(gm, round_down(start, nr), round_up(end, nr));
 }
 
-static void punch_hole(struct guest_memfd *gm, loff_t offset, loff_t len)
+/**
+ * guest_memfd_punch_hole - take a range of memory away from everybody
+ * @gm: The file's memory.
+ * @start: First index of the range, in pages.
+ * @end: Index after the range, above @start.
+ *
+ * The guests lose it, and what was in it is lost.  Whoever comes next gets new
+ * pages, cleared, at the access level that the range has.  A hidden page is
+ * cleared before the kernel sees it again; one of a plain file as any other
+ * page that is freed.
+ *
+ * Context: May sleep; takes the invalidate_lock.  Cannot fail.
+ */
+void guest_memfd_punch_hole(struct guest_memfd *gm, pgoff_t start, pgoff_t end)
 {
 	struct address_space *mapping = gm->inode->i_mapping;
-	pgoff_t start = offset >> PAGE_SHIFT;
-	pgoff_t end = (offset + len) >> PAGE_SHIFT;
 
 	/* Also keeps the owner's bindings the same from start to end. */
 	filemap_invalidate_lock(mapping);
 	invalidate_start(gm, start, end);
 	if (gm_hides(gm))
 		guest_memfd_access_take_back(gm, start, end);
-	truncate_inode_pages_range(mapping, offset, offset + len - 1);
+	truncate_inode_pages_range(mapping, (loff_t)start << PAGE_SHIFT,
+				   ((loff_t)end << PAGE_SHIFT) - 1);
 	invalidate_end(gm, start, end);
 	filemap_invalidate_unlock(mapping);
 
 	if (gm_hides(gm))
 		guest_memfd_block_reap(gm, start, end);
 }
+EXPORT_SYMBOL_FOR_MODULES(guest_memfd_punch_hole, GUEST_MEMFD_OWNERS);
 
 static long populate(struct guest_memfd *gm, loff_t offset, loff_t len)
 {
@@ -531,7 +544,8 @@ long guest_memfd_fallocate(struct file *file, int mode, loff_t offset,
 		return -EINVAL;
 
 	if (mode & FALLOC_FL_PUNCH_HOLE)
-		punch_hole(gm, offset, len);
+		guest_memfd_punch_hole(gm, offset >> PAGE_SHIFT,
+				       (offset + len) >> PAGE_SHIFT);
 	else if (offset + len > i_size_read(gm->inode))
 		ret = -EINVAL;
 	else
@@ -577,9 +591,9 @@ static int ioctl_set_access(struct guest_memfd *gm,
 	if (!access_valid(gm, &access) || !level_valid(gm, access.level))
 		return -EINVAL;
 
-	err = guest_memfd_set_access(gm, access.offset >> PAGE_SHIFT,
-				     (access.offset + access.size) >> PAGE_SHIFT,
-				     access.level, &error_index);
+	err = guest_memfd_access_change(gm, access.offset >> PAGE_SHIFT,
+					(access.offset + access.size) >> PAGE_SHIFT,
+					access.level, true, &error_index);
 	if ((err == -EAGAIN || err == -EHWPOISON) &&
 	    put_user((u64)error_index << PAGE_SHIFT, &arg->error_offset))
 		return -EFAULT;
@@ -614,7 +628,7 @@ static int ioctl_get_access(struct guest_memfd *gm,
  * @arg: Address of a struct guest_memfd_access in user space.
  *
  * Return: 0; -ENOTTY for another command; -EFAULT; -EINVAL for what the structure
- * does not allow; or as guest_memfd_set_access().
+ * does not allow; what the owner's veto says; or as guest_memfd_set_access().
  */
 long guest_memfd_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 {
