@@ -71,6 +71,8 @@ struct guest_memfd {
 /* The kernel may pin the page: its range is at the level for that. */
 #define GUEST_MEMFD_PAGE_PINNABLE	BIT(1)
 
+struct inode *guest_memfd_new_inode(struct super_block *sb, const char *name,
+				    loff_t size);
 void guest_memfd_init(struct guest_memfd *gm, struct inode *inode,
 		      const struct address_space_operations *aops,
 		      const struct guest_memfd_operations *ops, u64 flags);

@@ -784,10 +784,45 @@ void guest_memfd_memory_failure(struct folio *folio)
 	iput(inode);
 }
 
+/* The size is fixed, as levels, blocks and owners rely on it; so is the mode. */
+static int guest_memfd_setattr(struct mnt_idmap *idmap, struct dentry *dentry,
+			       struct iattr *attr)
+{
+	return -EINVAL;
+}
+
+static const struct inode_operations guest_memfd_iops = {
+	.setattr	= guest_memfd_setattr,
+};
+
+/**
+ * guest_memfd_new_inode - make the inode of a new file
+ * @sb: The owner's superblock, whose alloc_inode embeds a struct guest_memfd.
+ * @name: What the file is called, in brackets; security modules know it by that.
+ * @size: Size of the file in bytes, page-aligned; fixed from then on.
+ *
+ * Until guest_memfd_init() nothing but iput() may be done with it.
+ *
+ * Return: The inode, or an ERR_PTR().
+ */
+struct inode *guest_memfd_new_inode(struct super_block *sb, const char *name,
+				    loff_t size)
+{
+	struct inode *inode = anon_inode_make_secure_inode(sb, name, NULL);
+
+	if (IS_ERR(inode))
+		return inode;
+	inode->i_op = &guest_memfd_iops;
+	inode->i_mode |= S_IFREG;
+	inode->i_size = size;
+	return inode;
+}
+EXPORT_SYMBOL_FOR_MODULES(guest_memfd_new_inode, GUEST_MEMFD_OWNERS);
+
 /**
  * guest_memfd_init - set up the memory of a new file
- * @gm: The memory object, embedded in @inode, its policy initialised.
- * @inode: The new inode, not yet visible to anybody.
+ * @gm: The memory object, embedded in @inode.
+ * @inode: What guest_memfd_new_inode() made, not yet visible to anybody.
  * @aops: The owner's operations, made of the guest_memfd_*_folio() above.
  * @ops: The owner's callbacks.
  * @flags: GUEST_MEMFD_FLAG_*, checked by the owner;
@@ -808,6 +843,7 @@ void guest_memfd_init(struct guest_memfd *gm, struct inode *inode,
 	mapping_set_inaccessible(mapping);
 	/* Memory that cannot be moved must be unevictable too. */
 	WARN_ON_ONCE(!mapping_unevictable(mapping));
+	mpol_shared_policy_init(&gm->policy, NULL);
 	xa_init(&gm->blocks);
 	guest_memfd_access_init(gm);
 	if (gm_hides(gm)) {
@@ -836,6 +872,8 @@ void guest_memfd_evict_inode(struct inode *inode)
 		guest_memfd_access_destroy(gm);
 	filemap_invalidate_unlock(mapping);
 	clear_inode(inode);
+	if (gm)
+		mpol_free_shared_policy(&gm->policy);
 	if (hides) {
 		guest_memfd_block_destroy(gm);
 		atomic_dec(&nr_hidden_files);

@@ -34,7 +34,6 @@ static struct inode *test_alloc_inode(struct super_block *sb)
 	if (!ti)
 		return NULL;
 	inode_init_once(&ti->inode);
-	mpol_shared_policy_init(&ti->gm.policy, NULL);
 	return &ti->inode;
 }
 
