@@ -13,6 +13,7 @@
 #include <linux/highmem.h>
 #include <linux/kvm.h>
 #include <linux/pagemap.h>
+#include <linux/rwsem.h>
 #include <linux/sched/signal.h>
 #include <linux/seq_file.h>
 #include <linux/userfaultfd_k.h>
@@ -27,6 +28,12 @@
 
 /* Files that may hold hidden memory. */
 static atomic_t nr_hidden_files;
+
+/*
+ * Held shared by who has a file by a page of it only: an inode reference would
+ * not keep the superblock, nor the module that owns the file.
+ */
+static DECLARE_RWSEM(evict_rwsem);
 
 static bool gm_hides(const struct guest_memfd *gm)
 {
@@ -772,16 +779,17 @@ EXPORT_SYMBOL_FOR_MODULES(guest_memfd_error_folio, GUEST_MEMFD_OWNERS);
  */
 void guest_memfd_memory_failure(struct folio *folio)
 {
-	struct inode *inode = NULL;
+	struct address_space *mapping;
 
+	guard(rwsem_read)(&evict_rwsem);
 	folio_lock(folio);
-	if (folio->mapping)
-		inode = igrab(folio->mapping->host);
+	/* Truncation waits for the folio: what is in a file now has its inode. */
+	mapping = folio->mapping;
+	if (mapping && inode_state_read_once(mapping->host) & I_FREEING)
+		mapping = NULL;
 	folio_unlock(folio);
-	if (!inode)
-		return;
-	guest_memfd_error_folio(inode->i_mapping, folio);
-	iput(inode);
+	if (mapping)
+		guest_memfd_error_folio(mapping, folio);
 }
 
 /* The size is fixed, as levels, blocks and owners rely on it; so is the mode. */
@@ -862,6 +870,10 @@ void guest_memfd_evict_inode(struct inode *inode)
 	struct address_space *mapping = inode->i_mapping;
 	struct guest_memfd *gm = mapping_gm(mapping);
 	bool hides = gm && gm_hides(gm);
+
+	/* It is I_FREEING: who comes later leaves it alone. */
+	down_write(&evict_rwsem);
+	up_write(&evict_rwsem);
 
 	filemap_invalidate_lock(mapping);
 	if (hides)
