@@ -66,23 +66,26 @@ kvm_gmem_sealed_folio(struct kvm_memory_slot *slot, gfn_t gfn, bool atomic)
 #endif /* CONFIG_KVM_GUEST_MEMFD */
 
 /*
+ * The names of the macros' variables must not be those of the macros of
+ * uaccess.h that they are handed to.
+ *
  * All of these are of one page.  Each tries the user address unless the page is
  * sealed, and once more by the file if it is when that has failed.
  */
 #define __kvm_gmem_access(slot, gfn, by_user, by_file)			\
 ({									\
-	struct kvm_memory_slot *__s = (slot);				\
-	gfn_t __g = (gfn);						\
-	bool __sealed = kvm_gmem_sealed(__s, __g);			\
-	int __ret = -EFAULT;						\
+	struct kvm_memory_slot *__kg_s = (slot);			\
+	gfn_t __kg_g = (gfn);						\
+	bool __kg_sealed = kvm_gmem_sealed(__kg_s, __kg_g);		\
+	int __kg_ret = -EFAULT;						\
 									\
-	if (!__sealed) {						\
-		__ret = (by_user);					\
-		__sealed = __ret < 0 && kvm_gmem_sealed(__s, __g);	\
+	if (!__kg_sealed) {						\
+		__kg_ret = (by_user);					\
+		__kg_sealed = __kg_ret < 0 && kvm_gmem_sealed(__kg_s, __kg_g); \
 	}								\
-	if (__sealed)							\
-		__ret = (by_file);					\
-	__ret;								\
+	if (__kg_sealed)						\
+		__kg_ret = (by_file);					\
+	__kg_ret;							\
 })
 
 static inline int kvm_gmem_copy_from_user(struct kvm_memory_slot *slot,
@@ -138,31 +141,31 @@ static inline int kvm_gmem_copy_to_user_nofault(struct kvm_memory_slot *slot,
 
 #define kvm_gmem_get_user(slot, gfn, x, ptr)				\
 ({									\
-	struct kvm_memory_slot *__slot = (slot);			\
-	typeof(ptr) __ptr = (ptr);					\
-	gfn_t __gfn = (gfn);						\
-	typeof(*__ptr) __val = 0;					\
-	int __err;							\
+	struct kvm_memory_slot *__kg_slot = (slot);			\
+	typeof(ptr) __kg_ptr = (ptr);					\
+	gfn_t __kg_gfn = (gfn);						\
+	typeof(*__kg_ptr) __kg_val = 0;					\
+	int __kg_err;							\
 									\
-	__err = __kvm_gmem_access(__slot, __gfn, get_user(__val, __ptr), \
-				  __kvm_gmem_read(__slot, __gfn, &__val, \
-						  offset_in_page(__ptr), \
-						  sizeof(__val), false)); \
-	(x) = __val;							\
-	__err;								\
+	__kg_err = __kvm_gmem_access(__kg_slot, __kg_gfn, get_user(__kg_val, __kg_ptr), \
+				  __kvm_gmem_read(__kg_slot, __kg_gfn, &__kg_val, \
+						  offset_in_page(__kg_ptr), \
+						  sizeof(__kg_val), false)); \
+	(x) = __kg_val;							\
+	__kg_err;							\
 })
 
 #define kvm_gmem_put_user(vcpu, gfn, x, ptr)				\
 ({									\
-	gfn_t __gfn = (gfn);						\
-	struct kvm_memory_slot *__slot = kvm_vcpu_gfn_to_memslot(vcpu, __gfn); \
-	typeof(ptr) __ptr = (ptr);					\
-	typeof(*__ptr) __val = (x);					\
+	gfn_t __kg_gfn = (gfn);						\
+	struct kvm_memory_slot *__kg_slot = kvm_vcpu_gfn_to_memslot(vcpu, __kg_gfn); \
+	typeof(ptr) __kg_ptr = (ptr);					\
+	typeof(*__kg_ptr) __kg_val = (x);				\
 									\
-	__kvm_gmem_access(__slot, __gfn, put_user(__val, __ptr),	\
-			  __kvm_gmem_write(__slot, __gfn, &__val,	\
-					   offset_in_page(__ptr),	\
-					   sizeof(__val), false));	\
+	__kvm_gmem_access(__kg_slot, __kg_gfn, put_user(__kg_val, __kg_ptr), \
+			  __kvm_gmem_write(__kg_slot, __kg_gfn, &__kg_val, \
+					   offset_in_page(__kg_ptr),	\
+					   sizeof(__kg_val), false));	\
 })
 
 /*
@@ -171,18 +174,18 @@ static inline int kvm_gmem_copy_to_user_nofault(struct kvm_memory_slot *slot,
  */
 #define kvm_gmem_try_cmpxchg_user(vcpu, gfn, ptr, oldp, nval, label)	\
 ({									\
-	gfn_t __gfn = (gfn);						\
-	struct kvm_memory_slot *__slot = kvm_vcpu_gfn_to_memslot(vcpu, __gfn); \
-	typeof(ptr) __ptr = (ptr);					\
-	typeof(oldp) __oldp = (oldp);					\
-	typeof(*__ptr) __new = (nval);					\
+	gfn_t __kg_gfn = (gfn);						\
+	struct kvm_memory_slot *__kg_slot = kvm_vcpu_gfn_to_memslot(vcpu, __kg_gfn); \
+	typeof(ptr) __kg_ptr = (ptr);					\
+	typeof(oldp) __kg_oldp = (oldp);				\
+	typeof(*__kg_ptr) __kg_new = (nval);				\
 									\
-	__kvm_gmem_access(__slot, __gfn,				\
-			  __try_cmpxchg_user(__ptr, __oldp, __new, label), \
-			  __kvm_gmem_cmpxchg(__slot, __gfn,		\
-					     offset_in_page(__ptr),	\
-					     __oldp, &__new,		\
-					     sizeof(__new)));		\
+	__kvm_gmem_access(__kg_slot, __kg_gfn,				\
+			  __try_cmpxchg_user(__kg_ptr, __kg_oldp, __kg_new, label), \
+			  __kvm_gmem_cmpxchg(__kg_slot, __kg_gfn,	\
+					     offset_in_page(__kg_ptr),	\
+					     __kg_oldp, &__kg_new,	\
+					     sizeof(__kg_new)));	\
 })
 
 #endif /* _LINUX_KVM_GMEM_ACCESS_H */
