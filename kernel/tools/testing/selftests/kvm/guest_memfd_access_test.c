@@ -248,7 +248,7 @@ ACCESS_TEST(gup)
 			for (mapped = 0; mapped < 2; mapped++) {
 				got = gmem_gup(fd, cmds[i], mem, LEN, flags);
 				TEST_ASSERT(got == (m->level == KERNEL ? LEN : 0),
-					    "level %u: gup_test 0x%lx, flags %u, mapped %u: %lu bytes",
+					    "level %u: gup_test 0x%lx, flags %u, there %u: %lu",
 					    m->level, cmds[i], flags, mapped, got);
 				if (m->level >= USER)
 					gmem_assert_filled(mem, LEN, m->seed);

@@ -680,7 +680,7 @@ int main(int argc, char *argv[])
 		       did->workers, did->killed, did->calls, did->short_of_memory);
 	ksft_print_msg("%lu changes of levels, %lu refused for pins; %lu pins, %lu refused\n",
 		       did->sets, did->held, did->pins, did->refused);
-	ksft_print_msg("%lu SIGBUS, %lu guest runs, %lu looks by the kernel, %lu checks of all levels\n",
+	ksft_print_msg("%lu SIGBUS, %lu guest runs, %lu looks by the kernel, %lu whole checks\n",
 		       did->sigbus, did->guests, did->looks, did->checks);
 	ksft_test_result(good, "no worker found an error\n");
 	ksft_test_result(did->sets && did->held && did->pins && did->refused && did->sigbus &&

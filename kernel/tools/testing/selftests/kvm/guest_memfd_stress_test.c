@@ -496,8 +496,9 @@ int main(int argc, char *argv[])
 		       did.hole_pages, did.allocs);
 	ksft_print_msg("%lu mappings, %lu pages touched, %lu forks, %lu VMs come and gone\n",
 		       did.maps, did.touches, did.forks, did.churned);
-	ksft_print_msg("%lu changes of levels, %lu refused for pins; %lu pins, %lu refused, as were %lu touches\n",
-		       did.levels, did.held, did.pins, did.unpinnable, did.refused);
+	ksft_print_msg("%lu changes of levels; refused: %lu changes, %lu pins, %lu touches\n",
+		       did.levels, did.held, did.unpinnable, did.refused);
+	ksft_print_msg("%lu pins\n", did.pins);
 	ksft_print_msg("%lu looks through the direct map, %lu saw guest data\n", did.looks,
 		       did.seen);
 	ksft_test_result(did.guest_pages && did.holes && did.maps && did.forks && did.churned &&
