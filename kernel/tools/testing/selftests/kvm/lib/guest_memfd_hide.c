@@ -524,8 +524,8 @@ void gmem_set_access(int fd, u64 offset, u64 size, u32 level)
 	int r;
 
 	r = __gmem_set_access(fd, offset, size, level, &at);
-	TEST_ASSERT(!r, "0x%lx bytes at 0x%lx to level %u: errno %d, error_offset 0x%lx", size, offset,
-		    level, errno, at);
+	TEST_ASSERT(!r, "0x%lx bytes at 0x%lx to level %u: errno %d at 0x%lx", size, offset, level,
+		    errno, at);
 }
 
 u32 gmem_get_access(int fd, u64 offset, u64 *size)
