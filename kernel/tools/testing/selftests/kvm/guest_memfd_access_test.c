@@ -153,6 +153,11 @@ FIXTURE_VARIANT_ADD(access, pages_kernel) { .order = 0, .level = KERNEL };
 
 FIXTURE_SETUP(access)
 {
+	/*
+	 * This process waits for the one that runs the test, and maps the page
+	 * that memory_failure() is told of as well.
+	 */
+	signal(SIGBUS, SIG_IGN);
 	memory_create(&self->m, variant->order, variant->level);
 }
 
