@@ -153,11 +153,6 @@ FIXTURE_VARIANT_ADD(access, pages_kernel) { .order = 0, .level = KERNEL };
 
 FIXTURE_SETUP(access)
 {
-	/*
-	 * This process waits for the one that runs the test, and maps the page
-	 * that memory_failure() is told of as well.
-	 */
-	signal(SIGBUS, SIG_IGN);
 	memory_create(&self->m, variant->order, variant->level);
 }
 
@@ -471,6 +466,11 @@ ACCESS_TEST(punch_hole)
 }
 
 /* A page that went bad stays where it is, and cannot change to or from KERNEL. */
+/* Who asks for a failure is told of it, and may not ignore that. */
+static void take_signal(int signum)
+{
+}
+
 ACCESS_TEST(memory_failure)
 {
 	struct memory *m = &self->m;
@@ -483,7 +483,7 @@ ACCESS_TEST(memory_failure)
 	fd = open("/sys/kernel/debug/hwpoison/corrupt-pfn", O_WRONLY);
 	if (fd < 0)
 		SKIP(return, "no hwpoison injection");
-	signal(SIGBUS, SIG_IGN);
+	signal(SIGBUS, take_signal);
 	if (m->level == KERNEL)
 		r = madvise(m->at, GMEM_PAGE, MADV_HWPOISON);
 	else
