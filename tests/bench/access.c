@@ -3,6 +3,8 @@
  * Memory that the VMM lends to the kernel and takes back: a change of the access
  * level of a whole block, and of one page in another.
  */
+#include <errno.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "backing.h"
@@ -19,28 +21,47 @@ static void set(const struct region *r, uint64_t offset, uint64_t size, uint32_t
 		die(-err, "SET_ACCESS");
 }
 
-/* @n times to KERNEL and back. */
+static int compare(const void *a, const void *b)
+{
+	const double *x = a, *y = b;
+
+	return (*x > *y) - (*x < *y);
+}
+
+/*
+ * @n times to KERNEL and back.  Of the flushes the median: others flush as well now
+ * and then.
+ */
 static void toggle(const struct parameters *p, const struct region *r, uint64_t offset,
 		   uint64_t size, unsigned int n, const char *when, unsigned int rep)
 {
 	const char *name = backing_name(r->backing);
-	struct vmstat before = vmstat_now(), v;
-	uint64_t start = now(), cost;
+	struct vmstat all = vmstat_now(), v;
+	double *flushes = calloc(n, sizeof(*flushes));
+	uint64_t start, cost = 0;
 
+	if (!flushes)
+		die(ENOMEM, "access");
 	for (unsigned int i = 0; i < n; i++) {
+		struct vmstat before = vmstat_now();
+
+		start = now();
 		set(r, offset, size, GUESTMEM_ACCESS_KERNEL);
 		set(r, offset, size, GUESTMEM_ACCESS_USER);
+		cost += now() - start;
+		v = vmstat_since(&before);
+		flushes[i] = vmstat_flushes(&v, sysconf(_SC_NPROCESSORS_ONLN));
 	}
-	cost = now() - start;
-	v = vmstat_since(&before);
+	v = vmstat_since(&all);
+	qsort(flushes, n, sizeof(*flushes), compare);
 	report("access-toggle", name, when, rep, (double)cost / n, now_unit());
 	/* Of one CPU alone the counts say nothing. */
-	if (!p->vcpus)
-		return;
-	report("access-flushes", name, when, rep,
-	       vmstat_flushes(&v, sysconf(_SC_NPROCESSORS_ONLN)) / n, "per-toggle");
-	report("access-splits", name, when, rep,
-	       (double)(v.value[SPLITS_2M] + v.value[SPLITS_1G]) / n, "per-toggle");
+	if (p->vcpus) {
+		report("access-flushes", name, when, rep, flushes[n / 2], "per-toggle");
+		report("access-splits", name, when, rep,
+		       (double)(v.value[SPLITS_2M] + v.value[SPLITS_1G]) / n, "per-toggle");
+	}
+	free(flushes);
 }
 
 void figure_access(const struct parameters *p)
