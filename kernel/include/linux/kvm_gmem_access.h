@@ -8,7 +8,8 @@
  * through the file.  Included by kvm_host.h only.
  *
  * The level can change between the look at it and the access.  The file serves
- * at every level; who fails at the user address looks again.
+ * at every level; who fails at the user address looks again, and tries again
+ * there too: the level may have been NONE for a moment only.
  */
 
 #include <linux/uaccess.h>
@@ -69,22 +70,26 @@ kvm_gmem_sealed_folio(struct kvm_memory_slot *slot, gfn_t gfn, bool atomic)
  * The names of the macros' variables must not be those of the macros of
  * uaccess.h that they are handed to.
  *
- * All of these are of one page.  Each tries the user address unless the page is
- * sealed, and once more by the file if it is when that has failed.
+ * All of these are of one page.  By the user address it is tried once, and of
+ * gmem-only slots some more times, each with a look at the level.
  */
+#define KVM_GMEM_TRIES	8
+
 #define __kvm_gmem_access(slot, gfn, by_user, by_file)			\
 ({									\
 	struct kvm_memory_slot *__kg_s = (slot);			\
 	gfn_t __kg_g = (gfn);						\
-	bool __kg_sealed = kvm_gmem_sealed(__kg_s, __kg_g);		\
-	int __kg_ret = -EFAULT;						\
+	int __kg_tries = KVM_GMEM_TRIES;				\
+	int __kg_ret;							\
 									\
-	if (!__kg_sealed) {						\
+	do {								\
+		if (kvm_gmem_sealed(__kg_s, __kg_g)) {			\
+			__kg_ret = (by_file);				\
+			break;						\
+		}							\
 		__kg_ret = (by_user);					\
-		__kg_sealed = __kg_ret < 0 && kvm_gmem_sealed(__kg_s, __kg_g); \
-	}								\
-	if (__kg_sealed)						\
-		__kg_ret = (by_file);					\
+	} while (__kg_ret < 0 && __kg_s &&				\
+		 kvm_memslot_is_gmem_only(__kg_s) && --__kg_tries);	\
 	__kg_ret;							\
 })
 
