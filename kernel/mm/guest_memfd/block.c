@@ -33,6 +33,8 @@
 #include <linux/swap.h>
 #include <linux/workqueue.h>
 
+#include <trace/events/guest_memfd.h>
+
 #include "../internal.h"
 #include "access.h"
 #include "block.h"
@@ -293,12 +295,14 @@ static int begin_kernel(struct folio *folio, bool restored)
 	return err;
 }
 
-/* A page after begin_kernel() that does not enter the file: it is clean. */
-static void free_kernel(struct folio *folio)
+/*
+ * After begin_kernel(), of a page that does not enter the file.  The direct map
+ * keeps it: to hide it again may fail, and it is clean.
+ */
+static void undo_kernel(struct folio *folio)
 {
+	trace_unshare(folio_pfn(folio), 0);
 	gm_page_clear_state(folio);
-	/* The level's reference, and the library's. */
-	folio_put(folio);
 	folio_put(folio);
 }
 
@@ -323,10 +327,12 @@ static int populate_single(struct guest_memfd *gm, pgoff_t index)
 	err = add_to_file(gm, page_folio(page), index);
 	if (!err)
 		return 0;
-	if (kernel)
-		free_kernel(page_folio(page));
-	else
+	if (kernel) {
+		undo_kernel(page_folio(page));
+		put_page(page);
+	} else {
 		free_fresh(page, 0);
+	}
 	return err == -EEXIST ? 0 : err;
 }
 
@@ -445,8 +451,7 @@ static int populate_from_block(struct guest_memfd *gm, struct gm_block *block,
 	}
 	err = add_to_file(gm, folio, index);
 	if (err && kernel) {
-		/* To hide it again may fail: without it, then. */
-		folio_put(folio);
+		undo_kernel(folio);
 		let_go(block, index);
 	}
 	if (err)
