@@ -173,6 +173,52 @@ static unsigned int run_alike(struct guest_memfd *gm, struct folio *folio,
 	return nr;
 }
 
+/* So many pages that are not in one piece are hidden with one flush. */
+#define BATCH 64
+
+/*
+ * The last share of pages goes, all with one flush.
+ *
+ * Return: 0; or -ENOMEM with *@reached the first that was not dropped.
+ */
+static int drop_last(struct page *const *pages, unsigned int nr_ranges,
+		     unsigned int nr, pgoff_t *reached)
+{
+	unsigned int n, i, done;
+
+	done = direct_map_hide_ranges(pages, nr_ranges, nr);
+	for (n = 0; n < done; n++) {
+		for (i = 0; i < nr; i++) {
+			struct folio *folio = page_folio(pages[n] + i);
+
+			folio_lock(folio);
+			gm_unshare_hidden(folio);
+			folio_unlock(folio);
+			folio_put(folio);
+		}
+	}
+	if (done == nr_ranges)
+		return 0;
+	*reached = page_folio(pages[done])->index;
+	return -ENOMEM;
+}
+
+/* Drop a share of a page that others share, or did until just now. */
+static int drop_one(struct folio *folio, pgoff_t *reached)
+{
+	int ret;
+
+	folio_lock(folio);
+	ret = gm_unshare(folio);
+	folio_unlock(folio);
+	if (ret < 0) {
+		*reached = folio->index;
+		return ret;
+	}
+	folio_put(folio);
+	return 0;
+}
+
 /*
  * Drop one share, that of level KERNEL, of each page that is not PINNABLE, and
  * hide those that have no other.
@@ -182,41 +228,36 @@ static unsigned int run_alike(struct guest_memfd *gm, struct folio *folio,
 static int drop_shares(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 		       pgoff_t *reached)
 {
+	struct page *batch[BATCH];
 	struct folio *folio;
-	unsigned int i, nr;
+	unsigned int n = 0, nr;
 	pgoff_t index;
-	int ret;
+	int err = 0;
 
 	for (index = start; (folio = next_folio(gm, &index, end)); index++) {
-		*reached = index;
-		nr = run_alike(gm, folio, index, end, 1);
-		if (nr > 1) {
-			if (direct_map_hide(&folio->page, nr))
-				return -ENOMEM;
-			for (i = 0; i < nr; i++) {
-				struct folio *other = page_folio(&folio->page + i);
-
-				folio_lock(other);
-				gm_unshare_hidden(other);
-				folio_unlock(other);
-				folio_put(other);
-			}
-			index += nr - 1;
+		if (gm_page_state(folio) & GUEST_MEMFD_PAGE_PINNABLE)
 			continue;
+		nr = run_alike(gm, folio, index, end, 1);
+		if (nr == 1) {
+			batch[n++] = &folio->page;
+			if (n < BATCH)
+				continue;
 		}
-
-		folio_lock(folio);
-		ret = 0;
-		if (!(gm_page_state(folio) & GUEST_MEMFD_PAGE_PINNABLE)) {
-			ret = gm_unshare(folio);
-			if (ret >= 0)
-				folio_put(folio);
-		}
-		folio_unlock(folio);
-		if (ret < 0)
-			return ret;
+		/* In order: what was dropped is all before what was not. */
+		if (n)
+			err = drop_last(batch, n, 1, reached);
+		n = 0;
+		if (!err && nr > 1)
+			err = drop_last((struct page *[]){ &folio->page }, 1, nr,
+					reached);
+		else if (!err && !nr)
+			err = drop_one(folio, reached);
+		if (err)
+			return err;
+		if (nr)
+			index += nr - 1;
 	}
-	return 0;
+	return n ? drop_last(batch, n, 1, reached) : 0;
 }
 
 /*
@@ -529,9 +570,10 @@ out:
  *	are about.
  *
  * All of the range changes or nothing, but for user mappings: they may be gone
- * then, and come back by faults.  Contents stay as they are.  Guests keep the
- * memory mapped.  The accessible callback is not asked: it is for what user
- * space wants.
+ * then, and come back by faults.  Contents stay as they are.  So does what the
+ * owner maps to its guests; but an owner that follows a user mapping by an MMU
+ * notifier is told of its end.  The accessible callback is not asked: it is for
+ * what user space wants.
  *
  * Context: May sleep; takes the invalidate_lock.
  * Return: 0; -EAGAIN while somebody holds a page; -EHWPOISON for a poisoned page

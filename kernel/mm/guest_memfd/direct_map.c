@@ -69,7 +69,7 @@ static int set_present(struct page *page, unsigned int nr_pages, bool present)
 	return set_direct_map_invalid_noflush(page);
 }
 
-/* More than this, and page by page is the slower way. */
+/* From this on, or where there are gaps, page by page is the slower way. */
 #define FLUSH_ALL_PAGES 64
 
 static void flush_all(void)
@@ -191,14 +191,12 @@ unsigned int direct_map_hide_ranges(struct page *const *first,
 	if (!done)
 		return 0;
 
-	if (done * nr_pages >= FLUSH_ALL_PAGES) {
+	if (done > 1 || nr_pages >= FLUSH_ALL_PAGES) {
 		flush_all();
 	} else {
-		for (i = 0; i < done; i++) {
-			unsigned long addr = (unsigned long)page_address(first[i]);
+		unsigned long addr = (unsigned long)page_address(first[0]);
 
-			flush_tlb_kernel_range(addr, addr + nr_pages * PAGE_SIZE);
-		}
+		flush_tlb_kernel_range(addr, addr + nr_pages * PAGE_SIZE);
 		direct_map_flush_temp();
 		/* vfree() frees pages first, and flushes their addresses later. */
 		vm_unmap_aliases();
