@@ -22,7 +22,7 @@ reports() {
 # One line of the list: sets name, want, secs, args, why; fails for a test that
 # has no part in this run.
 parse() {
-	case $1 in '' | '#'*) return 1 ;; esac
+	case $1 in '' | '#'* | 'again '*) return 1 ;; esac
 	why=${1#*#}
 	# shellcheck disable=SC2086
 	set -- ${1%%#*}
@@ -32,6 +32,34 @@ parse() {
 	[ "$only" = "  " ] || case $only in *" $name "*) ;; *) return 1 ;; esac
 	[ "$want" != out ] || return 1
 	[ "$mode" = plain ] || [ "$memory" != plain ]
+}
+
+# Run the test; sets got, log.
+run() {
+	# shellcheck disable=SC2086
+	setsid timeout -s KILL "$secs" "$dir/$name" $args >/tmp/kvm-selftest.out 2>&1 </dev/null &
+	wait $!
+	status=$?
+	kill -9 -- -$! 2>/dev/null
+	case $status in
+	0) got=pass ;;
+	4) got=skip ;;
+	137) got="killed after $secs s" ;;
+	*) got="exit $status" ;;
+	esac
+	log=$(reports)
+	[ -z "$log" ] || got="$got, and a report of the kernel"
+}
+
+# Did it fail by a mistake of its own that the list knows?
+own_mistake() {
+	case $got in "exit "*report*) return 1 ;; "exit "*) ;; *) return 1 ;; esac
+	text=$(awk -v name="$name" '$1 == "again" && $2 == name {
+		sub(/[ \t]*#.*/, "")
+		sub(/^again[ \t]+[^ \t]+[ \t]+/, "")
+		print
+	}' "$list")
+	[ -n "$text" ] && grep -qF "$text" /tmp/kvm-selftest.out
 }
 
 n=0
@@ -49,22 +77,15 @@ while read -r line <&3; do
 	[ "$memory" != slot0 ] || export KVM_SELFTEST_GMEM_SLOTS=slot0
 	echo "kvm-selftests: $mode $i $name" >/dev/kmsg
 	start=$(now)
-	# shellcheck disable=SC2086
-	setsid timeout -s KILL "$secs" "$dir/$name" $args >/tmp/kvm-selftest.out 2>&1 </dev/null &
-	wait $!
-	status=$?
-	kill -9 -- -$! 2>/dev/null
+	tries=1
+	run
+	while own_mistake && [ $tries -lt 3 ]; do
+		echo "# $name: $got by a mistake of the test's own: again"
+		tries=$((tries + 1))
+		run
+	done
 	took=$(($(now) - start))
 	unset KVM_SELFTEST_GMEM_SLOTS
-
-	case $status in
-	0) got=pass ;;
-	4) got=skip ;;
-	137) got="killed after $secs s" ;;
-	*) got="exit $status" ;;
-	esac
-	log=$(reports)
-	[ -z "$log" ] || got="$got, and a report of the kernel"
 
 	verdict=ok
 	case $want:$got in
