@@ -12,6 +12,7 @@
  * KVM_SELFTEST_GMEM_SLOTS	"slot0": only memslot 0, i.e. the guest's code,
  *				stack and page tables, not the memory that the
  *				test adds and may later log or make read-only
+ * KVM_SELFTEST_GMEM_SEAL	"1": nobody has the memory while KVM works: sealed.c
  */
 #include <errno.h>
 #include <stdio.h>
@@ -82,6 +83,7 @@ static void hidden_map(struct kvm_vm *vm, struct userspace_mem_region *region,
 		    strerror(errno));
 	if (flags & FLAG_NO_DIRECT_MAP)
 		hidden_check(fd, mem);
+	sealed_add(fd, mem, size);
 
 	region->region.guest_memfd = fd;
 	region->region.guest_memfd_offset = 0;

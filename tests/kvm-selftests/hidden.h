@@ -13,5 +13,6 @@ unsigned int hidden_back(struct kvm_vm *vm, struct userspace_mem_region *region,
 			 unsigned int slot, unsigned int flags);
 void hidden_restart(struct kvm_vm *vm, struct userspace_mem_region *region);
 void hidden_move(struct kvm_vm *vm, struct userspace_mem_region *region);
+void sealed_add(int fd, void *mem, size_t size);
 
 #endif

@@ -1,12 +1,16 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only
 # Inside the emulated host: run the KVM selftests of a list, print TAP.
-# usage: run.sh DIR LIST plain|hidden [NAME...]
+# usage: run.sh DIR LIST plain|hidden|sealed [NAME...]
 # The exit status is 0 if every test ended as the list says.
 dir=$1 list=$2 mode=$3
 shift 3
 only=" $* "
-[ "$mode" = plain ] || [ "$mode" = hidden ] || exit 2
+case $mode in
+plain | hidden) ;;
+sealed) export KVM_SELFTEST_GMEM_SEAL=1 ;;
+*) exit 2 ;;
+esac
 
 now() {
 	read -r up _ </proc/uptime
@@ -22,7 +26,7 @@ reports() {
 # One line of the list: sets name, want, secs, args, why; fails for a test that
 # has no part in this run.
 parse() {
-	case $1 in '' | '#'* | 'again '*) return 1 ;; esac
+	case $1 in '' | '#'* | 'again '* | 'bare '*) return 1 ;; esac
 	why=${1#*#}
 	# shellcheck disable=SC2086
 	set -- ${1%%#*}
@@ -49,6 +53,19 @@ run() {
 	esac
 	log=$(reports)
 	[ -z "$log" ] || got="$got, and a report of the kernel"
+	# Each process that had memory to seal says how often it did.
+	seals=$(awk '/^# sealed / { n += $3; raised += $8 }
+		END { if (n) print "sealed", n, "times, raised by the test", raised, "times" }' \
+		/tmp/kvm-selftest.out)
+}
+
+# Does the list say that it has no memory that could be sealed? Sets why.
+is_bare() {
+	why=$(awk -v name="$name" '$1 == "bare" && $2 == name {
+		sub(/^[^#]*#/, "")
+		print
+	}' "$list")
+	[ -n "$why" ]
 }
 
 # Did it fail by a mistake of its own that the list knows?
@@ -88,6 +105,13 @@ while read -r line <&3; do
 	unset KVM_SELFTEST_GMEM_SLOTS
 
 	verdict=ok
+	if [ "$mode:$got" = sealed:pass ]; then
+		if is_bare; then
+			[ -z "$seals" ] && want=skip got=skip || got="pass, and it has memory"
+		elif [ -z "$seals" ]; then
+			got="pass, but nothing was sealed"
+		fi
+	fi
 	case $want:$got in
 	pass:pass | skip:pass) tail='' ;;
 	skip:skip) tail=" # SKIP$why" skipped=$((skipped + 1)) ;;
@@ -95,6 +119,7 @@ while read -r line <&3; do
 	esac
 	echo "$verdict $i - $mode $name$tail"
 	echo "# $name: $got, $((took / 100)).$((took / 10 % 10)) s"
+	[ -z "$seals" ] || echo "# $name: $seals"
 	if [ "$verdict" != ok ] || [ -n "$VERBOSE" ]; then
 		[ -z "$log" ] || echo "$log" | sed 's/^/#! /'
 		tail -n 40 /tmp/kvm-selftest.out | cut -c1-400 | sed 's/^/#> /'
