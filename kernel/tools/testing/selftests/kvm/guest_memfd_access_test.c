@@ -275,10 +275,8 @@ ACCESS_TEST(pin)
 		assert_from(KERNEL, gmem_pin(&pin, kind, m->at, LEN), 0, EFAULT);
 		if (m->level != KERNEL)
 			continue;
-		if (kind != GMEM_PIN_RING) {
-			gmem_pin_read(&pin, m->plain);
-			gmem_assert_filled(m->plain, LEN, m->seed);
-		}
+		gmem_pin_read(&pin, m->plain);
+		gmem_assert_filled(m->plain, LEN, m->seed);
 		gmem_unpin(&pin);
 	}
 }
@@ -302,6 +300,42 @@ ACCESS_TEST(direct_io)
 	assert_from(KERNEL, pread(fd, m->at, GMEM_PAGE, 0), GMEM_PAGE, EFAULT);
 	if (m->level == KERNEL)
 		gmem_assert_filled(m->at, LEN, m->seed);
+	gmem_close_direct(fd);
+}
+
+/* O_DIRECT by a buffer that the ring keeps, so that the level cannot end. */
+ACCESS_TEST(fixed_buffer)
+{
+	struct memory *m = &self->m;
+	u64 error_offset, tries;
+	int fd = gmem_open_direct();
+	struct gmem_pin ring;
+
+	if (fd < 0)
+		SKIP(return, "no loop device");
+
+	assert_from(KERNEL, gmem_pin(&ring, GMEM_PIN_RING, m->at, LEN), 0, EFAULT);
+	if (m->level == KERNEL) {
+		TEST_ASSERT_EQ(gmem_ring_io(&ring, IORING_OP_WRITE_FIXED, fd), LEN);
+		TEST_ASSERT_EQ(pread(fd, m->plain, LEN, 0), LEN);
+		gmem_assert_filled(m->plain, LEN, m->seed);
+		memset(m->at, 0, LEN);
+		TEST_ASSERT(__gmem_set_access(m->g.fd, 0, SIZE, NONE, &error_offset) &&
+			    errno == EAGAIN && error_offset == AT, "errno %d, offset 0x%lx", errno,
+			    error_offset);
+		TEST_ASSERT_EQ(gmem_ring_io(&ring, IORING_OP_READ_FIXED, fd), LEN);
+		gmem_assert_filled(m->at, LEN, m->seed);
+		gmem_unpin(&ring);
+		/* The ring lets go of its buffers by and by. */
+		for (tries = 0; tries < 100; tries++) {
+			if (!__gmem_set_access(m->g.fd, 0, SIZE, NONE, NULL))
+				break;
+			usleep(50000);
+		}
+		TEST_ASSERT(tries < 100, "the ring keeps the buffer");
+		gmem_set_access(m->g.fd, 0, SIZE, KERNEL);
+		gmem_assert_filled(m->at, LEN, m->seed);
+	}
 	gmem_close_direct(fd);
 }
 
@@ -716,10 +750,8 @@ PINNED_TEST(punched)
 	assert_level(m);
 	gmem_assert_counts(g->fd, NR_PAGES, NR_PAGES);
 	assert_seen(pfns, LEN_PAGES, m->seed, true);
-	if (variant->kind != GMEM_PIN_RING) {
-		gmem_pin_read(&pin, m->plain);
-		gmem_assert_filled(m->plain, LEN, m->seed);
-	}
+	gmem_pin_read(&pin, m->plain);
+	gmem_assert_filled(m->plain, LEN, m->seed);
 	/* They are not those that are held. */
 	gmem_set_access(g->fd, 0, SIZE, USER);
 	if (variant->kind != GMEM_PIN_PIPE)
@@ -742,10 +774,8 @@ PINNED_TEST(closed)
 	pin_pages(m, &pin, variant->kind, AT_PAGE, LEN_PAGES);
 	gmem_vm_destroy(&m->g);
 	assert_seen(m->pfns + AT_PAGE, LEN_PAGES, m->seed, true);
-	if (variant->kind != GMEM_PIN_RING) {
-		gmem_pin_read(&pin, m->plain);
-		gmem_assert_filled(m->plain, LEN, m->seed);
-	}
+	gmem_pin_read(&pin, m->plain);
+	gmem_assert_filled(m->plain, LEN, m->seed);
 	gmem_unpin(&pin);
 	wait_given_back(m->pfns, NR_PAGES, m->seed);
 	TEST_ASSERT(gmem_free_pages() + NR_PAGES / 4 > free_before, "%lu pages free, %lu before",

@@ -45,6 +45,8 @@ struct pin_longterm_test {
 #define IORING_REGISTER_BUFFERS		0
 #define IORING_UNREGISTER_BUFFERS	1
 #define IORING_PARAMS_SIZE		120
+#define IORING_OP_READ_FIXED		4
+#define IORING_OP_WRITE_FIXED		5
 
 /* How many bytes of @mem one of the ioctls of gup_test gets hold of. */
 u64 gmem_gup(int fd, unsigned long cmd, void *mem, size_t size, u32 flags);
@@ -61,18 +63,22 @@ enum gmem_pin_kind {
 
 struct gmem_pin {
 	enum gmem_pin_kind kind;
+	void *mem;
 	size_t size;
 	int fd[2];
+	u32 ring[IORING_PARAMS_SIZE / sizeof(u32)];
 };
 
 const char *gmem_pin_name(enum gmem_pin_kind kind);
 /* Return: 0, or -1 with errno and nothing pinned. */
 int gmem_pin(struct gmem_pin *pin, enum gmem_pin_kind kind, void *mem, size_t size);
-/*
- * What the kernel reads through the pages pinned.  A pipe can be read once, a
- * ring not at all.
- */
+/* What the kernel reads through the pages pinned.  A pipe can be read once. */
 void gmem_pin_read(struct gmem_pin *pin, void *to);
+/*
+ * I/O at the start of a file by one of IORING_OP_*_FIXED, with all of what a
+ * ring has pinned.  Return: what the ring says.
+ */
+int gmem_ring_io(struct gmem_pin *pin, u8 op, int fd);
 void gmem_unpin(struct gmem_pin *pin);
 
 /* A block device that takes O_DIRECT, of 1 MiB; -1 when there is none. */

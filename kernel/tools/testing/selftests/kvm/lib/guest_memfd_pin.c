@@ -77,13 +77,89 @@ static int pin_ring(struct gmem_pin *pin, void *mem)
 {
 	struct rlimit unlimited = { RLIM_INFINITY, RLIM_INFINITY };
 	struct iovec iov = { .iov_base = mem, .iov_len = pin->size };
-	u64 params[IORING_PARAMS_SIZE / sizeof(u64)] = {};
 
 	setrlimit(RLIMIT_MEMLOCK, &unlimited);
-	pin->fd[0] = syscall(__NR_io_uring_setup, 4, params);
+	pin->fd[0] = syscall(__NR_io_uring_setup, 4, pin->ring);
 	if (pin->fd[0] < 0)
 		return -1;
 	return syscall(__NR_io_uring_register, pin->fd[0], IORING_REGISTER_BUFFERS, &iov, 1);
+}
+
+/* struct io_uring_sqe and _cqe, as far as they are needed. */
+struct sqe {
+	u8 opcode;
+	u8 flags;
+	u16 ioprio;
+	s32 fd;
+	u64 off;
+	u64 addr;
+	u32 len;
+	u32 rw_flags;
+	u64 user_data;
+	u16 buf_index;
+	u16 pad[11];
+};
+
+struct cqe {
+	u64 user_data;
+	s32 res;
+	u32 flags;
+};
+
+/* Words of struct io_uring_params that say where in the rings' page is what. */
+enum {
+	SQ_TAIL = 11,
+	SQ_MASK = 12,
+	SQ_ARRAY = 16,
+	CQ_HEAD = 20,
+	CQ_TAIL = 21,
+	CQ_MASK = 22,
+	CQ_CQES = 25,
+};
+
+#define SQES_OFFSET	0x10000000
+#define ENTER_GETEVENTS	1
+
+int gmem_ring_io(struct gmem_pin *pin, u8 op, int fd)
+{
+	/* Both rings are in one page (IORING_FEAT_SINGLE_MMAP). */
+	char *rings = __kvm_mmap(PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, pin->fd[0], 0);
+	struct sqe *sqes = __kvm_mmap(PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, pin->fd[0],
+				      SQES_OFFSET);
+#define RING(word) ((u32 *)(rings + pin->ring[word]))
+	u32 tail = *RING(SQ_TAIL), i = tail & *RING(SQ_MASK), head;
+	struct cqe *cqe;
+	int res;
+
+	sqes[i] = (struct sqe) {
+		.opcode = op, .fd = fd, .addr = (u64)pin->mem, .len = pin->size, .user_data = tail,
+	};
+	RING(SQ_ARRAY)[i] = i;
+	__atomic_store_n(RING(SQ_TAIL), tail + 1, __ATOMIC_RELEASE);
+	TEST_ASSERT(syscall(__NR_io_uring_enter, pin->fd[0], 1, 1, ENTER_GETEVENTS, NULL, 0) == 1,
+		    "io_uring_enter: errno %d", errno);
+
+	head = *RING(CQ_HEAD);
+	TEST_ASSERT(__atomic_load_n(RING(CQ_TAIL), __ATOMIC_ACQUIRE) == head + 1, "nothing is done");
+	cqe = (struct cqe *)RING(CQ_CQES) + (head & *RING(CQ_MASK));
+	TEST_ASSERT_EQ(cqe->user_data, tail);
+	res = cqe->res;
+	__atomic_store_n(RING(CQ_HEAD), head + 1, __ATOMIC_RELEASE);
+#undef RING
+	kvm_munmap(sqes, PAGE);
+	kvm_munmap(rings, PAGE);
+	return res;
+}
+
+static void ring_read(struct gmem_pin *pin, void *to)
+{
+	int fd = memfd_create("gmem-ring", 0), r;
+
+	TEST_ASSERT(fd >= 0, "memfd_create: errno %d", errno);
+	r = gmem_ring_io(pin, IORING_OP_WRITE_FIXED, fd);
+	TEST_ASSERT(r == (int)pin->size, "writing from the fixed buffer: %d", r);
+	TEST_ASSERT_EQ(pread(fd, to, pin->size, 0), (ssize_t)pin->size);
+	close(fd);
 }
 
 static void close_fds(struct gmem_pin *pin)
@@ -101,7 +177,9 @@ int gmem_pin(struct gmem_pin *pin, enum gmem_pin_kind kind, void *mem, size_t si
 {
 	int r, err;
 
-	*pin = (struct gmem_pin) { .kind = kind, .size = size, .fd = { -1, -1 } };
+	*pin = (struct gmem_pin) {
+		.kind = kind, .mem = mem, .size = size, .fd = { -1, -1 },
+	};
 	switch (kind) {
 	case GMEM_PIN_PIPE:
 		r = pin_pipe(pin, mem);
@@ -127,7 +205,9 @@ void gmem_pin_read(struct gmem_pin *pin, void *to)
 {
 	u64 addr = (u64)to;
 
-	if (pin->kind == GMEM_PIN_PIPE)
+	if (pin->kind == GMEM_PIN_RING)
+		ring_read(pin, to);
+	else if (pin->kind == GMEM_PIN_PIPE)
 		TEST_ASSERT(read(pin->fd[0], to, pin->size) == (ssize_t)pin->size,
 			    "reading the pipe: errno %d", errno);
 	else
