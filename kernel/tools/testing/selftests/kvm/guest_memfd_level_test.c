@@ -27,6 +27,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#ifdef __x86_64__
+#include <asm/kvm_para.h>
+#endif
+
 #include "guest_memfd_hide.h"
 #include "guest_memfd_pin.h"
 #include "kvm_syscalls.h"
@@ -637,6 +641,78 @@ LEVEL_TEST(cost)
 	gmem_punch(self->g.fd, 0, SIZE);
 	TEST_ASSERT_EQ(gmem_vmstat("direct_map_level2_splits"), splits + 1);
 }
+
+#ifdef __x86_64__
+/* Guest: ask for each part in turn until it is given, and use it. */
+static u64 guest_convert_all(u64 step, u64 private, u64 seed)
+{
+	u64 page;
+
+	for (page = 0; page + step <= NR_PAGES; page += step) {
+		GUEST_ASSERT_EQ(gmem_guest_convert(GMEM_GPA + page * GMEM_PAGE, step * GMEM_PAGE,
+						   private), 0);
+		gmem_guest_check(GMEM_GVA + page * GMEM_PAGE, step * GMEM_PAGE, seed);
+	}
+	return page;
+}
+
+/* The guest decides: what was shared it makes private, and the other way round. */
+LEVEL_TEST(hypercall)
+{
+	static const struct {
+		u64 gpa, size;
+		s64 answer;
+	} bad[] = {
+		{ GMEM_GPA - GMEM_PAGE, GMEM_PAGE, -EINVAL },
+		{ GMEM_GPA - GMEM_PAGE, 2 * GMEM_PAGE, -EINVAL },
+		{ GMEM_GPA + SIZE, GMEM_PAGE, -EINVAL },
+		{ GMEM_GPA + SIZE - GMEM_PAGE, 2 * GMEM_PAGE, -EINVAL },
+		{ GMEM_GPA, SIZE + GMEM_PAGE, -EINVAL },
+		/* These are refused by KVM itself. */
+		{ GMEM_GPA + 1, GMEM_PAGE, -EINVAL },
+		{ GMEM_GPA, 0, -EINVAL },
+	};
+	const u64 steps[] = { 1, 7, BLOCK_PAGES, NR_PAGES };
+	struct kvm_vcpu *vcpu = self->g.vcpus[0];
+	struct gmem_pin pin;
+	unsigned int i, private;
+	u64 end;
+
+	gmem_vm_obey(&self->g);
+	fill(self);
+	for (i = 0; i < ARRAY_SIZE(steps); i++) {
+		for (private = 0; private < 2; private++) {
+			end = gmem_guest_call(vcpu, guest_convert_all, steps[i], private,
+					      self->seed);
+			memset(self->model, private ? NONE : KERNEL, end);
+			assert_account(self);
+		}
+		assert_model(self);
+		set(self, 0, NR_PAGES, USER);
+	}
+	for (i = 0; i < ARRAY_SIZE(bad); i++) {
+		for (private = 0; private < 2; private++)
+			TEST_ASSERT_EQ((s64)gmem_guest_call(vcpu, gmem_guest_convert, bad[i].gpa,
+							    bad[i].size, private), bad[i].answer);
+	}
+	TEST_ASSERT_EQ(self->g.refused, 10);
+	assert_account(self);
+
+	/* What the host still uses the guest does not get, and nothing else with it. */
+	TEST_ASSERT_EQ(gmem_guest_call(vcpu, gmem_guest_convert, GMEM_GPA, SIZE, false), 0);
+	memset(self->model, KERNEL, NR_PAGES);
+	TEST_ASSERT(!gmem_pin(&pin, GMEM_PIN_PIPE, self->g.mem + 5 * GMEM_PAGE, GMEM_PAGE),
+		    "errno %d", errno);
+	TEST_ASSERT_EQ((s64)gmem_guest_call(vcpu, gmem_guest_convert, GMEM_GPA, SIZE, true),
+		       -EAGAIN);
+	assert_account(self);
+	TEST_ASSERT_EQ(self->g.busy, 1);
+	gmem_unpin(&pin);
+	TEST_ASSERT_EQ(gmem_guest_call(vcpu, gmem_guest_convert, GMEM_GPA, SIZE, true), 0);
+	memset(self->model, NONE, NR_PAGES);
+	assert_model(self);
+}
+#endif
 
 /* In the direct map as ever; only who maps it is governed. */
 LEVEL_TEST(plain_file)

@@ -5,10 +5,11 @@
  * For -t SECONDS (60), vCPUs of several VMs work on their memory and turn their
  * clocks on and off, while other threads punch holes, allocate, map, touch,
  * unmap, fork, make and end further VMs, and in a part of each file change access
- * levels and pin pages.  All along, every page that anybody reads holds zeroes or
- * its own VM's data, and the kernel, which keeps looking at the frames in use,
- * sees no VM's data of the other parts through its direct map.  At the end
- * the entries of the direct map are all back, and no frame holds guest data.
+ * levels, also by the guests' own wish, and pin pages.  All along, every page that
+ * anybody reads holds zeroes or its own VM's data, and the kernel, which keeps
+ * looking at the frames in use, sees no VM's data of the other parts through its
+ * direct map.  At the end the entries of the direct map are all back, and no frame
+ * holds guest data.
  *
  * Catches what the other tests catch, when it goes wrong only in a race: a page
  * left hidden or shared (all back, counters), handed out before it was zeroed
@@ -70,7 +71,7 @@ static atomic_bool stop;
 
 static struct {
 	atomic_ulong guest_pages, clocks, holes, hole_pages, allocs, maps, touches, refused, forks,
-		     churned, levels, held, pins, unpinnable, looks, seen;
+		     churned, levels, held, pins, unpinnable, looks, seen, converted, unconverted;
 } did;
 
 static unsigned int random_below(unsigned int *state, unsigned int n)
@@ -133,24 +134,60 @@ static void toggle_clock(struct kvm_vcpu *vcpu, unsigned int *state)
 		gmem_guest_call(vcpu, guest_clock, 0, 0, 0);
 	did.clocks++;
 }
+
+/* Guest: ask for a part of the window some times, and look at it. */
+static u64 guest_convert(u64 range, u64 private, u64 seed)
+{
+	u64 page = range >> 32, nr = (u32)range, tries, i, answer;
+
+	for (tries = 0; tries < 3; tries++) {
+		answer = gmem_guest_convert(GMEM_GPA + page * GMEM_PAGE, nr * GMEM_PAGE, private);
+		if (answer != (u64)-EAGAIN)
+			break;
+		cpu_relax();
+	}
+	GUEST_ASSERT(!answer || answer == (u64)-EAGAIN);
+	for (i = page; i < page + nr; i++)
+		GUEST_ASSERT(page_is_sane((void *)(GMEM_GVA + i * GMEM_PAGE), seed_at(seed, i)));
+	return answer;
+}
+
+static void convert_window(struct kvm_vcpu *vcpu, unsigned int *state, u64 seed)
+{
+	u64 at = random_below(state, WINDOW_PAGES);
+	u64 nr = 1 + random_below(state, WINDOW_PAGES - at);
+
+	if (gmem_guest_call(vcpu, guest_convert, (WINDOW_START + at) << 32 | nr,
+			    random_below(state, 2), seed))
+		did.unconverted++;
+	else
+		did.converted++;
+}
 #else
 static void toggle_clock(struct kvm_vcpu *vcpu, unsigned int *state) { }
+static void convert_window(struct kvm_vcpu *vcpu, unsigned int *state, u64 seed) { }
 #endif
 
 static void *vcpu_thread(void *arg)
 {
 	struct kvm_vcpu *vcpu = arg;
 	unsigned int state = (unsigned long)arg;
+	bool obeyed = false;
 	u64 seed = 0;
 	int i;
 
-	for (i = 0; i < NR_VMS; i++)
-		if (vms[i].g.vm == vcpu->vm)
-			seed = vms[i].seed;
+	for (i = 0; i < NR_VMS; i++) {
+		if (vms[i].g.vm != vcpu->vm)
+			continue;
+		seed = vms[i].seed;
+		obeyed = vms[i].g.obey;
+	}
 
 	while (!stop) {
 		if (!random_below(&state, 4))
 			toggle_clock(vcpu, &state);
+		if (obeyed && !random_below(&state, 3))
+			convert_window(vcpu, &state, seed);
 		gmem_guest_call(vcpu, guest_work, rand_r(&state), GUEST_STEPS, seed);
 		did.guest_pages += GUEST_STEPS;
 	}
@@ -453,6 +490,10 @@ int main(int argc, char *argv[])
 	for (i = 0; i < NR_VMS; i++) {
 		vms[i].seed = gmem_new_seed();
 		gmem_vm_create(&vms[i].g, NR_VCPUS, SIZE, gmem_test_flags());
+#ifdef __x86_64__
+		if (!gmem_plain())
+			gmem_vm_obey(&vms[i].g);
+#endif
 	}
 	for (i = 0; i < NR_VMS; i++) {
 		for (j = 0; j < NR_VCPUS; j++)
@@ -498,11 +539,12 @@ int main(int argc, char *argv[])
 		       did.maps, did.touches, did.forks, did.churned);
 	ksft_print_msg("%lu changes of levels; refused: %lu changes, %lu pins, %lu touches\n",
 		       did.levels, did.held, did.unpinnable, did.refused);
-	ksft_print_msg("%lu pins\n", did.pins);
+	ksft_print_msg("%lu pins; guests converted %lu ranges, and were refused %lu\n", did.pins,
+		       did.converted, did.unconverted);
 	ksft_print_msg("%lu looks through the direct map, %lu saw guest data\n", did.looks,
 		       did.seen);
 	ksft_test_result(did.guest_pages && did.holes && did.maps && did.forks && did.churned &&
-			 did.looks && (!vms[0].leveler || (did.levels && did.held && did.pins &&
+			 did.looks && (!vms[0].g.obey || did.converted) && (!vms[0].leveler || (did.levels && did.held && did.pins &&
 			 did.unpinnable && did.refused)), "everybody got something done\n");
 	ksft_test_result(gmem_plain() ? did.seen : !did.seen,
 			 "no guest data seen through the direct map\n");

@@ -152,6 +152,11 @@ struct gmem_vm {
 	int fd;
 	char *mem;
 	size_t size;
+	/* Of the guest's wishes, by gmem_vm_obey(). */
+	bool obey;
+	u64 granted;
+	u64 busy;
+	u64 refused;
 };
 
 void gmem_vm_create(struct gmem_vm *g, int nr_vcpus, size_t size, u64 flags);
@@ -174,5 +179,16 @@ u64 gmem_guest_fill(u64 gva, u64 size, u64 seed);
 u64 gmem_guest_check(u64 gva, u64 size, u64 seed);
 u64 gmem_guest_check_zero(u64 gva, u64 size, u64 unused);
 u64 gmem_guest_nop(u64 a, u64 b, u64 c);
+
+#ifdef __x86_64__
+/*
+ * From now on gmem_guest_call() does what the guest asks for by
+ * KVM_HC_MAP_GPA_RANGE: private is NONE, shared is KERNEL.  The answer is 0,
+ * -EAGAIN, or -EINVAL for what is not of the file, and is counted.
+ */
+void gmem_vm_obey(struct gmem_vm *g);
+/* Guest function: (gpa, size, private); the answer comes back. */
+u64 gmem_guest_convert(u64 gpa, u64 size, u64 private);
+#endif
 
 #endif /* SELFTEST_KVM_GUEST_MEMFD_HIDE_H */

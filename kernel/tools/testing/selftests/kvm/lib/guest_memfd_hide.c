@@ -21,6 +21,12 @@
 #include "kvm_syscalls.h"
 #include "ucall_common.h"
 
+#ifdef __x86_64__
+#include <asm/kvm_para.h>
+
+#include "processor.h"
+#endif
+
 #define DEBUGFS		"/sys/kernel/debug"
 #define TRACEFS		"/sys/kernel/tracing"
 #define PTDUMP		DEBUGFS "/page_tables/kernel"
@@ -793,12 +799,88 @@ void gmem_guest_post(struct kvm_vcpu *vcpu, gmem_guest_fn fn, u64 a, u64 b, u64 
 	call->fn = fn;
 }
 
+#ifdef __x86_64__
+u64 gmem_guest_convert(u64 gpa, u64 size, u64 private)
+{
+	return __kvm_hypercall_map_gpa_range(gpa, size, private ? KVM_MAP_GPA_RANGE_ENCRYPTED :
+							KVM_MAP_GPA_RANGE_DECRYPTED);
+}
+
+/* VMs that do what their guests ask for; a thread of one of them may run. */
+static struct gmem_vm *obeying[8];
+
+void gmem_vm_obey(struct gmem_vm *g)
+{
+	unsigned int i;
+
+	vm_enable_cap(g->vm, KVM_CAP_EXIT_HYPERCALL, 1ULL << KVM_HC_MAP_GPA_RANGE);
+	for (i = 0; i < ARRAY_SIZE(obeying) && obeying[i]; i++)
+		;
+	TEST_ASSERT(i < ARRAY_SIZE(obeying), "too many VMs");
+	obeying[i] = g;
+	g->obey = true;
+}
+
+static void disobey(struct gmem_vm *g)
+{
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(obeying); i++) {
+		if (obeying[i] == g)
+			obeying[i] = NULL;
+	}
+	g->obey = false;
+}
+
+static s64 convert(struct gmem_vm *g, u64 gpa, u64 nr_pages, u64 attributes)
+{
+	u64 offset = gpa - GMEM_GPA, size = nr_pages * GMEM_PAGE;
+	bool private = attributes & KVM_MAP_GPA_RANGE_ENCRYPTED;
+
+	if (gpa < GMEM_GPA || offset >= g->size || nr_pages > (g->size - offset) / GMEM_PAGE) {
+		__atomic_fetch_add(&g->refused, 1, __ATOMIC_RELAXED);
+		return -EINVAL;
+	}
+	if (!__gmem_set_access(g->fd, offset, size, private ? GUEST_MEMFD_ACCESS_NONE :
+			       GUEST_MEMFD_ACCESS_KERNEL, NULL)) {
+		__atomic_fetch_add(&g->granted, 1, __ATOMIC_RELAXED);
+		return 0;
+	}
+	TEST_ASSERT(errno == EAGAIN, "change of levels for the guest: errno %d", errno);
+	__atomic_fetch_add(&g->busy, 1, __ATOMIC_RELAXED);
+	return -EAGAIN;
+}
+
+/* Return: Was it a hypercall that the guest goes on after? */
+static bool obey(struct kvm_vcpu *vcpu)
+{
+	struct kvm_run *run = vcpu->run;
+	unsigned int i;
+
+	if (run->exit_reason != KVM_EXIT_HYPERCALL || run->hypercall.nr != KVM_HC_MAP_GPA_RANGE)
+		return false;
+	for (i = 0; i < ARRAY_SIZE(obeying); i++) {
+		if (!obeying[i] || obeying[i]->vm != vcpu->vm)
+			continue;
+		run->hypercall.ret = convert(obeying[i], run->hypercall.args[0],
+					     run->hypercall.args[1], run->hypercall.args[2]);
+		return true;
+	}
+	return false;
+}
+#else
+static void disobey(struct gmem_vm *g) { }
+static bool obey(struct kvm_vcpu *vcpu) { return false; }
+#endif
+
 u64 gmem_guest_call(struct kvm_vcpu *vcpu, gmem_guest_fn fn, u64 a, u64 b, u64 c)
 {
 	struct ucall uc;
 
 	gmem_guest_post(vcpu, fn, a, b, c);
-	vcpu_run(vcpu);
+	do
+		vcpu_run(vcpu);
+	while (obey(vcpu));
 	switch (get_ucall(vcpu, &uc)) {
 	case UCALL_SYNC:
 		return uc.args[0];
@@ -855,6 +937,8 @@ void gmem_vm_close_file(struct gmem_vm *g)
 
 void gmem_vm_destroy(struct gmem_vm *g)
 {
+	if (g->obey)
+		disobey(g);
 	if (g->vm)
 		kvm_vm_free(g->vm);
 	g->vm = NULL;
