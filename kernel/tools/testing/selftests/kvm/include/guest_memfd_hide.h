@@ -120,11 +120,15 @@ struct gmem_trace {
 };
 
 void gmem_trace_start(struct gmem_trace *trace);
+/* Only of this kind. */
+void gmem_trace_start_event(struct gmem_trace *trace, const char *event);
 /*
  * Pages that @event named since the start; up to @max of them in @pfns, which
  * may be NULL.
  */
 u64 gmem_trace_pages(struct gmem_trace *trace, const char *event, u64 *pfns, size_t max);
+/* How many there were whose text has @with in it, followed by its end or a blank. */
+u64 gmem_trace_count(struct gmem_trace *trace, const char *event, const char *with);
 void gmem_trace_stop(struct gmem_trace *trace);
 
 /*

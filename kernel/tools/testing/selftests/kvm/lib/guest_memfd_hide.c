@@ -3,6 +3,7 @@
  * Instruments for the tests of guest memory outside the direct map; what each
  * of them is for stands in guest_memfd_hide.h.
  */
+#include <ctype.h>
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -622,8 +623,10 @@ static void write_file(const char *dir, const char *name, const char *value)
 	close(fd);
 }
 
-void gmem_trace_start(struct gmem_trace *trace)
+void gmem_trace_start_event(struct gmem_trace *trace, const char *event)
 {
+	char path[64];
+
 	memset(trace, 0, sizeof(*trace));
 	if (gmem_plain())
 		return;
@@ -632,26 +635,70 @@ void gmem_trace_start(struct gmem_trace *trace)
 	TEST_ASSERT(!mkdir(trace->dir, 0700), "cannot make %s", trace->dir);
 	trace->on = true;
 	write_file(trace->dir, "buffer_size_kb", "4096");
-	write_file(trace->dir, "events/guest_memfd/enable", "1");
+	snprintf(path, sizeof(path), "events/guest_memfd/%s%senable", event ?: "",
+		 event ? "/" : "");
+	write_file(trace->dir, path, "1");
+}
+
+void gmem_trace_start(struct gmem_trace *trace)
+{
+	gmem_trace_start_event(trace, NULL);
+}
+
+static FILE *open_trace(struct gmem_trace *trace)
+{
+	char path[160];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/trace", trace->dir);
+	f = fopen(path, "r");
+	TEST_ASSERT(f, "cannot open %s", path);
+	return f;
+}
+
+/* What is after the event's name, or NULL when the line is another's. */
+static char *text_of_event(char *line, const char *event)
+{
+	char want[64], *at;
+
+	snprintf(want, sizeof(want), ": %s: ", event);
+	at = strstr(line, want);
+	return line[0] == '#' || !at ? NULL : at + strlen(want);
+}
+
+u64 gmem_trace_count(struct gmem_trace *trace, const char *event, const char *with)
+{
+	char line[512], *at;
+	u64 count = 0;
+	FILE *f;
+
+	if (!trace->on)
+		return 0;
+
+	f = open_trace(trace);
+	while (fgets(line, sizeof(line), f)) {
+		at = text_of_event(line, event);
+		at = at ? strstr(at, with) : NULL;
+		count += at && isspace(at[strlen(with)]);
+	}
+	fclose(f);
+	return count;
 }
 
 u64 gmem_trace_pages(struct gmem_trace *trace, const char *event, u64 *pfns, size_t max)
 {
-	char path[160], want[64], line[512];
+	char line[512];
 	u64 pages = 0, pfn, n;
 	FILE *f;
 
 	if (!trace->on)
 		return 0;
 
-	snprintf(path, sizeof(path), "%s/trace", trace->dir);
-	snprintf(want, sizeof(want), ": %s: ", event);
-	f = fopen(path, "r");
-	TEST_ASSERT(f, "cannot open %s", path);
+	f = open_trace(trace);
 	while (fgets(line, sizeof(line), f)) {
-		char *at = strstr(line, want), *arg;
+		char *at = text_of_event(line, event), *arg;
 
-		if (line[0] == '#' || !at)
+		if (!at)
 			continue;
 		arg = strstr(at, "pfn=");
 		TEST_ASSERT(arg, "no pfn in event '%s'", line);
@@ -913,7 +960,7 @@ void gmem_vm_create(struct gmem_vm *g, int nr_vcpus, size_t size, u64 flags)
 	memset(g, 0, sizeof(*g));
 	g->size = size;
 	g->nr_vcpus = nr_vcpus;
-	g->vm = __vm_create_with_vcpus(VM_SHAPE_DEFAULT, nr_vcpus, 16 + size / (1UL << 21),
+	g->vm = __vm_create_with_vcpus(VM_SHAPE_DEFAULT, nr_vcpus, 32 + size / (1UL << 21),
 				       guest_loop, g->vcpus);
 	for (i = 0; i < nr_vcpus; i++)
 		vcpu_args_set(g->vcpus[i], 1, (u64)i);

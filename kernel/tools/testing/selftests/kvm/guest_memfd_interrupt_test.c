@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * A change of access levels whose caller is killed.
+ *
+ * A child changes the level of a large file that is full and mapped, and is killed
+ * sooner or later after it began.  Whoever else has the file finds all of it at
+ * the old level or all at the new one: by the file's own account, by the page
+ * tables of the kernel, by what can be pinned, and by what the kernel and user
+ * space read.  The trace event tells which it must be.  The contents are what they
+ * were, and the next change works.  At least one child of each kind was killed
+ * while the change was under way, or the test fails.  Signals that are handled
+ * interrupt nothing.
+ *
+ * Catches: a change that is given up half way, or undone only in part (killed: a
+ * page that stays hidden, is seen, or cannot be pinned), or is given up for a
+ * signal that is not fatal (handled).
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <linux/sizes.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "guest_memfd_hide.h"
+#include "guest_memfd_pin.h"
+#include "kvm_syscalls.h"
+#include "kvm_test_harness.h"
+#include "kvm_util.h"
+#include "test_util.h"
+#include "ucall_common.h"
+
+#define TIMEOUT		900
+/* How often somebody is killed: at these many moments, and again if in vain. */
+#define MOMENTS		8
+#define MAX_KILLS	(5 * MOMENTS)
+/* Pages whose data are looked for in the direct map. */
+#define SAMPLES		16
+
+#define NONE		GUEST_MEMFD_ACCESS_NONE
+#define USER		GUEST_MEMFD_ACCESS_USER
+#define KERNEL		GUEST_MEMFD_ACCESS_KERNEL
+
+FIXTURE(interrupt) {
+	int kmsg, gup;
+	struct gmem_vm g;
+	struct gmem_trace trace;
+	u64 seed, nr;
+	u64 *pfns;
+	bool *begun;		/* common with the child */
+	unsigned int old_order;
+};
+
+FIXTURE_VARIANT(interrupt) {
+	unsigned int order;
+	size_t size;
+	u32 from, to;
+};
+
+FIXTURE_VARIANT_ADD(interrupt, up) { 9, SZ_512M, USER, KERNEL };
+FIXTURE_VARIANT_ADD(interrupt, down) { 9, SZ_512M, KERNEL, NONE };
+FIXTURE_VARIANT_ADD(interrupt, to_none) { 9, SZ_512M, USER, NONE };
+FIXTURE_VARIANT_ADD(interrupt, pages_up) { 0, SZ_64M, NONE, KERNEL };
+FIXTURE_VARIANT_ADD(interrupt, pages_down) { 0, SZ_64M, KERNEL, USER };
+
+/* One word of each page, not always the same. */
+static u64 *stamp_of(void *mem, u64 page)
+{
+	return (u64 *)(mem + page * GMEM_PAGE) + page % GMEM_WORDS;
+}
+
+static u64 guest_check_stamps(u64 gva, u64 nr, u64 seed)
+{
+	u64 i;
+
+	for (i = 0; i < nr; i++)
+		GUEST_ASSERT_EQ(*stamp_of((void *)gva, i), gmem_word(seed, i));
+	return 0;
+}
+
+FIXTURE_SETUP(interrupt)
+{
+	struct gmem_vm *g = &self->g;
+	u64 i;
+
+	gmem_kmsg_open(&self->kmsg);
+	self->gup = open_path_or_exit(GUP_TEST_FILE, O_RDWR);
+	self->seed = gmem_new_seed();
+	self->nr = variant->size / GMEM_PAGE;
+	self->begun = kvm_mmap(GMEM_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1);
+	self->old_order = gmem_set_block_order(variant->order);
+	gmem_vm_create(g, 1, variant->size, gmem_test_flags());
+	kvm_fallocate(g->fd, FALLOC_FL_KEEP_SIZE, 0, variant->size);
+	for (i = 0; i < self->nr; i++)
+		WRITE_ONCE(*stamp_of(g->mem, i), gmem_word(self->seed, i));
+	self->pfns = gmem_pfns(g->mem, variant->size);
+	gmem_trace_start_event(&self->trace, "set_access");
+}
+
+FIXTURE_TEARDOWN(interrupt)
+{
+	gmem_trace_stop(&self->trace);
+	gmem_guest_call(self->g.vcpus[0], guest_check_stamps, GMEM_GVA, self->nr, self->seed);
+	gmem_vm_destroy(&self->g);
+	gmem_assert_present(self->pfns, self->nr);
+	gmem_set_block_order(self->old_order);
+	gmem_assert_nothing_left(&self->kmsg);
+	kvm_close(self->gup);
+}
+
+#define INTERRUPT_TEST(name) TEST_F_TIMEOUT(interrupt, name, TIMEOUT)
+
+static void set(struct _test_data_interrupt *self, u32 level)
+{
+	gmem_set_access(self->g.fd, 0, self->g.size, level);
+}
+
+/* Also maps all of it again. */
+static void assert_stamps(struct _test_data_interrupt *self)
+{
+	u64 i, v;
+
+	for (i = 0; i < self->nr; i++) {
+		v = READ_ONCE(*stamp_of(self->g.mem, i));
+		TEST_ASSERT(v == gmem_word(self->seed, i), "page %lu holds 0x%lx", i, v);
+	}
+}
+
+/* All of the file is at the level, whomever one asks. */
+static void assert_all_at(struct _test_data_interrupt *self, u32 level)
+{
+	bool seen = level == KERNEL;
+	struct gmem_info info;
+	u64 page[GMEM_WORDS], i, got, size;
+
+	TEST_ASSERT_EQ(gmem_get_access(self->g.fd, 0, &size), level);
+	TEST_ASSERT_EQ(size, self->g.size);
+	gmem_read_info(self->g.fd, &info);
+	TEST_ASSERT_EQ(info.level_none, level == NONE ? self->nr : 0);
+	TEST_ASSERT_EQ(info.level_user, level == USER ? self->nr : 0);
+	TEST_ASSERT_EQ(info.level_kernel, level == KERNEL ? self->nr : 0);
+	gmem_assert_counts(self->g.fd, self->nr, seen ? self->nr : 0);
+	TEST_ASSERT_EQ(gmem_count_absent(self->pfns, self->nr), seen ? 0 : self->nr);
+
+	for (i = 0; i < self->nr; i += self->nr / SAMPLES) {
+		memset(page, 0, sizeof(page));
+		gmem_kcore_read(self->pfns[i], page);
+		TEST_ASSERT((page[i % GMEM_WORDS] == gmem_word(self->seed, i)) == seen,
+			    "at level %u the kernel sees %s of page %lu", level,
+			    seen ? "nothing" : "data", i);
+	}
+	got = gmem_gup(self->gup, PIN_FAST_BENCHMARK, self->g.mem, self->g.size, FOLL_WRITE);
+	TEST_ASSERT(got == (seen ? self->g.size : 0), "0x%lx bytes of level %u can be pinned", got,
+		    level);
+}
+
+/* What the child does. */
+static int change(int fd, u64 size, u32 level)
+{
+	return __gmem_set_access(fd, 0, size, level, NULL);
+}
+
+/*
+ * Return: What the trace says of a change whose caller was killed after @delay ns:
+ * 0, -EINTR, or 1 when it was too early for either.
+ */
+static int killed_change(struct _test_data_interrupt *self, u32 level, u64 delay)
+{
+	u64 done = gmem_trace_count(&self->trace, "set_access", "error=0");
+	u64 interrupted = gmem_trace_count(&self->trace, "set_access", "error=-4");
+	struct timespec wait = { delay / NSEC_PER_SEC, delay % NSEC_PER_SEC };
+	int status;
+	pid_t pid;
+
+	WRITE_ONCE(*self->begun, false);
+	pid = fork();
+	if (!pid) {
+		WRITE_ONCE(*self->begun, true);
+		_exit(!!change(self->g.fd, self->g.size, level));
+	}
+	TEST_ASSERT(pid > 0, "fork() failed");
+	while (!READ_ONCE(*self->begun))
+		sched_yield();
+	nanosleep(&wait, NULL);
+	kill(pid, SIGKILL);
+	TEST_ASSERT(waitpid(pid, &status, 0) == pid, "waitpid() failed");
+	TEST_ASSERT((WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) ||
+		    (WIFEXITED(status) && !WEXITSTATUS(status)), "the child's status is 0x%x",
+		    status);
+
+	done = gmem_trace_count(&self->trace, "set_access", "error=0") - done;
+	interrupted = gmem_trace_count(&self->trace, "set_access", "error=-4") - interrupted;
+	TEST_ASSERT(done + interrupted <= 1, "%lu changes done, %lu interrupted", done,
+		    interrupted);
+	if (interrupted)
+		return -EINTR;
+	return done ? 0 : 1;
+}
+
+static u64 time_of_change(struct _test_data_interrupt *self, u32 level)
+{
+	struct timespec start;
+
+	clock_gettime(CLOCK_MONOTONIC, &start);
+	set(self, level);
+	return timespec_to_ns(timespec_elapsed(start));
+}
+
+/* All at @from, and mapped as far as that may be. */
+static void begin_at(struct _test_data_interrupt *self, u32 from)
+{
+	set(self, USER);
+	assert_stamps(self);
+	set(self, from);
+}
+
+INTERRUPT_TEST(killed)
+{
+	unsigned int i, early = 0, done = 0, interrupted = 0;
+	u64 ns, delay;
+	int r;
+
+	begin_at(self, variant->from);
+	assert_all_at(self, variant->from);
+	ns = time_of_change(self, variant->to);
+	assert_all_at(self, variant->to);
+
+	for (i = 0; i < MAX_KILLS && (i < MOMENTS || !interrupted); i++) {
+		begin_at(self, variant->from);
+		/* Another part of the time in each round. */
+		delay = ns * (i % MOMENTS) / MOMENTS + ns * (i / MOMENTS) / MAX_KILLS;
+		r = killed_change(self, variant->to, delay);
+		early += r == 1;
+		done += !r;
+		interrupted += r == -EINTR;
+		assert_all_at(self, r ? variant->from : variant->to);
+		/* And now in peace. */
+		set(self, variant->to);
+		assert_all_at(self, variant->to);
+	}
+	begin_at(self, variant->from);
+	ksft_print_msg("a change takes %lu us; %u callers killed: %u before, %u in, %u after it\n",
+		       ns / 1000, i, early, interrupted, done);
+	TEST_ASSERT(interrupted, "nobody was killed while the level changed: nothing is proved");
+}
+
+static volatile sig_atomic_t nr_signals;
+
+static void take_signal(int signum)
+{
+	nr_signals++;
+}
+
+INTERRUPT_TEST(handled)
+{
+	struct itimerval often = { { 0, 1000 }, { 0, 1000 } }, never = {};
+	struct sigaction sa = { .sa_handler = take_signal };
+	int i;
+
+	begin_at(self, variant->from);
+	sigaction(SIGALRM, &sa, NULL);
+	setitimer(ITIMER_REAL, &often, NULL);
+	for (i = 0; i < 3; i++) {
+		set(self, variant->to);
+		set(self, variant->from);
+	}
+	setitimer(ITIMER_REAL, &never, NULL);
+	TEST_ASSERT(nr_signals, "no signal");
+	assert_all_at(self, variant->from);
+	begin_at(self, variant->from);
+}
+
+int main(int argc, char *argv[])
+{
+	gmem_require();
+	__TEST_REQUIRE(!gmem_plain(), "plain memory has no levels to tell apart");
+	__TEST_REQUIRE(!access(GUP_TEST_FILE, R_OK), "%s is needed", GUP_TEST_FILE);
+	return test_harness_run(argc, argv);
+}
