@@ -267,7 +267,7 @@ static int drop_shares(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
  * that has none.
  */
 static int take_shares(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
-		       bool interruptible, pgoff_t *reached)
+		       bool undo, pgoff_t *reached)
 {
 	struct folio *folio;
 	unsigned int i, nr;
@@ -276,11 +276,12 @@ static int take_shares(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 
 	for (index = start; (folio = next_folio(gm, &index, end)); index++) {
 		*reached = index;
-		if (interruptible && fatal_signal_pending(current))
+		if (!undo && fatal_signal_pending(current))
 			return -EINTR;
 		if (gm_page_state(folio) & GUEST_MEMFD_PAGE_PINNABLE)
 			continue;
-		if (folio_test_hwpoison(folio))
+		/* Undoing does not judge: the page had the share. */
+		if (!undo && folio_test_hwpoison(folio))
 			return -EHWPOISON;
 		nr = run_alike(gm, folio, index, end, 0);
 		if (nr > 1) {
@@ -338,7 +339,7 @@ static int raise(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 	pgoff_t reached = start, ignored;
 	int err;
 
-	err = take_shares(gm, start, end, true, &reached);
+	err = take_shares(gm, start, end, false, &reached);
 	if (err) {
 		*error_index = reached;
 		/* As they were restored, so they can be hidden. */
@@ -471,7 +472,7 @@ static void lower_undo(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 
 	/* As they were hidden, so they can be restored. */
 	for (run = start; next_kernel_run(gm, &run, reached, &run_end); run = run_end)
-		WARN_ON_ONCE(take_shares(gm, run, run_end, false, &ignored));
+		WARN_ON_ONCE(take_shares(gm, run, run_end, true, &ignored));
 	for (run = start; next_kernel_run(gm, &run, end, &run_end); run = run_end)
 		make_pinnable(gm, run, run_end);
 }
@@ -534,6 +535,8 @@ int guest_memfd_access_change(struct guest_memfd *gm, pgoff_t start, pgoff_t end
 
 	MA_STATE(mas, &gm->levels, start, end - 1);
 
+	/* For an owner whose veto is an error that has an offset. */
+	*error_index = start;
 	filemap_invalidate_lock(mapping);
 	if (ask && gm->ops->accessible)
 		err = gm->ops->accessible(gm, start, end, level);
