@@ -960,7 +960,7 @@ void gmem_vm_create(struct gmem_vm *g, int nr_vcpus, size_t size, u64 flags)
 	memset(g, 0, sizeof(*g));
 	g->size = size;
 	g->nr_vcpus = nr_vcpus;
-	g->vm = __vm_create_with_vcpus(VM_SHAPE_DEFAULT, nr_vcpus, 32 + size / (1UL << 21),
+	g->vm = __vm_create_with_vcpus(VM_SHAPE_DEFAULT, nr_vcpus, size / GMEM_PAGE,
 				       guest_loop, g->vcpus);
 	for (i = 0; i < nr_vcpus; i++)
 		vcpu_args_set(g->vcpus[i], 1, (u64)i);
