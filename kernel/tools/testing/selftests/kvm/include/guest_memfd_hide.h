@@ -177,6 +177,8 @@ typedef u64 (*gmem_guest_fn)(u64 a, u64 b, u64 c);
 u64 gmem_guest_call(struct kvm_vcpu *vcpu, gmem_guest_fn fn, u64 a, u64 b, u64 c);
 /* Only stores the call: the caller runs the vCPU, which may fail to get there. */
 void gmem_guest_post(struct kvm_vcpu *vcpu, gmem_guest_fn fn, u64 a, u64 b, u64 c);
+/* The value of the call that the vCPU, which has just run, is done with. */
+u64 gmem_guest_result(struct kvm_vcpu *vcpu);
 
 /* Guest functions: (address, size, seed). */
 u64 gmem_guest_fill(u64 gva, u64 size, u64 seed);

@@ -920,14 +920,10 @@ static void disobey(struct gmem_vm *g) { }
 static bool obey(struct kvm_vcpu *vcpu) { return false; }
 #endif
 
-u64 gmem_guest_call(struct kvm_vcpu *vcpu, gmem_guest_fn fn, u64 a, u64 b, u64 c)
+u64 gmem_guest_result(struct kvm_vcpu *vcpu)
 {
 	struct ucall uc;
 
-	gmem_guest_post(vcpu, fn, a, b, c);
-	do
-		vcpu_run(vcpu);
-	while (obey(vcpu));
 	switch (get_ucall(vcpu, &uc)) {
 	case UCALL_SYNC:
 		return uc.args[0];
@@ -939,6 +935,15 @@ u64 gmem_guest_call(struct kvm_vcpu *vcpu, gmem_guest_fn fn, u64 a, u64 b, u64 c
 			  vcpu->run->exit_reason, exit_reason_str(vcpu->run->exit_reason),
 			  uc.cmd);
 	}
+}
+
+u64 gmem_guest_call(struct kvm_vcpu *vcpu, gmem_guest_fn fn, u64 a, u64 b, u64 c)
+{
+	gmem_guest_post(vcpu, fn, a, b, c);
+	do
+		vcpu_run(vcpu);
+	while (obey(vcpu));
+	return gmem_guest_result(vcpu);
 }
 
 void gmem_vm_bind(struct gmem_vm *g, void *hva)

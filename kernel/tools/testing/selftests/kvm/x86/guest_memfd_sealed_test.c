@@ -576,7 +576,6 @@ static void answer_io(struct kvm_run *run, struct device *d)
 static u64 run_with_device(struct kvm_vcpu *vcpu, struct device *d)
 {
 	struct kvm_run *run = vcpu->run;
-	struct ucall uc;
 
 	for (;;) {
 		vcpu_run(vcpu);
@@ -587,16 +586,7 @@ static u64 run_with_device(struct kvm_vcpu *vcpu, struct device *d)
 		else if (run->exit_reason != KVM_EXIT_HYPERV)
 			break;
 	}
-	switch (get_ucall(vcpu, &uc)) {
-	case UCALL_SYNC:
-		return uc.args[0];
-	case UCALL_ABORT:
-		REPORT_GUEST_ASSERT(uc);
-		fallthrough;
-	default:
-		TEST_FAIL("exit reason %u (%s)", run->exit_reason,
-			  exit_reason_str(run->exit_reason));
-	}
+	return gmem_guest_result(vcpu);
 }
 
 static u64 call_with_device(struct kvm_vcpu *vcpu, struct device *d, const char *insn, u64 a,
