@@ -23,7 +23,7 @@ struct seq_file;
  * struct guest_memfd_operations - what the library asks of a file's owner
  * @invalidate_start: Unmap [start, end) from every guest and from every cache
  *	of the owner, and keep new mappings out until @invalidate_end.  May
- *	sleep; the mapping's invalidate_lock is held.
+ *	sleep; the mapping's invalidate_lock is held alone.
  * @invalidate_end: Pairs with @invalidate_start, same range and same lock.
  * @accessible: Optional.  May user space change the level of [start, end) to
  *	@level?  Asked with the invalidate_lock held alone, before anything is

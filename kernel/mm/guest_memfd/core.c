@@ -739,7 +739,8 @@ EXPORT_SYMBOL_FOR_MODULES(guest_memfd_migrate_folio, GUEST_MEMFD_OWNERS);
 /**
  * guest_memfd_error_folio - the error_remove_folio operation
  * @mapping: The file's mapping.
- * @folio: A poisoned folio in it.
+ * @folio: A poisoned folio in it, with a reference for the caller; locked in a
+ *	file that is not hidden, and unlocked in between.
  *
  * Takes the page away from the guests.  It stays in the file, so that the
  * next access finds the poison and the VMM decides what to do.
@@ -753,10 +754,17 @@ int guest_memfd_error_folio(struct address_space *mapping, struct folio *folio)
 	pgoff_t end = start + folio_nr_pages(folio);
 
 	if (!gm_hides(gm)) {
-		filemap_invalidate_lock_shared(mapping);
+		/* The folio is locked, and that keeps the inode so far. */
+		guard(rwsem_read)(&evict_rwsem);
+		if (inode_state_read_once(mapping->host) & I_FREEING)
+			return MF_DELAYED;
+		/* Faults and truncation take these locks the other way round. */
+		folio_unlock(folio);
+		filemap_invalidate_lock(mapping);
 		gm->ops->invalidate_start(gm, start, end);
 		gm->ops->invalidate_end(gm, start, end);
-		filemap_invalidate_unlock_shared(mapping);
+		filemap_invalidate_unlock(mapping);
+		folio_lock(folio);
 		return MF_DELAYED;
 	}
 

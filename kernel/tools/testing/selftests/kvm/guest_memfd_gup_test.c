@@ -656,6 +656,91 @@ GUP_TEST(memory_failure)
 	gmem_assert_given_back(self->pfns + bad + 1, NR_PAGES - bad - 1, self->seed);
 }
 
+static u64 guest_touch(u64 gva, u64 b, u64 c)
+{
+	WRITE_ONCE(*(u64 *)gva, 1);
+	return 0;
+}
+
+/* A vCPU's run that may find poison. */
+struct toucher {
+	struct kvm_vcpu *vcpu;
+	bool poisoned;
+};
+
+static void touch(struct toucher *t)
+{
+	int r = _vcpu_run(t->vcpu);
+
+	t->poisoned = r == -1 && errno == EHWPOISON;
+	TEST_ASSERT(!r || t->poisoned, "KVM_RUN gives %d, errno %d", r, errno);
+	if (!r)
+		gmem_guest_result(t->vcpu);
+}
+
+static void *touch_thread(void *arg)
+{
+	touch(arg);
+	return NULL;
+}
+
+static bool punching;
+
+static void *punch_thread(void *arg)
+{
+	while (READ_ONCE(punching))
+		gmem_punch(((struct gmem_vm *)arg)->fd, 0, GMEM_PAGE);
+	return NULL;
+}
+
+/*
+ * Of plain memory, with a guest that faults on the page and somebody who makes
+ * holes elsewhere: all of them get through, and the guest loses the page.
+ */
+TEST(plain_memory_failure)
+{
+	const u64 bad = 5, rounds = 50;
+	struct toucher t = {};
+	pthread_t toucher, puncher;
+	struct gmem_vm g;
+	u64 pfn, i, first = 0;
+
+	if (access("/sys/kernel/debug/hwpoison/corrupt-pfn", W_OK) ||
+	    access("/sys/kernel/debug/hwpoison/unpoison-pfn", W_OK))
+		SKIP(return, "no hwpoison injection");
+	gmem_vm_create(&g, 1, SIZE, GUEST_MEMFD_FLAG_MMAP | GUEST_MEMFD_FLAG_INIT_SHARED);
+	t.vcpu = g.vcpus[0];
+	punching = true;
+	kvm_pthread_create(&puncher, NULL, punch_thread, &g);
+	for (i = 0; i < rounds; i++) {
+		/* There, and not the guest's yet, nor ours any more: that is a signal. */
+		pfn = gmem_pfn(g.mem + bad * GMEM_PAGE);
+		kvm_madvise(g.mem + bad * GMEM_PAGE, GMEM_PAGE, MADV_DONTNEED);
+		gmem_guest_post(t.vcpu, guest_touch, GMEM_GVA + bad * GMEM_PAGE, 0, 0);
+		kvm_pthread_create(&toucher, NULL, touch_thread, &t);
+		inject("corrupt-pfn", pfn);
+		kvm_pthread_join(toucher, NULL);
+		TEST_ASSERT(gmem_kpageflags(pfn) & BIT(KPF_HWPOISON), "not marked");
+		if (!t.poisoned) {
+			/* Who had it before has it no more. */
+			first++;
+			gmem_guest_post(t.vcpu, guest_touch, GMEM_GVA + bad * GMEM_PAGE, 0, 0);
+			touch(&t);
+			TEST_ASSERT(t.poisoned, "the guest still has page 0x%lx", pfn);
+		}
+		/* Another page, and the guest gets on. */
+		gmem_punch(g.fd, bad * GMEM_PAGE, GMEM_PAGE);
+		touch(&t);
+		TEST_ASSERT(!t.poisoned, "poison in a new page");
+		gmem_punch(g.fd, bad * GMEM_PAGE, GMEM_PAGE);
+		inject("unpoison-pfn", pfn);
+	}
+	ksft_print_msg("the guest was first %lu times of %lu\n", first, rounds);
+	WRITE_ONCE(punching, false);
+	kvm_pthread_join(puncher, NULL);
+	gmem_vm_destroy(&g);
+}
+
 /* MADV_HWPOISON finds its page by GUP: refused, and nothing poisoned. */
 GUP_TEST(madvise_hwpoison)
 {
