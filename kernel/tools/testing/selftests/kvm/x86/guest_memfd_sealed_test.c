@@ -114,6 +114,8 @@ FIXTURE(sealed) {
 	struct device device;
 	u64 seed;
 	u64 *pfns;
+	/* What the memslot has for user address, mapped or not. */
+	char *address;
 	char *decoy;
 	bool punched;
 };
@@ -270,11 +272,12 @@ FIXTURE_SETUP(sealed)
 	gmem_guest_call(g->vcpus[0], gmem_guest_fill, GMEM_GVA, SIZE, self->seed);
 	gmem_guest_call(g->vcpus[0], guest_copy_insns, 0, 0, 0);
 	self->pfns = frames(g, variant->level);
+	self->address = g->mem;
 	if (variant->level != NONE)
 		return;
 
 	TEST_ASSERT_EQ(gmem_get_access(g->fd, 0, NULL), NONE);
-	mem = g->mem;
+	mem = self->address;
 	kvm_munmap(mem, SIZE);
 	g->mem = NULL;
 	if (!variant->decoy)
@@ -907,25 +910,37 @@ static void set_xen_vcpu(struct gmem_vm *g, u16 type, u64 gpa)
 	vcpu_ioctl(g->vcpus[0], KVM_XEN_VCPU_SET_ATTR, &attr);
 }
 
-SEALED_TEST(xen)
+static void create_xen(struct gmem_vm *g)
 {
 	struct kvm_xen_hvm_config config = {
 		.flags = KVM_XEN_HVM_CONFIG_INTERCEPT_HCALL, .msr = 0x40000000,
 	};
 	struct kvm_xen_hvm_attr attr = { .type = KVM_XEN_ATTR_TYPE_LONG_MODE, .u.long_mode = 1 };
+
+	vm_ioctl(g->vm, KVM_XEN_HVM_CONFIG, &config);
+	vm_ioctl(g->vm, KVM_XEN_HVM_SET_ATTR, &attr);
+	gmem_guest_call(g->vcpus[0], guest_clear, at(PAGE_SHINFO), 3 * GMEM_PAGE, 0);
+}
+
+static void send_xen_event(struct gmem_vm *g)
+{
 	struct kvm_irq_routing_xen_evtchn event = {
 		.port = XEN_PORT, .priority = KVM_IRQ_ROUTING_XEN_EVTCHN_PRIO_2LEVEL,
 	};
+
+	vm_ioctl(g->vm, KVM_XEN_HVM_EVTCHN_SEND, &event);
+}
+
+SEALED_TEST(xen)
+{
+	struct kvm_xen_hvm_attr attr = { .type = KVM_XEN_ATTR_TYPE_SHARED_INFO };
 	struct gmem_vm *g = &self->g;
 	u64 seconds;
 
 	if (!(kvm_check_cap(KVM_CAP_XEN_HVM) & KVM_XEN_HVM_CONFIG_EVTCHN_SEND))
 		SKIP(return, "no Xen events");
-	vm_ioctl(g->vm, KVM_XEN_HVM_CONFIG, &config);
-	vm_ioctl(g->vm, KVM_XEN_HVM_SET_ATTR, &attr);
-	gmem_guest_call(g->vcpus[0], guest_clear, at(PAGE_SHINFO), 3 * GMEM_PAGE, 0);
+	create_xen(g);
 
-	attr.type = KVM_XEN_ATTR_TYPE_SHARED_INFO;
 	attr.u.shared_info.gfn = at(PAGE_SHINFO) / GMEM_PAGE;
 	vm_ioctl(g->vm, KVM_XEN_HVM_SET_ATTR, &attr);
 	seconds = peek(g, PAGE_SHINFO, XEN_WALL_CLOCK) >> 32;
@@ -939,7 +954,7 @@ SEALED_TEST(xen)
 	TEST_ASSERT(peek(g, PAGE_RUNSTATE, 8) && peek(g, PAGE_RUNSTATE, 16), "no run state");
 	expect_shared(3);
 
-	vm_ioctl(g->vm, KVM_XEN_HVM_EVTCHN_SEND, &event);
+	send_xen_event(g);
 	TEST_ASSERT_EQ(peek(g, PAGE_SHINFO, XEN_EVENTS + XEN_PORT / 64 * 8), BIT_ULL(XEN_PORT % 64));
 	/* Pending upcall, and which word of events to look at. */
 	TEST_ASSERT_EQ(peek(g, PAGE_VCPU_INFO, 0) & 0xff, 1);
@@ -948,6 +963,56 @@ SEALED_TEST(xen)
 	set_xen_vcpu(g, KVM_XEN_VCPU_ATTR_TYPE_RUNSTATE_ADDR, KVM_XEN_INVALID_GPA);
 	set_xen_vcpu(g, KVM_XEN_VCPU_ATTR_TYPE_VCPU_INFO, KVM_XEN_INVALID_GPA);
 	attr.u.shared_info.gfn = KVM_XEN_INVALID_GFN;
+	vm_ioctl(g->vm, KVM_XEN_HVM_SET_ATTR, &attr);
+	expect_shared(0);
+}
+
+/* By the memslot's user address: what the VMM has there, and if nothing, the guest's. */
+SEALED_TEST(xen_by_address)
+{
+	struct kvm_xen_hvm_attr attr = {
+		.type = KVM_XEN_ATTR_TYPE_SHARED_INFO_HVA,
+		.u.shared_info.hva = (u64)self->address + PAGE_SHINFO * GMEM_PAGE,
+	};
+	const int caps = KVM_XEN_HVM_CONFIG_EVTCHN_SEND | KVM_XEN_HVM_CONFIG_SHARED_INFO_HVA;
+	const unsigned int word = XEN_EVENTS + XEN_PORT / 64 * 8;
+	const u16 info = KVM_XEN_VCPU_ATTR_TYPE_VCPU_INFO_HVA;
+	struct gmem_vm *g = &self->g;
+
+	if ((kvm_check_cap(KVM_CAP_XEN_HVM) & caps) != caps)
+		SKIP(return, "no Xen events, or nothing by user address");
+	create_xen(g);
+
+	vm_ioctl(g->vm, KVM_XEN_HVM_SET_ATTR, &attr);
+	set_xen_vcpu(g, info, (u64)self->address + PAGE_VCPU_INFO * GMEM_PAGE);
+	if (!self->decoy) {
+		TEST_ASSERT((u32)peek(g, PAGE_VCPU_INFO, XEN_VCPU_TIME),
+			    "no time in the vCPU info");
+	} else {
+		char *shinfo = self->decoy + PAGE_SHINFO * GMEM_PAGE;
+		char *vcpu_info = self->decoy + PAGE_VCPU_INFO * GMEM_PAGE;
+
+		memset(shinfo, 0, GMEM_PAGE);
+		memset(vcpu_info, 0, GMEM_PAGE);
+		send_xen_event(g);
+		TEST_ASSERT_EQ(*(u64 *)(shinfo + word), BIT_ULL(XEN_PORT % 64));
+		TEST_ASSERT_EQ(*vcpu_info, 1);
+		TEST_ASSERT_EQ(peek(g, PAGE_SHINFO, word), 0);
+		TEST_ASSERT(*(u32 *)(vcpu_info + XEN_VCPU_TIME), "no time in the vCPU info");
+		expect_shared(0);
+		/* It goes: the next event comes to the guest. */
+		kvm_munmap(self->decoy, SIZE);
+		self->decoy = NULL;
+	}
+	/* The vCPU itself looks where its info is now. */
+	send_xen_event(g);
+	TEST_ASSERT_EQ(peek(g, PAGE_SHINFO, word), BIT_ULL(XEN_PORT % 64));
+	TEST_ASSERT_EQ(peek(g, PAGE_VCPU_INFO, 0) & 0xff, 1);
+	TEST_ASSERT_EQ(peek(g, PAGE_VCPU_INFO, 8), BIT_ULL(XEN_PORT / 64));
+	expect_shared(2);
+
+	set_xen_vcpu(g, info, 0);
+	attr.u.shared_info.hva = 0;
 	vm_ioctl(g->vm, KVM_XEN_HVM_SET_ATTR, &attr);
 	expect_shared(0);
 }

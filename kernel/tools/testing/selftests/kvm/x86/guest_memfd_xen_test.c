@@ -2,21 +2,22 @@
 /*
  * What Xen guests share with KVM, in memory outside the host's direct map.
  *
- * Proves that Xen's shared info, vCPU info, time info and run state, when they
- * are named by guest address and lie in hidden memory, work (the page is shared
- * for as long); that named by user address they work in ordinary memory and are
- * refused in hidden memory; and that no share is left by changing, dropping or
- * forgetting them.
+ * Proves that Xen's shared info, vCPU info, time info and run state work in hidden
+ * memory, named by guest address or by user address (the page is shared for as
+ * long); that a user address means what the VMM has there, be it hidden or not,
+ * through changes of the mapping, the file, the level and the memslot; and that no
+ * share is left by changing, dropping or forgetting them.
  *
  * Catches: KVM writing through an absent entry (an oops, found in the log), a
- * user address that gets at a hidden page behind the file's back (by_hva, moves,
- * event), a share left behind by a cache that moves (moves) or ends (every test
- * ends with as many unshares as shares).
+ * cache by user address that does not follow the file (address) or the memslots
+ * (address, without_slot), a share left behind by a cache that moves (moves) or
+ * ends (every test ends with as many unshares as shares).
  */
 #include <errno.h>
 #include <linux/falloc.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "guest_memfd_hide.h"
 #include "kvm_syscalls.h"
@@ -125,7 +126,7 @@ static int set_vcpu(struct gmem_vm *g, int vcpu, u16 type, u64 where)
 	return __vcpu_ioctl(g->vcpus[vcpu], KVM_XEN_VCPU_SET_ATTR, &attr);
 }
 
-/* @r: of a call that names hidden memory by guest address: it works, and shares the page. */
+/* @r: of a call that names hidden memory: it works, and shares the page. */
 static void assert_works(struct gmem_vm *g, const char *what, int r)
 {
 	TEST_ASSERT(!r, "%s: errno %d", what, errno);
@@ -196,7 +197,6 @@ XEN_TEST(shinfo_by_hva)
 {
 	struct gmem_vm *g = &self->g;
 	char *page = g->mem + SHINFO_PAGE * GMEM_PAGE, *plain;
-	int r;
 
 	if (!(self->caps & KVM_XEN_HVM_CONFIG_SHARED_INFO_HVA))
 		SKIP(return, "no shared info by user address");
@@ -207,21 +207,24 @@ XEN_TEST(shinfo_by_hva)
 	run(g);
 
 	/* From ordinary to hidden memory, and from nothing. */
-	r = set_shinfo_hva(g, page);
-	TEST_ASSERT(gmem_plain() || (r && errno == EFAULT), "hidden: %d, errno %d", r, errno);
-	gmem_assert_counts(g->fd, NR_PAGES, 0);
+	assert_works(g, "hidden", set_shinfo_hva(g, page));
+	assert_wall_clock(page);
 	run(g);
 	TEST_ASSERT(!set_shinfo_hva(g, NULL), "off: errno %d", errno);
-	r = set_shinfo_hva(g, page);
-	TEST_ASSERT(gmem_plain() || (r && errno == EFAULT), "hidden: %d, errno %d", r, errno);
-	run(g);
-	if (!gmem_plain())
-		gmem_assert_filled(page, GMEM_PAGE, self->seed);
+	gmem_assert_counts(g->fd, NR_PAGES, 0);
+	gmem_fill(page, GMEM_PAGE, self->seed);
+	gmem_assert_hidden(page, GMEM_PAGE, self->seed);
+	assert_works(g, "hidden again", set_shinfo_hva(g, page));
+	assert_wall_clock(page);
 
-	/* And it is not spoilt for ordinary memory. */
+	/* And it is not spoilt for ordinary memory, nor for nothing at all. */
 	memset(plain, 0xff, GMEM_PAGE);
 	TEST_ASSERT(!set_shinfo_hva(g, plain), "ordinary memory: errno %d", errno);
 	assert_wall_clock(plain);
+	gmem_assert_counts(g->fd, NR_PAGES, 0);
+	kvm_munmap(plain, GMEM_PAGE);
+	TEST_ASSERT(set_shinfo_hva(g, plain) && errno == EFAULT, "nothing: errno %d", errno);
+	run(g);
 	gmem_fill(page, GMEM_PAGE, self->seed);
 }
 
@@ -229,21 +232,30 @@ XEN_TEST(vcpu_info_by_hva)
 {
 	struct gmem_vm *g = &self->g;
 	char *page = g->mem + VCPU_PAGE * GMEM_PAGE, *plain;
-	int r;
+	const u16 type = KVM_XEN_VCPU_ATTR_TYPE_VCPU_INFO_HVA;
+	int i;
 
 	if (!(self->caps & KVM_XEN_HVM_CONFIG_SHARED_INFO_HVA))
 		SKIP(return, "no vCPU info by user address");
 
 	plain = kvm_mmap(GMEM_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
-	TEST_ASSERT(!set_vcpu(g, 0, KVM_XEN_VCPU_ATTR_TYPE_VCPU_INFO_HVA, (u64)plain),
-		    "ordinary memory: errno %d", errno);
+	TEST_ASSERT(!set_vcpu(g, 0, type, (u64)plain), "ordinary memory: errno %d", errno);
 	run(g);
 	TEST_ASSERT(*(u32 *)(plain + VCPU_INFO_TIME), "no time in the vCPU info");
-	r = set_vcpu(g, 0, KVM_XEN_VCPU_ATTR_TYPE_VCPU_INFO_HVA, (u64)page);
-	TEST_ASSERT(gmem_plain() || (r && errno == EFAULT), "hidden: %d, errno %d", r, errno);
-	run(g);
+
+	/* Both vCPUs' in one page, not at its start: one page, two shares. */
+	memset(page, 0, GMEM_PAGE);
+	for (i = 0; i < 2; i++) {
+		assert_works(g, "vCPU info by user address",
+			     set_vcpu(g, i, type, (u64)page + 0x40 * (i + 1)));
+		run(g);
+		TEST_ASSERT(*(u32 *)(page + 0x40 * (i + 1) + VCPU_INFO_TIME),
+			    "no time in vCPU %d's info", i);
+	}
+	set_vcpu(g, 0, type, 0);
+	gmem_assert_counts(g->fd, NR_PAGES, 1);
+	set_vcpu(g, 1, type, 0);
 	gmem_assert_counts(g->fd, NR_PAGES, 0);
-	set_vcpu(g, 0, KVM_XEN_VCPU_ATTR_TYPE_VCPU_INFO_HVA, 0);
 	run(g);
 	gmem_fill(page, GMEM_PAGE, self->seed);
 }
@@ -315,7 +327,7 @@ static void check_moves(struct gmem_vm *g, const char *what, int (*to_guest)(str
 			int (*to_hva)(struct gmem_vm *, void *), u64 seed)
 {
 	char *page = g->mem + SHINFO_PAGE * GMEM_PAGE, *plain;
-	int round, r;
+	int round;
 
 	plain = kvm_mmap(GMEM_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
 	for (round = 0; round < 3; round++) {
@@ -330,26 +342,25 @@ static void check_moves(struct gmem_vm *g, const char *what, int (*to_guest)(str
 		run(g);
 		gmem_assert_filled(page, GMEM_PAGE, seed);
 
-		/* To the user address of the very page that is shared: refused all the same. */
+		/* To the user address of the very page that is shared, and of another. */
 		TEST_ASSERT(!to_guest(g), "%s back: errno %d", what, errno);
-		gmem_assert_counts(g->fd, NR_PAGES, 1);
-		r = to_hva(g, page);
-		TEST_ASSERT(gmem_plain() || (r && errno == EFAULT),
-			    "%s to hidden memory: %d, errno %d", what, r, errno);
-		gmem_assert_counts(g->fd, NR_PAGES, 0);
+		assert_works(g, what, to_hva(g, page));
+		run(g);
+		assert_works(g, what, to_hva(g, page + GMEM_PAGE));
 		if (!gmem_plain()) {
 			gmem_fill(page, GMEM_PAGE, seed);
 			gmem_assert_hidden(page, GMEM_PAGE, seed);
 			run(g);
 			gmem_assert_filled(page, GMEM_PAGE, seed);
 		}
+		assert_works(g, what, to_hva(g, page));
 
 		/* In the guest again, and off: by user address, which leaves no share either. */
 		TEST_ASSERT(!to_guest(g), "%s once more: errno %d", what, errno);
 		gmem_assert_counts(g->fd, NR_PAGES, 1);
 		TEST_ASSERT(!to_hva(g, NULL), "%s off: errno %d", what, errno);
 		gmem_assert_counts(g->fd, NR_PAGES, 0);
-		gmem_fill(page, GMEM_PAGE, seed);
+		gmem_fill(page, 2 * GMEM_PAGE, seed);
 	}
 	kvm_munmap(plain, GMEM_PAGE);
 }
@@ -368,58 +379,183 @@ XEN_TEST(vcpu_info_moves)
 	check_moves(&self->g, "vCPU info", vcpu_info_to_gpa, vcpu_info_to_hva, self->seed);
 }
 
-static bool event_pending(const char *page, u32 port)
-{
-	const u64 *words = (const u64 *)(page + EVENTS);
+#define PORT		77
+#define EVENT_WORD	(EVENTS + PORT / 64 * 8)
 
-	return READ_ONCE(words[port / 64]) == 1ULL << port % 64;
+static int send_event(struct gmem_vm *g)
+{
+	struct kvm_irq_routing_xen_evtchn event = {
+		.port = PORT,
+		.priority = KVM_IRQ_ROUTING_XEN_EVTCHN_PRIO_2LEVEL,
+	};
+
+	return __vm_ioctl(g->vm, KVM_XEN_HVM_EVTCHN_SEND, &event);
+}
+
+/* The event comes to where it is to, and is taken there. */
+#define assert_event(what, word)					\
+do {									\
+	TEST_ASSERT(!send_event(g), "%s: errno %d", what, errno);	\
+	TEST_ASSERT(READ_ONCE(*(u64 *)(word)) == BIT_ULL(PORT % 64),	\
+		    "%s: no event", what);				\
+	WRITE_ONCE(*(u64 *)(word), 0);					\
+} while (0)
+
+static u64 guest_take_event(u64 gva, u64 b, u64 c)
+{
+	u64 word = READ_ONCE(*(u64 *)gva);
+
+	WRITE_ONCE(*(u64 *)gva, 0);
+	return word;
+}
+
+static void assert_guest_event(struct gmem_vm *g, const char *what)
+{
+	u64 gva = gpa_of(SHINFO_PAGE, EVENT_WORD);
+
+	TEST_ASSERT(!send_event(g), "%s: errno %d", what, errno);
+	TEST_ASSERT_EQ(gmem_guest_call(g->vcpus[1], guest_take_event, gva, 0, 0),
+		       BIT_ULL(PORT % 64));
+}
+
+/* vCPU 0 has its info in ordinary memory, without which no event is sent. */
+static bool setup_events(struct gmem_vm *g, int caps, char **plain)
+{
+	if (!(caps & KVM_XEN_HVM_CONFIG_EVTCHN_SEND) ||
+	    !(caps & KVM_XEN_HVM_CONFIG_SHARED_INFO_HVA))
+		return false;
+	*plain = kvm_mmap(GMEM_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+	TEST_ASSERT(!vcpu_info_to_hva(g, *plain), "vCPU info: errno %d", errno);
+	return true;
 }
 
 /* KVM writes into the shared info whenever an event is sent. */
 XEN_TEST(event)
 {
-	struct kvm_irq_routing_xen_evtchn event = {
-		.port = 77,
-		.priority = KVM_IRQ_ROUTING_XEN_EVTCHN_PRIO_2LEVEL,
-	};
 	struct gmem_vm *g = &self->g;
 	char *page = g->mem + SHINFO_PAGE * GMEM_PAGE, *plain;
-	int r;
+	bool by_hva;
 
-	if (!(self->caps & KVM_XEN_HVM_CONFIG_EVTCHN_SEND) ||
-	    !(self->caps & KVM_XEN_HVM_CONFIG_SHARED_INFO_HVA))
+	if (!setup_events(g, self->caps, &plain))
 		SKIP(return, "no events, or no shared info by user address");
 
-	plain = kvm_mmap(GMEM_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
-	TEST_ASSERT(!set_vcpu(g, 0, KVM_XEN_VCPU_ATTR_TYPE_VCPU_INFO_HVA, (u64)plain),
-		    "vCPU info: errno %d", errno);
+	for (by_hva = false; ; by_hva = true) {
+		memset(page, 0, GMEM_PAGE);
+		assert_works(g, "shared info", by_hva ? set_shinfo_hva(g, page) :
+							shinfo_to_gfn(g));
+		assert_event("in hidden memory", page + EVENT_WORD);
 
-	/* In hidden memory by guest address it arrives, ... */
-	memset(page, 0, GMEM_PAGE);
-	TEST_ASSERT(!set_shinfo(g, gpa_of(SHINFO_PAGE, 0) / GMEM_PAGE), "by gfn: errno %d", errno);
-	TEST_ASSERT(!__vm_ioctl(g->vm, KVM_XEN_HVM_EVTCHN_SEND, &event), "errno %d", errno);
-	TEST_ASSERT(event_pending(page, event.port), "no event in the shared info");
-
-	/* ... also after a hole, in the new page, ... */
-	gmem_punch(g->fd, SHINFO_PAGE * GMEM_PAGE, GMEM_PAGE);
-	TEST_ASSERT(!__vm_ioctl(g->vm, KVM_XEN_HVM_EVTCHN_SEND, &event), "errno %d", errno);
-	TEST_ASSERT(event_pending(page, event.port), "no event after the hole");
-	gmem_assert_counts(g->fd, NR_PAGES, 1);
-
-	/* ... by user address it is an error, and the page stays as it is. */
-	gmem_fill(page, GMEM_PAGE, self->seed);
-	r = set_shinfo_hva(g, page);
-	if (!gmem_plain()) {
-		TEST_ASSERT(r && errno == EFAULT, "hidden by user address: %d, errno %d", r, errno);
-		r = __vm_ioctl(g->vm, KVM_XEN_HVM_EVTCHN_SEND, &event);
-		TEST_ASSERT(r && errno == EFAULT, "an event: %d, errno %d", r, errno);
-		gmem_assert_counts(g->fd, NR_PAGES, 0);
-		gmem_assert_filled(page, GMEM_PAGE, self->seed);
+		/* After a hole it comes to the new page, and nothing else is there. */
+		memset(page, 0xff, EVENTS);
+		gmem_punch(g->fd, SHINFO_PAGE * GMEM_PAGE, GMEM_PAGE);
+		assert_event("after a hole", page + EVENT_WORD);
+		gmem_assert_zero(page, GMEM_PAGE);
+		gmem_assert_counts(g->fd, NR_PAGES, 1);
+		if (by_hva)
+			break;
 	}
 	TEST_ASSERT(!set_shinfo_hva(g, NULL), "off: errno %d", errno);
-	set_vcpu(g, 0, KVM_XEN_VCPU_ATTR_TYPE_VCPU_INFO_HVA, 0);
+	vcpu_info_to_hva(g, NULL);
 	gmem_fill(page, GMEM_PAGE, self->seed);
 	run(g);
+	kvm_munmap(plain, GMEM_PAGE);
+}
+
+/* A user address at all levels, mapped or not, and with something else in its place. */
+XEN_TEST(address)
+{
+	struct gmem_vm *g = &self->g;
+	u64 offset = SHINFO_PAGE * GMEM_PAGE;
+	char *page = g->mem + offset, *plain, *other;
+	int i;
+
+	if (!setup_events(g, self->caps, &plain))
+		SKIP(return, "no events, or no shared info by user address");
+	if (gmem_plain())
+		SKIP(return, "about hidden memory");
+
+	memset(page, 0, GMEM_PAGE);
+	assert_works(g, "at USER", set_shinfo_hva(g, page));
+	for (i = 0; i < 3; i++) {
+		assert_guest_event(g, "at USER");
+		gmem_set_access(g->fd, offset, GMEM_PAGE, GUEST_MEMFD_ACCESS_NONE);
+		gmem_assert_counts(g->fd, NR_PAGES, 1);
+		assert_guest_event(g, "at NONE");
+		gmem_set_access(g->fd, offset, GMEM_PAGE, GUEST_MEMFD_ACCESS_KERNEL);
+		assert_event("at KERNEL", page + EVENT_WORD);
+		gmem_set_access(g->fd, offset, GMEM_PAGE, GUEST_MEMFD_ACCESS_USER);
+		assert_event("at USER again", page + EVENT_WORD);
+		gmem_assert_counts(g->fd, NR_PAGES, 1);
+	}
+
+	/* Nothing there: what the memslot says, the same page or, after a hole, a new one. */
+	kvm_munmap(page, GMEM_PAGE);
+	assert_guest_event(g, "not mapped");
+	gmem_punch(g->fd, offset, GMEM_PAGE);
+	assert_guest_event(g, "not mapped, after a hole");
+	gmem_assert_counts(g->fd, NR_PAGES, 1);
+
+	/* Other memory: what the VMM has there. */
+	other = mmap(page, GMEM_PAGE, PROT_READ | PROT_WRITE,
+		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+	TEST_ASSERT(other == page, "cannot map other memory there: errno %d", errno);
+	assert_works(g, "set again", set_shinfo_hva(g, NULL) ?: shinfo_to_gfn(g));
+	TEST_ASSERT(!set_shinfo_hva(g, page), "other memory: errno %d", errno);
+	gmem_assert_counts(g->fd, NR_PAGES, 0);
+	assert_event("other memory", other + EVENT_WORD);
+	TEST_ASSERT_EQ(gmem_guest_call(g->vcpus[1], guest_take_event,
+				       gpa_of(SHINFO_PAGE, EVENT_WORD), 0, 0), 0);
+
+	/* And the file's again: the cache has heard that the other memory has gone. */
+	TEST_ASSERT(mmap(page, GMEM_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
+			 g->fd, offset) == page, "cannot map the file: errno %d", errno);
+	assert_event("the file again", page + EVENT_WORD);
+	gmem_assert_counts(g->fd, NR_PAGES, 1);
+	TEST_ASSERT(!set_shinfo_hva(g, NULL), "off: errno %d", errno);
+	gmem_fill(page, GMEM_PAGE, self->seed);
+	vcpu_info_to_hva(g, NULL);
+	kvm_munmap(plain, GMEM_PAGE);
+}
+
+/* Hidden memory has an address for KVM only while a memslot says so. */
+XEN_TEST(without_slot)
+{
+	struct gmem_vm *g = &self->g;
+	char *page = g->mem + SHINFO_PAGE * GMEM_PAGE, *plain;
+	int i;
+
+	if (!setup_events(g, self->caps, &plain))
+		SKIP(return, "no events, or no shared info by user address");
+	if (gmem_plain())
+		SKIP(return, "about hidden memory");
+
+	memset(page, 0, GMEM_PAGE);
+	memset(g->mem, 0, GMEM_PAGE);
+	assert_works(g, "shared info", set_shinfo_hva(g, page));
+	for (i = 0; i < 3; i++) {
+		assert_event("with a memslot", page + EVENT_WORD);
+		gmem_vm_unbind(g);
+		TEST_ASSERT(send_event(g) && errno == EFAULT, "no memslot: errno %d", errno);
+		TEST_ASSERT_EQ(*(u64 *)(page + EVENT_WORD), 0);
+		gmem_assert_counts(g->fd, NR_PAGES, 0);
+		TEST_ASSERT(set_shinfo_hva(g, page) && errno == EFAULT, "set: errno %d", errno);
+		gmem_vm_bind(g, g->mem);
+		assert_event("with the memslot again", page + EVENT_WORD);
+		gmem_assert_counts(g->fd, NR_PAGES, 1);
+
+		/* The memslot says that another page has this address. */
+		gmem_vm_unbind(g);
+		gmem_vm_bind(g, page);
+		assert_event("another page", g->mem + EVENT_WORD);
+		TEST_ASSERT_EQ(*(u64 *)(page + EVENT_WORD), 0);
+		gmem_assert_counts(g->fd, NR_PAGES, 1);
+		gmem_vm_unbind(g);
+		gmem_vm_bind(g, g->mem);
+	}
+	TEST_ASSERT(!set_shinfo_hva(g, NULL), "off: errno %d", errno);
+	vcpu_info_to_hva(g, NULL);
+	gmem_fill(page, GMEM_PAGE, self->seed);
+	gmem_fill(g->mem, GMEM_PAGE, self->seed);
 	kvm_munmap(plain, GMEM_PAGE);
 }
 
