@@ -57,7 +57,7 @@ void gm_share_restored(struct folio *folio)
  * @folio: A locked folio of a NO_DIRECT_MAP file.
  *
  * Return: 0, -EOVERFLOW, or -ENOMEM: the first share of a block splits a large
- * mapping.
+ * mapping, and so may any of a page that came to level KERNEL with its block.
  */
 int gm_share(struct folio *folio)
 {
