@@ -6,14 +6,16 @@
  * clocks on and off, while other threads punch holes, allocate, map, touch,
  * unmap, fork, make and end further VMs, and in a part of each file change access
  * levels, also by the guests' own wish, and pin pages.  All along, every page that
- * anybody reads holds zeroes or its own VM's data, and the kernel, which keeps
- * looking at the frames in use, sees no VM's data of the other parts through its
- * direct map.  At the end the entries of the direct map are all back, and no frame
- * holds guest data.
+ * anybody reads holds zeroes or its own VM's data, pages whose level only one guest
+ * decides have the level that it was told, and the kernel, which keeps looking at
+ * the frames in use, sees no VM's data of the other parts through its direct map.
+ * At the end the entries of the direct map are all back, and no frame holds guest
+ * data.
  *
  * Catches what the other tests catch, when it goes wrong only in a race: a page
  * left hidden or shared (all back, counters), handed out before it was zeroed
- * (a VM reads another's data), or seen while it comes and goes (seen).
+ * (a VM reads another's data), seen while it comes and goes (seen), or not at the
+ * level that was granted, or at one that was not (own pages).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -54,6 +56,9 @@
 #define WINDOW_START	(NR_PAGES / 2)
 #define WINDOW_PAGES	(NR_PAGES / 4)
 #define MAX_PINS	4
+/* The last pages of it are for hypercalls alone, some for each vCPU. */
+#define OWN_PAGES	16UL
+#define COMMON_PAGES	(WINDOW_PAGES - NR_VCPUS * OWN_PAGES)
 
 /* Frames that were seen in a file; the oldest are forgotten. */
 #define MAX_FRAMES	(1U << 15)
@@ -62,16 +67,20 @@ static struct stress_vm {
 	struct gmem_vm g;
 	u64 seed;
 	pthread_t vcpu[NR_VCPUS], puncher, toucher, leveler, pinner;
+	/* What the guests were told. */
+	u32 own_levels[NR_VCPUS][OWN_PAGES];
 } vms[NR_VMS];
 
 static u64 churn_seed;
 static _Atomic u64 frames[MAX_FRAMES];
 static atomic_uint nr_frames;
 static atomic_bool stop;
+/* Where memory is hidden and there is something to pin it with. */
+static bool levels_change;
 
 static struct {
 	atomic_ulong guest_pages, clocks, holes, hole_pages, allocs, maps, touches, refused, forks,
-		     churned, levels, held, pins, unpinnable, looks, seen, converted, unconverted;
+		     churned, levels, held, pins, unpinnable, looks, seen, converted, unconverted, own, own_busy;
 } did;
 
 static unsigned int random_below(unsigned int *state, unsigned int n)
@@ -135,7 +144,7 @@ static void toggle_clock(struct kvm_vcpu *vcpu, unsigned int *state)
 	did.clocks++;
 }
 
-/* Guest: ask for a part of the window some times, and look at it. */
+/* Guest: ask for some pages a few times, and look at them. */
 static u64 guest_convert(u64 range, u64 private, u64 seed)
 {
 	u64 page = range >> 32, nr = (u32)range, tries, i, answer;
@@ -152,43 +161,75 @@ static u64 guest_convert(u64 range, u64 private, u64 seed)
 	return answer;
 }
 
-static void convert_window(struct kvm_vcpu *vcpu, unsigned int *state, u64 seed)
+static bool converts(struct kvm_vcpu *vcpu, u64 page, u64 nr, bool private, u64 seed)
 {
-	u64 at = random_below(state, WINDOW_PAGES);
-	u64 nr = 1 + random_below(state, WINDOW_PAGES - at);
+	return !gmem_guest_call(vcpu, guest_convert, page << 32 | nr, private, seed);
+}
 
-	if (gmem_guest_call(vcpu, guest_convert, (WINDOW_START + at) << 32 | nr,
-			    random_below(state, 2), seed))
-		did.unconverted++;
-	else
+static void convert_common(struct kvm_vcpu *vcpu, unsigned int *state, u64 seed)
+{
+	u64 at = random_below(state, COMMON_PAGES);
+	u64 nr = 1 + random_below(state, COMMON_PAGES - at);
+
+	if (converts(vcpu, WINDOW_START + at, nr, random_below(state, 2), seed))
 		did.converted++;
+	else
+		did.unconverted++;
+}
+
+/* Nobody else changes levels there: each page is as the guest was told. */
+static void convert_own(struct stress_vm *v, struct kvm_vcpu *vcpu, unsigned int *state)
+{
+	u64 first = WINDOW_START + COMMON_PAGES + vcpu->id * OWN_PAGES;
+	u64 at = random_below(state, OWN_PAGES), i;
+	u64 nr = 1 + random_below(state, OWN_PAGES - at);
+	bool private = random_below(state, 2);
+	u32 *told = v->own_levels[vcpu->id], level;
+	struct gmem_pin pin;
+	bool held;
+
+	/* The first of them is in use sometimes: it does not go down, but for a hole. */
+	held = told[at] == GUEST_MEMFD_ACCESS_KERNEL && random_below(state, 2) &&
+	       !gmem_pin(&pin, GMEM_PIN_WRITE, v->g.mem + (first + at) * GMEM_PAGE, GMEM_PAGE);
+	if (converts(vcpu, first + at, nr, private, v->seed)) {
+		for (i = at; i < at + nr; i++)
+			told[i] = private ? GUEST_MEMFD_ACCESS_NONE : GUEST_MEMFD_ACCESS_KERNEL;
+		did.own++;
+	} else {
+		did.own_busy++;
+	}
+	if (held)
+		gmem_unpin(&pin);
+	for (i = 0; i < OWN_PAGES; i++) {
+		level = gmem_get_access(v->g.fd, (first + i) * GMEM_PAGE, NULL);
+		TEST_ASSERT(level == told[i], "page %lu: the guest was told %u, it is at %u",
+			    first + i, told[i], level);
+	}
 }
 #else
 static void toggle_clock(struct kvm_vcpu *vcpu, unsigned int *state) { }
-static void convert_window(struct kvm_vcpu *vcpu, unsigned int *state, u64 seed) { }
+static void convert_common(struct kvm_vcpu *vcpu, unsigned int *state, u64 seed) { }
+static void convert_own(struct stress_vm *v, struct kvm_vcpu *vcpu, unsigned int *state) { }
 #endif
 
 static void *vcpu_thread(void *arg)
 {
 	struct kvm_vcpu *vcpu = arg;
 	unsigned int state = (unsigned long)arg;
-	bool obeyed = false;
-	u64 seed = 0;
-	int i;
+	struct stress_vm *v = vms;
 
-	for (i = 0; i < NR_VMS; i++) {
-		if (vms[i].g.vm != vcpu->vm)
-			continue;
-		seed = vms[i].seed;
-		obeyed = vms[i].g.obey;
-	}
+	while (v->g.vm != vcpu->vm)
+		v++;
 
 	while (!stop) {
 		if (!random_below(&state, 4))
 			toggle_clock(vcpu, &state);
-		if (obeyed && !random_below(&state, 3))
-			convert_window(vcpu, &state, seed);
-		gmem_guest_call(vcpu, guest_work, rand_r(&state), GUEST_STEPS, seed);
+		if (levels_change) {
+			convert_own(v, vcpu, &state);
+			if (!random_below(&state, 4))
+				convert_common(vcpu, &state, v->seed);
+		}
+		gmem_guest_call(vcpu, guest_work, rand_r(&state), GUEST_STEPS, v->seed);
 		did.guest_pages += GUEST_STEPS;
 	}
 	return NULL;
@@ -266,8 +307,8 @@ static void *level_thread(void *arg)
 	int r;
 
 	while (!stop) {
-		at = random_below(&state, WINDOW_PAGES);
-		nr = 1 + random_below(&state, WINDOW_PAGES - at);
+		at = random_below(&state, COMMON_PAGES);
+		nr = 1 + random_below(&state, COMMON_PAGES - at);
 		r = __gmem_set_access(v->g.fd, (WINDOW_START + at) * GMEM_PAGE, nr * GMEM_PAGE,
 				      random_below(&state, GUEST_MEMFD_ACCESS_KERNEL + 1), NULL);
 		TEST_ASSERT(!r || errno == EAGAIN, "change of levels: errno %d", errno);
@@ -485,13 +526,17 @@ int main(int argc, char *argv[])
 	kb = direct_map_kb();
 	show_direct_map("before");
 
+	levels_change = !gmem_plain() && !access(GUP_TEST_FILE, R_OK);
 	sigaction(SIGBUS, &sigbus, NULL);
 	churn_seed = gmem_new_seed();
 	for (i = 0; i < NR_VMS; i++) {
 		vms[i].seed = gmem_new_seed();
 		gmem_vm_create(&vms[i].g, NR_VCPUS, SIZE, gmem_test_flags());
+		for (j = 0; j < NR_VCPUS * OWN_PAGES; j++)
+			vms[i].own_levels[j / OWN_PAGES][j % OWN_PAGES] =
+				GUEST_MEMFD_ACCESS_USER;
 #ifdef __x86_64__
-		if (!gmem_plain())
+		if (levels_change)
 			gmem_vm_obey(&vms[i].g);
 #endif
 	}
@@ -501,7 +546,7 @@ int main(int argc, char *argv[])
 					   vms[i].g.vcpus[j]);
 		kvm_pthread_create(&vms[i].puncher, NULL, punch_thread, &vms[i]);
 		kvm_pthread_create(&vms[i].toucher, NULL, touch_thread, &vms[i]);
-		if (gmem_plain() || access(GUP_TEST_FILE, R_OK))
+		if (!levels_change)
 			continue;
 		kvm_pthread_create(&vms[i].leveler, NULL, level_thread, &vms[i]);
 		kvm_pthread_create(&vms[i].pinner, NULL, pin_thread, &vms[i]);
@@ -519,7 +564,7 @@ int main(int argc, char *argv[])
 			kvm_pthread_join(vms[i].vcpu[j], NULL);
 		kvm_pthread_join(vms[i].puncher, NULL);
 		kvm_pthread_join(vms[i].toucher, NULL);
-		if (!vms[i].leveler)
+		if (!levels_change)
 			continue;
 		kvm_pthread_join(vms[i].leveler, NULL);
 		kvm_pthread_join(vms[i].pinner, NULL);
@@ -528,7 +573,7 @@ int main(int argc, char *argv[])
 	kvm_pthread_join(churner, NULL);
 	kvm_pthread_join(looker, NULL);
 	/* All pins are gone, a child's copies of the pipes among them. */
-	for (i = 0; i < NR_VMS && vms[i].leveler; i++)
+	for (i = 0; i < NR_VMS && levels_change; i++)
 		gmem_set_access(vms[i].g.fd, 0, SIZE, GUEST_MEMFD_ACCESS_USER);
 
 	ksft_print_msg("%d s: guests worked on %lu pages and set %lu clocks\n", seconds,
@@ -541,11 +586,16 @@ int main(int argc, char *argv[])
 		       did.levels, did.held, did.unpinnable, did.refused);
 	ksft_print_msg("%lu pins; guests converted %lu ranges, and were refused %lu\n", did.pins,
 		       did.converted, did.unconverted);
+	ksft_print_msg("of their own pages they converted %lu ranges, and were refused %lu\n",
+		       did.own, did.own_busy);
 	ksft_print_msg("%lu looks through the direct map, %lu saw guest data\n", did.looks,
 		       did.seen);
 	ksft_test_result(did.guest_pages && did.holes && did.maps && did.forks && did.churned &&
-			 did.looks && (!vms[0].g.obey || did.converted) && (!vms[0].leveler || (did.levels && did.held && did.pins &&
-			 did.unpinnable && did.refused)), "everybody got something done\n");
+			 did.looks &&
+			 (!levels_change || (did.levels && did.held && did.pins &&
+					     did.unpinnable && did.refused)) &&
+			 (!vms[0].g.obey || (did.converted && did.own && did.own_busy)),
+			 "everybody got something done\n");
 	ksft_test_result(gmem_plain() ? did.seen : !did.seen,
 			 "no guest data seen through the direct map\n");
 
