@@ -303,11 +303,33 @@ ACCESS_TEST(direct_io)
 	gmem_close_direct(fd);
 }
 
+static void assert_ring_keeps(struct memory *m)
+{
+	u64 at;
+
+	TEST_ASSERT(__gmem_set_access(m->g.fd, 0, SIZE, NONE, &at) && errno == EAGAIN && at == AT,
+		    "errno %d, offset 0x%lx", errno, at);
+}
+
+/* By and by.  Leaves the level at KERNEL. */
+static void assert_ring_lets_go(struct memory *m)
+{
+	unsigned int tries;
+
+	for (tries = 0; tries < 100; tries++) {
+		if (!__gmem_set_access(m->g.fd, 0, SIZE, NONE, NULL)) {
+			gmem_set_access(m->g.fd, 0, SIZE, KERNEL);
+			return;
+		}
+		usleep(50000);
+	}
+	TEST_FAIL("the ring keeps the buffer");
+}
+
 /* O_DIRECT by a buffer that the ring keeps, so that the level cannot end. */
 ACCESS_TEST(fixed_buffer)
 {
 	struct memory *m = &self->m;
-	u64 error_offset, tries;
 	int fd = gmem_open_direct();
 	struct gmem_pin ring;
 
@@ -320,23 +342,42 @@ ACCESS_TEST(fixed_buffer)
 		TEST_ASSERT_EQ(pread(fd, m->plain, LEN, 0), LEN);
 		gmem_assert_filled(m->plain, LEN, m->seed);
 		memset(m->at, 0, LEN);
-		TEST_ASSERT(__gmem_set_access(m->g.fd, 0, SIZE, NONE, &error_offset) &&
-			    errno == EAGAIN && error_offset == AT, "errno %d, offset 0x%lx", errno,
-			    error_offset);
+		assert_ring_keeps(m);
 		TEST_ASSERT_EQ(gmem_ring_io(&ring, IORING_OP_READ_FIXED, fd), LEN);
 		gmem_assert_filled(m->at, LEN, m->seed);
 		gmem_unpin(&ring);
-		/* The ring lets go of its buffers by and by. */
-		for (tries = 0; tries < 100; tries++) {
-			if (!__gmem_set_access(m->g.fd, 0, SIZE, NONE, NULL))
-				break;
-			usleep(50000);
-		}
-		TEST_ASSERT(tries < 100, "the ring keeps the buffer");
-		gmem_set_access(m->g.fd, 0, SIZE, KERNEL);
+		assert_ring_lets_go(m);
 		gmem_assert_filled(m->at, LEN, m->seed);
 	}
 	gmem_close_direct(fd);
+}
+
+/* I/O that waits keeps a buffer that the ring has given up. */
+ACCESS_TEST(unregistered_buffer)
+{
+	struct memory *m = &self->m;
+	struct gmem_pin ring;
+	int fd[2];
+
+	/* Elsewhere a buffer cannot be registered: fixed_buffer. */
+	if (m->level != KERNEL)
+		return;
+	TEST_ASSERT(!pipe(fd), "pipe(): errno %d", errno);
+	TEST_ASSERT(!gmem_pin(&ring, GMEM_PIN_RING, m->at, LEN), "errno %d", errno);
+	gmem_ring_submit(&ring, IORING_OP_READ_FIXED, fd[0]);
+	gmem_ring_unregister(&ring);
+	assert_ring_keeps(m);
+
+	/* No more than a pipe takes at once. */
+	memcpy(m->plain, m->at, GMEM_PAGE);
+	memset(m->at, 0, GMEM_PAGE);
+	TEST_ASSERT_EQ(write(fd[1], m->plain, GMEM_PAGE), (ssize_t)GMEM_PAGE);
+	TEST_ASSERT_EQ(gmem_ring_wait(&ring), GMEM_PAGE);
+	assert_ring_lets_go(m);
+	gmem_assert_filled(m->at, LEN, m->seed);
+	kvm_close(ring.fd[0]);
+	kvm_close(fd[0]);
+	kvm_close(fd[1]);
 }
 
 ACCESS_TEST(process_vm)

@@ -79,6 +79,11 @@ void gmem_pin_read(struct gmem_pin *pin, void *to);
  * ring has pinned.  Return: what the ring says.
  */
 int gmem_ring_io(struct gmem_pin *pin, u8 op, int fd);
+/* The two halves of it; one I/O at a time. */
+void gmem_ring_submit(struct gmem_pin *pin, u8 op, int fd);
+int gmem_ring_wait(struct gmem_pin *pin);
+/* The ring lets go of its buffers, when no I/O uses them any more. */
+void gmem_ring_unregister(struct gmem_pin *pin);
 void gmem_unpin(struct gmem_pin *pin);
 
 /* A block device that takes O_DIRECT, of 1 MiB; -1 when there is none. */

@@ -120,35 +120,68 @@ enum {
 #define SQES_OFFSET	0x10000000
 #define ENTER_GETEVENTS	1
 
-int gmem_ring_io(struct gmem_pin *pin, u8 op, int fd)
+/* Both rings are in one page (IORING_FEAT_SINGLE_MMAP). */
+static void *map_ring(struct gmem_pin *pin, u64 offset)
 {
-	/* Both rings are in one page (IORING_FEAT_SINGLE_MMAP). */
-	char *rings = __kvm_mmap(PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, pin->fd[0], 0);
-	struct sqe *sqes = __kvm_mmap(PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, pin->fd[0],
-				      SQES_OFFSET);
+	return __kvm_mmap(PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, pin->fd[0], offset);
+}
+
+static void ring_enter(struct gmem_pin *pin, unsigned int submit, unsigned int wait)
+{
+	int r = syscall(__NR_io_uring_enter, pin->fd[0], submit, wait, ENTER_GETEVENTS, NULL, 0);
+
+	TEST_ASSERT(r == (int)submit, "io_uring_enter: %d, errno %d", r, errno);
+}
+
 #define RING(word) ((u32 *)(rings + pin->ring[word]))
-	u32 tail = *RING(SQ_TAIL), i = tail & *RING(SQ_MASK), head;
-	struct cqe *cqe;
-	int res;
+
+void gmem_ring_submit(struct gmem_pin *pin, u8 op, int fd)
+{
+	struct sqe *sqes = map_ring(pin, SQES_OFFSET);
+	char *rings = map_ring(pin, 0);
+	u32 tail = *RING(SQ_TAIL), i = tail & *RING(SQ_MASK);
 
 	sqes[i] = (struct sqe) {
 		.opcode = op, .fd = fd, .addr = (u64)pin->mem, .len = pin->size, .user_data = tail,
 	};
 	RING(SQ_ARRAY)[i] = i;
 	__atomic_store_n(RING(SQ_TAIL), tail + 1, __ATOMIC_RELEASE);
-	TEST_ASSERT(syscall(__NR_io_uring_enter, pin->fd[0], 1, 1, ENTER_GETEVENTS, NULL, 0) == 1,
-		    "io_uring_enter: errno %d", errno);
-
-	head = *RING(CQ_HEAD);
-	TEST_ASSERT(__atomic_load_n(RING(CQ_TAIL), __ATOMIC_ACQUIRE) == head + 1, "nothing is done");
-	cqe = (struct cqe *)RING(CQ_CQES) + (head & *RING(CQ_MASK));
-	TEST_ASSERT_EQ(cqe->user_data, tail);
-	res = cqe->res;
-	__atomic_store_n(RING(CQ_HEAD), head + 1, __ATOMIC_RELEASE);
-#undef RING
+	ring_enter(pin, 1, 0);
 	kvm_munmap(sqes, PAGE);
 	kvm_munmap(rings, PAGE);
+}
+
+int gmem_ring_wait(struct gmem_pin *pin)
+{
+	char *rings = map_ring(pin, 0);
+	u32 head = *RING(CQ_HEAD);
+	struct cqe *cqe;
+	int res;
+
+	ring_enter(pin, 0, 1);
+	TEST_ASSERT(__atomic_load_n(RING(CQ_TAIL), __ATOMIC_ACQUIRE) == head + 1, "nothing is done");
+	cqe = (struct cqe *)RING(CQ_CQES) + (head & *RING(CQ_MASK));
+	TEST_ASSERT_EQ(cqe->user_data, *RING(SQ_TAIL) - 1);
+	res = cqe->res;
+	__atomic_store_n(RING(CQ_HEAD), head + 1, __ATOMIC_RELEASE);
+	kvm_munmap(rings, PAGE);
 	return res;
+}
+
+int gmem_ring_io(struct gmem_pin *pin, u8 op, int fd)
+{
+	gmem_ring_submit(pin, op, fd);
+	return gmem_ring_wait(pin);
+}
+
+static int ring_unregister(struct gmem_pin *pin)
+{
+	return syscall(__NR_io_uring_register, pin->fd[0], IORING_UNREGISTER_BUFFERS, NULL, 0);
+}
+
+void gmem_ring_unregister(struct gmem_pin *pin)
+{
+	TEST_ASSERT(!ring_unregister(pin), "unregistering: errno %d", errno);
 }
 
 static void ring_read(struct gmem_pin *pin, void *to)
@@ -219,7 +252,7 @@ void gmem_unpin(struct gmem_pin *pin)
 {
 	/* Closing would do both of these, later. */
 	if (pin->kind == GMEM_PIN_RING)
-		syscall(__NR_io_uring_register, pin->fd[0], IORING_UNREGISTER_BUFFERS, NULL, 0);
+		ring_unregister(pin);
 	else if (pin->kind != GMEM_PIN_PIPE)
 		ioctl(pin->fd[0], PIN_LONGTERM_TEST_STOP);
 	close_fds(pin);
