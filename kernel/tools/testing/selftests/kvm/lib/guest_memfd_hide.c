@@ -656,11 +656,18 @@ static FILE *open_trace(struct gmem_trace *trace)
 	return f;
 }
 
-/* What is after the event's name, or NULL when the line is another's. */
+/*
+ * What is after the event's name, or NULL when the line is another's.  The head
+ * of the file says whether events were lost: then there is nothing to count.
+ */
 static char *text_of_event(char *line, const char *event)
 {
+	u64 kept, written;
 	char want[64], *at;
 
+	if (sscanf(line, "# entries-in-buffer/entries-written: %lu/%lu", &kept, &written) == 2)
+		TEST_ASSERT(kept == written, "the trace buffer has %lu of %lu events", kept,
+			    written);
 	snprintf(want, sizeof(want), ": %s: ", event);
 	at = strstr(line, want);
 	return line[0] == '#' || !at ? NULL : at + strlen(want);

@@ -728,6 +728,9 @@ static u64 guest_add(u64 gva, u64 times, u64 emulated)
 	return 0;
 }
 
+/* As many as the trace buffer has room for. */
+#define MAX_CHANGES	600
+
 struct adder {
 	struct kvm_vcpu *vcpu;
 	bool emulated;
@@ -757,7 +760,8 @@ SEALED_TEST(locked)
 		adders[i] = (struct adder) { .vcpu = g->vcpus[i], .emulated = i < 2 };
 		pthread_create(&threads[i], NULL, run_adder, &adders[i]);
 	}
-	while (variant->level == USER && !(READ_ONCE(adders[0].done) && READ_ONCE(adders[1].done))) {
+	while (variant->level == USER && changes < MAX_CHANGES &&
+	       !(READ_ONCE(adders[0].done) && READ_ONCE(adders[1].done))) {
 		/* A page that is used this very moment is held. */
 		if (!__gmem_set_access(g->fd, 0, SIZE, levels[changes % ARRAY_SIZE(levels)], NULL))
 			changes++;
