@@ -80,7 +80,8 @@ static bool levels_change;
 
 static struct {
 	atomic_ulong guest_pages, clocks, holes, hole_pages, allocs, maps, touches, refused, forks,
-		     churned, levels, held, pins, unpinnable, looks, seen, converted, unconverted, own, own_busy;
+		     churned, levels, held, pins, unpinnable, looks, seen, converted, unconverted,
+		     own, own_busy;
 } did;
 
 static unsigned int random_below(unsigned int *state, unsigned int n)
@@ -183,14 +184,14 @@ static void convert_own(struct stress_vm *v, struct kvm_vcpu *vcpu, unsigned int
 	u64 first = WINDOW_START + COMMON_PAGES + vcpu->id * OWN_PAGES;
 	u64 at = random_below(state, OWN_PAGES), i;
 	u64 nr = 1 + random_below(state, OWN_PAGES - at);
-	bool private = random_below(state, 2);
 	u32 *told = v->own_levels[vcpu->id], level;
 	struct gmem_pin pin;
-	bool held;
+	bool held, private;
 
-	/* The first of them is in use sometimes: it does not go down, but for a hole. */
-	held = told[at] == GUEST_MEMFD_ACCESS_KERNEL && random_below(state, 2) &&
+	/* If the first of them can be in use it mostly is: it does not go down, but for a hole. */
+	held = told[at] == GUEST_MEMFD_ACCESS_KERNEL && random_below(state, 4) &&
 	       !gmem_pin(&pin, GMEM_PIN_WRITE, v->g.mem + (first + at) * GMEM_PAGE, GMEM_PAGE);
+	private = held || random_below(state, 2);
 	if (converts(vcpu, first + at, nr, private, v->seed)) {
 		for (i = at; i < at + nr; i++)
 			told[i] = private ? GUEST_MEMFD_ACCESS_NONE : GUEST_MEMFD_ACCESS_KERNEL;

@@ -28,6 +28,7 @@
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
 #include <linux/sizes.h>
+#include <linux/sockios.h>
 #include <linux/vhost.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_ring.h>
@@ -475,8 +476,13 @@ VHOST_TEST(user)
 VHOST_TEST(sealed_buffers)
 {
 	u64 seed = gmem_new_seed(), before;
+	struct tpacket_stats stats;
+	socklen_t len = sizeof(stats);
+	int fd = self->rings[RX].backend, waits, left = 1;
 
 	exchange(self);
+	TEST_ASSERT(!getsockopt(fd, SOL_PACKET, PACKET_STATISTICS, &stats, &len),
+		    "errno %d", errno);
 	before = gmem_new_seed();
 	gmem_guest_call(self->g.vcpus[0], gmem_guest_fill, gva(PAGE_RX_DATA), DATA_SIZE, before);
 
@@ -491,15 +497,25 @@ VHOST_TEST(sealed_buffers)
 	prepare_buffer(self);
 	kick(&self->rings[RX]);
 	send_frame(self, seed);
+	/* It has come to the device's socket, and gone from there. */
+	for (waits = 0; waits < LONG_MS && left; waits++) {
+		usleep(1000);
+		if (getsockopt(fd, SOL_PACKET, PACKET_STATISTICS, &stats, &len) ||
+		    !stats.tp_packets)
+			continue;
+		while (!ioctl(fd, SIOCINQ, &left) && left && waits++ < LONG_MS)
+			usleep(1000);
+	}
+	TEST_ASSERT(!left, "the device does not take the frame");
 	usleep(SHORT_MS * 1000);
 	assert_nothing_used(self, RX);
 	assert_in_guest(self, before);
 
 	/* The buffer is still there for the next one. */
 	set_all(self, KERNEL);
-	send_frame(self, seed);
+	send_frame(self, seed + 1);
 	assert_used(self, RX);
-	assert_in_guest(self, seed);
+	assert_in_guest(self, seed + 1);
 	exchange(self);
 }
 
@@ -512,6 +528,10 @@ VHOST_TEST(sealed_rings)
 	prepare_packet(self, seed);
 	prepare_buffer(self);
 	set_level(self, PAGE_RINGS, NR_RINGS, NONE);
+	/* What the device still had to do for the packets before is no error of these. */
+	usleep(SHORT_MS * 1000);
+	for (i = 0; i < NR_RINGS; i++)
+		drain(self->rings[i].err, 0);
 	kick(&self->rings[TX]);
 	send_frame(self, seed + 1);
 	for (i = 0; i < NR_RINGS; i++)
@@ -535,10 +555,17 @@ static void *change_levels(void *arg)
 {
 	Vhost *self = arg;
 
+	u32 level = USER;
+
 	while (!__atomic_load_n(&self->stop, __ATOMIC_RELAXED)) {
-		set_level(self, 0, PAGE_RX_DATA + DATA_PAGES, USER);
-		set_level(self, 0, PAGE_RX_DATA + DATA_PAGES, KERNEL);
-		self->changes += 2;
+		/* A page that the guest faults in this very moment is held. */
+		if (__gmem_set_access(self->g.fd, 0, (PAGE_RX_DATA + DATA_PAGES) * GMEM_PAGE,
+				      level, NULL)) {
+			TEST_ASSERT(errno == EAGAIN, "level %u: errno %d", level, errno);
+			continue;
+		}
+		self->changes++;
+		level = USER + KERNEL - level;
 	}
 	return NULL;
 }

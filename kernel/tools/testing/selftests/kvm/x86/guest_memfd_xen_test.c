@@ -15,6 +15,7 @@
  */
 #include <errno.h>
 #include <linux/falloc.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -499,7 +500,7 @@ XEN_TEST(address)
 	other = mmap(page, GMEM_PAGE, PROT_READ | PROT_WRITE,
 		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
 	TEST_ASSERT(other == page, "cannot map other memory there: errno %d", errno);
-	assert_works(g, "set again", set_shinfo_hva(g, NULL) ?: shinfo_to_gfn(g));
+	/* KVM is not told of what is mapped where nothing was: it looks when it is set. */
 	TEST_ASSERT(!set_shinfo_hva(g, page), "other memory: errno %d", errno);
 	gmem_assert_counts(g->fd, NR_PAGES, 0);
 	assert_event("other memory", other + EVENT_WORD);
@@ -514,6 +515,66 @@ XEN_TEST(address)
 	TEST_ASSERT(!set_shinfo_hva(g, NULL), "off: errno %d", errno);
 	gmem_fill(page, GMEM_PAGE, self->seed);
 	vcpu_info_to_hva(g, NULL);
+	kvm_munmap(plain, GMEM_PAGE);
+}
+
+#define NR_SENDERS	3
+#define NR_CHANGES	200
+
+struct sender {
+	struct gmem_vm *g;
+	pthread_t thread;
+	unsigned int sent;
+	bool stop;
+};
+
+static void *send_events(void *arg)
+{
+	struct sender *s = arg;
+
+	do {
+		TEST_ASSERT(!send_event(s->g), "event %u: errno %d", s->sent, errno);
+		s->sent++;
+	} while (!READ_ONCE(s->stop));
+	return NULL;
+}
+
+/* Several look for the page of one cache at a time, which goes again and again: all get on. */
+XEN_TEST(senders)
+{
+	static const u32 levels[] = { GUEST_MEMFD_ACCESS_NONE, GUEST_MEMFD_ACCESS_USER };
+	struct gmem_vm *g = &self->g;
+	u64 offset = SHINFO_PAGE * GMEM_PAGE;
+	char *page = g->mem + offset, *plain;
+	struct sender senders[NR_SENDERS];
+	unsigned int i;
+
+	if (!setup_events(g, self->caps, &plain))
+		SKIP(return, "no events, or no shared info by user address");
+	if (gmem_plain())
+		SKIP(return, "about hidden memory");
+
+	assert_works(g, "shared info", set_shinfo_hva(g, page));
+	for (i = 0; i < NR_SENDERS; i++) {
+		senders[i] = (struct sender) { .g = g };
+		pthread_create(&senders[i].thread, NULL, send_events, &senders[i]);
+	}
+	for (i = 0; i < NR_CHANGES; i++) {
+		gmem_set_access(g->fd, offset, GMEM_PAGE, levels[i % 2]);
+		gmem_punch(g->fd, offset, GMEM_PAGE);
+		usleep(500);
+	}
+	for (i = 0; i < NR_SENDERS; i++) {
+		WRITE_ONCE(senders[i].stop, true);
+		pthread_join(senders[i].thread, NULL);
+		ksft_print_msg("%u events\n", senders[i].sent);
+	}
+	gmem_set_access(g->fd, offset, GMEM_PAGE, GUEST_MEMFD_ACCESS_USER);
+	memset(page, 0, GMEM_PAGE);
+	assert_event("after all", page + EVENT_WORD);
+	TEST_ASSERT(!set_shinfo_hva(g, NULL), "off: errno %d", errno);
+	vcpu_info_to_hva(g, NULL);
+	gmem_fill(page, GMEM_PAGE, self->seed);
 	kvm_munmap(plain, GMEM_PAGE);
 }
 
