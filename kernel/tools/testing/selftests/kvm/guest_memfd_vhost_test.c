@@ -554,7 +554,6 @@ VHOST_TEST(sealed_rings)
 static void *change_levels(void *arg)
 {
 	Vhost *self = arg;
-
 	u32 level = USER;
 
 	while (!__atomic_load_n(&self->stop, __ATOMIC_RELAXED)) {

@@ -419,15 +419,29 @@ static void assert_guest_event(struct gmem_vm *g, const char *what)
 		       BIT_ULL(PORT % 64));
 }
 
-/* vCPU 0 has its info in ordinary memory, without which no event is sent. */
-static bool setup_events(struct gmem_vm *g, int caps, char **plain)
+/*
+ * vCPU 0 has its info in ordinary memory, without which no event is sent.
+ * Return: NULL, or why there are no events.
+ */
+static const char *setup_events(struct gmem_vm *g, int caps, bool hidden_only, char **plain)
 {
 	if (!(caps & KVM_XEN_HVM_CONFIG_EVTCHN_SEND) ||
 	    !(caps & KVM_XEN_HVM_CONFIG_SHARED_INFO_HVA))
-		return false;
+		return "no events, or no shared info by user address";
+	if (hidden_only && gmem_plain())
+		return "about hidden memory";
 	*plain = kvm_mmap(GMEM_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
 	TEST_ASSERT(!vcpu_info_to_hva(g, *plain), "vCPU info: errno %d", errno);
-	return true;
+	return NULL;
+}
+
+/* Leaves the shared info's page as the fixture wants it. */
+static void end_events(struct gmem_vm *g, char *plain, u64 seed)
+{
+	TEST_ASSERT(!set_shinfo_hva(g, NULL), "off: errno %d", errno);
+	TEST_ASSERT(!vcpu_info_to_hva(g, NULL), "vCPU info off: errno %d", errno);
+	gmem_fill(g->mem + SHINFO_PAGE * GMEM_PAGE, GMEM_PAGE, seed);
+	kvm_munmap(plain, GMEM_PAGE);
 }
 
 /* KVM writes into the shared info whenever an event is sent. */
@@ -435,12 +449,13 @@ XEN_TEST(event)
 {
 	struct gmem_vm *g = &self->g;
 	char *page = g->mem + SHINFO_PAGE * GMEM_PAGE, *plain;
-	bool by_hva;
+	const char *why = setup_events(g, self->caps, false, &plain);
+	int by_hva;
 
-	if (!setup_events(g, self->caps, &plain))
-		SKIP(return, "no events, or no shared info by user address");
+	if (why)
+		SKIP(return, "%s", why);
 
-	for (by_hva = false; ; by_hva = true) {
+	for (by_hva = 0; by_hva < 2; by_hva++) {
 		memset(page, 0, GMEM_PAGE);
 		assert_works(g, "shared info", by_hva ? set_shinfo_hva(g, page) :
 							shinfo_to_gfn(g));
@@ -452,14 +467,9 @@ XEN_TEST(event)
 		assert_event("after a hole", page + EVENT_WORD);
 		gmem_assert_zero(page, GMEM_PAGE);
 		gmem_assert_counts(g->fd, NR_PAGES, 1);
-		if (by_hva)
-			break;
 	}
-	TEST_ASSERT(!set_shinfo_hva(g, NULL), "off: errno %d", errno);
-	vcpu_info_to_hva(g, NULL);
-	gmem_fill(page, GMEM_PAGE, self->seed);
+	end_events(g, plain, self->seed);
 	run(g);
-	kvm_munmap(plain, GMEM_PAGE);
 }
 
 /* A user address at all levels, mapped or not, and with something else in its place. */
@@ -468,12 +478,11 @@ XEN_TEST(address)
 	struct gmem_vm *g = &self->g;
 	u64 offset = SHINFO_PAGE * GMEM_PAGE;
 	char *page = g->mem + offset, *plain, *other;
+	const char *why = setup_events(g, self->caps, true, &plain);
 	int i;
 
-	if (!setup_events(g, self->caps, &plain))
-		SKIP(return, "no events, or no shared info by user address");
-	if (gmem_plain())
-		SKIP(return, "about hidden memory");
+	if (why)
+		SKIP(return, "%s", why);
 
 	memset(page, 0, GMEM_PAGE);
 	assert_works(g, "at USER", set_shinfo_hva(g, page));
@@ -512,10 +521,7 @@ XEN_TEST(address)
 			 g->fd, offset) == page, "cannot map the file: errno %d", errno);
 	assert_event("the file again", page + EVENT_WORD);
 	gmem_assert_counts(g->fd, NR_PAGES, 1);
-	TEST_ASSERT(!set_shinfo_hva(g, NULL), "off: errno %d", errno);
-	gmem_fill(page, GMEM_PAGE, self->seed);
-	vcpu_info_to_hva(g, NULL);
-	kvm_munmap(plain, GMEM_PAGE);
+	end_events(g, plain, self->seed);
 }
 
 #define NR_SENDERS	3
@@ -546,18 +552,18 @@ XEN_TEST(senders)
 	struct gmem_vm *g = &self->g;
 	u64 offset = SHINFO_PAGE * GMEM_PAGE;
 	char *page = g->mem + offset, *plain;
+	const char *why = setup_events(g, self->caps, true, &plain);
 	struct sender senders[NR_SENDERS];
 	unsigned int i;
 
-	if (!setup_events(g, self->caps, &plain))
-		SKIP(return, "no events, or no shared info by user address");
-	if (gmem_plain())
-		SKIP(return, "about hidden memory");
+	if (why)
+		SKIP(return, "%s", why);
 
 	assert_works(g, "shared info", set_shinfo_hva(g, page));
 	for (i = 0; i < NR_SENDERS; i++) {
 		senders[i] = (struct sender) { .g = g };
-		pthread_create(&senders[i].thread, NULL, send_events, &senders[i]);
+		TEST_ASSERT(!pthread_create(&senders[i].thread, NULL, send_events, &senders[i]),
+			    "no thread");
 	}
 	for (i = 0; i < NR_CHANGES; i++) {
 		gmem_set_access(g->fd, offset, GMEM_PAGE, levels[i % 2]);
@@ -572,10 +578,7 @@ XEN_TEST(senders)
 	gmem_set_access(g->fd, offset, GMEM_PAGE, GUEST_MEMFD_ACCESS_USER);
 	memset(page, 0, GMEM_PAGE);
 	assert_event("after all", page + EVENT_WORD);
-	TEST_ASSERT(!set_shinfo_hva(g, NULL), "off: errno %d", errno);
-	vcpu_info_to_hva(g, NULL);
-	gmem_fill(page, GMEM_PAGE, self->seed);
-	kvm_munmap(plain, GMEM_PAGE);
+	end_events(g, plain, self->seed);
 }
 
 /* Hidden memory has an address for KVM only while a memslot says so. */
@@ -583,12 +586,11 @@ XEN_TEST(without_slot)
 {
 	struct gmem_vm *g = &self->g;
 	char *page = g->mem + SHINFO_PAGE * GMEM_PAGE, *plain;
+	const char *why = setup_events(g, self->caps, true, &plain);
 	int i;
 
-	if (!setup_events(g, self->caps, &plain))
-		SKIP(return, "no events, or no shared info by user address");
-	if (gmem_plain())
-		SKIP(return, "about hidden memory");
+	if (why)
+		SKIP(return, "%s", why);
 
 	memset(page, 0, GMEM_PAGE);
 	memset(g->mem, 0, GMEM_PAGE);
@@ -613,11 +615,8 @@ XEN_TEST(without_slot)
 		gmem_vm_unbind(g);
 		gmem_vm_bind(g, g->mem);
 	}
-	TEST_ASSERT(!set_shinfo_hva(g, NULL), "off: errno %d", errno);
-	vcpu_info_to_hva(g, NULL);
-	gmem_fill(page, GMEM_PAGE, self->seed);
+	end_events(g, plain, self->seed);
 	gmem_fill(g->mem, GMEM_PAGE, self->seed);
-	kvm_munmap(plain, GMEM_PAGE);
 }
 
 /* May lie in two pages, with a share for each. */
