@@ -23,7 +23,7 @@ static const struct counter {
 	COUNTER("blocks", blocks, BLOCKS),
 	COUNTER("idle", idle, IDLE),
 	COUNTER("hidden", hidden, HIDDEN),
-	COUNTER("shared", shared, SHARED),
+	COUNTER("referenced", referenced, REFERENCED),
 	COUNTER("level-none", level_none, LEVEL_NONE),
 	COUNTER("level-user", level_user, LEVEL_USER),
 	COUNTER("level-kernel", level_kernel, LEVEL_KERNEL),

@@ -255,7 +255,7 @@ int guestmem_make_inaccessible(int fd, uint64_t offset, uint64_t size, unsigned 
 #define GUESTMEM_HAS_POPULATED		(1U << 2)
 #define GUESTMEM_HAS_BLOCKS		(1U << 3)
 #define GUESTMEM_HAS_HIDDEN		(1U << 4)
-#define GUESTMEM_HAS_SHARED		(1U << 5)
+#define GUESTMEM_HAS_REFERENCED		(1U << 5)
 #define GUESTMEM_HAS_LEVEL_NONE		(1U << 6)
 #define GUESTMEM_HAS_LEVEL_USER		(1U << 7)
 #define GUESTMEM_HAS_LEVEL_KERNEL	(1U << 8)
@@ -270,7 +270,7 @@ int guestmem_make_inaccessible(int fd, uint64_t offset, uint64_t size, unsigned 
  * @blocks:       units in which its memory was allocated and hidden
  * @idle:         pages that its blocks hold, clean, for parts that have holes
  * @hidden:       pages without an entry in the direct map
- * @shared:       pages that the kernel holds a counted right to use
+ * @referenced:   pages that the kernel holds a counted right to use
  * @level_none:   pages of the file, populated or not, at level NONE
  * @level_user:   the same at level USER
  * @level_kernel: the same at level KERNEL
@@ -285,7 +285,7 @@ struct guestmem_counters {
 	uint64_t populated;
 	uint64_t blocks;
 	uint64_t hidden;
-	uint64_t shared;
+	uint64_t referenced;
 	uint64_t level_none;
 	uint64_t level_user;
 	uint64_t level_kernel;

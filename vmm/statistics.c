@@ -24,7 +24,7 @@ static void print_counters(const struct memory *memory)
 	say("blocks=%llu", (unsigned long long)c.blocks);
 	say("idle=%llu", (unsigned long long)c.idle);
 	say("hidden=%llu", (unsigned long long)c.hidden);
-	say("shared=%llu", (unsigned long long)c.shared);
+	say("referenced=%llu", (unsigned long long)c.referenced);
 	say("level-none=%llu", (unsigned long long)c.level_none);
 	say("level-user=%llu", (unsigned long long)c.level_user);
 	say("level-kernel=%llu", (unsigned long long)c.level_kernel);

@@ -263,8 +263,8 @@ static void set_lent(struct test_inode *ti, pgoff_t start, pgoff_t end,
 }
 
 /* The host may have less of what is lent to a guest, but it has nothing. */
-static int test_accessible(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
-			   unsigned int level)
+static int test_may_set_access(struct guest_memfd *gm, pgoff_t start,
+			       pgoff_t end, unsigned int level)
 {
 	struct test_inode *ti = to_test(gm->inode);
 
@@ -278,7 +278,7 @@ static int test_accessible(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 static const struct guest_memfd_operations test_ops = {
 	.invalidate_start = test_invalidate_start,
 	.invalidate_end	= test_invalidate_end,
-	.accessible	= test_accessible,
+	.may_set_access	= test_may_set_access,
 };
 
 /*

@@ -79,15 +79,15 @@ map_counts() {
 	sed -n 's/^gib=all .* unmapped=\([0-9]*\)$/\1/p' /tmp/counts
 }
 
-share_events() {
-	for event in share unshare; do
+reference_events() {
+	for event in guest_memfd_get guest_memfd_put; do
 		[ -e "$trace/events/guest_memfd/$event/enable" ] || continue
 		echo "$1" >"$trace/events/guest_memfd/$event/enable"
 	done
 }
 
-# The pages that are shared now, one "pfn count" a line, from the trace of this guest.
-shared_now() {
+# The pages with a direct-map reference now, one "pfn count" a line, from the trace of this guest.
+referenced_now() {
 	awk '{
 		pfn = count = ""
 		for (i = 1; i <= NF; i++) {
@@ -214,7 +214,7 @@ measure() {
 	put "$1" unmapped_before "$(map_counts)"
 	vmstat /tmp/vmstat.before
 	[ ! -e $trace/trace ] || : >$trace/trace
-	share_events 1
+	reference_events 1
 	start_guest "$1" "$2"
 	vmstat /tmp/vmstat.after
 	for name in direct_map_level2_splits direct_map_level3_splits nr_tlb_remote_flush \
@@ -228,7 +228,7 @@ measure() {
 	unmapped=$(map_counts)
 	fdinfo >/tmp/fdinfo.2
 	put "$1" unmapped $((unmapped - $(get "$1" unmapped_before)))
-	for key in populated hidden shared level-none; do
+	for key in populated hidden referenced level-none; do
 		number=$(value /tmp/fdinfo.2 $key)
 		put "$1" $key "${number:--}"	# plain memory has none of these
 	done
@@ -238,10 +238,10 @@ measure() {
 	scan "$1" alive "$2"
 	cp /tmp/scan "$results/$1.pfns"
 	scan_vmm "$1" "$2"
-	shared_now >"$results/$1.shared_pfns"
+	referenced_now >"$results/$1.referenced_pfns"
 
 	end_guest "$1"
-	share_events 0
+	reference_events 0
 	say "  gone: all $(get "$1" intact) pages were intact, clocks went backwards $(get "$1" backwards) times"
 	scan "$1" gone "$2"
 	put "$1" unmapped_after $(($(map_counts) - $(get "$1" unmapped_before)))
@@ -290,7 +290,7 @@ table() {
 	table_row "  pages missing in the kernel's page tables" unmapped
 	table_row "  pages in the guest_memfd" populated
 	table_row "    hidden" hidden
-	table_row "    shared (kvm-clock)" shared
+	table_row "    direct-map referenced" referenced
 	table_row "    for the guest alone (of the file's size)" level-none
 	table_row "  pages readable by stale TLB entries" alive_stale_pages
 	table_row "  its pages in mappings of the VMM" vmm_guest_pages
@@ -309,12 +309,12 @@ table() {
 	table_row "               local, one page" nr_tlb_local_flush_one
 	say
 	for kind in $kinds; do
-		[ -s "$results/$kind.shared_pfns" ] || continue
-		say "Pages shared with the host's kernel while the guest on $kind memory ran:"
+		[ -s "$results/$kind.referenced_pfns" ] || continue
+		say "Pages with a direct-map reference while the guest on $kind memory ran:"
 		while read -r pfn count; do
 			say "  pfn $pfn, by $count clocks, $(grep -q "^pfn=$pfn " "$results/$kind.pfns" &&
 				echo "WITH the secret" || echo "without the secret")"
-		done <"$results/$kind.shared_pfns"
+		done <"$results/$kind.referenced_pfns"
 		say
 	done
 }
@@ -360,11 +360,11 @@ judge() {
 			expect "$kind" "the pages are not in the page tables" "$(get "$kind" unmapped)" -ge $secret_pages
 			expect "$kind" "the counters say the same" "$(get "$kind" hidden_1)" -le "$(get "$kind" unmapped)"
 			expect "$kind" "the counters say the same" "$(get "$kind" hidden)" -ge "$(get "$kind" unmapped)"
-			expect "$kind" "every page of the file is hidden or shared" "$(get "$kind" populated)" \
-				-le $(($(get "$kind" hidden) + $(get "$kind" shared)))
-			expect "$kind" "the shared pages are listed" \
-				"$(wc -l <"$results/$kind.shared_pfns")" -eq "$(get "$kind" shared)"
-			expect "$kind" "the clocks are shared" "$(get "$kind" shared)" -ge 1
+			expect "$kind" "every page of the file is hidden or has a direct-map reference" "$(get "$kind" populated)" \
+				-le $(($(get "$kind" hidden) + $(get "$kind" referenced)))
+			expect "$kind" "the referenced pages are listed" \
+				"$(wc -l <"$results/$kind.referenced_pfns")" -eq "$(get "$kind" referenced)"
+			expect "$kind" "the clocks have references" "$(get "$kind" referenced)" -ge 1
 			expect "$kind" "the VMM's process does not show the secret" "$(get "$kind" vmm_found_pages)" -eq 0
 			;;
 		*)

@@ -13,7 +13,7 @@ static const char whole[] =
 	"pos:\t0\nflags:\t02100002\nmnt_id:\t15\nino:\t1057\n"
 	"guest_memfd-size:\t268435456\nguest_memfd-flags:\t0x7\n"
 	"guest_memfd-populated:\t65536\nguest_memfd-blocks:\t130\nguest_memfd-idle:\t5\n"
-	"guest_memfd-hidden:\t65535\nguest_memfd-shared:\t1\n"
+	"guest_memfd-hidden:\t65535\nguest_memfd-referenced:\t1\n"
 	"guest_memfd-level-none:\t0\nguest_memfd-level-user:\t65536\n"
 	"guest_memfd-level-kernel:\t3\n";
 
@@ -24,7 +24,7 @@ static void test_whole(void)
 	ok(!guestmem_parse_counters(whole, &c), "a whole text");
 	ok(c.has == (1 << 10) - 1, "all counters are there");
 	ok(c.size == 268435456 && c.flags == 7 && c.populated == 65536 && c.blocks == 130 && c.idle == 5 &&
-	   c.hidden == 65535 && c.shared == 1 && c.level_none == 0 && c.level_user == 65536 &&
+	   c.hidden == 65535 && c.referenced == 1 && c.level_none == 0 && c.level_user == 65536 &&
 	   c.level_kernel == 3, "with their values");
 }
 
@@ -34,8 +34,8 @@ static void test_parts(void)
 
 	ok(!guestmem_parse_counters("guest_memfd-hidden:\t18446744073709551615", &c) &&
 	   c.has == GUESTMEM_HAS_HIDDEN && c.hidden == UINT64_MAX, "one, without a newline");
-	ok(!guestmem_parse_counters("guest_memfd-later:\tsomething\nguest_memfd-shared:\t2\n", &c) &&
-	   c.has == GUESTMEM_HAS_SHARED && c.shared == 2, "one of a newer kernel is skipped");
+	ok(!guestmem_parse_counters("guest_memfd-later:\tsomething\nguest_memfd-referenced:\t2\n", &c) &&
+	   c.has == GUESTMEM_HAS_REFERENCED && c.referenced == 2, "one of a newer kernel is skipped");
 	ok(guestmem_parse_counters("", &c) == -ENODATA && !c.has, "an empty text");
 	ok(guestmem_parse_counters("pos:\t0\nflags:\t02\n", &c) == -ENODATA,
 	   "a file of another kind");

@@ -5,10 +5,11 @@
 /*
  * Guest memory as a file, for hypervisor drivers.  An owner embeds a struct
  * guest_memfd in its inode; the memory of a file created with
- * GUEST_MEMFD_FLAG_NO_DIRECT_MAP is hidden: the kernel's direct map has no
+ * GM_FILE_NO_DIRECT_MAP is hidden: the kernel's direct map has no
  * entry for it, except while somebody holds a share of the page.
  */
 
+#include <linux/bits.h>
 #include <linux/fs.h>
 #include <linux/maple_tree.h>
 #include <linux/mempolicy.h>
@@ -19,13 +20,24 @@
 struct guest_memfd;
 struct seq_file;
 
+/*
+ * Flags of a file, fixed when guest_memfd_init() creates it.  The owner checks
+ * what its user space may ask for.  fdinfo shows these values, so they are ABI.
+ */
+/* User space may map the file. */
+#define GM_FILE_MMAP		BIT(0)
+/* The file starts at the highest level that keeps its memory hidden. */
+#define GM_FILE_INIT_ACCESS	BIT(1)
+/* The pages of the file are out of the direct map. */
+#define GM_FILE_NO_DIRECT_MAP	BIT(2)
+
 /**
  * struct guest_memfd_operations - what the library asks of a file's owner
  * @invalidate_start: Unmap [start, end) from every guest and from every cache
  *	of the owner, and keep new mappings out until @invalidate_end.  May
  *	sleep; the mapping's invalidate_lock is held alone.
  * @invalidate_end: Pairs with @invalidate_start, same range and same lock.
- * @accessible: Optional.  May user space change the level of [start, end) to
+ * @may_set_access: Optional.  May user space change the level of [start, end) to
  *	@level?  Asked with the invalidate_lock held alone, before anything is
  *	changed; the change can still fail.  Not asked of what the owner does
  *	itself by guest_memfd_set_access().  Return: 0, or an error that the
@@ -36,15 +48,15 @@ struct guest_memfd_operations {
 				 pgoff_t end);
 	void (*invalidate_end)(struct guest_memfd *gm, pgoff_t start,
 			       pgoff_t end);
-	int (*accessible)(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
-			  unsigned int level);
+	int (*may_set_access)(struct guest_memfd *gm, pgoff_t start,
+			      pgoff_t end, unsigned int level);
 };
 
 /**
  * struct guest_memfd - the memory of one file
  * @inode: The inode that this is embedded in.
  * @ops: The owner's callbacks.
- * @flags: GUEST_MEMFD_FLAG_* the file was created with, fixed from then on.
+ * @flags: GM_FILE_* the file was created with, fixed from then on.
  * @policy: NUMA policy, set by mbind() on a mapping of the file.
  * @blocks: The library's: what it knows of each block of the file.
  * @levels: The library's: access levels that are not the file's first one.
@@ -89,8 +101,8 @@ struct folio *guest_memfd_get_folio(struct guest_memfd *gm, pgoff_t index);
 void *guest_memfd_map_local(struct folio *folio);
 void guest_memfd_unmap_local(struct folio *folio, void *vaddr);
 unsigned int guest_memfd_max_order(struct guest_memfd *gm, pgoff_t index);
-int guest_memfd_share_folio(struct folio *folio);
-void guest_memfd_unshare_folio(struct folio *folio);
+int guest_memfd_get_direct_map(struct folio *folio);
+void guest_memfd_put_direct_map(struct folio *folio);
 
 unsigned int guest_memfd_access_level(struct guest_memfd *gm, pgoff_t index);
 int guest_memfd_set_access(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
@@ -182,7 +194,7 @@ static inline void guest_memfd_memory_failure(struct folio *folio)
 {
 }
 
-static inline void guest_memfd_unshare_folio(struct folio *folio)
+static inline void guest_memfd_put_direct_map(struct folio *folio)
 {
 }
 

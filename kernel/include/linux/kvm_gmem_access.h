@@ -15,7 +15,7 @@
 #include <linux/uaccess.h>
 
 #ifdef CONFIG_KVM_GUEST_MEMFD
-bool __kvm_gmem_sealed(struct kvm_memory_slot *slot, gfn_t gfn);
+bool __kvm_gmem_user_disabled(struct kvm_memory_slot *slot, gfn_t gfn);
 int __kvm_gmem_read(struct kvm_memory_slot *slot, gfn_t gfn, void *data,
 		    unsigned int offset, unsigned int len, bool atomic);
 int __kvm_gmem_write(struct kvm_memory_slot *slot, gfn_t gfn, const void *data,
@@ -23,17 +23,17 @@ int __kvm_gmem_write(struct kvm_memory_slot *slot, gfn_t gfn, const void *data,
 int __kvm_gmem_cmpxchg(struct kvm_memory_slot *slot, gfn_t gfn,
 		       unsigned int offset, void *old, const void *new,
 		       unsigned int size);
-struct folio *kvm_gmem_sealed_folio(struct kvm_memory_slot *slot, gfn_t gfn,
+struct folio *kvm_gmem_access_folio(struct kvm_memory_slot *slot, gfn_t gfn,
 				    bool atomic);
 
 /* Is this a gfn that KVM reaches through the file only? */
-static inline bool kvm_gmem_sealed(struct kvm_memory_slot *slot, gfn_t gfn)
+static inline bool kvm_gmem_user_disabled(struct kvm_memory_slot *slot, gfn_t gfn)
 {
 	return slot && kvm_memslot_is_gmem_only(slot) &&
-	       __kvm_gmem_sealed(slot, gfn);
+	       __kvm_gmem_user_disabled(slot, gfn);
 }
 #else
-static inline bool kvm_gmem_sealed(struct kvm_memory_slot *slot, gfn_t gfn)
+static inline bool kvm_gmem_user_disabled(struct kvm_memory_slot *slot, gfn_t gfn)
 {
 	return false;
 }
@@ -60,7 +60,7 @@ static inline int __kvm_gmem_cmpxchg(struct kvm_memory_slot *slot, gfn_t gfn,
 }
 
 static inline struct folio *
-kvm_gmem_sealed_folio(struct kvm_memory_slot *slot, gfn_t gfn, bool atomic)
+kvm_gmem_access_folio(struct kvm_memory_slot *slot, gfn_t gfn, bool atomic)
 {
 	return NULL;
 }
@@ -83,7 +83,7 @@ kvm_gmem_sealed_folio(struct kvm_memory_slot *slot, gfn_t gfn, bool atomic)
 	int __kg_ret;							\
 									\
 	do {								\
-		if (kvm_gmem_sealed(__kg_s, __kg_g)) {			\
+		if (kvm_gmem_user_disabled(__kg_s, __kg_g)) {			\
 			__kg_ret = (by_file);				\
 			break;						\
 		}							\

@@ -14,7 +14,6 @@
  */
 
 #include <linux/guest_memfd.h>
-#include <linux/kvm.h>
 #include <linux/maple_tree.h>
 #include <linux/mm.h>
 #include <linux/page_ref.h>
@@ -28,21 +27,16 @@
 #include "access.h"
 #include "direct_map.h"
 #include "page_state.h"
-#include "share.h"
+#include "reference.h"
 
 /* For KVM's short references to pass by. */
 #define FREEZE_TRIES 64
 
-static bool hides(const struct guest_memfd *gm)
-{
-	return gm->flags & GUEST_MEMFD_FLAG_NO_DIRECT_MAP;
-}
-
 static unsigned int initial_level(const struct guest_memfd *gm)
 {
-	if (!(gm->flags & GUEST_MEMFD_FLAG_INIT_SHARED))
+	if (!(gm->flags & GM_FILE_INIT_ACCESS))
 		return GUEST_MEMFD_ACCESS_NONE;
-	return hides(gm) ? GUEST_MEMFD_ACCESS_USER : GUEST_MEMFD_ACCESS_KERNEL;
+	return gm_hides(gm) ? GUEST_MEMFD_ACCESS_USER : GUEST_MEMFD_ACCESS_KERNEL;
 }
 
 /* The level that a file was created with is no entry, and takes no memory. */
@@ -174,7 +168,7 @@ static unsigned int run_alike(struct guest_memfd *gm, struct folio *folio,
 }
 
 /* So many pages that are not in one piece are hidden with one flush. */
-#define BATCH 64
+#define PAGES_PER_FLUSH 64
 
 /*
  * The last share of pages goes, all with one flush.
@@ -192,7 +186,7 @@ static int drop_last(struct page *const *pages, unsigned int nr_ranges,
 			struct folio *folio = page_folio(pages[n] + i);
 
 			folio_lock(folio);
-			gm_unshare_hidden(folio);
+			gm_put_direct_map_hidden(folio);
 			folio_unlock(folio);
 			folio_put(folio);
 		}
@@ -209,7 +203,7 @@ static int drop_one(struct folio *folio, pgoff_t *reached)
 	int ret;
 
 	folio_lock(folio);
-	ret = gm_unshare(folio);
+	ret = gm_put_direct_map(folio);
 	folio_unlock(folio);
 	if (ret < 0) {
 		*reached = folio->index;
@@ -225,10 +219,10 @@ static int drop_one(struct folio *folio, pgoff_t *reached)
  *
  * Return: 0; or -ENOMEM with *@reached the first that was not dropped.
  */
-static int drop_shares(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
-		       pgoff_t *reached)
+static int drop_references(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
+			   pgoff_t *reached)
 {
-	struct page *batch[BATCH];
+	struct page *batch[PAGES_PER_FLUSH];
 	struct folio *folio;
 	unsigned int n = 0, nr;
 	pgoff_t index;
@@ -240,7 +234,7 @@ static int drop_shares(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 		nr = run_alike(gm, folio, index, end, 1);
 		if (nr == 1) {
 			batch[n++] = &folio->page;
-			if (n < BATCH)
+			if (n < PAGES_PER_FLUSH)
 				continue;
 		}
 		/* In order: what was dropped is all before what was not. */
@@ -266,8 +260,8 @@ static int drop_shares(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
  * Return: 0; -EINTR, -ENOMEM, -EOVERFLOW or -EHWPOISON with *@reached the first
  * that has none.
  */
-static int take_shares(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
-		       bool undo, pgoff_t *reached)
+static int take_references(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
+			   bool undo, pgoff_t *reached)
 {
 	struct folio *folio;
 	unsigned int i, nr;
@@ -293,14 +287,14 @@ static int take_shares(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 				struct folio *other = page_folio(&folio->page + i);
 
 				folio_lock(other);
-				gm_share_restored(other);
+				gm_get_direct_map_restored(other);
 				folio_unlock(other);
 			}
 			index += nr - 1;
 			continue;
 		}
 		folio_lock(folio);
-		err = gm_share(folio);
+		err = gm_get_direct_map(folio);
 		folio_unlock(folio);
 		if (err)
 			return err;
@@ -339,11 +333,11 @@ static int raise(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 	pgoff_t reached = start, ignored;
 	int err;
 
-	err = take_shares(gm, start, end, false, &reached);
+	err = take_references(gm, start, end, false, &reached);
 	if (err) {
 		*error_index = reached;
 		/* As they were restored, so they can be hidden. */
-		WARN_ON_ONCE(drop_shares(gm, start, reached, &ignored));
+		WARN_ON_ONCE(drop_references(gm, start, reached, &ignored));
 		return err;
 	}
 	/* From here on there may be pins: no way back, and none is needed. */
@@ -363,7 +357,7 @@ static void lock_unmapped(struct folio *folio)
 }
 
 /* Freeze the page if only @expected references are there. */
-static bool freeze(struct folio *folio, int expected)
+static bool freeze_folio(struct folio *folio, int expected)
 {
 	int tries;
 
@@ -384,7 +378,7 @@ static int end_pinnable(struct folio *folio)
 	/* Whoever found the poison has a reference, for good. */
 	if (folio_test_hwpoison(folio))
 		return -EHWPOISON;
-	if (!freeze(folio, expected))
+	if (!freeze_folio(folio, expected))
 		return -EAGAIN;
 	set_pinnable(folio, false);
 	folio_ref_unfreeze(folio, expected);
@@ -400,10 +394,10 @@ static int end_plain(struct folio *folio)
 {
 	int expected = folio_nr_pages(folio);
 
-	if (!freeze(folio, expected)) {
+	if (!freeze_folio(folio, expected)) {
 		/* The page may wait for its LRU list, with a reference. */
 		lru_add_drain_all();
-		if (!freeze(folio, expected))
+		if (!freeze_folio(folio, expected))
 			return -EAGAIN;
 	}
 	folio_ref_unfreeze(folio, expected);
@@ -425,7 +419,7 @@ static int lower_run(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 	for (index = start; (folio = next_folio(gm, &index, end)); index++) {
 		err = 0;
 		lock_unmapped(folio);
-		if (!hides(gm))
+		if (!gm_hides(gm))
 			err = end_plain(folio);
 		else if (old == GUEST_MEMFD_ACCESS_KERNEL)
 			err = end_pinnable(folio);
@@ -472,7 +466,7 @@ static void lower_undo(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 
 	/* As they were hidden, so they can be restored. */
 	for (run = start; next_kernel_run(gm, &run, reached, &run_end); run = run_end)
-		WARN_ON_ONCE(take_shares(gm, run, run_end, true, &ignored));
+		WARN_ON_ONCE(take_references(gm, run, run_end, true, &ignored));
 	for (run = start; next_kernel_run(gm, &run, end, &run_end); run = run_end)
 		make_pinnable(gm, run, run_end);
 }
@@ -490,22 +484,22 @@ static int lower(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 		old = guest_memfd_access_run(gm, index, &first, &last);
 		last = min(last, end - 1);
 		/* A plain page at USER is as good as one at KERNEL. */
-		if (old <= level || (!hides(gm) && level))
+		if (old <= level || (!gm_hides(gm) && level))
 			continue;
 		unmap_mapping_pages(gm->inode->i_mapping, index,
 				    last - index + 1, false);
 		err = lower_run(gm, index, last + 1, old, false, error_index);
 		if (!err)
 			continue;
-		if (hides(gm))
+		if (gm_hides(gm))
 			lower_undo(gm, start, *error_index, start);
 		return err;
 	}
-	if (!hides(gm))
+	if (!gm_hides(gm))
 		return 0;
 
 	for (run = start; next_kernel_run(gm, &run, end, &run_end); run = run_end) {
-		err = drop_shares(gm, run, run_end, &reached);
+		err = drop_references(gm, run, run_end, &reached);
 		if (err) {
 			lower_undo(gm, start, end, reached);
 			return err;
@@ -538,8 +532,8 @@ int guest_memfd_access_change(struct guest_memfd *gm, pgoff_t start, pgoff_t end
 	/* For an owner whose veto is an error that has an offset. */
 	*error_index = start;
 	filemap_invalidate_lock(mapping);
-	if (ask && gm->ops->accessible)
-		err = gm->ops->accessible(gm, start, end, level);
+	if (ask && gm->ops->may_set_access)
+		err = gm->ops->may_set_access(gm, start, end, level);
 	if (err)
 		goto out;
 	if (guest_memfd_access_run(gm, start, &first, &last) == level &&
@@ -551,7 +545,7 @@ int guest_memfd_access_change(struct guest_memfd *gm, pgoff_t start, pgoff_t end
 		goto out;
 	if (level != GUEST_MEMFD_ACCESS_KERNEL)
 		err = lower(gm, start, end, level, error_index);
-	else if (hides(gm))
+	else if (gm_hides(gm))
 		err = raise(gm, start, end, error_index);
 	if (!err)
 		mas_store_prealloc(&mas, level_entry(gm, level));
@@ -559,7 +553,7 @@ int guest_memfd_access_change(struct guest_memfd *gm, pgoff_t start, pgoff_t end
 		mas_destroy(&mas);
 out:
 	filemap_invalidate_unlock(mapping);
-	trace_set_access(gm->inode->i_ino, start, end - start, level, err);
+	trace_guest_memfd_set_access(gm->inode->i_ino, start, end - start, level, err);
 	return err;
 }
 
@@ -575,7 +569,7 @@ out:
  * All of the range changes or nothing, but for user mappings: they may be gone
  * then, and come back by faults.  Contents stay as they are.  So does what the
  * owner maps to its guests; but an owner that follows a user mapping by an MMU
- * notifier is told of its end.  The accessible callback is not asked: it is for
+ * notifier is told of its end.  The may_set_access callback is not asked: it is for
  * what user space wants.
  *
  * Context: May sleep; takes the invalidate_lock.
@@ -610,7 +604,7 @@ void guest_memfd_access_take_back(struct guest_memfd *gm, pgoff_t start,
 		lower_run(gm, run, run_end, GUEST_MEMFD_ACCESS_KERNEL, true,
 			  &reached);
 		/* One that cannot be hidden now waits like one that is held. */
-		if (drop_shares(gm, run, run_end, &reached))
+		if (drop_references(gm, run, run_end, &reached))
 			make_pinnable(gm, reached, run_end);
 	}
 }
@@ -633,7 +627,7 @@ int guest_memfd_access_end(struct folio *folio)
 	if (folio_ref_freeze(folio, expected)) {
 		set_pinnable(folio, false);
 		folio_ref_unfreeze(folio, expected);
-		ret = gm_unshare(folio);
+		ret = gm_put_direct_map(folio);
 		if (ret < 0)
 			set_pinnable(folio, true);
 	}

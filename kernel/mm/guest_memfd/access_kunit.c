@@ -6,7 +6,6 @@
 
 #include <kunit/test.h>
 #include <linux/guest_memfd.h>
-#include <linux/kvm.h>
 #include <linux/pagemap.h>
 
 #include "access.h"
@@ -28,7 +27,7 @@ static bool at_kernel(struct folio *folio)
 
 static struct guest_memfd *sealed_file(struct kunit *test)
 {
-	return gm_test_file(test, GUEST_MEMFD_FLAG_NO_DIRECT_MAP);
+	return gm_test_file(test, GM_FILE_NO_DIRECT_MAP);
 }
 
 /* Bring a page into the file; it stays there. */
@@ -210,7 +209,7 @@ static void test_shared_besides(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, gm_page_state(folio) & GUEST_MEMFD_PAGE_PINNABLE);
 	KUNIT_EXPECT_EQ(test, direct_map_nr_hidden(), t->hidden_before);
 	/* The rest of its block is in the direct map. */
-	guest_memfd_unshare_folio(folio);
+	guest_memfd_put_direct_map(folio);
 	KUNIT_EXPECT_FALSE(test, gm_test_present(folio));
 	KUNIT_EXPECT_EQ(test, direct_map_nr_hidden(), t->hidden_before + 1);
 }
@@ -243,7 +242,7 @@ static void leave_pinned(struct kunit *test, pgoff_t index, bool shared)
 		KUNIT_EXPECT_FALSE(test, gm_page_state(folio) &
 					 GUEST_MEMFD_PAGE_PINNABLE);
 		KUNIT_EXPECT_EQ(test, t->nr_restored, 0);
-		guest_memfd_unshare_folio(folio);
+		guest_memfd_put_direct_map(folio);
 	}
 	KUNIT_EXPECT_EQ(test, t->nr_restored, 1);
 	KUNIT_EXPECT_FALSE(test, t->restored_dirty);

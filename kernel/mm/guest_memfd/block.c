@@ -40,7 +40,7 @@
 #include "block.h"
 #include "direct_map.h"
 #include "page_state.h"
-#include "share.h"
+#include "reference.h"
 
 #define GM_BLOCK_MAX_PAGES	(1U << GM_BLOCK_MAX_ORDER)
 
@@ -265,7 +265,7 @@ static int add_to_file(struct guest_memfd *gm, struct folio *folio,
 	err = __filemap_add_folio(mapping, folio, index,
 				  mapping_gfp_mask(mapping), NULL);
 	if (!err && gm_page_count(gm_page_state(folio)))
-		gm_tag_shared(folio, true);
+		gm_tag_referenced(folio, true);
 	folio_unlock(folio);
 	return err;
 }
@@ -285,9 +285,9 @@ static int begin_kernel(struct folio *folio, bool restored)
 
 	folio_lock(folio);
 	if (restored)
-		gm_share_restored(folio);
+		gm_get_direct_map_restored(folio);
 	else
-		err = gm_share(folio);
+		err = gm_get_direct_map(folio);
 	if (!err)
 		gm_page_set_state(folio, gm_page_state(folio) |
 				  GUEST_MEMFD_PAGE_PINNABLE);
@@ -301,7 +301,7 @@ static int begin_kernel(struct folio *folio, bool restored)
  */
 static void undo_kernel(struct folio *folio)
 {
-	trace_unshare(folio_pfn(folio), 0);
+	trace_guest_memfd_put(folio_pfn(folio), 0);
 	gm_page_clear_state(folio);
 	folio_put(folio);
 }
@@ -374,7 +374,7 @@ static bool range_is_free(struct guest_memfd *gm, pgoff_t start, unsigned int nr
 }
 
 /* So many blocks are hidden with one flush. */
-#define BATCH 8
+#define BLOCKS_PER_FLUSH 8
 
 /* So many idle pages go before the first process has to. */
 #define OOM_PAGES 1024
@@ -396,7 +396,7 @@ static unsigned int alloc_memory(struct guest_memfd *gm, pgoff_t index,
 	unsigned int n, order = gm->block_order;
 	pgoff_t start = round_down(index, 1UL << order);
 
-	for (n = 0; n < BATCH && start < end; n++, start += 1UL << order) {
+	for (n = 0; n < BLOCKS_PER_FLUSH && start < end; n++, start += 1UL << order) {
 		/* Asked again under the block's lock. */
 		if (!range_is_free(gm, start, 1U << order))
 			break;
@@ -560,7 +560,7 @@ out:
 int guest_memfd_block_populate(struct guest_memfd *gm, pgoff_t index,
 			       pgoff_t end)
 {
-	struct page *memory[BATCH] = {};
+	struct page *memory[BLOCKS_PER_FLUSH] = {};
 	unsigned int n;
 	pgoff_t next;
 	int err;
@@ -575,13 +575,13 @@ int guest_memfd_block_populate(struct guest_memfd *gm, pgoff_t index,
 	if (next < end)
 		alloc_memory(gm, index, end, memory);
 	err = populate_block(gm, index, &memory[0]);
-	for (n = 1; n < BATCH && memory[n] && !err; n++) {
+	for (n = 1; n < BLOCKS_PER_FLUSH && memory[n] && !err; n++) {
 		/* What fails here is tried again when it is the first. */
 		if (populate_block(gm, next, &memory[n]))
 			break;
 		next += 1UL << gm->block_order;
 	}
-	for (n = 0; n < BATCH; n++) {
+	for (n = 0; n < BLOCKS_PER_FLUSH; n++) {
 		if (memory[n])
 			free_fresh(memory[n], gm->block_order);
 	}
@@ -623,10 +623,10 @@ static void keep_out(struct gm_block *block, unsigned int i)
  * A page that is out of its file is nobody's, once its references are down to
  * ours: nobody can find it any more.
  *
- * Return: 1 when nobody can take a reference until thaw(), 0 when somebody holds
+ * Return: 1 when nobody can take a reference until unfreeze_orphan(), 0 when somebody holds
  * it, -EHWPOISON.
  */
-static int freeze(struct folio *folio)
+static int freeze_orphan(struct folio *folio)
 {
 	/* memory_failure() keeps a reference to a poisoned page. */
 	if (folio_test_hwpoison(folio))
@@ -641,19 +641,19 @@ static int freeze(struct folio *folio)
 	return 1;
 }
 
-static void thaw(struct folio *folio)
+static void unfreeze_orphan(struct folio *folio)
 {
 	folio_ref_unfreeze(folio, 1);
 }
 
-/* Return: As freeze(); with 1 the page is cleared. */
+/* Return: As freeze_orphan(); with 1 the page is cleared. */
 static int scrub(struct folio *folio)
 {
-	int ret = freeze(folio);
+	int ret = freeze_orphan(folio);
 
 	if (ret == 1) {
 		direct_map_zero_hidden(&folio->page);
-		thaw(folio);
+		unfreeze_orphan(folio);
 	}
 	return ret;
 }
@@ -678,13 +678,13 @@ static bool scrub_whole(struct gm_block *block)
 		if (PageHWPoison(block->first + end))
 			break;
 		if (test_bit(end, block->left) &&
-		    freeze(page_folio(block->first + end)) != 1)
+		    freeze_orphan(page_folio(block->first + end)) != 1)
 			break;
 	}
 	if (end == nr)
 		direct_map_zero_hidden_large(block->first, block->left);
 	for_each_set_bit(i, block->left, end)
-		thaw(page_folio(block->first + i));
+		unfreeze_orphan(page_folio(block->first + i));
 	return end == nr;
 }
 

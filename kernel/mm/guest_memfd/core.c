@@ -11,7 +11,6 @@
 #include <linux/falloc.h>
 #include <linux/guest_memfd.h>
 #include <linux/highmem.h>
-#include <linux/kvm.h>
 #include <linux/pagemap.h>
 #include <linux/rwsem.h>
 #include <linux/sched/signal.h>
@@ -24,7 +23,7 @@
 #include "block.h"
 #include "direct_map.h"
 #include "page_state.h"
-#include "share.h"
+#include "reference.h"
 
 /* Files that may hold hidden memory. */
 static atomic_t nr_hidden_files;
@@ -35,18 +34,13 @@ static atomic_t nr_hidden_files;
  */
 static DECLARE_RWSEM(evict_rwsem);
 
-static bool gm_hides(const struct guest_memfd *gm)
-{
-	return gm->flags & GUEST_MEMFD_FLAG_NO_DIRECT_MAP;
-}
-
 static struct guest_memfd *mapping_gm(const struct address_space *mapping)
 {
 	return mapping->host->i_private;
 }
 
 /**
- * guest_memfd_can_hide - can GUEST_MEMFD_FLAG_NO_DIRECT_MAP be offered?
+ * guest_memfd_can_hide - can GM_FILE_NO_DIRECT_MAP be offered?
  *
  * Context: Any.
  * Return: True where the direct map can be changed page by page.
@@ -92,18 +86,18 @@ bool vma_is_guest_memfd_hidden(const struct vm_area_struct *vma)
 	return vma->vm_file && guest_memfd_hidden_mapping(vma->vm_file->f_mapping);
 }
 
-static unsigned long count_shared(struct address_space *mapping)
+static unsigned long count_referenced(struct address_space *mapping)
 {
 	unsigned long index, nr = 0;
 	void *entry;
 
-	xa_for_each_marked(&mapping->i_pages, index, entry, GM_TAG_SHARED)
+	xa_for_each_marked(&mapping->i_pages, index, entry, GM_TAG_REFERENCED)
 		nr++;
 	return nr;
 }
 
 /**
- * guest_memfd_share_folio - take a right to use a page through the direct map
+ * guest_memfd_get_direct_map - take a right to use a page through the direct map
  * @folio: A locked folio of a guest_memfd file.
  *
  * The first share of a hidden page restores its direct map entry.  A share
@@ -114,7 +108,7 @@ static unsigned long count_shared(struct address_space *mapping)
  * Return: 0; -ESTALE when the folio has left its file; -EINVAL for a large
  * folio; -EOVERFLOW; -ENOMEM.
  */
-int guest_memfd_share_folio(struct folio *folio)
+int guest_memfd_get_direct_map(struct folio *folio)
 {
 	int err;
 
@@ -126,7 +120,7 @@ int guest_memfd_share_folio(struct folio *folio)
 	lockdep_assert_held(&folio->mapping->invalidate_lock);
 	/* A plain file's page is in the direct map: the reference will do. */
 	if (guest_memfd_folio_owned(folio)) {
-		err = gm_share(folio);
+		err = gm_get_direct_map(folio);
 		if (err)
 			return err;
 	} else {
@@ -134,10 +128,10 @@ int guest_memfd_share_folio(struct folio *folio)
 	}
 	return 0;
 }
-EXPORT_SYMBOL_FOR_MODULES(guest_memfd_share_folio, GUEST_MEMFD_OWNERS);
+EXPORT_SYMBOL_FOR_MODULES(guest_memfd_get_direct_map, GUEST_MEMFD_OWNERS);
 
 /**
- * guest_memfd_unshare_folio - drop a right to use a page through the direct map
+ * guest_memfd_put_direct_map - drop a right to use a page through the direct map
  * @folio: A folio that the caller holds a share of.
  *
  * The last unshare hides the page again.  If the page has left its file in the
@@ -145,13 +139,13 @@ EXPORT_SYMBOL_FOR_MODULES(guest_memfd_share_folio, GUEST_MEMFD_OWNERS);
  *
  * Context: May sleep; takes the folio lock.
  */
-void guest_memfd_unshare_folio(struct folio *folio)
+void guest_memfd_put_direct_map(struct folio *folio)
 {
 	bool orphan = false;
 
 	folio_lock(folio);
 	if (guest_memfd_folio_owned(folio)) {
-		int ret = gm_unshare(folio);
+		int ret = gm_put_direct_map(folio);
 
 		/*
 		 * The split was done by the first share at the latest, so this
@@ -170,7 +164,7 @@ void guest_memfd_unshare_folio(struct folio *folio)
 	if (orphan)
 		guest_memfd_block_release(folio);
 }
-EXPORT_SYMBOL_FOR_MODULES(guest_memfd_unshare_folio, GUEST_MEMFD_OWNERS);
+EXPORT_SYMBOL_FOR_MODULES(guest_memfd_put_direct_map, GUEST_MEMFD_OWNERS);
 
 static struct folio *grab_plain_folio(struct guest_memfd *gm, pgoff_t index)
 {
@@ -417,13 +411,13 @@ static const struct vm_operations_struct guest_memfd_vm_ops = {
  * @file: The file.
  * @vma: The mapping to set up; must be shared.
  *
- * Return: 0, -ENODEV without GUEST_MEMFD_FLAG_MMAP, or -EINVAL.
+ * Return: 0, -ENODEV without GM_FILE_MMAP, or -EINVAL.
  */
 int guest_memfd_mmap(struct file *file, struct vm_area_struct *vma)
 {
 	struct guest_memfd *gm = mapping_gm(file->f_mapping);
 
-	if (!(gm->flags & GUEST_MEMFD_FLAG_MMAP))
+	if (!(gm->flags & GM_FILE_MMAP))
 		return -ENODEV;
 	if (!(vma->vm_flags & VM_SHARED) || !(vma->vm_flags & VM_MAYSHARE))
 		return -EINVAL;
@@ -581,7 +575,7 @@ static bool level_valid(struct guest_memfd *gm, unsigned int level)
 {
 	/* Without a mapping there is nothing at USER. */
 	if (level == GUEST_MEMFD_ACCESS_USER)
-		return gm->flags & GUEST_MEMFD_FLAG_MMAP;
+		return gm->flags & GM_FILE_MMAP;
 	return level == GUEST_MEMFD_ACCESS_NONE ||
 	       level == GUEST_MEMFD_ACCESS_KERNEL;
 }
@@ -662,7 +656,7 @@ void guest_memfd_show_fdinfo(struct seq_file *m, struct file *file)
 {
 	struct guest_memfd *gm = mapping_gm(file->f_mapping);
 	unsigned long pages = READ_ONCE(file->f_mapping->nrpages);
-	unsigned long shared = count_shared(file->f_mapping);
+	unsigned long shared = count_referenced(file->f_mapping);
 	pgoff_t index, last, ignored, nr = i_size_read(gm->inode) >> PAGE_SHIFT;
 	unsigned long levels[GUEST_MEMFD_ACCESS_KERNEL + 1] = {};
 	struct gm_block_counts counts;
@@ -690,7 +684,7 @@ void guest_memfd_show_fdinfo(struct seq_file *m, struct file *file)
 	/* A page that is shared just now may be missing from the first sum. */
 	seq_printf(m, "guest_memfd-hidden:\t%lu\n",
 		   hides ? pages - min(pages, shared) : 0);
-	seq_printf(m, "guest_memfd-shared:\t%lu\n", shared);
+	seq_printf(m, "guest_memfd-referenced:\t%lu\n", shared);
 	/* Of the file's pages, whether they are there or not. */
 	seq_printf(m, "guest_memfd-level-none:\t%lu\n",
 		   levels[GUEST_MEMFD_ACCESS_NONE]);
@@ -841,8 +835,8 @@ EXPORT_SYMBOL_FOR_MODULES(guest_memfd_new_inode, GUEST_MEMFD_OWNERS);
  * @inode: What guest_memfd_new_inode() made, not yet visible to anybody.
  * @aops: The owner's operations, made of the guest_memfd_*_folio() above.
  * @ops: The owner's callbacks.
- * @flags: GUEST_MEMFD_FLAG_*, checked by the owner;
- *	GUEST_MEMFD_FLAG_NO_DIRECT_MAP only if guest_memfd_can_hide().
+ * @flags: GM_FILE_*, checked by the owner;
+ *	GM_FILE_NO_DIRECT_MAP only if guest_memfd_can_hide().
  */
 void guest_memfd_init(struct guest_memfd *gm, struct inode *inode,
 		      const struct address_space_operations *aops,

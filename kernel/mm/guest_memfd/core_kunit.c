@@ -7,7 +7,6 @@
 #include <kunit/test.h>
 #include <linux/fs.h>
 #include <linux/guest_memfd.h>
-#include <linux/kvm.h>
 #include <linux/magic.h>
 #include <linux/pagemap.h>
 #include <linux/pseudo_fs.h>
@@ -96,7 +95,7 @@ static int test_accessible(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 static const struct guest_memfd_operations test_ops = {
 	.invalidate_start = test_invalidate_start,
 	.invalidate_end	= test_invalidate_end,
-	.accessible	= test_accessible,
+	.may_set_access	= test_accessible,
 };
 
 /* A restored page must hold nothing of what the guest left in it. */
@@ -153,11 +152,11 @@ int gm_test_share(struct folio *folio)
 	int err;
 
 	if (!mapping)
-		return guest_memfd_share_folio(folio);
+		return guest_memfd_get_direct_map(folio);
 	folio_unlock(folio);
 	filemap_invalidate_lock_shared(mapping);
 	folio_lock(folio);
-	err = guest_memfd_share_folio(folio);
+	err = guest_memfd_get_direct_map(folio);
 	filemap_invalidate_unlock_shared(mapping);
 	return err;
 }
@@ -188,8 +187,8 @@ int gm_test_init(struct kunit *test)
 	t->hidden_before = direct_map_nr_hidden();
 	test->priv = t;
 	current_test = t;
-	register_trace_restore(probe_restore, t);
-	register_trace_hide(probe_hide, t);
+	register_trace_guest_memfd_restore(probe_restore, t);
+	register_trace_guest_memfd_hide(probe_hide, t);
 	return 0;
 }
 
@@ -203,8 +202,8 @@ void gm_test_exit(struct kunit *test)
 		iput(t->gm->inode);
 	guest_memfd_block_reap(NULL, 0, 0);
 	KUNIT_EXPECT_EQ(test, direct_map_nr_hidden(), t->hidden_before);
-	unregister_trace_restore(probe_restore, t);
-	unregister_trace_hide(probe_hide, t);
+	unregister_trace_guest_memfd_restore(probe_restore, t);
+	unregister_trace_guest_memfd_hide(probe_hide, t);
 	tracepoint_synchronize_unregister();
 	kern_unmount(t->mnt);
 	rcu_barrier();
@@ -212,7 +211,7 @@ void gm_test_exit(struct kunit *test)
 
 static void test_hidden_once(struct kunit *test)
 {
-	struct guest_memfd *gm = gm_test_file(test, GUEST_MEMFD_FLAG_NO_DIRECT_MAP);
+	struct guest_memfd *gm = gm_test_file(test, GM_FILE_NO_DIRECT_MAP);
 	struct gm_test *t = test->priv;
 	struct folio *folio, *again;
 
@@ -234,7 +233,7 @@ static void test_hidden_once(struct kunit *test)
 
 static void test_grab_keeps_shares(struct kunit *test)
 {
-	struct guest_memfd *gm = gm_test_file(test, GUEST_MEMFD_FLAG_NO_DIRECT_MAP);
+	struct guest_memfd *gm = gm_test_file(test, GM_FILE_NO_DIRECT_MAP);
 	struct folio *folio = gm_test_grab(test, gm, TAIL);
 
 	KUNIT_EXPECT_EQ(test, gm_test_share(folio), 0);
@@ -246,13 +245,13 @@ static void test_grab_keeps_shares(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, gm_test_present(folio));
 	folio_unlock(folio);
 	folio_put(folio);
-	guest_memfd_unshare_folio(folio);
+	guest_memfd_put_direct_map(folio);
 	KUNIT_EXPECT_FALSE(test, gm_test_present(folio));
 }
 
 static void test_share_count(struct kunit *test)
 {
-	struct guest_memfd *gm = gm_test_file(test, GUEST_MEMFD_FLAG_NO_DIRECT_MAP);
+	struct guest_memfd *gm = gm_test_file(test, GM_FILE_NO_DIRECT_MAP);
 	struct gm_test *t = test->priv;
 	struct folio *folio = gm_test_grab(test, gm, TAIL);
 	int i;
@@ -266,10 +265,10 @@ static void test_share_count(struct kunit *test)
 	/* Page cache, block, eight shares, and ours. */
 	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 11);
 	for (i = 7; i > 0; i--) {
-		guest_memfd_unshare_folio(folio);
+		guest_memfd_put_direct_map(folio);
 		KUNIT_EXPECT_TRUE(test, gm_test_present(folio));
 	}
-	guest_memfd_unshare_folio(folio);
+	guest_memfd_put_direct_map(folio);
 	KUNIT_EXPECT_FALSE(test, gm_test_present(folio));
 	KUNIT_EXPECT_EQ(test, gm_page_state(folio), gm_page_fresh(0));
 	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 3);
@@ -279,7 +278,7 @@ static void test_share_count(struct kunit *test)
 
 static void test_share_overflow(struct kunit *test)
 {
-	struct guest_memfd *gm = gm_test_file(test, GUEST_MEMFD_FLAG_NO_DIRECT_MAP);
+	struct guest_memfd *gm = gm_test_file(test, GM_FILE_NO_DIRECT_MAP);
 	struct folio *folio = gm_test_grab(test, gm, TAIL);
 	unsigned long one;
 
@@ -291,20 +290,20 @@ static void test_share_overflow(struct kunit *test)
 			GM_PAGE_COUNT_MAX);
 	gm_page_set_state(folio, one);
 	folio_unlock(folio);
-	guest_memfd_unshare_folio(folio);
+	guest_memfd_put_direct_map(folio);
 	folio_put(folio);
 }
 
 static void test_scrubbed_before_restore(struct kunit *test)
 {
-	struct guest_memfd *gm = gm_test_file(test, GUEST_MEMFD_FLAG_NO_DIRECT_MAP);
+	struct guest_memfd *gm = gm_test_file(test, GM_FILE_NO_DIRECT_MAP);
 	struct gm_test *t = test->priv;
 	struct folio *folio = gm_test_grab(test, gm, TAIL);
 
 	KUNIT_EXPECT_EQ(test, gm_test_share(folio), 0);
 	memset(page_address(&folio->page), PATTERN, PAGE_SIZE);
 	folio_unlock(folio);
-	guest_memfd_unshare_folio(folio);
+	guest_memfd_put_direct_map(folio);
 	t->restored_pfn = folio_pfn(folio);
 	folio_put(folio);
 
@@ -316,7 +315,7 @@ static void test_scrubbed_before_restore(struct kunit *test)
 
 static void test_reference_delays_reuse(struct kunit *test)
 {
-	struct guest_memfd *gm = gm_test_file(test, GUEST_MEMFD_FLAG_NO_DIRECT_MAP);
+	struct guest_memfd *gm = gm_test_file(test, GM_FILE_NO_DIRECT_MAP);
 	struct gm_test *t = test->priv;
 	struct folio *folio = gm_test_grab(test, gm, TAIL);
 
@@ -335,7 +334,7 @@ static void test_reference_delays_reuse(struct kunit *test)
 
 static void test_share_survives_truncation(struct kunit *test)
 {
-	struct guest_memfd *gm = gm_test_file(test, GUEST_MEMFD_FLAG_NO_DIRECT_MAP);
+	struct guest_memfd *gm = gm_test_file(test, GM_FILE_NO_DIRECT_MAP);
 	struct gm_test *t = test->priv;
 	struct folio *folio = gm_test_grab(test, gm, TAIL);
 	struct folio *next;
@@ -358,17 +357,17 @@ static void test_share_survives_truncation(struct kunit *test)
 	folio_unlock(next);
 	folio_put(next);
 
-	guest_memfd_unshare_folio(folio);
+	guest_memfd_put_direct_map(folio);
 	KUNIT_EXPECT_TRUE(test, gm_test_present(folio));
 	t->restored_pfn = folio_pfn(folio);
-	guest_memfd_unshare_folio(folio);
+	guest_memfd_put_direct_map(folio);
 	KUNIT_EXPECT_EQ(test, t->nr_restored, 1);
 	KUNIT_EXPECT_FALSE(test, t->restored_dirty);
 }
 
 static void test_no_share_after_truncation(struct kunit *test)
 {
-	struct guest_memfd *gm = gm_test_file(test, GUEST_MEMFD_FLAG_NO_DIRECT_MAP);
+	struct guest_memfd *gm = gm_test_file(test, GM_FILE_NO_DIRECT_MAP);
 	struct folio *folio = gm_test_grab(test, gm, TAIL);
 
 	folio_unlock(folio);
@@ -382,7 +381,7 @@ static void test_no_share_after_truncation(struct kunit *test)
 
 static void test_share_outlives_file(struct kunit *test)
 {
-	struct guest_memfd *gm = gm_test_file(test, GUEST_MEMFD_FLAG_NO_DIRECT_MAP);
+	struct guest_memfd *gm = gm_test_file(test, GM_FILE_NO_DIRECT_MAP);
 	struct gm_test *t = test->priv;
 	struct folio *folio = gm_test_grab(test, gm, TAIL);
 
@@ -394,13 +393,13 @@ static void test_share_outlives_file(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, gm_test_present(folio));
 
 	t->restored_pfn = folio_pfn(folio);
-	guest_memfd_unshare_folio(folio);
+	guest_memfd_put_direct_map(folio);
 	KUNIT_EXPECT_EQ(test, t->nr_restored, 1);
 }
 
 static void test_gup(struct kunit *test)
 {
-	struct guest_memfd *gm = gm_test_file(test, GUEST_MEMFD_FLAG_NO_DIRECT_MAP);
+	struct guest_memfd *gm = gm_test_file(test, GM_FILE_NO_DIRECT_MAP);
 	struct folio *folio = gm_test_grab(test, gm, TAIL);
 
 	KUNIT_EXPECT_FALSE(test, guest_memfd_gup_allowed(folio));
@@ -408,7 +407,7 @@ static void test_gup(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, gm_test_share(folio), 0);
 	KUNIT_EXPECT_FALSE(test, guest_memfd_gup_allowed(folio));
 	folio_unlock(folio);
-	guest_memfd_unshare_folio(folio);
+	guest_memfd_put_direct_map(folio);
 
 	/* GUP-fast may hold it after that, without a mapping. */
 	truncate_all(gm);
@@ -428,13 +427,13 @@ static void test_plain_file(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, gm_test_share(folio), 0);
 	folio_unlock(folio);
 	folio_put(folio);
-	guest_memfd_unshare_folio(folio);
+	guest_memfd_put_direct_map(folio);
 	KUNIT_EXPECT_EQ(test, t->nr_hides, 0);
 }
 
 static void test_poisoned_page_stays_out(struct kunit *test)
 {
-	struct guest_memfd *gm = gm_test_file(test, GUEST_MEMFD_FLAG_NO_DIRECT_MAP);
+	struct guest_memfd *gm = gm_test_file(test, GM_FILE_NO_DIRECT_MAP);
 	struct gm_test *t = test->priv;
 	struct folio *folio = gm_test_grab(test, gm, TAIL);
 
@@ -460,7 +459,7 @@ static void test_poisoned_page_stays_out(struct kunit *test)
 
 static void test_memory_failure(struct kunit *test)
 {
-	struct guest_memfd *gm = gm_test_file(test, GUEST_MEMFD_FLAG_NO_DIRECT_MAP);
+	struct guest_memfd *gm = gm_test_file(test, GM_FILE_NO_DIRECT_MAP);
 	struct gm_test *t = test->priv;
 	struct folio *folio = gm_test_grab(test, gm, TAIL);
 
@@ -484,7 +483,7 @@ static void test_active(struct kunit *test)
 	gm_test_file(test, 0);
 	KUNIT_EXPECT_FALSE(test, guest_memfd_active());
 	iput(t->gm->inode);
-	gm_test_file(test, GUEST_MEMFD_FLAG_NO_DIRECT_MAP);
+	gm_test_file(test, GM_FILE_NO_DIRECT_MAP);
 	KUNIT_EXPECT_TRUE(test, guest_memfd_active());
 	iput(t->gm->inode);
 	t->gm = NULL;
@@ -502,7 +501,7 @@ static unsigned int map_level(struct folio *folio)
 
 static struct guest_memfd *new_block_file(struct kunit *test)
 {
-	struct guest_memfd *gm = gm_test_file(test, GUEST_MEMFD_FLAG_NO_DIRECT_MAP);
+	struct guest_memfd *gm = gm_test_file(test, GM_FILE_NO_DIRECT_MAP);
 
 	/* Whatever guest_memfd.block_order is. */
 	gm->block_order = GM_BLOCK_MAX_ORDER;
@@ -603,7 +602,7 @@ static void test_block_page_is_scrubbed(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, gm_test_share(folio), 0);
 	memset(folio_address(folio), PATTERN, PAGE_SIZE);
 	folio_unlock(folio);
-	guest_memfd_unshare_folio(folio);
+	guest_memfd_put_direct_map(folio);
 	folio_put(folio);
 	punch(gm, 7);
 	guest_memfd_block_reap(gm, 7, 8);
@@ -613,7 +612,7 @@ static void test_block_page_is_scrubbed(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, gm_test_share(again), 0);
 	KUNIT_EXPECT_NULL(test, memchr_inv(folio_address(again), 0, PAGE_SIZE));
 	folio_unlock(again);
-	guest_memfd_unshare_folio(again);
+	guest_memfd_put_direct_map(again);
 	folio_put(again);
 }
 
@@ -633,7 +632,7 @@ static void test_block_is_scrubbed(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, gm_test_share(folio), 0);
 		memset(folio_address(folio), PATTERN, PAGE_SIZE);
 		folio_unlock(folio);
-		guest_memfd_unshare_folio(folio);
+		guest_memfd_put_direct_map(folio);
 		t->restored_pfn = folio_pfn(folio);
 		folio_put(folio);
 	}
@@ -677,7 +676,7 @@ static void test_block_merged_again(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, gm_test_share(folio), 0);
 		KUNIT_EXPECT_TRUE(test, gm_test_present(folio));
 		folio_unlock(folio);
-		guest_memfd_unshare_folio(folio);
+		guest_memfd_put_direct_map(folio);
 		KUNIT_EXPECT_FALSE(test, gm_test_present(folio));
 	}
 	KUNIT_EXPECT_EQ(test, map_level(folio), PG_LEVEL_4K);
@@ -707,7 +706,7 @@ static void test_block_shared_outlives_file(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, direct_map_nr_hidden(),
 			t->hidden_before + BLOCK_PAGES - 1);
 	t->restored_pfn = folio_pfn(folio);
-	guest_memfd_unshare_folio(folio);
+	guest_memfd_put_direct_map(folio);
 	KUNIT_EXPECT_EQ(test, direct_map_nr_hidden(), t->hidden_before);
 	KUNIT_EXPECT_EQ(test, t->nr_restored, 1);
 	KUNIT_EXPECT_FALSE(test, t->restored_dirty);

@@ -130,7 +130,7 @@ int direct_map_restore(struct page *page, unsigned int nr_pages)
 	if (err)
 		return err;
 	atomic_long_sub(nr_pages, &nr_hidden_pages);
-	trace_restore(page_to_pfn(page), nr_pages);
+	trace_guest_memfd_restore(page_to_pfn(page), nr_pages);
 	return 0;
 }
 
@@ -203,7 +203,7 @@ unsigned int direct_map_hide_ranges(struct page *const *first,
 	}
 	atomic_long_add(done * nr_pages, &nr_hidden_pages);
 	for (i = 0; i < done; i++)
-		trace_hide(page_to_pfn(first[i]), nr_pages);
+		trace_guest_memfd_hide(page_to_pfn(first[i]), nr_pages);
 	return done;
 }
 

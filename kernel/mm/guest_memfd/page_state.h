@@ -35,7 +35,13 @@
 #define GM_PAGE_COUNT_MAX	(GM_PAGE_COUNT_MASK >> GM_PAGE_COUNT_SHIFT)
 
 /* Tag of shared pages in the mapping; nothing is written back here. */
-#define GM_TAG_SHARED		PAGECACHE_TAG_TOWRITE
+#define GM_TAG_REFERENCED		PAGECACHE_TAG_TOWRITE
+
+/* Are the pages of this file out of the direct map? */
+static inline bool gm_hides(const struct guest_memfd *gm)
+{
+	return gm->flags & GM_FILE_NO_DIRECT_MAP;
+}
 
 static inline unsigned long gm_page_state(const struct folio *folio)
 {

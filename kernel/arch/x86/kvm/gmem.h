@@ -25,9 +25,9 @@ static bool kvm_gmem_record_steal_time(struct kvm_vcpu *vcpu,
 	u32 version;
 	void *page;
 
-	if (!kvm_gmem_sealed(ghc->memslot, gfn))
+	if (!kvm_gmem_user_disabled(ghc->memslot, gfn))
 		return false;
-	folio = kvm_gmem_sealed_folio(ghc->memslot, gfn, false);
+	folio = kvm_gmem_access_folio(ghc->memslot, gfn, false);
 	if (!folio)
 		return false;
 

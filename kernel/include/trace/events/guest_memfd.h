@@ -22,18 +22,18 @@ DECLARE_EVENT_CLASS(guest_memfd_direct_map,
 	TP_printk("pfn=0x%lx nr_pages=%u", __entry->pfn, __entry->nr_pages)
 );
 
-DEFINE_EVENT(guest_memfd_direct_map, hide,
+DEFINE_EVENT(guest_memfd_direct_map, guest_memfd_hide,
 	TP_PROTO(unsigned long pfn, unsigned int nr_pages),
 	TP_ARGS(pfn, nr_pages)
 );
 
-DEFINE_EVENT(guest_memfd_direct_map, restore,
+DEFINE_EVENT(guest_memfd_direct_map, guest_memfd_restore,
 	TP_PROTO(unsigned long pfn, unsigned int nr_pages),
 	TP_ARGS(pfn, nr_pages)
 );
 
 /* A right to use a page through the direct map: the count after the event. */
-DECLARE_EVENT_CLASS(guest_memfd_share_count,
+DECLARE_EVENT_CLASS(guest_memfd_reference,
 	TP_PROTO(unsigned long pfn, unsigned long count),
 	TP_ARGS(pfn, count),
 	TP_STRUCT__entry(
@@ -47,18 +47,18 @@ DECLARE_EVENT_CLASS(guest_memfd_share_count,
 	TP_printk("pfn=0x%lx count=%lu", __entry->pfn, __entry->count)
 );
 
-DEFINE_EVENT(guest_memfd_share_count, share,
+DEFINE_EVENT(guest_memfd_reference, guest_memfd_get,
 	TP_PROTO(unsigned long pfn, unsigned long count),
 	TP_ARGS(pfn, count)
 );
 
-DEFINE_EVENT(guest_memfd_share_count, unshare,
+DEFINE_EVENT(guest_memfd_reference, guest_memfd_put,
 	TP_PROTO(unsigned long pfn, unsigned long count),
 	TP_ARGS(pfn, count)
 );
 
 /* A change of the access level of a range was asked for: error 0 is success. */
-TRACE_EVENT(set_access,
+TRACE_EVENT(guest_memfd_set_access,
 	TP_PROTO(u64 ino, unsigned long index, unsigned long nr_pages,
 		 unsigned int level, int error),
 	TP_ARGS(ino, index, nr_pages, level, error),

@@ -148,13 +148,15 @@ BLOCK_TEST(one_flush)
 	before = flushes();
 	kvm_fallocate(g->fd, FALLOC_FL_KEEP_SIZE, 0, NR_BLOCKS * BLOCK);
 	assert_flushes(flushes() - before, 1, "fallocate");
-	TEST_ASSERT_EQ(gmem_trace_pages(&trace, "hide", NULL, 0), NR_BLOCKS * BLOCK_PAGES);
+	TEST_ASSERT_EQ(gmem_trace_pages(&trace, "guest_memfd_hide", NULL, 0),
+		       NR_BLOCKS * BLOCK_PAGES);
 
 	kvm_fallocate(g->fd, FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE, 0, NR_BLOCKS * BLOCK);
 	before = flushes();
 	gmem_fill(g->mem, NR_BLOCKS * BLOCK, self->seed);
 	assert_flushes(flushes() - before, NR_BLOCKS, "touch");
-	TEST_ASSERT_EQ(gmem_trace_pages(&trace, "hide", NULL, 0), 2 * NR_BLOCKS * BLOCK_PAGES);
+	TEST_ASSERT_EQ(gmem_trace_pages(&trace, "guest_memfd_hide", NULL, 0),
+		       2 * NR_BLOCKS * BLOCK_PAGES);
 	gmem_trace_stop(&trace);
 	TEST_ASSERT_EQ(gmem_vmstat("direct_map_level2_splits"), splits);
 }

@@ -285,10 +285,10 @@ static void do_check(struct fuzzer *z)
 		return;
 	TEST_ASSERT(info.level_none == count[NONE] && info.level_user == count[USER] &&
 		    info.level_kernel == count[KERNEL], "fdinfo has other levels");
-	TEST_ASSERT(!f->hides || (info.hidden + info.shared == info.populated &&
-				  info.shared <= count[KERNEL]),
-		    "fdinfo: %lu hidden, %lu shared of %lu, %lu at KERNEL", info.hidden,
-		    info.shared, info.populated, count[KERNEL]);
+	TEST_ASSERT(!f->hides || (info.hidden + info.referenced == info.populated &&
+				  info.referenced <= count[KERNEL]),
+		    "fdinfo: %lu hidden, %lu referenced of %lu, %lu at KERNEL", info.hidden,
+		    info.referenced, info.populated, count[KERNEL]);
 }
 
 static void do_fallocate(struct fuzzer *z, int mode)

@@ -114,7 +114,7 @@ HIDE_TEST(flags)
 		gmem_read_info(fd, &info);
 		TEST_ASSERT_EQ(info.flags, flags);
 		TEST_ASSERT_EQ(info.size, SIZE);
-		TEST_ASSERT_EQ(info.populated + info.hidden + info.shared, 0);
+		TEST_ASSERT_EQ(info.populated + info.hidden + info.referenced, 0);
 		kvm_close(fd);
 	}
 
@@ -230,16 +230,16 @@ HIDE_TEST(hidden_once)
 
 	pfns = gmem_pfns(g.mem, SIZE);
 	hid = calloc(4 * NR_PAGES, sizeof(*hid));
-	n = gmem_trace_pages(&trace, "hide", hid, 4 * NR_PAGES);
+	n = gmem_trace_pages(&trace, "guest_memfd_hide", hid, 4 * NR_PAGES);
 	TEST_ASSERT_EQ(n, NR_PAGES);
 	for (i = 0; i < NR_PAGES; i++) {
 		for (j = 0; j < n && hid[j] != pfns[i]; j++)
 			;
 		TEST_ASSERT(j < n, "no hide event names frame 0x%lx", pfns[i]);
 	}
-	TEST_ASSERT_EQ(gmem_trace_pages(&trace, "restore", NULL, 0), 0);
+	TEST_ASSERT_EQ(gmem_trace_pages(&trace, "guest_memfd_restore", NULL, 0), 0);
 	gmem_vm_destroy(&g);
-	TEST_ASSERT_EQ(gmem_trace_pages(&trace, "restore", NULL, 0), NR_PAGES);
+	TEST_ASSERT_EQ(gmem_trace_pages(&trace, "guest_memfd_restore", NULL, 0), NR_PAGES);
 	gmem_trace_stop(&trace);
 	free(hid);
 	free(pfns);
@@ -264,7 +264,7 @@ HIDE_TEST(sealed)
 	TEST_EXPECT_SIGBUS((void)READ_ONCE(g.mem[0]));
 	TEST_EXPECT_SIGBUS(WRITE_ONCE(g.mem[SIZE - 1], 1));
 	gmem_assert_counts(g.fd, NR_PAGES, 0);
-	TEST_ASSERT_EQ(gmem_trace_pages(&trace, "hide", pfns, NR_PAGES), NR_PAGES);
+	TEST_ASSERT_EQ(gmem_trace_pages(&trace, "guest_memfd_hide", pfns, NR_PAGES), NR_PAGES);
 	gmem_assert_pfns_hidden(pfns, NR_PAGES, self->seed);
 	gmem_vm_destroy(&g);
 	gmem_assert_given_back(pfns, NR_PAGES, self->seed);

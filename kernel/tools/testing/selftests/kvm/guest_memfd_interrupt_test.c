@@ -100,7 +100,7 @@ FIXTURE_SETUP(interrupt)
 	for (i = 0; i < self->nr; i++)
 		WRITE_ONCE(*stamp_of(g->mem, i), gmem_word(self->seed, i));
 	self->pfns = gmem_pfns(g->mem, variant->size);
-	gmem_trace_start_event(&self->trace, "set_access");
+	gmem_trace_start_event(&self->trace, "guest_memfd_set_access");
 }
 
 FIXTURE_TEARDOWN(interrupt)
@@ -172,8 +172,8 @@ static int change(int fd, u64 size, u32 level)
  */
 static int killed_change(struct _test_data_interrupt *self, u32 level, u64 delay)
 {
-	u64 done = gmem_trace_count(&self->trace, "set_access", "error=0");
-	u64 interrupted = gmem_trace_count(&self->trace, "set_access", "error=-4");
+	u64 done = gmem_trace_count(&self->trace, "guest_memfd_set_access", "error=0");
+	u64 interrupted = gmem_trace_count(&self->trace, "guest_memfd_set_access", "error=-4");
 	struct timespec wait = { delay / NSEC_PER_SEC, delay % NSEC_PER_SEC };
 	int status;
 	pid_t pid;
@@ -194,8 +194,9 @@ static int killed_change(struct _test_data_interrupt *self, u32 level, u64 delay
 		    (WIFEXITED(status) && !WEXITSTATUS(status)), "the child's status is 0x%x",
 		    status);
 
-	done = gmem_trace_count(&self->trace, "set_access", "error=0") - done;
-	interrupted = gmem_trace_count(&self->trace, "set_access", "error=-4") - interrupted;
+	done = gmem_trace_count(&self->trace, "guest_memfd_set_access", "error=0") - done;
+	interrupted = gmem_trace_count(&self->trace, "guest_memfd_set_access", "error=-4") -
+		      interrupted;
 	TEST_ASSERT(done + interrupted <= 1, "%lu changes done, %lu interrupted", done,
 		    interrupted);
 	if (interrupted)

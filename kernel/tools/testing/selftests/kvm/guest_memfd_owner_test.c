@@ -291,7 +291,7 @@ static void assert_counts(struct _test_data_owner *self, u64 lent)
 	TEST_ASSERT_EQ(info.level_user, 0);
 	TEST_ASSERT_EQ(info.level_kernel, NR_PAGES - lent);
 	TEST_ASSERT_EQ(info.hidden, gmem_plain() ? 0 : lent);
-	TEST_ASSERT_EQ(info.shared, gmem_plain() ? 0 : NR_PAGES - lent);
+	TEST_ASSERT_EQ(info.referenced, gmem_plain() ? 0 : NR_PAGES - lent);
 }
 
 static void pin(int *p, void *page)

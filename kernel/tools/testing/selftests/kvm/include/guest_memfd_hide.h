@@ -84,7 +84,7 @@ struct gmem_info {
 	u64 blocks;
 	u64 idle;
 	u64 hidden;
-	u64 shared;
+	u64 referenced;
 	u64 level_none;
 	u64 level_user;
 	u64 level_kernel;
@@ -92,7 +92,7 @@ struct gmem_info {
 
 void gmem_read_info(int fd, struct gmem_info *info);
 /* Checks the file's counters; a plain file hides and shares nothing. */
-void gmem_assert_counts(int fd, u64 populated, u64 shared);
+void gmem_assert_counts(int fd, u64 populated, u64 referenced);
 
 /*
  * Access levels.  The first is the ioctl; @error_offset, which may be NULL, is

@@ -461,7 +461,7 @@ void gmem_read_info(int fd, struct gmem_info *info)
 		{ "blocks",		&info->blocks },
 		{ "idle",		&info->idle },
 		{ "hidden",		&info->hidden },
-		{ "shared",		&info->shared },
+		{ "referenced",	&info->referenced },
 		{ "level-none",		&info->level_none },
 		{ "level-user",		&info->level_user },
 		{ "level-kernel",	&info->level_kernel },
@@ -490,7 +490,7 @@ void gmem_read_info(int fd, struct gmem_info *info)
 		TEST_ASSERT(fields[i].seen, "fdinfo does not show guest_memfd-%s", fields[i].name);
 }
 
-void gmem_assert_counts(int fd, u64 populated, u64 shared)
+void gmem_assert_counts(int fd, u64 populated, u64 referenced)
 {
 	struct gmem_info i;
 
@@ -501,9 +501,10 @@ void gmem_assert_counts(int fd, u64 populated, u64 shared)
 	gmem_read_info(fd, &i);
 	TEST_ASSERT(i.populated == populated, "fdinfo: %lu pages populated, want %lu",
 		    i.populated, populated);
-	TEST_ASSERT(i.shared == shared, "fdinfo: %lu pages shared, want %lu", i.shared, shared);
-	TEST_ASSERT(i.hidden == populated - shared, "fdinfo: %lu pages hidden, want %lu",
-		    i.hidden, populated - shared);
+	TEST_ASSERT(i.referenced == referenced, "fdinfo: %lu pages referenced, want %lu",
+		    i.referenced, referenced);
+	TEST_ASSERT(i.hidden == populated - referenced, "fdinfo: %lu pages hidden, want %lu",
+		    i.hidden, populated - referenced);
 	/* Whether there is a page or not, it has a level. */
 	TEST_ASSERT((i.level_none + i.level_user + i.level_kernel) * GMEM_PAGE == i.size,
 		    "fdinfo: levels add up to %lu pages of %lu bytes",

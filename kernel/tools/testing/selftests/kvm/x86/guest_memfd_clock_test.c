@@ -330,14 +330,14 @@ CLOCK_TEST(traced)
 	gmem_trace_start(&trace);
 	for (i = 0; i < 4; i++)
 		clock_on(g, i, PAGE_A);
-	n = gmem_trace_pages(&trace, "share", pfns, ARRAY_SIZE(pfns));
-	TEST_ASSERT_EQ(n - gmem_trace_pages(&trace, "unshare", NULL, 0), 4);
+	n = gmem_trace_pages(&trace, "guest_memfd_get", pfns, ARRAY_SIZE(pfns));
+	TEST_ASSERT_EQ(n - gmem_trace_pages(&trace, "guest_memfd_put", NULL, 0), 4);
 	for (i = 0; i < n; i++)
 		TEST_ASSERT_EQ(pfns[i], pfn);
 	for (i = 0; i < 4; i++)
 		clock_off(g, i);
-	TEST_ASSERT_EQ(gmem_trace_pages(&trace, "share", NULL, 0),
-		       gmem_trace_pages(&trace, "unshare", NULL, 0));
+	TEST_ASSERT_EQ(gmem_trace_pages(&trace, "guest_memfd_get", NULL, 0),
+		       gmem_trace_pages(&trace, "guest_memfd_put", NULL, 0));
 	gmem_trace_stop(&trace);
 }
 
@@ -452,7 +452,7 @@ CLOCK_TEST(punch_hole_unmapped)
 	gmem_punch(g->fd, (PAGE_A + 1) * GMEM_PAGE, (NR_PAGES - PAGE_A - 1) * GMEM_PAGE);
 	for (i = 0; i < 4; i++)
 		clock_kick(g, i);
-	TEST_ASSERT_EQ(gmem_trace_pages(&trace, "unshare", NULL, 0), 0);
+	TEST_ASSERT_EQ(gmem_trace_pages(&trace, "guest_memfd_put", NULL, 0), 0);
 	gmem_assert_counts(g->fd, 1, 1);
 
 	/* The old page is kept for the clocks that are still in it. */
@@ -462,11 +462,11 @@ CLOCK_TEST(punch_hole_unmapped)
 		TEST_ASSERT(gmem_kernel_sees(pfn, self->seed), "gone before clock %lu", i);
 		clock_kick(g, i);
 		gmem_assert_counts(g->fd, 1, 1);
-		n = gmem_trace_pages(&trace, "unshare", pfns, ARRAY_SIZE(pfns));
+		n = gmem_trace_pages(&trace, "guest_memfd_put", pfns, ARRAY_SIZE(pfns));
 		TEST_ASSERT(n == i + 1, "%lu shares dropped, want %lu", n, i + 1);
 		TEST_ASSERT_EQ(pfns[i], pfn);
 	}
-	n = gmem_trace_pages(&trace, "restore", pfns, ARRAY_SIZE(pfns));
+	n = gmem_trace_pages(&trace, "guest_memfd_restore", pfns, ARRAY_SIZE(pfns));
 	TEST_ASSERT(n <= ARRAY_SIZE(pfns) && pfns[n - 1] == pfn, "the old page is not restored");
 	gmem_assert_given_back(&pfn, 1, self->seed);
 
@@ -637,11 +637,11 @@ CLOCK_TEST(vm_destroyed)
 	gmem_assert_filled(g->mem, PAGE_A * GMEM_PAGE, self->seed);
 
 	gmem_vm_destroy(g);
-	TEST_ASSERT_EQ(gmem_trace_pages(&trace, "share", NULL, 0),
-		       gmem_trace_pages(&trace, "unshare", NULL, 0));
-	TEST_ASSERT_EQ(gmem_trace_pages(&trace, "hide", NULL, 0),
-		       gmem_trace_pages(&trace, "restore", NULL, 0));
-	TEST_ASSERT(gmem_plain() || gmem_trace_pages(&trace, "unshare", NULL, 0) >= 8,
+	TEST_ASSERT_EQ(gmem_trace_pages(&trace, "guest_memfd_get", NULL, 0),
+		       gmem_trace_pages(&trace, "guest_memfd_put", NULL, 0));
+	TEST_ASSERT_EQ(gmem_trace_pages(&trace, "guest_memfd_hide", NULL, 0),
+		       gmem_trace_pages(&trace, "guest_memfd_restore", NULL, 0));
+	TEST_ASSERT(gmem_plain() || gmem_trace_pages(&trace, "guest_memfd_put", NULL, 0) >= 8,
 		    "8 clocks had no share each");
 	gmem_trace_stop(&trace);
 	gmem_assert_present(pfns, NR_PAGES);

@@ -93,10 +93,10 @@ FIXTURE_SETUP(fail)
 FIXTURE_TEARDOWN(fail)
 {
 	gmem_vm_destroy(&self->g);
-	TEST_ASSERT_EQ(gmem_trace_pages(&self->trace, "hide", NULL, 0),
-		       gmem_trace_pages(&self->trace, "restore", NULL, 0));
-	TEST_ASSERT_EQ(gmem_trace_pages(&self->trace, "share", NULL, 0),
-		       gmem_trace_pages(&self->trace, "unshare", NULL, 0));
+	TEST_ASSERT_EQ(gmem_trace_pages(&self->trace, "guest_memfd_hide", NULL, 0),
+		       gmem_trace_pages(&self->trace, "guest_memfd_restore", NULL, 0));
+	TEST_ASSERT_EQ(gmem_trace_pages(&self->trace, "guest_memfd_get", NULL, 0),
+		       gmem_trace_pages(&self->trace, "guest_memfd_put", NULL, 0));
 	gmem_trace_stop(&self->trace);
 	close(self->nth_fd);
 	gmem_set_block_order(self->old_order);
@@ -425,10 +425,10 @@ FAIL_TEST(clock)
 		self->errors += !!r;
 		self->tolerated += !r && fired;
 		gmem_read_info(g->fd, &info);
-		TEST_ASSERT(info.populated <= 1 && info.shared <= info.populated &&
-			    info.hidden == info.populated - info.shared,
-			    "allocation %u: %lu populated, %lu shared, %lu hidden", nth,
-			    info.populated, info.shared, info.hidden);
+		TEST_ASSERT(info.populated <= 1 && info.referenced <= info.populated &&
+			    info.hidden == info.populated - info.referenced,
+			    "allocation %u: %lu populated, %lu referenced, %lu hidden", nth,
+			    info.populated, info.referenced, info.hidden);
 
 		/* To the end of what was interrupted: the write of the MSR never fails. */
 		if (r)
@@ -608,10 +608,11 @@ FAIL_TEST(block_kernel)
 			self->errors += !!r;
 			gmem_read_info(g->fd, &info);
 			TEST_ASSERT(r || info.populated, "allocation %u: no page", nth);
-			TEST_ASSERT(part ? info.shared <= half / GMEM_PAGE :
-				    info.shared == info.populated, "%lu of %lu pages shared",
-				    info.shared, info.populated);
-			TEST_ASSERT_EQ(info.hidden, info.populated - info.shared);
+			TEST_ASSERT(part ? info.referenced <= half / GMEM_PAGE :
+				    info.referenced == info.populated,
+				    "%lu of %lu pages referenced",
+				    info.referenced, info.populated);
+			TEST_ASSERT_EQ(info.hidden, info.populated - info.referenced);
 
 			gmem_assert_zero(g->mem + at, STEP);
 			gmem_fill(g->mem + at, STEP, self->seed);

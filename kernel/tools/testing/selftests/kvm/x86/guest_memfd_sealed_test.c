@@ -309,8 +309,8 @@ FIXTURE_TEARDOWN(sealed)
 	gmem_vm_destroy(g);
 	if (self->decoy)
 		kvm_munmap(self->decoy, SIZE);
-	TEST_ASSERT_EQ(gmem_trace_pages(&self->trace, "share", NULL, 0),
-		       gmem_trace_pages(&self->trace, "unshare", NULL, 0));
+	TEST_ASSERT_EQ(gmem_trace_pages(&self->trace, "guest_memfd_get", NULL, 0),
+		       gmem_trace_pages(&self->trace, "guest_memfd_put", NULL, 0));
 	gmem_trace_stop(&self->trace);
 	/* Plain pages are cleared when they are used again. */
 	if (is_hidden())
@@ -892,10 +892,10 @@ SEALED_TEST(nested)
 	svm->save_area_gpa = at(PAGE_HSAVE);
 	svm->msr_gpa = at(PAGE_MSRPM);
 	svm->ncr3_gpa = at(PAGE_NPT);
-	shares = gmem_trace_pages(&self->trace, "share", NULL, 0);
+	shares = gmem_trace_pages(&self->trace, "guest_memfd_get", NULL, 0);
 	TEST_ASSERT_EQ(gmem_guest_call(g->vcpus[0], guest_nested, svm_gva, 5, 0), 5);
 	expect_shared(0);
-	shares = gmem_trace_pages(&self->trace, "share", NULL, 0) - shares;
+	shares = gmem_trace_pages(&self->trace, "guest_memfd_get", NULL, 0) - shares;
 	if (is_hidden())
 		TEST_ASSERT(shares >= 10, "%lu shares for 10 nested runs", shares);
 }

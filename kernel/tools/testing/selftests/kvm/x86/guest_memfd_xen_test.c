@@ -82,10 +82,10 @@ FIXTURE_TEARDOWN(xen)
 	}
 	/* The file keeps the VM alive: only now it lets go of what it shares. */
 	gmem_vm_destroy(g);
-	TEST_ASSERT_EQ(gmem_trace_pages(&self->trace, "share", NULL, 0),
-		       gmem_trace_pages(&self->trace, "unshare", NULL, 0));
-	TEST_ASSERT_EQ(gmem_trace_pages(&self->trace, "hide", NULL, 0),
-		       gmem_trace_pages(&self->trace, "restore", NULL, 0));
+	TEST_ASSERT_EQ(gmem_trace_pages(&self->trace, "guest_memfd_get", NULL, 0),
+		       gmem_trace_pages(&self->trace, "guest_memfd_put", NULL, 0));
+	TEST_ASSERT_EQ(gmem_trace_pages(&self->trace, "guest_memfd_hide", NULL, 0),
+		       gmem_trace_pages(&self->trace, "guest_memfd_restore", NULL, 0));
 	gmem_trace_stop(&self->trace);
 	gmem_assert_given_back(pfns, NR_PAGES, self->seed);
 	gmem_assert_present(pfns, NR_PAGES);

@@ -13,17 +13,17 @@
 
 #include "direct_map.h"
 #include "page_state.h"
-#include "share.h"
+#include "reference.h"
 
 /**
- * gm_tag_shared - have a page counted, or not, among the shared ones of its file
+ * gm_tag_referenced - have a page counted, or not, among the shared ones of its file
  * @folio: A locked folio; nothing is done if it is in no file.
  * @shared: Does it have a share?
  *
  * The tag is in the mapping, so that a page takes its part of the count with it
  * when it leaves the file.
  */
-void gm_tag_shared(struct folio *folio, bool shared)
+void gm_tag_referenced(struct folio *folio, bool shared)
 {
 	struct address_space *mapping = folio->mapping;
 
@@ -31,35 +31,35 @@ void gm_tag_shared(struct folio *folio, bool shared)
 		return;
 	xa_lock_irq(&mapping->i_pages);
 	if (shared)
-		__xa_set_mark(&mapping->i_pages, folio->index, GM_TAG_SHARED);
+		__xa_set_mark(&mapping->i_pages, folio->index, GM_TAG_REFERENCED);
 	else
-		__xa_clear_mark(&mapping->i_pages, folio->index, GM_TAG_SHARED);
+		__xa_clear_mark(&mapping->i_pages, folio->index, GM_TAG_REFERENCED);
 	xa_unlock_irq(&mapping->i_pages);
 }
 
 /**
- * gm_share_restored - the first share of a page, whose entry is there already
+ * gm_get_direct_map_restored - the first share of a page, whose entry is there already
  * @folio: A locked hidden folio whose direct map entry was just restored.
  */
-void gm_share_restored(struct folio *folio)
+void gm_get_direct_map_restored(struct folio *folio)
 {
 	unsigned long state = gm_page_state(folio);
 
 	state = (state & ~GM_PAGE_HIDDEN) + GM_PAGE_COUNT_ONE;
 	gm_page_set_state(folio, state);
-	gm_tag_shared(folio, true);
-	trace_share(folio_pfn(folio), gm_page_count(state));
+	gm_tag_referenced(folio, true);
+	trace_guest_memfd_get(folio_pfn(folio), gm_page_count(state));
 	folio_get(folio);
 }
 
 /**
- * gm_share - take a share
+ * gm_get_direct_map - take a share
  * @folio: A locked folio of a NO_DIRECT_MAP file.
  *
  * Return: 0, -EOVERFLOW, or -ENOMEM: the first share of a block splits a large
  * mapping, and so may any of a page that came to level KERNEL with its block.
  */
-int gm_share(struct folio *folio)
+int gm_get_direct_map(struct folio *folio)
 {
 	unsigned long state = gm_page_state(folio);
 	int err;
@@ -69,7 +69,7 @@ int gm_share(struct folio *folio)
 	if (state & GM_PAGE_HIDDEN) {
 		err = direct_map_restore(&folio->page, 1);
 		if (!err)
-			gm_share_restored(folio);
+			gm_get_direct_map_restored(folio);
 		return err;
 	}
 	/* It may have come back with its whole block, and go alone. */
@@ -81,29 +81,29 @@ int gm_share(struct folio *folio)
 
 	state += GM_PAGE_COUNT_ONE;
 	gm_page_set_state(folio, state);
-	trace_share(folio_pfn(folio), gm_page_count(state));
+	trace_guest_memfd_get(folio_pfn(folio), gm_page_count(state));
 	folio_get(folio);
 	return 0;
 }
 
 /**
- * gm_unshare_hidden - the last unshare of a page, whose entry has gone already
+ * gm_put_direct_map_hidden - the last unshare of a page, whose entry has gone already
  * @folio: A locked folio with one share that was just hidden.
  *
  * The share's reference is left to the caller.
  */
-void gm_unshare_hidden(struct folio *folio)
+void gm_put_direct_map_hidden(struct folio *folio)
 {
 	unsigned long state = gm_page_state(folio);
 
 	state = (state | GM_PAGE_HIDDEN) - GM_PAGE_COUNT_ONE;
 	gm_page_set_state(folio, state);
-	gm_tag_shared(folio, false);
-	trace_unshare(folio_pfn(folio), gm_page_count(state));
+	gm_tag_referenced(folio, false);
+	trace_guest_memfd_put(folio_pfn(folio), gm_page_count(state));
 }
 
 /**
- * gm_unshare - drop a share
+ * gm_put_direct_map - drop a share
  * @folio: A locked folio with a share of the caller's.
  *
  * Hiding a page that shares of its own made visible cannot fail: the first one
@@ -113,19 +113,19 @@ void gm_unshare_hidden(struct folio *folio)
  * Return: 1 when it was the last share and the page is hidden now, 0 when there
  * are others, or -ENOMEM with nothing changed.
  */
-int gm_unshare(struct folio *folio)
+int gm_put_direct_map(struct folio *folio)
 {
 	unsigned long state = gm_page_state(folio);
 
 	if (gm_page_count(state) == 1) {
 		if (direct_map_hide(&folio->page, 1))
 			return -ENOMEM;
-		gm_unshare_hidden(folio);
+		gm_put_direct_map_hidden(folio);
 		return 1;
 	}
 
 	state -= GM_PAGE_COUNT_ONE;
 	gm_page_set_state(folio, state);
-	trace_unshare(folio_pfn(folio), gm_page_count(state));
+	trace_guest_memfd_put(folio_pfn(folio), gm_page_count(state));
 	return 0;
 }

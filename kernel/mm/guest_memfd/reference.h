@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef _MM_GUEST_MEMFD_REFERENCE_H
+#define _MM_GUEST_MEMFD_REFERENCE_H
+
+#include <linux/mm_types.h>
+
+int gm_get_direct_map(struct folio *folio);
+int gm_put_direct_map(struct folio *folio);
+void gm_get_direct_map_restored(struct folio *folio);
+void gm_put_direct_map_hidden(struct folio *folio);
+void gm_tag_referenced(struct folio *folio, bool shared);
+
+#endif /* _MM_GUEST_MEMFD_REFERENCE_H */
