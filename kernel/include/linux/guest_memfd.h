@@ -11,6 +11,7 @@
 
 #include <linux/bits.h>
 #include <linux/fs.h>
+#include <linux/guest_memfd_mm.h>
 #include <linux/maple_tree.h>
 #include <linux/mempolicy.h>
 #include <linux/mm.h>
@@ -77,12 +78,6 @@ struct guest_memfd {
 /* The modules that own guest memory. */
 #define GUEST_MEMFD_OWNERS "kvm,test_guest_memfd"
 
-/* Of the state word in folio->private; the rest is in mm/guest_memfd/. */
-#define GUEST_MEMFD_PAGE_MASK		GENMASK(63, 48)
-#define GUEST_MEMFD_PAGE_MAGIC		(0x6d67UL << 48)
-/* The kernel may pin the page: its range is at the level for that. */
-#define GUEST_MEMFD_PAGE_PINNABLE	BIT(1)
-
 struct inode *guest_memfd_new_inode(struct super_block *sb, const char *name,
 				    loff_t size);
 void guest_memfd_init(struct guest_memfd *gm, struct inode *inode,
@@ -116,82 +111,12 @@ long guest_memfd_ioctl(struct file *file, unsigned int cmd, unsigned long arg);
 void guest_memfd_show_fdinfo(struct seq_file *m, struct file *file);
 
 bool guest_memfd_can_hide(void);
-bool guest_memfd_active(void);
-bool guest_memfd_hidden_mapping(const struct address_space *mapping);
-bool vma_is_guest_memfd_hidden(const struct vm_area_struct *vma);
-void guest_memfd_memory_failure(struct folio *folio);
-
-/**
- * guest_memfd_folio_owned - is this a folio of a NO_DIRECT_MAP file?
- * @folio: Any folio; a reference keeps the answer true.
- *
- * Also true of a folio that has left its file and was not given back yet.  No
- * other user of folio->private writes such a word: it is no kernel address.
- *
- * Return: True for such a folio.
- */
-static inline bool guest_memfd_folio_owned(const struct folio *folio)
-{
-	unsigned long state = (unsigned long)READ_ONCE(folio->private);
-
-	return (state & GUEST_MEMFD_PAGE_MASK) == GUEST_MEMFD_PAGE_MAGIC;
-}
-
-/**
- * guest_memfd_gup_allowed - may get_user_pages() hand out this folio?
- * @folio: A folio found in a user page table, with a reference held (GUP-fast)
- *	or under the page table lock.
- *
- * The answer is per page and needs no mapping.  It holds as long as the reference
- * for a page that is still in the user page table afterwards, as GUP-fast makes
- * sure: a page that was there is given back only when its reference count could
- * be frozen.
- *
- * Return: False when the kernel must not touch the page.
- */
-static inline bool guest_memfd_gup_allowed(const struct folio *folio)
-{
-	unsigned long state = (unsigned long)READ_ONCE(folio->private);
-
-	return (state & GUEST_MEMFD_PAGE_MASK) != GUEST_MEMFD_PAGE_MAGIC ||
-	       (state & GUEST_MEMFD_PAGE_PINNABLE);
-}
 
 #else /* !CONFIG_GUEST_MEMFD */
 
 static inline bool guest_memfd_can_hide(void)
 {
 	return false;
-}
-
-static inline bool guest_memfd_active(void)
-{
-	return false;
-}
-
-static inline bool
-guest_memfd_hidden_mapping(const struct address_space *mapping)
-{
-	return false;
-}
-
-static inline bool vma_is_guest_memfd_hidden(const struct vm_area_struct *vma)
-{
-	return false;
-}
-
-static inline bool guest_memfd_folio_owned(const struct folio *folio)
-{
-	return false;
-}
-
-static inline bool guest_memfd_gup_allowed(const struct folio *folio)
-{
-	return true;
-}
-
-static inline void guest_memfd_memory_failure(struct folio *folio)
-{
 }
 
 static inline void guest_memfd_put_direct_map(struct folio *folio)

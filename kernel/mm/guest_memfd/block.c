@@ -61,7 +61,7 @@
  * @retry_list: In retry_blocks while pages wait; of retry_lock.
  * @out: Pages that are in the file or have left it and are not cleared yet.
  * @left: Those of them that have left; set without the lock.
- * @gone: Pages that will not come back: freed one by one, or poisoned.
+ * @gone: Pages that were freed one by one, or poisoned.
  */
 struct gm_block {
 	refcount_t refs;
@@ -84,7 +84,10 @@ struct gm_block {
 /* Order of the blocks of files that are created from now on. */
 static unsigned int block_order = GM_BLOCK_MAX_ORDER;
 
-/* The block of each order that has its memory at a pfn, by pfn >> order. */
+/*
+ * The block of each order that has its memory at a pfn, by pfn >> order; at
+ * order 0, a value for each page that is of no block.
+ */
 static struct xarray blocks_by_pfn[GM_BLOCK_MAX_ORDER + 1];
 
 /* Blocks with pages for the shrinker, the one to be shrunk next first. */
@@ -243,11 +246,18 @@ static unsigned int hide_fresh(struct page **first, unsigned int nr_ranges,
 	return done;
 }
 
-/* Give back hidden memory that nobody has used: as clean as it came. */
+static void forget_single(struct page *page)
+{
+	xa_erase(&blocks_by_pfn[0], page_to_pfn(page));
+}
+
+/* Free hidden memory that was never used, and so is still clean. */
 static void free_fresh(struct page *first, unsigned int order)
 {
 	unsigned int i, nr = 1U << order;
 
+	if (!order)
+		forget_single(first);
 	for (i = 0; i < nr; i++)
 		gm_page_clear_state(page_folio(first + i));
 	/* A page that cannot be restored must not reach the allocator. */
@@ -306,7 +316,21 @@ static void undo_kernel(struct folio *folio)
 	folio_put(folio);
 }
 
-/* A page that comes alone: blocks of order 0, and where no block can be. */
+/* Hide an order-0 page and record its pfn; on failure the page is freed. */
+static bool hide_single(struct page *page)
+{
+	struct page *first = page;
+
+	if (!hide_fresh(&first, 1, 0))
+		return false;
+	if (!xa_err(xa_store(&blocks_by_pfn[0], page_to_pfn(page),
+			     xa_mk_value(0), GFP_KERNEL)))
+		return true;
+	free_fresh(page, 0);
+	return false;
+}
+
+/* An order-0 page: for files without blocks, and where no block fits. */
 static int populate_single(struct guest_memfd *gm, pgoff_t index)
 {
 	gfp_t gfp = mapping_gfp_mask(gm->inode->i_mapping);
@@ -315,8 +339,8 @@ static int populate_single(struct guest_memfd *gm, pgoff_t index)
 	int err;
 
 	page = alloc_cleared(gm, index, gfp, 0);
-	/* Also at KERNEL: whoever takes it back must not fail to hide it. */
-	if (!page || !hide_fresh(&page, 1, 0))
+	/* Hide a page at KERNEL too, so that hiding it later cannot fail. */
+	if (!page || !hide_single(page))
 		return -ENOMEM;
 
 	err = kernel ? begin_kernel(page_folio(page), false) : 0;
@@ -329,6 +353,7 @@ static int populate_single(struct guest_memfd *gm, pgoff_t index)
 		return 0;
 	if (kernel) {
 		undo_kernel(page_folio(page));
+		forget_single(page);
 		put_page(page);
 	} else {
 		free_fresh(page, 0);
@@ -838,6 +863,7 @@ static bool release_single(struct folio *folio)
 		return true;
 	if (!ret)
 		return false;
+	forget_single(&folio->page);
 	gm_page_clear_state(folio);
 	if (!WARN_ON_ONCE(direct_map_restore(&folio->page, 1)))
 		folio_put(folio);
@@ -939,6 +965,36 @@ void guest_memfd_block_poisoned(struct folio *folio)
 
 	if (block)
 		WRITE_ONCE(block->poisoned, true);
+}
+
+/**
+ * guest_memfd_owns_pfn - is this page the library's?
+ * @pfn: Any page frame number.
+ *
+ * Finds the pages of NO_DIRECT_MAP files, pages that have left their file and
+ * are not freed yet, and the idle pages of blocks.
+ *
+ * Context: Any.  The answer can change unless the caller holds a reference to
+ * the page.
+ * Return: True for such a page.
+ */
+bool guest_memfd_owns_pfn(unsigned long pfn)
+{
+	bool owned = xa_load(&blocks_by_pfn[0], pfn);
+	unsigned int order;
+
+	for (order = 1; !owned && order <= GM_BLOCK_MAX_ORDER; order++) {
+		struct xarray *blocks = &blocks_by_pfn[order];
+		struct gm_block *block;
+
+		/* A block leaves the array, under its lock, before it is freed. */
+		xa_lock(blocks);
+		block = xa_load(blocks, pfn >> order);
+		owned = block && !test_bit(pfn & (nr_pages_of(block) - 1),
+					   block->gone);
+		xa_unlock(blocks);
+	}
+	return owned;
 }
 
 /**

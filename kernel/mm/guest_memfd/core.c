@@ -62,30 +62,6 @@ bool guest_memfd_active(void)
 	return atomic_read(&nr_hidden_files) || direct_map_nr_hidden();
 }
 
-/**
- * guest_memfd_hidden_mapping - may the folios of this mapping be hidden?
- * @mapping: A mapping that cannot go away.
- *
- * Context: Any.
- * Return: True for the mapping of a NO_DIRECT_MAP file.
- */
-bool guest_memfd_hidden_mapping(const struct address_space *mapping)
-{
-	return mapping_inaccessible(mapping) && gm_hides(mapping_gm(mapping));
-}
-
-/**
- * vma_is_guest_memfd_hidden - does this VMA map memory that may be hidden?
- * @vma: The VMA.
- *
- * Context: Any.
- * Return: True for a mapping of a NO_DIRECT_MAP file.
- */
-bool vma_is_guest_memfd_hidden(const struct vm_area_struct *vma)
-{
-	return vma->vm_file && guest_memfd_hidden_mapping(vma->vm_file->f_mapping);
-}
-
 static unsigned long count_referenced(struct address_space *mapping)
 {
 	unsigned long index, nr = 0;
@@ -119,7 +95,7 @@ int guest_memfd_get_direct_map(struct folio *folio)
 		return -ESTALE;
 	lockdep_assert_held(&folio->mapping->invalidate_lock);
 	/* A plain file's page is in the direct map: the reference will do. */
-	if (guest_memfd_folio_owned(folio)) {
+	if (gm_page_has_state(folio)) {
 		err = gm_get_direct_map(folio);
 		if (err)
 			return err;
@@ -144,7 +120,7 @@ void guest_memfd_put_direct_map(struct folio *folio)
 	bool orphan = false;
 
 	folio_lock(folio);
-	if (guest_memfd_folio_owned(folio)) {
+	if (gm_page_has_state(folio)) {
 		int ret = gm_put_direct_map(folio);
 
 		/*
@@ -254,7 +230,7 @@ EXPORT_SYMBOL_FOR_MODULES(guest_memfd_get_folio, GUEST_MEMFD_OWNERS);
  */
 void *guest_memfd_map_local(struct folio *folio)
 {
-	if (guest_memfd_folio_owned(folio))
+	if (gm_page_has_state(folio))
 		return direct_map_temp_map(&folio->page);
 	return kmap_local_folio(folio, 0);
 }
@@ -269,7 +245,7 @@ EXPORT_SYMBOL_FOR_MODULES(guest_memfd_map_local, GUEST_MEMFD_OWNERS);
  */
 void guest_memfd_unmap_local(struct folio *folio, void *vaddr)
 {
-	if (guest_memfd_folio_owned(folio))
+	if (gm_page_has_state(folio))
 		direct_map_temp_unmap(vaddr);
 	else
 		kunmap_local(vaddr);
@@ -706,7 +682,7 @@ void guest_memfd_free_folio(struct folio *folio)
 {
 	unsigned long state = gm_page_state(folio);
 
-	if (!guest_memfd_folio_owned(folio))
+	if (!gm_page_has_state(folio))
 		return;
 	gm_page_set_state(folio, state | GM_PAGE_ORPHAN);
 	guest_memfd_block_orphan(folio);
@@ -857,6 +833,7 @@ void guest_memfd_init(struct guest_memfd *gm, struct inode *inode,
 	xa_init(&gm->blocks);
 	guest_memfd_access_init(gm);
 	if (gm_hides(gm)) {
+		mapping_set_no_direct_map(mapping);
 		guest_memfd_block_init(gm);
 		atomic_inc(&nr_hidden_files);
 	}

@@ -402,16 +402,16 @@ static void test_gup(struct kunit *test)
 	struct guest_memfd *gm = gm_test_file(test, GM_FILE_NO_DIRECT_MAP);
 	struct folio *folio = gm_test_grab(test, gm, TAIL);
 
-	KUNIT_EXPECT_FALSE(test, guest_memfd_gup_allowed(folio));
+	KUNIT_EXPECT_FALSE(test, guest_memfd_gup_allowed(folio, gm->inode->i_mapping));
 	/* A share is the kernel's own right, it lets nobody pin. */
 	KUNIT_EXPECT_EQ(test, gm_test_share(folio), 0);
-	KUNIT_EXPECT_FALSE(test, guest_memfd_gup_allowed(folio));
+	KUNIT_EXPECT_FALSE(test, guest_memfd_gup_allowed(folio, gm->inode->i_mapping));
 	folio_unlock(folio);
 	guest_memfd_put_direct_map(folio);
 
 	/* GUP-fast may hold it after that, without a mapping. */
 	truncate_all(gm);
-	KUNIT_EXPECT_FALSE(test, guest_memfd_gup_allowed(folio));
+	KUNIT_EXPECT_FALSE(test, guest_memfd_gup_allowed(folio, gm->inode->i_mapping));
 	folio_put(folio);
 }
 
@@ -423,7 +423,7 @@ static void test_plain_file(struct kunit *test)
 
 	KUNIT_EXPECT_TRUE(test, gm_test_present(folio));
 	KUNIT_EXPECT_FALSE(test, folio_test_uptodate(folio));
-	KUNIT_EXPECT_TRUE(test, guest_memfd_gup_allowed(folio));
+	KUNIT_EXPECT_TRUE(test, guest_memfd_gup_allowed(folio, gm->inode->i_mapping));
 	KUNIT_EXPECT_EQ(test, gm_test_share(folio), 0);
 	folio_unlock(folio);
 	folio_put(folio);

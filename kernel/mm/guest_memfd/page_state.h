@@ -5,11 +5,13 @@
 /*
  * The state of one page of a NO_DIRECT_MAP file, in folio->private.
  *
- * Written under the folio lock while the page is in a file or shared, else under
- * the lock of its block or by the only one who has it; read without them by GUP.
- * From before the page enters its file until it is given back, the word carries
- * GUEST_MEMFD_PAGE_MAGIC, and either HIDDEN is set or the share count is above
- * zero, never both.
+ * The folio lock protects the word while the page is in a file or has direct-map
+ * references; the lock of the page's block protects it otherwise, and the task
+ * that allocates or frees a page needs no lock.  GUP reads the word without a
+ * lock.  The word is set before the page is added to its file and cleared when
+ * the page is freed.  In between either HIDDEN is set or the number of
+ * direct-map references is above zero, never both, so the word is never zero.
+ * A page of a plain file has no such word.
  */
 
 #include <linux/bits.h>
@@ -28,7 +30,7 @@
 /* 2 MiB with pages of 4 KiB. */
 #define GM_BLOCK_MAX_ORDER	9
 
-/* The share count, between the flags and the magic. */
+/* The number of direct-map references, above the flags. */
 #define GM_PAGE_COUNT_SHIFT	8
 #define GM_PAGE_COUNT_MASK	GENMASK(47, GM_PAGE_COUNT_SHIFT)
 #define GM_PAGE_COUNT_ONE	BIT(GM_PAGE_COUNT_SHIFT)
@@ -58,10 +60,16 @@ static inline unsigned int gm_page_block_order(unsigned long state)
 	return (state & GM_PAGE_ORDER_MASK) >> GM_PAGE_ORDER_SHIFT;
 }
 
-/* Of a page that has just been hidden, or cleared while it was. */
+/* Is this folio of a guest_memfd one of a NO_DIRECT_MAP file, or was it? */
+static inline bool gm_page_has_state(const struct folio *folio)
+{
+	return gm_page_state(folio);
+}
+
+/* The state of a page that was just hidden, or cleared while it was hidden. */
 static inline unsigned long gm_page_fresh(unsigned int block_order)
 {
-	return GUEST_MEMFD_PAGE_MAGIC | GM_PAGE_HIDDEN |
+	return GM_PAGE_HIDDEN |
 	       (unsigned long)block_order << GM_PAGE_ORDER_SHIFT;
 }
 
@@ -79,7 +87,7 @@ static inline void gm_page_set_state(struct folio *folio, unsigned long state)
 	WRITE_ONCE(folio->private, (void *)state);
 }
 
-/* The page is nobody's any more. */
+/* The page is about to be freed. */
 static inline void gm_page_clear_state(struct folio *folio)
 {
 	WRITE_ONCE(folio->private, NULL);
