@@ -75,8 +75,12 @@ struct guest_memfd {
 
 #ifdef CONFIG_GUEST_MEMFD
 
-/* The modules that own guest memory. */
+/* The modules that own guest memory; a test module only where it is built. */
+#if IS_MODULE(CONFIG_TEST_GUEST_MEMFD)
 #define GUEST_MEMFD_OWNERS "kvm,test_guest_memfd"
+#else
+#define GUEST_MEMFD_OWNERS "kvm"
+#endif
 
 struct inode *guest_memfd_new_inode(struct super_block *sb, const char *name,
 				    loff_t size);
