@@ -69,9 +69,6 @@ static int set_present(struct page *page, unsigned int nr_pages, bool present)
 	return set_direct_map_invalid_noflush(page);
 }
 
-/* From this on, or where there are gaps, page by page is the slower way. */
-#define FLUSH_ALL_PAGES 64
-
 static void flush_all(void)
 {
 	long uses = atomic_long_read(&temp_uses);
@@ -166,9 +163,9 @@ void direct_map_merge(struct page *page)
  * @nr_ranges: Number of ranges.
  * @nr_pages: Number of contiguous pages of each.
  *
- * When this returns no CPU has a way to the hidden pages through the direct
- * map, a former temporary mapping or one of vmalloc()'s, neither in the page
- * table nor in a TLB.  All ranges together take one flush.
+ * When this returns, no CPU has a translation of the hidden pages through the
+ * direct map or another kernel address, in no PCID.  All ranges together take
+ * one flush.
  *
  * Context: May sleep and allocate page tables.  Interrupts on: it flushes the
  * TLBs of all CPUs.
@@ -191,16 +188,25 @@ unsigned int direct_map_hide_ranges(struct page *const *first,
 	if (!done)
 		return 0;
 
-	if (done > 1 || nr_pages >= FLUSH_ALL_PAGES) {
-		flush_all();
-	} else {
-		unsigned long addr = (unsigned long)page_address(first[0]);
-
-		flush_tlb_kernel_range(addr, addr + nr_pages * PAGE_SIZE);
-		direct_map_flush_temp();
-		/* vfree() frees pages first, and flushes their addresses later. */
-		vm_unmap_aliases();
-	}
+	/*
+	 * One flush for any number of pages, however they were mapped.  On x86,
+	 * flush_tlb_all() has every CPU, lazy ones included, drop its global
+	 * entries and those of all PCIDs of kernel and user
+	 * (__flush_tlb_all()), or broadcasts an INVLPGB that does.
+	 * flush_tlb_kernel_range() would use INVLPG for a few pages
+	 * (flush_tlb_one_kernel()), which removes non-global entries of the
+	 * current PCID only, and with PTI off it takes kernel entries for
+	 * global: what is hidden must not depend on that.
+	 *
+	 * It also covers what other mappings of these pages left in the TLBs:
+	 * vunmap() and vm_unmap_ram() clear the entries before the pages are
+	 * freed and delay only the flush, so vm_unmap_aliases() is not needed.
+	 * The
+	 * temporary mappings are flushed by it as well.
+	 *
+	 * On s390 it does nothing: there, editing the direct map flushes.
+	 */
+	flush_all();
 	atomic_long_add(done * nr_pages, &nr_hidden_pages);
 	for (i = 0; i < done; i++)
 		trace_guest_memfd_hide(page_to_pfn(first[i]), nr_pages);

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The entries of the direct map: what hiding clears, restoring sets.
+ * The entries of the direct map: what hiding clears, restoring sets, and how
+ * TLBs are flushed in between.
  */
 
 #include <kunit/test.h>
 #include <linux/guest_memfd.h>
 #include <linux/pagemap.h>
 #include <linux/set_memory.h>
+#include <linux/vmstat.h>
 
 #include "block.h"
 #include "direct_map.h"
@@ -168,6 +170,37 @@ static void test_flags_kernel_block(struct kunit *test)
 	flags_of_file(test, 9, GUEST_MEMFD_ACCESS_KERNEL);
 }
 
+/*
+ * Hiding one page, whose entry is there already, is one flush_tlb_all() and
+ * nothing else.  Something else in the kernel may flush at the same time.
+ */
+static void test_one_flush(struct kunit *test)
+{
+	/* Too large for the stack. */
+	static unsigned long before[NR_VM_EVENT_ITEMS], after[NR_VM_EVENT_ITEMS];
+	struct page *page = new_pages(test, 0);
+	unsigned int tries;
+
+	if (cpu_feature_enabled(X86_FEATURE_INVLPGB))
+		kunit_skip(test, "no CPU is interrupted here");
+	KUNIT_EXPECT_EQ(test, direct_map_hide(page, 1), 0);
+	for (tries = 0; tries < 10; tries++) {
+		KUNIT_EXPECT_EQ(test, direct_map_restore(page, 1), 0);
+		all_vm_events(before);
+		KUNIT_EXPECT_EQ(test, direct_map_hide(page, 1), 0);
+		all_vm_events(after);
+		if (after[NR_TLB_REMOTE_FLUSH] == before[NR_TLB_REMOTE_FLUSH] + 1 &&
+		    after[NR_TLB_REMOTE_FLUSH_RECEIVED] ==
+		    before[NR_TLB_REMOTE_FLUSH_RECEIVED] + num_online_cpus() &&
+		    after[NR_TLB_LOCAL_FLUSH_ONE] == before[NR_TLB_LOCAL_FLUSH_ONE] &&
+		    after[NR_TLB_LOCAL_FLUSH_ALL] == before[NR_TLB_LOCAL_FLUSH_ALL])
+			break;
+	}
+	KUNIT_EXPECT_LT(test, tries, 10);
+	KUNIT_EXPECT_EQ(test, direct_map_restore(page, 1), 0);
+	__free_page(page);
+}
+
 static struct kunit_case direct_map_test_cases[] = {
 	KUNIT_CASE(test_flags_page),
 	KUNIT_CASE(test_flags_range),
@@ -179,6 +212,7 @@ static struct kunit_case direct_map_test_cases[] = {
 	KUNIT_CASE(test_flags_user_block),
 	KUNIT_CASE(test_flags_kernel),
 	KUNIT_CASE(test_flags_kernel_block),
+	KUNIT_CASE(test_one_flush),
 	{}
 };
 
