@@ -76,7 +76,7 @@ static void read_entries(struct entries *e)
 	}
 	fclose(f);
 	TEST_ASSERT(inside, "%s does not show the direct map", PTDUMP);
-	ksft_print_msg("direct map: %lu MiB by 1 GiB, %lu MiB by 2 MiB, %lu kB by 4 KiB; %lu kB not global\n",
+	ksft_print_msg("by 1 GiB %lu MiB, by 2 MiB %lu MiB, by 4 KiB %lu kB; %lu kB not global\n",
 		       e->size[2] / SZ_1M, e->size[1] / SZ_1M, e->size[0] / SZ_1K,
 		       e->not_global / SZ_1K);
 }
