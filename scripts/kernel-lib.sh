@@ -30,6 +30,17 @@ hooks() {
 	[ ! -e "$TOP/kernel/hooks/series" ] || sed 's/[[:space:]]*#.*//; /^$/d' "$TOP/kernel/hooks/series"
 }
 
+# Those of them that are kept as they are written ("PATCH # fixed" in the series): each is one change
+# that could be sent alone, and the files it touches may belong to another hook too.
+fixed_hooks() {
+	[ ! -e "$TOP/kernel/hooks/series" ] ||
+		sed -n 's/^\([^[:space:]#]\{1,\}\)[[:space:]]*#[[:space:]]*fixed$/\1/p' "$TOP/kernel/hooks/series"
+}
+
+is_fixed() {
+	grep -qxF "$1" <(fixed_hooks)
+}
+
 # hook_files PATCH: the files it touches
 hook_files() {
 	sed -n 's,^+++ b/\([^[:space:]]*\).*,\1,p' "$TOP/kernel/hooks/$1"
@@ -46,6 +57,28 @@ our_files() {
 		LC_ALL=C sort)
 }
 
+# apply_hook DIR PATCH: apply it to the files in DIR, those of the source where DIR has none
+apply_hook() {
+	local dir=$1 patch=$2 file
+	while read -r file; do
+		[ -e "$pristine/$file" ] || die "hook $patch does not apply: the source has no $file"
+		[ -e "$dir/$file" ] && continue
+		mkdir -p "$dir/$(dirname "$file")"
+		cp -p "$pristine/$file" "$dir/$file"
+	done < <(hook_files "$patch")
+	patch -d "$dir" -p1 -F0 --no-backup-if-mismatch -s <"$TOP/kernel/hooks/$patch" >&2 ||
+		die "hook $patch does not apply to $(basename "$pristine") (see above)"
+}
+
+# make_base DIR: put each file that a fixed hook changes into DIR, with these changes alone
+make_base() {
+	local patch
+	mkdir -p "$1"
+	while read -r patch; do
+		apply_hook "$1" "$patch"
+	done < <(fixed_hooks)
+}
+
 # make_target DIR: put each file that kernel/ adds or changes into DIR, as it must be
 make_target() {
 	local dir=$1 patch file
@@ -53,16 +86,17 @@ make_target() {
 	mkdir -p "$dir"
 	while read -r patch; do
 		[ -r "$TOP/kernel/hooks/$patch" ] || die "kernel/hooks/series names $patch, which is not there"
+		if is_fixed "$patch"; then
+			[ ${#owner[@]} -eq 0 ] || die "$patch is fixed: it must stand before the others in kernel/hooks/series"
+			apply_hook "$dir" "$patch"
+			continue
+		fi
 		while read -r file; do
 			[ -z "${owner[$file]:-}" ] ||
 				die "$file is changed by two hooks, ${owner[$file]} and $patch; each file belongs to one"
 			owner[$file]=$patch
-			[ -e "$pristine/$file" ] || die "hook $patch does not apply: the source has no $file"
-			mkdir -p "$dir/$(dirname "$file")"
-			cp -p "$pristine/$file" "$dir/$file"
 		done < <(hook_files "$patch")
-		patch -d "$dir" -p1 -F0 --no-backup-if-mismatch -s <"$TOP/kernel/hooks/$patch" >&2 ||
-			die "hook $patch does not apply to $(basename "$pristine") (see above)"
+		apply_hook "$dir" "$patch"
 	done < <(hooks)
 	while read -r file; do
 		[ ! -e "$pristine/$file" ] || die "kernel/$file exists in the source: change it by a hook"

@@ -204,19 +204,14 @@ static int access_page(struct test_inode *ti, loff_t pos, void *buf, size_t len,
 		       bool write)
 {
 	struct folio *folio;
-	void *vaddr;
 
 	guard(mutex)(&ti->lock);
 	folio = xa_load(&ti->stage2, pos >> PAGE_SHIFT);
 	if (!folio)
 		return -EFAULT;
-	vaddr = guest_memfd_map_local(folio);
 	if (write)
-		memcpy(vaddr + offset_in_page(pos), buf, len);
-	else
-		memcpy(buf, vaddr + offset_in_page(pos), len);
-	guest_memfd_unmap_local(folio, vaddr);
-	return 0;
+		return guest_memfd_write_folio(folio, offset_in_page(pos), buf, len);
+	return guest_memfd_read_folio(folio, offset_in_page(pos), buf, len);
 }
 
 static int guest_io(struct test_inode *ti, const struct test_gmem_io *io)

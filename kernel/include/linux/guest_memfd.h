@@ -97,6 +97,12 @@ void guest_memfd_free_folio(struct folio *folio);
 
 struct folio *guest_memfd_grab_folio(struct guest_memfd *gm, pgoff_t index);
 struct folio *guest_memfd_get_folio(struct guest_memfd *gm, pgoff_t index);
+int guest_memfd_read_folio(struct folio *folio, unsigned int offset, void *buf,
+			   unsigned int len);
+int guest_memfd_write_folio(struct folio *folio, unsigned int offset,
+			    const void *buf, unsigned int len);
+int guest_memfd_cmpxchg_folio(struct folio *folio, unsigned int offset,
+			      void *old, const void *new, unsigned int size);
 void *guest_memfd_map_local(struct folio *folio);
 void guest_memfd_unmap_local(struct folio *folio, void *vaddr);
 unsigned int guest_memfd_max_order(struct guest_memfd *gm, pgoff_t index);

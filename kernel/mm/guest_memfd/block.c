@@ -51,7 +51,6 @@
  *	never under a folio lock; folio locks are taken under it.
  * @first: First page of the memory, or NULL.
  * @order: Of the range and of the memory.
- * @scrubbed: Some idle pages were cleared by a temporary mapping.
  * @poisoned: A page was found bad: the guest must not get it with the rest.
  * @nr_out: Number of bits set in @out.
  * @nr_idle: Pages that are neither out nor gone; read without the lock.
@@ -68,7 +67,6 @@ struct gm_block {
 	struct mutex lock; /* of what says no other */
 	struct page *first;
 	u8 order;
-	bool scrubbed;
 	bool poisoned;
 	unsigned int nr_out;
 	unsigned int nr_idle;
@@ -466,9 +464,6 @@ static int populate_from_block(struct guest_memfd *gm, struct gm_block *block,
 	bool kernel = at_kernel(gm, index);
 	int err;
 
-	/* Pages that were just hidden have had their flush. */
-	if (block->scrubbed)
-		direct_map_flush_temp();
 	if (kernel) {
 		err = begin_kernel(folio, restored);
 		if (err)
@@ -718,7 +713,6 @@ static void make_idle(struct gm_block *block, unsigned int i)
 {
 	gm_page_set_state(page_folio(block->first + i),
 			  gm_page_fresh(block->order));
-	block->scrubbed = true;
 	clear_bit(i, block->left);
 	__clear_bit(i, block->out);
 	block->nr_out--;
@@ -768,7 +762,6 @@ static bool release_memory(struct gm_block *block)
 		 page_to_pfn(first) >> block->order);
 	block->first = NULL;
 	block->poisoned = false;
-	block->scrubbed = false;
 	bitmap_zero(block->gone, nr);
 free:
 	folio_batch_init(&batch);

@@ -15,6 +15,7 @@
 #include <linux/rwsem.h>
 #include <linux/sched/signal.h>
 #include <linux/seq_file.h>
+#include <linux/temp_map.h>
 #include <linux/userfaultfd_k.h>
 
 #include <trace/events/guest_memfd.h>
@@ -217,13 +218,115 @@ struct folio *guest_memfd_get_folio(struct guest_memfd *gm, pgoff_t index)
 }
 EXPORT_SYMBOL_FOR_MODULES(guest_memfd_get_folio, GUEST_MEMFD_OWNERS);
 
+/*
+ * A page of a NO_DIRECT_MAP file is accessed in the same way at every level and
+ * with or without direct-map references: those may change at the same time.
+ */
+static bool check_access(unsigned int offset, unsigned int len)
+{
+	return !WARN_ON_ONCE(offset > PAGE_SIZE || len > PAGE_SIZE - offset);
+}
+
 /**
- * guest_memfd_map_local - reach a page for a moment, at whatever level it is
+ * guest_memfd_read_folio - read from a page, at whatever level it is
+ * @folio: A folio of a guest_memfd file, with a reference.
+ * @offset: Where in the page.
+ * @buf: Kernel buffer; nothing else has to be mapped.
+ * @len: Number of bytes, up to the end of the page.
+ *
+ * A hidden page stays hidden.  An aligned word of 4 or 8 bytes is one access.
+ *
+ * Context: Any but interrupt; does not sleep.  Interrupts are off for the time
+ * of the copy.
+ * Return: 0, or -EFAULT if the memory has an uncorrectable error.
+ */
+int guest_memfd_read_folio(struct folio *folio, unsigned int offset, void *buf,
+			   unsigned int len)
+{
+	unsigned long left;
+	void *vaddr;
+
+	if (!check_access(offset, len))
+		return -EFAULT;
+	if (gm_page_has_state(folio)) {
+		left = direct_map_read_hidden(&folio->page, offset, buf, len);
+	} else {
+		vaddr = kmap_local_folio(folio, 0);
+		left = temp_copy(buf, vaddr + offset, len);
+		kunmap_local(vaddr);
+	}
+	return left ? -EFAULT : 0;
+}
+EXPORT_SYMBOL_FOR_MODULES(guest_memfd_read_folio, GUEST_MEMFD_OWNERS);
+
+/**
+ * guest_memfd_write_folio - write to a page, at whatever level it is
+ * @folio: A folio of a guest_memfd file, with a reference.
+ * @offset: Where in the page.
+ * @buf: Kernel buffer.
+ * @len: Number of bytes, up to the end of the page.
+ *
+ * As guest_memfd_read_folio().
+ *
+ * Context: As guest_memfd_read_folio().
+ * Return: 0, or -EFAULT if the memory has an uncorrectable error.
+ */
+int guest_memfd_write_folio(struct folio *folio, unsigned int offset,
+			    const void *buf, unsigned int len)
+{
+	unsigned long left;
+	void *vaddr;
+
+	if (!check_access(offset, len))
+		return -EFAULT;
+	if (gm_page_has_state(folio)) {
+		left = direct_map_write_hidden(&folio->page, offset, buf, len);
+	} else {
+		vaddr = kmap_local_folio(folio, 0);
+		left = temp_copy(vaddr + offset, buf, len);
+		kunmap_local(vaddr);
+	}
+	return left ? -EFAULT : 0;
+}
+EXPORT_SYMBOL_FOR_MODULES(guest_memfd_write_folio, GUEST_MEMFD_OWNERS);
+
+/**
+ * guest_memfd_cmpxchg_folio - compare and exchange in a page, at whatever level
+ * @folio: A folio of a guest_memfd file, with a reference.
+ * @offset: Where in the page.
+ * @old: What must be there; gets what was there.
+ * @new: What to put there.
+ * @size: 1, 2, 4 or 8 bytes.
+ *
+ * Context: As guest_memfd_read_folio().
+ * Return: 0; 1 if something else than @old was there; -EFAULT if the memory has
+ * an uncorrectable error.
+ */
+int guest_memfd_cmpxchg_folio(struct folio *folio, unsigned int offset,
+			      void *old, const void *new, unsigned int size)
+{
+	void *vaddr;
+	int ret;
+
+	if (!check_access(offset, size))
+		return -EFAULT;
+	if (gm_page_has_state(folio))
+		return direct_map_cmpxchg_hidden(&folio->page, offset, old, new,
+						 size);
+	vaddr = kmap_local_folio(folio, 0);
+	ret = temp_cmpxchg(vaddr + offset, old, new, size);
+	kunmap_local(vaddr);
+	return ret;
+}
+EXPORT_SYMBOL_FOR_MODULES(guest_memfd_cmpxchg_folio, GUEST_MEMFD_OWNERS);
+
+/**
+ * guest_memfd_map_local - reach a page for a moment (to be removed)
  * @folio: A folio of a guest_memfd file, with a reference.
  *
- * A hidden page stays hidden: only this CPU has the mapping.  Until
- * guest_memfd_unmap_local() preemption is off, no other folio can be mapped in
- * this way, and user memory must not be touched.
+ * Until guest_memfd_unmap_local() interrupts are off and no other folio can be
+ * accessed.  Its last user is the steal time of a gfn without a user mapping,
+ * which is to hold a direct-map reference.
  *
  * Context: Any but interrupt; interrupts may be off.
  * Return: The address of the page.
@@ -231,13 +334,13 @@ EXPORT_SYMBOL_FOR_MODULES(guest_memfd_get_folio, GUEST_MEMFD_OWNERS);
 void *guest_memfd_map_local(struct folio *folio)
 {
 	if (gm_page_has_state(folio))
-		return direct_map_temp_map(&folio->page);
+		return temp_map(&folio->page, BIT(0));
 	return kmap_local_folio(folio, 0);
 }
 EXPORT_SYMBOL_FOR_MODULES(guest_memfd_map_local, GUEST_MEMFD_OWNERS);
 
 /**
- * guest_memfd_unmap_local - undo guest_memfd_map_local()
+ * guest_memfd_unmap_local - undo guest_memfd_map_local() (to be removed)
  * @folio: The folio.
  * @vaddr: What guest_memfd_map_local() returned.
  *
@@ -246,7 +349,7 @@ EXPORT_SYMBOL_FOR_MODULES(guest_memfd_map_local, GUEST_MEMFD_OWNERS);
 void guest_memfd_unmap_local(struct folio *folio, void *vaddr)
 {
 	if (gm_page_has_state(folio))
-		direct_map_temp_unmap(vaddr);
+		temp_unmap();
 	else
 		kunmap_local(vaddr);
 }

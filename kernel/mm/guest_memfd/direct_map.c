@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Taking pages out of the kernel's direct map, giving them back, and reaching
- * one of them for an instant while it is out.  Nobody else in this library
- * edits the direct map, and nothing here is exported to modules.
+ * Taking pages out of the kernel's direct map, restoring them, and accessing
+ * one of them while it is hidden.  No other file of this library edits the
+ * direct map, and nothing here is exported to modules.
  */
 
 #include <linux/mm.h>
-#include <linux/percpu.h>
 #include <linux/set_memory.h>
-#include <linux/vmalloc.h>
+#include <linux/temp_map.h>
 
 #include <asm/tlbflush.h>
 
@@ -19,23 +18,6 @@
 
 static atomic_long_t nr_hidden_pages;
 
-/*
- * Uses of the temporary mappings, and how many of them a flush of all CPUs has
- * followed.  See direct_map_hide().
- */
-static atomic_long_t temp_uses;
-static atomic_long_t temp_uses_flushed;
-
-/* The page table entry behind each CPU's temporary mapping. */
-static DEFINE_PER_CPU(pte_t *, temp_ptep);
-static struct vm_struct *temp_area __ro_after_init;
-
-/* The same for a whole large page, where the architecture has such mappings. */
-static DEFINE_PER_CPU(pmd_t *, temp_pmdp);
-static unsigned long temp_large_base __ro_after_init;
-static atomic_long_t temp_large_uses;
-static atomic_long_t temp_large_uses_flushed;
-
 /**
  * direct_map_can_hide - can single pages leave the direct map on this machine?
  *
@@ -45,7 +27,7 @@ static atomic_long_t temp_large_uses_flushed;
  */
 bool direct_map_can_hide(void)
 {
-	return temp_area && can_set_direct_map();
+	return temp_map_ready() && can_set_direct_map();
 }
 
 /**
@@ -67,47 +49,6 @@ static int set_present(struct page *page, unsigned int nr_pages, bool present)
 	if (present)
 		return set_direct_map_default_noflush(page);
 	return set_direct_map_invalid_noflush(page);
-}
-
-/* From this on, or where there are gaps, page by page is the slower way. */
-#define FLUSH_ALL_PAGES 64
-
-static void flush_all(void)
-{
-	long uses = atomic_long_read(&temp_uses);
-	long large_uses = atomic_long_read(&temp_large_uses);
-
-	flush_tlb_all();
-	atomic_long_set(&temp_uses_flushed, uses);
-	atomic_long_set(&temp_large_uses_flushed, large_uses);
-}
-
-/**
- * direct_map_flush_temp - make former temporary mappings useless on all CPUs
- *
- * A CPU that speculates through the address of another CPU's temporary mapping
- * may have cached the entry, and only the mapping's own CPU has flushed it.
- * That does not matter until there are secrets in the page again: to be called
- * before it is used again without a direct_map_hide().
- *
- * Context: May sleep.  Flushes the TLBs of all CPUs if a mapping was used since
- * the last time.
- */
-void direct_map_flush_temp(void)
-{
-	long uses = atomic_long_read(&temp_uses);
-	unsigned long start = (unsigned long)temp_area->addr;
-
-	if (atomic_long_read(&temp_large_uses_flushed) <
-	    atomic_long_read(&temp_large_uses)) {
-		flush_all();
-		return;
-	}
-	if (atomic_long_read(&temp_uses_flushed) >= uses)
-		return;
-	flush_tlb_kernel_range(start, start + temp_area->size);
-	/* May set it back, if others flush as well: then one flush too many. */
-	atomic_long_set(&temp_uses_flushed, uses);
 }
 
 /**
@@ -166,9 +107,9 @@ void direct_map_merge(struct page *page)
  * @nr_ranges: Number of ranges.
  * @nr_pages: Number of contiguous pages of each.
  *
- * When this returns no CPU has a way to the hidden pages through the direct
- * map, a former temporary mapping or one of vmalloc()'s, neither in the page
- * table nor in a TLB.  All ranges together take one flush.
+ * When this returns, no CPU has a translation of the hidden pages through the
+ * direct map or another kernel address, in no PCID.  All ranges together take
+ * one flush.
  *
  * Context: May sleep and allocate page tables.  Interrupts on: it flushes the
  * TLBs of all CPUs.
@@ -191,16 +132,24 @@ unsigned int direct_map_hide_ranges(struct page *const *first,
 	if (!done)
 		return 0;
 
-	if (done > 1 || nr_pages >= FLUSH_ALL_PAGES) {
-		flush_all();
-	} else {
-		unsigned long addr = (unsigned long)page_address(first[0]);
-
-		flush_tlb_kernel_range(addr, addr + nr_pages * PAGE_SIZE);
-		direct_map_flush_temp();
-		/* vfree() frees pages first, and flushes their addresses later. */
-		vm_unmap_aliases();
-	}
+	/*
+	 * One flush for any number of pages, however they were mapped.  On x86,
+	 * flush_tlb_all() has every CPU, lazy ones included, drop its global
+	 * entries and those of all PCIDs of kernel and user
+	 * (__flush_tlb_all()), or broadcasts an INVLPGB that does.
+	 * flush_tlb_kernel_range() would use INVLPG for a few pages
+	 * (flush_tlb_one_kernel()), which removes non-global entries of the
+	 * current PCID only, and with PTI off it takes kernel entries for
+	 * global: what is hidden must not depend on that.
+	 *
+	 * It also covers what other mappings of these pages left in the TLBs:
+	 * vunmap() and vm_unmap_ram() clear the entries before the pages are
+	 * freed and delay only the flush, so vm_unmap_aliases() is not needed.
+	 * A temporary mapping leaves nothing.
+	 *
+	 * On s390 it does nothing: there, editing the direct map flushes.
+	 */
+	flush_tlb_all();
 	atomic_long_add(done * nr_pages, &nr_hidden_pages);
 	for (i = 0; i < done; i++)
 		trace_guest_memfd_hide(page_to_pfn(first[i]), nr_pages);
@@ -220,180 +169,112 @@ int direct_map_hide(struct page *page, unsigned int nr_pages)
 	return direct_map_hide_ranges(&page, 1, nr_pages) ? 0 : -ENOMEM;
 }
 
-/* One entry maps all of @size. */
-static void temp_flush(unsigned long addr, unsigned long size)
-{
-#ifdef CONFIG_X86
-	/* No other CPU uses this address: no interrupt to them now. */
-	flush_tlb_one_kernel(addr);
-#else
-	flush_tlb_kernel_range(addr, addr + size);
-#endif
-}
-
-static unsigned long temp_addr(int cpu)
-{
-	/* Every other page stays a hole, so that an overrun faults. */
-	return (unsigned long)temp_area->addr + 2UL * cpu * PAGE_SIZE;
-}
-
 /**
- * direct_map_temp_map - map a hidden page on this CPU for a moment
+ * direct_map_read_hidden - read from a page that may be hidden
  * @page: The page.
+ * @offset: Where in the page.
+ * @to: Kernel buffer.
+ * @len: Number of bytes, up to the end of the page.
  *
- * Until direct_map_temp_unmap() preemption is off, and this CPU can map no other
- * page in this way.
- *
- * Context: Process context, also with interrupts off.
- * Return: Its address, for this CPU only.
+ * Context: Any but interrupt; does not sleep.
+ * Return: Number of bytes not copied because of a machine check.
  */
-void *direct_map_temp_map(struct page *page)
+unsigned long direct_map_read_hidden(struct page *page, unsigned int offset,
+				     void *to, unsigned int len)
 {
-	int cpu = get_cpu();
-	unsigned long addr = temp_addr(cpu);
-	pte_t *ptep = __this_cpu_read(temp_ptep);
+	unsigned long left;
 
-	WARN_ON_ONCE(in_interrupt() || !pte_none(ptep_get(ptep)));
-	set_pte_at(&init_mm, addr, ptep, mk_pte(page, PAGE_KERNEL));
-	flush_cache_vmap(addr, addr + PAGE_SIZE);
-	return (void *)addr;
+	left = temp_copy(to, temp_map(page, BIT(0)) + offset, len);
+	temp_unmap();
+	return left;
 }
 
 /**
- * direct_map_temp_unmap - undo direct_map_temp_map()
- * @vaddr: What it returned.
+ * direct_map_write_hidden - write to a page that may be hidden
+ * @page: The page.
+ * @offset: Where in the page.
+ * @from: Kernel buffer.
+ * @len: Number of bytes, up to the end of the page.
+ *
+ * Context: Any but interrupt; does not sleep.
+ * Return: Number of bytes not copied because of a machine check.
  */
-void direct_map_temp_unmap(void *vaddr)
+unsigned long direct_map_write_hidden(struct page *page, unsigned int offset,
+				      const void *from, unsigned int len)
 {
-	unsigned long addr = (unsigned long)vaddr;
+	unsigned long left;
 
-	pte_clear(&init_mm, addr, __this_cpu_read(temp_ptep));
-	/* The page may have another owner as soon as the caller goes on. */
-	temp_flush(addr, PAGE_SIZE);
-	atomic_long_inc(&temp_uses);
-	put_cpu();
+	left = temp_copy(temp_map(page, BIT(0)) + offset, from, len);
+	temp_unmap();
+	return left;
+}
+
+/**
+ * direct_map_cmpxchg_hidden - compare and exchange in a page that may be hidden
+ * @page: The page.
+ * @offset: Where in the page, aligned to @size.
+ * @old: What must be there; gets what was there.
+ * @new: What to put there.
+ * @size: 1, 2, 4 or 8 bytes.
+ *
+ * Context: Any but interrupt; does not sleep.
+ * Return: As temp_cmpxchg().
+ */
+int direct_map_cmpxchg_hidden(struct page *page, unsigned int offset, void *old,
+			      const void *new, unsigned int size)
+{
+	int ret;
+
+	ret = temp_cmpxchg(temp_map(page, BIT(0)) + offset, old, new, size);
+	temp_unmap();
+	return ret;
+}
+
+static void zero_hidden(struct page *first, unsigned long which)
+{
+	void *vaddr = temp_map(first, which);
+	unsigned int i;
+
+	for_each_set_bit(i, &which, TEMP_MAP_PAGES)
+		clear_page(vaddr + i * PAGE_SIZE);
+	temp_unmap();
 }
 
 /**
  * direct_map_zero_hidden - clear a hidden page without restoring it
- * @page: A hidden page that nobody else can write to.
+ * @page: A hidden page that no other CPU can write to.
  *
- * Context: Process context; does not sleep.
+ * Context: Any but interrupt; does not sleep.
  */
 void direct_map_zero_hidden(struct page *page)
 {
-	void *vaddr = direct_map_temp_map(page);
-
-	clear_page(vaddr);
-	direct_map_temp_unmap(vaddr);
+	zero_hidden(page, BIT(0));
 }
 
-/* So many are cleared before others get the CPU. */
-#define TEMP_LARGE_CHUNK 64
-
 /**
- * direct_map_zero_hidden_large - clear what is left in a large page
- * @first: First of the pages that a PMD maps: all are hidden, none is poisoned,
- *	and nobody has a secret in those that are not to be cleared.
- * @which: Which of the pages to clear.
+ * direct_map_zero_hidden_large - clear pages of a large page
+ * @first: First of PTRS_PER_PTE contiguous pages.
+ * @which: Which of the pages to clear: they are hidden and not poisoned, and no
+ *	other CPU can write to them.
  *
- * While this goes on the whole large page can be reached by the CPU it runs on.
+ * Only pages of @which are mapped, at most TEMP_MAP_PAGES at a time.
  *
  * Context: May sleep.
  */
-void direct_map_zero_hidden_large(struct page *first,
-				  const unsigned long *which)
+void direct_map_zero_hidden_large(struct page *first, const unsigned long *which)
 {
 	unsigned int start, i;
 
-	for (start = 0; start < PTRS_PER_PTE; start += TEMP_LARGE_CHUNK) {
-		unsigned int end = min(start + TEMP_LARGE_CHUNK,
-				       (unsigned int)PTRS_PER_PTE);
-		unsigned long addr;
-		bool mapped;
-		pmd_t *pmdp;
-		int cpu;
+	for (start = 0; start < PTRS_PER_PTE; start += TEMP_MAP_PAGES) {
+		unsigned long chunk = 0;
 
-		i = find_next_bit(which, end, start);
-		if (i >= end)
+		for (i = 0; i < TEMP_MAP_PAGES; i++) {
+			if (test_bit(start + i, which))
+				__set_bit(i, &chunk);
+		}
+		if (!chunk)
 			continue;
-
-		cpu = get_cpu();
-		pmdp = __this_cpu_read(temp_pmdp);
-		addr = temp_large_base + (unsigned long)cpu * PMD_SIZE;
-		mapped = pmdp && pmd_set_huge(pmdp, page_to_phys(first),
-					      PAGE_KERNEL);
-		if (mapped)
-			flush_cache_vmap(addr, addr + PMD_SIZE);
-		for (; i < end; i = find_next_bit(which, end, i + 1)) {
-			if (mapped)
-				clear_page((void *)(addr + i * PAGE_SIZE));
-			else
-				direct_map_zero_hidden(first + i);
-		}
-		if (mapped) {
-			pmd_clear_huge(pmdp);
-			temp_flush(addr, PMD_SIZE);
-			atomic_long_inc(&temp_large_uses);
-		}
-		put_cpu();
+		zero_hidden(first + start, chunk);
 		cond_resched();
 	}
 }
-
-static int __init note_temp_pte(pte_t *ptep, unsigned long addr, void *unused)
-{
-	unsigned long nr = (addr - (unsigned long)temp_area->addr) >> PAGE_SHIFT;
-
-	if (!(nr & 1) && cpu_possible(nr / 2))
-		per_cpu(temp_ptep, nr / 2) = ptep;
-	return 0;
-}
-
-static pmd_t *__init large_pmd(unsigned long addr)
-{
-	p4d_t *p4d = p4d_alloc(&init_mm, pgd_offset_k(addr), addr);
-	pud_t *pud = p4d ? pud_alloc(&init_mm, p4d, addr) : NULL;
-
-	return pud ? pmd_alloc(&init_mm, pud, addr) : NULL;
-}
-
-/* Without it pages are cleared one by one. */
-static void __init large_init(void)
-{
-	struct vm_struct *area;
-	int cpu;
-
-	if (!arch_vmap_pmd_supported(PAGE_KERNEL))
-		return;
-	/* One more, for the alignment. */
-	area = get_vm_area((nr_cpu_ids + 1) * PMD_SIZE, VM_MAP);
-	if (!area)
-		return;
-	temp_large_base = ALIGN((unsigned long)area->addr, PMD_SIZE);
-	for_each_possible_cpu(cpu)
-		per_cpu(temp_pmdp, cpu) =
-			large_pmd(temp_large_base + (unsigned long)cpu * PMD_SIZE);
-}
-
-static int __init direct_map_init(void)
-{
-	unsigned long size = 2UL * nr_cpu_ids * PAGE_SIZE;
-	int err;
-
-	if (!can_set_direct_map())
-		return 0;
-	temp_area = get_vm_area(size, VM_MAP);
-	if (!temp_area)
-		return -ENOMEM;
-	err = apply_to_page_range(&init_mm, (unsigned long)temp_area->addr,
-				  size, note_temp_pte, NULL);
-	if (err) {
-		free_vm_area(temp_area);
-		temp_area = NULL;
-		return err;
-	}
-	large_init();
-	return 0;
-}
-core_initcall(direct_map_init);

@@ -14,12 +14,15 @@ unsigned int direct_map_hide_ranges(struct page *const *first,
 int direct_map_restore(struct page *page, unsigned int nr_pages);
 int direct_map_split(struct page *page);
 void direct_map_merge(struct page *page);
-void *direct_map_temp_map(struct page *page);
-void direct_map_temp_unmap(void *vaddr);
+unsigned long direct_map_read_hidden(struct page *page, unsigned int offset,
+				     void *to, unsigned int len);
+unsigned long direct_map_write_hidden(struct page *page, unsigned int offset,
+				      const void *from, unsigned int len);
+int direct_map_cmpxchg_hidden(struct page *page, unsigned int offset, void *old,
+			      const void *new, unsigned int size);
 void direct_map_zero_hidden(struct page *page);
 void direct_map_zero_hidden_large(struct page *first,
 				  const unsigned long *which);
-void direct_map_flush_temp(void);
 unsigned long direct_map_nr_hidden(void);
 
 #else /* !CONFIG_DIRECT_MAP_HIDE */
@@ -55,13 +58,25 @@ static inline void direct_map_merge(struct page *page)
 {
 }
 
-static inline void *direct_map_temp_map(struct page *page)
+static inline unsigned long
+direct_map_read_hidden(struct page *page, unsigned int offset, void *to,
+		       unsigned int len)
 {
-	return NULL;
+	return len;
 }
 
-static inline void direct_map_temp_unmap(void *vaddr)
+static inline unsigned long
+direct_map_write_hidden(struct page *page, unsigned int offset,
+			const void *from, unsigned int len)
 {
+	return len;
+}
+
+static inline int direct_map_cmpxchg_hidden(struct page *page,
+					    unsigned int offset, void *old,
+					    const void *new, unsigned int size)
+{
+	return -EFAULT;
 }
 
 static inline void direct_map_zero_hidden(struct page *page)
@@ -70,10 +85,6 @@ static inline void direct_map_zero_hidden(struct page *page)
 
 static inline void
 direct_map_zero_hidden_large(struct page *first, const unsigned long *which)
-{
-}
-
-static inline void direct_map_flush_temp(void)
 {
 }
 

@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Temporary mappings that exist on one CPU only.
+ *
+ * Each CPU has an mm of its own for them, which no other CPU ever loads.  A page
+ * is mapped there, used with interrupts off, unmapped and invalidated before the
+ * CPU returns to the mm that it had loaded.
+ *
+ * The address is that of the LDT remap: a slot of the top-level page table in
+ * the kernel's half that is private to each mm (arch/x86/kernel/ldt.c fills it
+ * in mms of processes, with PTI).  init_mm has nothing there, nor has the user
+ * page table of PTI.  An address in the user's half would need lass_stac()
+ * around each access, and the kernel's copy routines could not be called.
+ */
+
+#include <linux/bitops.h>
+#include <linux/init.h>
+#include <linux/irqflags.h>
+#include <linux/mm.h>
+#include <linux/percpu.h>
+#include <linux/sched/mm.h>
+#include <linux/set_memory.h>
+#include <linux/temp_map.h>
+
+#include <asm/mmu_context.h>
+#include <asm/paravirt.h>
+#include <asm/pgtable.h>
+#include <asm/tlbflush.h>
+
+/**
+ * struct temp_map_cpu - the temporary mappings of one CPU
+ * @mm: The mm that only this CPU loads.
+ * @ptep: Entry of the first of TEMP_MAP_PAGES pages at LDT_BASE_ADDR; no lock,
+ *	because only this CPU writes them, with interrupts off.
+ * @which: Bits of the pages that are mapped now.
+ * @prev: The mm that temp_unmap() loads again.
+ * @irq_flags: What temp_unmap() restores.
+ */
+struct temp_map_cpu {
+	struct mm_struct *mm;
+	pte_t *ptep;
+	unsigned long which;
+	struct mm_struct *prev;
+	unsigned long irq_flags;
+};
+
+static DEFINE_PER_CPU(struct temp_map_cpu, temp_map_cpu);
+static bool ready __ro_after_init;
+
+/**
+ * temp_map_ready - can temp_map() be used?
+ *
+ * Context: Any.
+ * Return: False before its initcall and where that found no memory.
+ */
+bool temp_map_ready(void)
+{
+	return ready;
+}
+
+/**
+ * temp_map - map pages on this CPU
+ * @first: A page, with its struct page in an array with those of @which.
+ * @which: Bit i is set for each page @first + i to map; not 0.
+ *
+ * Until temp_unmap() interrupts are off, and this CPU cannot map other pages.
+ *
+ * Context: Any but NMI, and hard interrupts that temp_map() may have disabled.
+ * Return: The address of @first; the other pages are where they are relative to
+ * it, and what is not in @which faults.
+ */
+void *temp_map(struct page *first, unsigned long which)
+{
+	struct temp_map_cpu *t;
+	unsigned long flags;
+	unsigned int i;
+
+	WARN_ON_ONCE(in_nmi());
+	local_irq_save(flags);
+	t = this_cpu_ptr(&temp_map_cpu);
+	WARN_ON_ONCE(t->which);
+
+	/*
+	 * Not global: unmapping must not leave the entry to other PCIDs, and
+	 * the slot holds something else in other mms.
+	 */
+	for_each_set_bit(i, &which, TEMP_MAP_PAGES)
+		set_pte(t->ptep + i,
+			mk_pte(first + i,
+			       __pgprot(pgprot_val(PAGE_KERNEL) & ~_PAGE_GLOBAL)));
+	t->which = which;
+	t->irq_flags = flags;
+	/* Writes CR3 and is a compiler barrier: the entries are there now. */
+	t->prev = use_temporary_mm(t->mm);
+	return (void *)LDT_BASE_ADDR;
+}
+
+/**
+ * temp_unmap - undo temp_map()
+ *
+ * When this returns no TLB of any CPU has an entry for the pages: INVLPG
+ * removes those of the PCID that is loaded, and there is no other that had
+ * them, as the mm is loaded on this CPU only and from temp_map() until now.
+ *
+ * Context: As temp_map(), whose interrupt state this restores.
+ */
+void temp_unmap(void)
+{
+	struct temp_map_cpu *t = this_cpu_ptr(&temp_map_cpu);
+	unsigned long which = t->which;
+	unsigned int i;
+
+	/* All accesses come before the entries are cleared. */
+	barrier();
+	for_each_set_bit(i, &which, TEMP_MAP_PAGES)
+		pte_clear(t->mm, LDT_BASE_ADDR + i * PAGE_SIZE, t->ptep + i);
+	/*
+	 * While the mm is loaded: once its PCID is not the current one, the
+	 * entries could be used again the next time it is.
+	 */
+	for_each_set_bit(i, &which, TEMP_MAP_PAGES)
+		flush_tlb_one_user(LDT_BASE_ADDR + i * PAGE_SIZE);
+	t->which = 0;
+	unuse_temporary_mm(t->prev);
+	local_irq_restore(t->irq_flags);
+}
+
+static int __init temp_map_init_cpu(unsigned int cpu)
+{
+	struct temp_map_cpu *t = per_cpu_ptr(&temp_map_cpu, cpu);
+	struct mm_struct *mm = mm_alloc();
+	spinlock_t *ptl; /* of the page table */
+	pte_t *ptep;
+
+	if (!mm)
+		return -ENOMEM;
+	/* Xen PV guests need the top level to be pinned. */
+	paravirt_enter_mmap(mm);
+	/* Lets switch_mm() and TLB flushes ignore that it is on no mm_cpumask. */
+	set_notrack_mm(mm);
+	/* Allocates the page tables, of which none is ever freed. */
+	ptep = get_locked_pte(mm, LDT_BASE_ADDR, &ptl);
+	if (!ptep)
+		return -ENOMEM;
+	pte_unmap_unlock(ptep, ptl);
+	t->mm = mm;
+	t->ptep = ptep;
+	return 0;
+}
+
+static int __init temp_map_init(void)
+{
+	unsigned int cpu;
+	int err;
+
+	BUILD_BUG_ON(TEMP_MAP_PAGES > BITS_PER_LONG);
+	if (!can_set_direct_map())
+		return 0;
+	/* Pages of the CPUs before one that fails stay allocated. */
+	for_each_possible_cpu(cpu) {
+		err = temp_map_init_cpu(cpu);
+		if (err)
+			return err;
+	}
+	ready = true;
+	return 0;
+}
+core_initcall(temp_map_init);

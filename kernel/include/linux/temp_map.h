@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef _LINUX_TEMP_MAP_H
+#define _LINUX_TEMP_MAP_H
+
+/*
+ * Mappings, for an instant, of pages that are not in the direct map.
+ *
+ * With CONFIG_TEMP_MAP_MM the mapping is in an mm of the CPU's own, so that no
+ * other CPU can translate its address at any time.  Without it, the mapping is
+ * at an address in init_mm which any CPU can translate while it is there.
+ */
+
+#include <linux/bits.h>
+#include <linux/errno.h>
+#include <linux/mm_types.h>
+#include <linux/types.h>
+
+#ifdef CONFIG_TEMP_MAP_MM
+/* Bounds the time for which interrupts are off. */
+#define TEMP_MAP_PAGES	64
+#else
+#define TEMP_MAP_PAGES	1
+#endif
+
+bool temp_map_ready(void);
+void *temp_map(struct page *first, unsigned long which);
+void temp_unmap(void);
+
+unsigned long temp_copy(void *to, const void *from, size_t len);
+int temp_cmpxchg(void *ptr, void *old, const void *new, unsigned int size);
+
+#endif /* _LINUX_TEMP_MAP_H */

@@ -1,0 +1,686 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The direct map's entries themselves: what hiding takes from them is what
+ * restoring puts back, and no other kernel address translates to a hidden page.
+ */
+
+#include <kunit/test.h>
+#include <linux/cpu.h>
+#include <linux/guest_memfd.h>
+#include <linux/kallsyms.h>
+#include <linux/kthread.h>
+#include <linux/pagemap.h>
+#include <linux/pagewalk.h>
+#include <linux/set_memory.h>
+#include <linux/temp_map.h>
+#include <linux/uaccess.h>
+#include <linux/vmstat.h>
+
+#include <asm/apic.h>
+#include <asm/extable.h>
+#include <asm/nmi.h>
+#include <asm/tlbflush.h>
+#include <asm/trapnr.h>
+
+#include "block.h"
+#include "direct_map.h"
+#include "kunit.h"
+#include "page_state.h"
+
+/* The entry that maps a page, as an entry of 4 KiB, without its frame. */
+static unsigned long flags_of(struct page *page, unsigned int *level)
+{
+	unsigned long flags;
+	pte_t *pte;
+
+	guard(mmap_read_lock)(&init_mm);
+	pte = lookup_address((unsigned long)page_address(page), level);
+	flags = pte_val(*pte) & PTE_FLAGS_MASK;
+	return *level == PG_LEVEL_4K ? flags : flags & ~_PAGE_PSE;
+}
+
+static void expect_flags(struct kunit *test, struct page *page, unsigned int nr)
+{
+	unsigned long want = pgprot_val(PAGE_KERNEL);
+	unsigned int i, level;
+
+	for (i = 0; i < nr; i++) {
+		unsigned long flags = flags_of(page + i, &level);
+
+		KUNIT_EXPECT_EQ_MSG(test, flags, want,
+				    "page %u of %u, level %u", i, nr, level);
+		if (flags != want)
+			return;
+	}
+}
+
+/* Pages that no test before this one has hidden may still be what it left. */
+static struct page *new_pages(struct kunit *test, unsigned int order)
+{
+	struct page *page = alloc_pages(GFP_KERNEL | __GFP_NOWARN, order);
+
+	if (!page)
+		kunit_skip(test, "no memory of order %u", order);
+	expect_flags(test, page, 1 << order);
+	return page;
+}
+
+static void hide_and_restore(struct kunit *test, unsigned int order)
+{
+	struct page *page = new_pages(test, order);
+
+	KUNIT_EXPECT_EQ(test, direct_map_hide(page, 1 << order), 0);
+	KUNIT_EXPECT_FALSE(test, kernel_page_present(page));
+	KUNIT_EXPECT_EQ(test, direct_map_restore(page, 1 << order), 0);
+	expect_flags(test, page, 1 << order);
+	__free_pages(page, order);
+}
+
+static void test_flags_page(struct kunit *test)
+{
+	hide_and_restore(test, 0);
+}
+
+static void test_flags_range(struct kunit *test)
+{
+	hide_and_restore(test, 4);
+}
+
+static void test_flags_block(struct kunit *test)
+{
+	hide_and_restore(test, GM_BLOCK_MAX_ORDER);
+}
+
+/* The first page restored alone splits the block while it is hidden. */
+static void test_flags_after_split(struct kunit *test)
+{
+	struct page *page = new_pages(test, GM_BLOCK_MAX_ORDER);
+	unsigned int before, level;
+
+	flags_of(page, &before);
+	KUNIT_EXPECT_EQ(test, direct_map_hide(page, BLOCK_PAGES), 0);
+	KUNIT_EXPECT_EQ(test, direct_map_restore(page + 7, 1), 0);
+	expect_flags(test, page + 7, 1);
+	KUNIT_EXPECT_EQ(test, direct_map_hide(page + 7, 1), 0);
+	KUNIT_EXPECT_EQ(test, direct_map_restore(page, BLOCK_PAGES), 0);
+	expect_flags(test, page, BLOCK_PAGES);
+	direct_map_merge(page);
+	expect_flags(test, page, BLOCK_PAGES);
+	flags_of(page, &level);
+	KUNIT_EXPECT_EQ(test, level, before);
+	__free_pages(page, GM_BLOCK_MAX_ORDER);
+}
+
+/* A page, and the block it is of, with a direct-map reference and without. */
+static void flags_of_file(struct kunit *test, pgoff_t index, unsigned int level)
+{
+	struct guest_memfd *gm = gm_test_file(test, GM_FILE_NO_DIRECT_MAP);
+	struct gm_test *t = test->priv;
+	unsigned int nr = index < TAIL ? BLOCK_PAGES : 1;
+	struct folio *folio;
+	struct page *page;
+	pgoff_t error;
+
+	/* Whatever guest_memfd.block_order is. */
+	gm->block_order = GM_BLOCK_MAX_ORDER;
+	folio = gm_test_grab(test, gm, index);
+	folio_unlock(folio);
+	page = &folio->page - (index & (nr - 1));
+	if (nr > 1 && !guest_memfd_max_order(gm, index)) {
+		folio_put(folio);
+		kunit_skip(test, "no 2 MiB page to be had");
+	}
+	if (level) {
+		KUNIT_EXPECT_EQ(test, guest_memfd_set_access(gm, index & ~(nr - 1UL),
+							     (index & ~(nr - 1UL)) + nr,
+							     level, &error), 0);
+		if (level == GUEST_MEMFD_ACCESS_KERNEL)
+			expect_flags(test, page, nr);
+		else
+			KUNIT_EXPECT_FALSE(test, gm_test_present(folio));
+	}
+	folio_lock(folio);
+	KUNIT_EXPECT_EQ(test, gm_test_share(folio), 0);
+	expect_flags(test, &folio->page, 1);
+	folio_unlock(folio);
+	guest_memfd_put_direct_map(folio);
+	folio_put(folio);
+
+	t->gm = NULL;
+	iput(gm->inode);
+	guest_memfd_block_reap(NULL, 0, 0);
+	expect_flags(test, page, nr);
+}
+
+static void test_flags_reference(struct kunit *test)
+{
+	flags_of_file(test, TAIL + 1, GUEST_MEMFD_ACCESS_NONE);
+}
+
+static void test_flags_reference_block(struct kunit *test)
+{
+	flags_of_file(test, 9, GUEST_MEMFD_ACCESS_NONE);
+}
+
+static void test_flags_user(struct kunit *test)
+{
+	flags_of_file(test, TAIL + 1, GUEST_MEMFD_ACCESS_USER);
+}
+
+static void test_flags_user_block(struct kunit *test)
+{
+	flags_of_file(test, 9, GUEST_MEMFD_ACCESS_USER);
+}
+
+static void test_flags_kernel(struct kunit *test)
+{
+	flags_of_file(test, TAIL + 1, GUEST_MEMFD_ACCESS_KERNEL);
+}
+
+static void test_flags_kernel_block(struct kunit *test)
+{
+	flags_of_file(test, 9, GUEST_MEMFD_ACCESS_KERNEL);
+}
+
+/*
+ * Hiding one page, whose entry is there already, is one flush_tlb_all() and
+ * nothing else.  Something else in the kernel may flush at the same time.
+ */
+static void test_one_flush(struct kunit *test)
+{
+	/* Too large for the stack. */
+	static unsigned long before[NR_VM_EVENT_ITEMS], after[NR_VM_EVENT_ITEMS];
+	struct page *page = new_pages(test, 0);
+	unsigned int tries;
+
+	if (cpu_feature_enabled(X86_FEATURE_INVLPGB))
+		kunit_skip(test, "no CPU is interrupted here");
+	KUNIT_EXPECT_EQ(test, direct_map_hide(page, 1), 0);
+	for (tries = 0; tries < 10; tries++) {
+		KUNIT_EXPECT_EQ(test, direct_map_restore(page, 1), 0);
+		all_vm_events(before);
+		KUNIT_EXPECT_EQ(test, direct_map_hide(page, 1), 0);
+		all_vm_events(after);
+		if (after[NR_TLB_REMOTE_FLUSH] == before[NR_TLB_REMOTE_FLUSH] + 1 &&
+		    after[NR_TLB_REMOTE_FLUSH_RECEIVED] ==
+		    before[NR_TLB_REMOTE_FLUSH_RECEIVED] + num_online_cpus() &&
+		    after[NR_TLB_LOCAL_FLUSH_ONE] == before[NR_TLB_LOCAL_FLUSH_ONE] &&
+		    after[NR_TLB_LOCAL_FLUSH_ALL] == before[NR_TLB_LOCAL_FLUSH_ALL])
+			break;
+	}
+	KUNIT_EXPECT_LT(test, tries, 10);
+	KUNIT_EXPECT_EQ(test, direct_map_restore(page, 1), 0);
+	__free_page(page);
+}
+
+#define SECRET 0x5ec2e75ec2e75ec2UL
+
+/* A CPU that reads an address which another CPU maps a hidden page at. */
+struct poll {
+	unsigned long addr;
+	unsigned long looks;
+	unsigned long seen;
+};
+
+static int poll_address(void *data)
+{
+	struct poll *poll = data;
+	u64 word;
+
+	while (!kthread_should_stop()) {
+		void *addr = (void *)READ_ONCE(poll->addr);
+
+		if (addr && !copy_from_kernel_nofault(&word, addr, sizeof(word)) &&
+		    word == SECRET)
+			WRITE_ONCE(poll->seen, poll->seen + 1);
+		WRITE_ONCE(poll->looks, poll->looks + 1);
+		if (!(poll->looks % 1024))
+			cond_resched();
+	}
+	return 0;
+}
+
+static struct task_struct *on_other_cpu(struct kunit *test,
+					int (*fn)(void *), void *data)
+{
+	unsigned int cpu = cpumask_any_but(cpu_online_mask, smp_processor_id());
+	struct task_struct *task;
+
+	if (cpu >= nr_cpu_ids)
+		kunit_skip(test, "one CPU only");
+	task = kthread_create_on_cpu(fn, data, cpu, "gm_kunit/%u");
+	KUNIT_ASSERT_FALSE(test, IS_ERR(task));
+	wake_up_process(task);
+	return task;
+}
+
+static bool looked(struct poll *poll, unsigned long more)
+{
+	unsigned long until = READ_ONCE(poll->looks) + more;
+	unsigned long spins;
+
+	for (spins = 0; spins < 500000000UL; spins++) {
+		if (READ_ONCE(poll->looks) >= until)
+			return true;
+		cpu_relax();
+	}
+	return false;
+}
+
+static void test_poll_temporary_address(struct kunit *test)
+{
+	struct guest_memfd *gm = gm_test_file(test, GM_FILE_NO_DIRECT_MAP);
+	struct folio *folio = gm_test_grab(test, gm, TAIL);
+	struct task_struct *task;
+	struct poll poll = {};
+	unsigned long during;
+	bool went_on;
+	u64 *vaddr;
+
+	folio_unlock(folio);
+	migrate_disable();
+	task = on_other_cpu(test, poll_address, &poll);
+	KUNIT_EXPECT_TRUE(test, looked(&poll, 1));
+
+	vaddr = temp_map(&folio->page, BIT(0));
+	*vaddr = SECRET;
+	WRITE_ONCE(poll.addr, (unsigned long)vaddr);
+	went_on = looked(&poll, 1000);
+	during = READ_ONCE(poll.seen);
+	temp_unmap();
+	WRITE_ONCE(poll.seen, 0);
+
+	KUNIT_EXPECT_TRUE(test, went_on);
+	KUNIT_EXPECT_TRUE(test, looked(&poll, 100000));
+	kthread_stop(task);
+	migrate_enable();
+	KUNIT_EXPECT_EQ_MSG(test, during, 0, "another CPU read the hidden page");
+	KUNIT_EXPECT_EQ_MSG(test, poll.seen, 0,
+			    "another CPU read it after it was unmapped");
+	folio_put(folio);
+}
+
+/* Entries of init_mm, outside the direct map, for pages of hidden files. */
+struct search {
+	unsigned long first;
+	unsigned long found;
+};
+
+static void look_at(struct search *s, unsigned long addr, unsigned long pfn,
+		    unsigned long nr)
+{
+	for (; nr; nr--, pfn++) {
+		if (!pfn_valid(pfn) ||
+		    !guest_memfd_folio_owned(page_folio(pfn_to_page(pfn))))
+			continue;
+		if (!s->found++)
+			s->first = addr;
+	}
+}
+
+static int look_at_pte(pte_t *pte, unsigned long addr, unsigned long next,
+		       struct mm_walk *walk)
+{
+	pte_t entry = ptep_get(pte);
+
+	if (pte_present(entry))
+		look_at(walk->private, addr, pte_pfn(entry), 1);
+	return 0;
+}
+
+static int look_at_pmd(pmd_t *pmd, unsigned long addr, unsigned long next,
+		       struct mm_walk *walk)
+{
+	pmd_t entry = pmdp_get(pmd);
+
+	if (pmd_leaf(entry)) {
+		look_at(walk->private, addr, pmd_pfn(entry), PTRS_PER_PMD);
+		walk->action = ACTION_CONTINUE;
+	}
+	return 0;
+}
+
+static const struct mm_walk_ops search_ops = {
+	.pmd_entry = look_at_pmd,
+	.pte_entry = look_at_pte,
+	.walk_lock = PGWALK_RDLOCK,
+};
+
+static void search(struct search *s)
+{
+	guard(mmap_read_lock)(&init_mm);
+	/* All that is below the direct map, then what vmalloc() can give. */
+	walk_kernel_page_table_range(LDT_BASE_ADDR, LDT_END_ADDR, &search_ops,
+				     NULL, s);
+	walk_kernel_page_table_range(VMALLOC_START, VMALLOC_END + 1 - PAGE_SIZE,
+				     &search_ops, NULL, s);
+	walk_kernel_page_table_range(MODULES_VADDR, MODULES_END, &search_ops,
+				     NULL, s);
+	walk_kernel_page_table_range(FIXADDR_START, FIXADDR_START + FIXADDR_SIZE,
+				     &search_ops, NULL, s);
+}
+
+#define NR_ACCESSES	100000
+#define NR_BLOCKS	20
+
+struct accesses {
+	struct guest_memfd *gm;
+	struct folio *folio;
+	unsigned int wrong;
+	bool done;
+};
+
+static void access_folio(struct accesses *a, unsigned int i)
+{
+	unsigned int offset = i % 512 * sizeof(u64);
+	u64 value = i, found = 0;
+
+	if (guest_memfd_write_folio(a->folio, offset, &value, sizeof(value)) ||
+	    guest_memfd_cmpxchg_folio(a->folio, offset, &value, &found,
+				      sizeof(value)) ||
+	    guest_memfd_read_folio(a->folio, offset, &found, sizeof(found)) ||
+	    found)
+		a->wrong++;
+}
+
+/* Every way in which the library reaches a hidden page. */
+static int make_accesses(void *data)
+{
+	struct accesses *a = data;
+	struct address_space *mapping = a->gm->inode->i_mapping;
+	unsigned int i;
+
+	for (i = 0; i < NR_ACCESSES; i++) {
+		access_folio(a, i);
+		if (i % 1024)
+			continue;
+		/* One page is scrubbed. */
+		truncate_inode_pages_range(mapping, 0, PAGE_SIZE - 1);
+		guest_memfd_block_reap(a->gm, 0, 1);
+		filemap_invalidate_lock_shared(mapping);
+		if (guest_memfd_block_populate(a->gm, 0, 1))
+			a->wrong++;
+		filemap_invalidate_unlock_shared(mapping);
+		cond_resched();
+	}
+	for (i = 0; i < NR_BLOCKS; i++) {
+		/* A whole block is cleared. */
+		truncate_inode_pages_range(mapping, 0, BLOCK_PAGES * PAGE_SIZE - 1);
+		guest_memfd_block_reap(a->gm, 0, BLOCK_PAGES);
+		filemap_invalidate_lock_shared(mapping);
+		if (guest_memfd_block_populate(a->gm, 0, BLOCK_PAGES))
+			a->wrong++;
+		filemap_invalidate_unlock_shared(mapping);
+		cond_resched();
+	}
+	/* Pairs with the smp_load_acquire() in test_no_other_address(). */
+	smp_store_release(&a->done, true);
+	while (!kthread_should_stop())
+		schedule_timeout_interruptible(1);
+	return 0;
+}
+
+static void test_no_other_address(struct kunit *test)
+{
+	struct guest_memfd *gm = gm_test_file(test, GM_FILE_NO_DIRECT_MAP);
+	struct accesses a = { .gm = gm };
+	struct task_struct *task;
+	unsigned int searches = 0;
+	struct search s = {};
+
+	gm->block_order = GM_BLOCK_MAX_ORDER;
+	a.folio = gm_test_grab(test, gm, 0);
+	folio_unlock(a.folio);
+	folio_put(a.folio);
+	a.folio = gm_test_grab(test, gm, TAIL);
+	folio_unlock(a.folio);
+
+	task = on_other_cpu(test, make_accesses, &a);
+	do {
+		search(&s);
+		searches++;
+		cond_resched();
+		/* Pairs with the smp_store_release() in make_accesses(). */
+	} while (!smp_load_acquire(&a.done));
+	kthread_stop(task);
+
+	KUNIT_EXPECT_EQ(test, a.wrong, 0);
+	KUNIT_EXPECT_FALSE(test, gm_test_present(a.folio));
+	KUNIT_EXPECT_GT(test, searches, 100);
+	KUNIT_EXPECT_EQ_MSG(test, s.found, 0, "first at 0x%lx, in %u searches",
+			    s.first, searches);
+	folio_put(a.folio);
+}
+
+/* At each level, and in a file that hides nothing. */
+static void read_and_write(struct kunit *test, struct folio *folio)
+{
+	static const unsigned int lens[] = { 0, 1, 2, 3, 4, 7, 8, 9, 100, 511 };
+	u8 *buf = kunit_kzalloc(test, 2 * PAGE_SIZE, GFP_KERNEL);
+	u8 *page = buf + PAGE_SIZE;
+	unsigned int i, j, shift;
+	unsigned long flags;
+
+	KUNIT_ASSERT_NOT_NULL(test, buf);
+	for (i = 0; i < PAGE_SIZE; i++)
+		page[i] = i * 7 + 1;
+	KUNIT_EXPECT_EQ(test, guest_memfd_write_folio(folio, 0, page, PAGE_SIZE), 0);
+	local_save_flags(flags);
+	KUNIT_EXPECT_FALSE(test, irqs_disabled_flags(flags));
+	for (i = 0; i < ARRAY_SIZE(lens); i++) {
+		for (shift = 0; shift < 9; shift++) {
+			unsigned int at = PAGE_SIZE - 520 + shift;
+
+			memset(buf, 0, PAGE_SIZE);
+			KUNIT_EXPECT_EQ(test, guest_memfd_read_folio(folio, at, buf, lens[i]),
+					0);
+			KUNIT_EXPECT_EQ(test, memcmp(buf, page + at, lens[i]), 0);
+			KUNIT_EXPECT_EQ(test, buf[lens[i]], 0);
+			for (j = 0; j < lens[i]; j++) {
+				buf[j] = ~page[at + j];
+				page[at + j] = buf[j];
+			}
+			KUNIT_EXPECT_EQ(test, guest_memfd_write_folio(folio, at, buf, lens[i]),
+					0);
+		}
+	}
+	KUNIT_EXPECT_EQ(test, guest_memfd_read_folio(folio, 0, buf, PAGE_SIZE), 0);
+	KUNIT_EXPECT_EQ(test, memcmp(buf, page, PAGE_SIZE), 0);
+
+	for (i = 1; i <= 8; i *= 2) {
+		u64 old = 0x1111111111111111, new = 0x2222222222222222, now = 0;
+
+		KUNIT_EXPECT_EQ(test, guest_memfd_write_folio(folio, 64, &old, 8), 0);
+		KUNIT_EXPECT_EQ(test, guest_memfd_cmpxchg_folio(folio, 64, &old, &new, i), 0);
+		KUNIT_EXPECT_EQ(test, guest_memfd_read_folio(folio, 64, &now, 8), 0);
+		KUNIT_EXPECT_EQ(test, memcmp(&now, &new, i), 0);
+		KUNIT_EXPECT_EQ(test, memcmp((u8 *)&now + i, (u8 *)&old + i, 8 - i), 0);
+		/* Not what is there: nothing is written, and @old is told. */
+		KUNIT_EXPECT_EQ(test, guest_memfd_cmpxchg_folio(folio, 64, &old, &new, i), 1);
+		KUNIT_EXPECT_EQ(test, memcmp(&old, &new, i), 0);
+	}
+}
+
+static void test_read_and_write(struct kunit *test)
+{
+	struct guest_memfd *gm = gm_test_file(test, GM_FILE_NO_DIRECT_MAP);
+	struct folio *folio = gm_test_grab(test, gm, TAIL);
+
+	folio_unlock(folio);
+	read_and_write(test, folio);
+	KUNIT_EXPECT_FALSE(test, gm_test_present(folio));
+	folio_lock(folio);
+	KUNIT_EXPECT_EQ(test, gm_test_share(folio), 0);
+	folio_unlock(folio);
+	read_and_write(test, folio);
+	guest_memfd_put_direct_map(folio);
+	folio_put(folio);
+}
+
+static void test_read_and_write_plain(struct kunit *test)
+{
+	struct guest_memfd *gm = gm_test_file(test, 0);
+	struct folio *folio = gm_test_grab(test, gm, TAIL);
+
+	folio_unlock(folio);
+	read_and_write(test, folio);
+	folio_put(folio);
+}
+
+/*
+ * The page behind the one that is mapped faults, and the fault takes the way of
+ * a machine check that was found to be recoverable: fixup_exception().
+ */
+static void test_fault_in_access(struct kunit *test)
+{
+	static const unsigned int lens[] = { 1, 4, 7, 8, 64, 100 };
+	struct page *page = alloc_page(GFP_KERNEL | __GFP_ZERO);
+	u8 buf[128];
+	unsigned int i;
+
+	KUNIT_ASSERT_NOT_NULL(test, page);
+	for (i = 0; i < ARRAY_SIZE(lens); i++) {
+		memset(buf, 1, sizeof(buf));
+		KUNIT_EXPECT_EQ(test, direct_map_read_hidden(page, PAGE_SIZE, buf, lens[i]),
+				lens[i]);
+		KUNIT_EXPECT_EQ(test, direct_map_write_hidden(page, PAGE_SIZE, buf, lens[i]),
+				lens[i]);
+		KUNIT_EXPECT_FALSE(test, irqs_disabled());
+	}
+	/* A part of it is there. */
+	KUNIT_EXPECT_EQ(test, direct_map_read_hidden(page, PAGE_SIZE - 16, buf, 24), 8);
+	KUNIT_EXPECT_NULL(test, memchr_inv(buf, 0, 16));
+	for (i = 1; i <= 8; i *= 2) {
+		u64 old = 5, new = 6;
+
+		KUNIT_EXPECT_EQ(test, direct_map_cmpxchg_hidden(page, PAGE_SIZE, &old, &new, i),
+				-EFAULT);
+		KUNIT_EXPECT_EQ(test, old, 5);
+		KUNIT_EXPECT_FALSE(test, irqs_disabled());
+	}
+	/* The mapping is usable after that. */
+	KUNIT_EXPECT_EQ(test, direct_map_read_hidden(page, 0, buf, 8), 0);
+	__free_page(page);
+}
+
+/* Entries of a function for which error_context() says IN_KERNEL_RECOV. */
+static unsigned int count_mce_safe(void *fn)
+{
+	unsigned long start = (unsigned long)fn, size, offset, i;
+	unsigned int nr = 0;
+
+	if (!kallsyms_lookup_size_offset(start, &size, &offset))
+		return 0;
+	start -= offset;
+	for (i = 0; i < size; i++)
+		nr += ex_get_fixup_type(start + i) == EX_TYPE_DEFAULT_MCE_SAFE;
+	return nr;
+}
+
+static void test_machine_check_entries(struct kunit *test)
+{
+	/* Two words, each a load and a store, and two string instructions. */
+	KUNIT_EXPECT_EQ(test, count_mce_safe(temp_copy), 6);
+	KUNIT_EXPECT_EQ(test, count_mce_safe(temp_cmpxchg), 4);
+}
+
+/* An NMI in the temporary mm must not take its user half for the task's. */
+static atomic_t nmis, nmis_inside, nmis_wrong;
+
+static int count_nmi(unsigned int type, struct pt_regs *regs)
+{
+	struct mm_struct *mm = this_cpu_read(cpu_tlbstate.loaded_mm);
+
+	atomic_inc(&nmis);
+	if (mm != LOADED_MM_SWITCHING && mm != &init_mm &&
+	    mm != current->active_mm) {
+		atomic_inc(&nmis_inside);
+		if (nmi_uaccess_okay())
+			atomic_inc(&nmis_wrong);
+	}
+	return NMI_HANDLED;
+}
+
+static int send_nmis(void *data)
+{
+	unsigned int cpu = *(unsigned int *)data;
+	int seen;
+
+	while (!kthread_should_stop()) {
+		seen = atomic_read(&nmis);
+		__apic_send_IPI(cpu, NMI_VECTOR);
+		while (atomic_read(&nmis) == seen && !kthread_should_stop())
+			cond_resched();
+	}
+	return 0;
+}
+
+static void test_nmi(struct kunit *test)
+{
+	struct guest_memfd *gm = gm_test_file(test, GM_FILE_NO_DIRECT_MAP);
+	struct folio *folio = gm_test_grab(test, gm, TAIL);
+	struct task_struct *task;
+	unsigned int cpu, i;
+	u64 value, wrong = 0;
+
+	folio_unlock(folio);
+	atomic_set(&nmis, 0);
+	atomic_set(&nmis_inside, 0);
+	atomic_set(&nmis_wrong, 0);
+	KUNIT_ASSERT_EQ(test, register_nmi_handler(NMI_LOCAL, count_nmi, 0, "gm_kunit"), 0);
+	migrate_disable();
+	cpu = smp_processor_id();
+	task = on_other_cpu(test, send_nmis, &cpu);
+	for (i = 0; i < 200000 && atomic_read(&nmis_inside) < 100; i++) {
+		value = i;
+		if (guest_memfd_write_folio(folio, 8, &value, 8) ||
+		    guest_memfd_read_folio(folio, 8, &value, 8) || value != i)
+			wrong++;
+		direct_map_zero_hidden(&folio->page);
+		if (!(i % 256))
+			cond_resched();
+	}
+	kthread_stop(task);
+	migrate_enable();
+	unregister_nmi_handler(NMI_LOCAL, "gm_kunit");
+	kunit_info(test, "%d NMIs, %d in the temporary mm, %u rounds",
+		   atomic_read(&nmis), atomic_read(&nmis_inside), i);
+	KUNIT_EXPECT_EQ(test, wrong, 0);
+	KUNIT_EXPECT_GT(test, atomic_read(&nmis_inside), 0);
+	KUNIT_EXPECT_EQ(test, atomic_read(&nmis_wrong), 0);
+	folio_put(folio);
+}
+
+static struct kunit_case direct_map_test_cases[] = {
+	KUNIT_CASE(test_flags_page),
+	KUNIT_CASE(test_flags_range),
+	KUNIT_CASE(test_flags_block),
+	KUNIT_CASE(test_flags_after_split),
+	KUNIT_CASE(test_flags_reference),
+	KUNIT_CASE(test_flags_reference_block),
+	KUNIT_CASE(test_flags_user),
+	KUNIT_CASE(test_flags_user_block),
+	KUNIT_CASE(test_flags_kernel),
+	KUNIT_CASE(test_flags_kernel_block),
+	KUNIT_CASE(test_one_flush),
+	KUNIT_CASE_SLOW(test_poll_temporary_address),
+	KUNIT_CASE_SLOW(test_no_other_address),
+	KUNIT_CASE(test_read_and_write),
+	KUNIT_CASE(test_read_and_write_plain),
+	KUNIT_CASE(test_fault_in_access),
+	KUNIT_CASE(test_machine_check_entries),
+	KUNIT_CASE_SLOW(test_nmi),
+	{}
+};
+
+static struct kunit_suite direct_map_test_suite = {
+	.name = "guest_memfd_direct_map",
+	.init = gm_test_init,
+	.exit = gm_test_exit,
+	.test_cases = direct_map_test_cases,
+};
+
+kunit_test_suite(direct_map_test_suite);
+
+MODULE_DESCRIPTION("KUnit tests of the direct map's entries of hidden memory");
+MODULE_LICENSE("GPL");

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Temporary mappings for architectures without CONFIG_TEMP_MAP_MM.
+ *
+ * Each CPU has one page of address space.  It is in init_mm, so that any CPU
+ * can translate it while a page is mapped, by speculation for example; the
+ * flush after it is one of all CPUs where the architecture's is.
+ */
+
+#include <linux/cacheflush.h>
+#include <linux/init.h>
+#include <linux/mm.h>
+#include <linux/percpu.h>
+#include <linux/set_memory.h>
+#include <linux/temp_map.h>
+#include <linux/uaccess.h>
+#include <linux/vmalloc.h>
+
+#include <asm/tlbflush.h>
+
+/* The page table entry behind each CPU's page. */
+static DEFINE_PER_CPU(pte_t *, temp_ptep);
+static struct vm_struct *temp_area __ro_after_init;
+
+/**
+ * temp_map_ready - can temp_map() be used?
+ *
+ * Context: Any.
+ * Return: False before its initcall and where that found no memory.
+ */
+bool temp_map_ready(void)
+{
+	return temp_area;
+}
+
+static unsigned long temp_addr(int cpu)
+{
+	/* Every other page stays a hole, so that an overrun faults. */
+	return (unsigned long)temp_area->addr + 2UL * cpu * PAGE_SIZE;
+}
+
+/**
+ * temp_map - map a page for this CPU
+ * @first: The page.
+ * @which: BIT(0).
+ *
+ * Until temp_unmap() preemption is off, and this CPU can map no other page.
+ *
+ * Context: Any but interrupt.
+ * Return: Its address.
+ */
+void *temp_map(struct page *first, unsigned long which)
+{
+	int cpu = get_cpu();
+	unsigned long addr = temp_addr(cpu);
+	pte_t *ptep = __this_cpu_read(temp_ptep);
+
+	WARN_ON_ONCE(in_interrupt() || !pte_none(ptep_get(ptep)));
+	set_pte_at(&init_mm, addr, ptep, mk_pte(first, PAGE_KERNEL));
+	flush_cache_vmap(addr, addr + PAGE_SIZE);
+	return (void *)addr;
+}
+
+/**
+ * temp_unmap - undo temp_map()
+ *
+ * Context: Any but interrupt; interrupts on.
+ */
+void temp_unmap(void)
+{
+	unsigned long addr = temp_addr(smp_processor_id());
+
+	pte_clear(&init_mm, addr, __this_cpu_read(temp_ptep));
+	flush_tlb_kernel_range(addr, addr + PAGE_SIZE);
+	put_cpu();
+}
+
+/**
+ * temp_copy - copy from or to guest memory
+ * @to: Kernel address.
+ * @from: Kernel address.
+ * @len: Number of bytes.
+ *
+ * An aligned word of 4 or 8 bytes is one access, because the guest may change
+ * it at the same time.
+ *
+ * Context: Any.
+ * Return: Number of bytes that were not copied because of a machine check.
+ */
+unsigned long temp_copy(void *to, const void *from, size_t len)
+{
+	if (len == 8 && IS_ALIGNED((unsigned long)to | (unsigned long)from, 8))
+		WRITE_ONCE(*(u64 *)to, READ_ONCE(*(u64 *)from));
+	else if (len == 4 && IS_ALIGNED((unsigned long)to | (unsigned long)from, 4))
+		WRITE_ONCE(*(u32 *)to, READ_ONCE(*(u32 *)from));
+	else
+		return copy_mc_to_kernel(to, from, len);
+	return 0;
+}
+
+/**
+ * temp_cmpxchg - compare and exchange in guest memory
+ * @ptr: Kernel address in guest memory.
+ * @old: What must be there; gets what was there.
+ * @new: What to put there.
+ * @size: 1, 2, 4 or 8 bytes.
+ *
+ * Context: Any.
+ * Return: 0; 1 if something else than @old was there; -EFAULT for another size.
+ */
+int temp_cmpxchg(void *ptr, void *old, const void *new, unsigned int size)
+{
+	switch (size) {
+	case 1:
+		return !try_cmpxchg((u8 *)ptr, (u8 *)old, *(u8 *)new);
+	case 2:
+		return !try_cmpxchg((u16 *)ptr, (u16 *)old, *(u16 *)new);
+	case 4:
+		return !try_cmpxchg((u32 *)ptr, (u32 *)old, *(u32 *)new);
+	case 8:
+		return !try_cmpxchg((u64 *)ptr, (u64 *)old, *(u64 *)new);
+	}
+	WARN_ON_ONCE(1);
+	return -EFAULT;
+}
+
+static int __init note_temp_pte(pte_t *ptep, unsigned long addr, void *unused)
+{
+	unsigned long nr = (addr - (unsigned long)temp_area->addr) >> PAGE_SHIFT;
+
+	if (!(nr & 1) && cpu_possible(nr / 2))
+		per_cpu(temp_ptep, nr / 2) = ptep;
+	return 0;
+}
+
+static int __init temp_map_init(void)
+{
+	unsigned long size = 2UL * nr_cpu_ids * PAGE_SIZE;
+	int err;
+
+	if (!can_set_direct_map())
+		return 0;
+	temp_area = get_vm_area(size, VM_MAP);
+	if (!temp_area)
+		return -ENOMEM;
+	err = apply_to_page_range(&init_mm, (unsigned long)temp_area->addr,
+				  size, note_temp_pte, NULL);
+	if (err) {
+		free_vm_area(temp_area);
+		temp_area = NULL;
+	}
+	return err;
+}
+core_initcall(temp_map_init);
