@@ -310,8 +310,7 @@ static void look_at(struct search *s, unsigned long addr, unsigned long pfn,
 		    unsigned long nr)
 {
 	for (; nr; nr--, pfn++) {
-		if (!pfn_valid(pfn) ||
-		    !guest_memfd_folio_owned(page_folio(pfn_to_page(pfn))))
+		if (!guest_memfd_owns_pfn(pfn))
 			continue;
 		if (!s->found++)
 			s->first = addr;
