@@ -11,7 +11,8 @@
  * serves at every level.  An access by the user address that fails tests the
  * level again, and is also repeated: the level may have been NONE for a moment.
  *
- * Each function accesses bytes of one page.
+ * A memslot without a page that can be at level NONE costs one test more than
+ * the access itself.  Each function accesses bytes of one page.
  */
 
 #include <linux/uaccess.h>
@@ -53,7 +54,7 @@ static __always_inline int kvm_write_user(void __user *to, const void *data,
 }
 
 #ifdef CONFIG_KVM_GUEST_MEMFD
-bool __kvm_gmem_user_disabled(struct kvm_memory_slot *slot, gfn_t gfn);
+bool __kvm_gmem_user_disabled(const struct kvm_memory_slot *slot, gfn_t gfn);
 int __kvm_gmem_read(struct kvm_memory_slot *slot, gfn_t gfn, void *data,
 		    const void __user *from, unsigned int len, bool atomic);
 int __kvm_gmem_write(struct kvm_memory_slot *slot, gfn_t gfn, void __user *to,
@@ -67,11 +68,11 @@ struct folio *kvm_gmem_access_folio(struct kvm_memory_slot *slot, gfn_t gfn,
 /* Can a page of this memslot be at level NONE? */
 static inline bool kvm_gmem_has_levels(const struct kvm_memory_slot *slot)
 {
-	return slot && kvm_memslot_is_gmem_only(slot);
+	return slot && READ_ONCE(slot->gmem.levels);
 }
 
 /* Is this gfn at level NONE, where KVM must use the file? */
-static inline bool kvm_gmem_user_disabled(struct kvm_memory_slot *slot,
+static inline bool kvm_gmem_user_disabled(const struct kvm_memory_slot *slot,
 					  gfn_t gfn)
 {
 	return kvm_gmem_has_levels(slot) && __kvm_gmem_user_disabled(slot, gfn);
@@ -82,7 +83,7 @@ static inline bool kvm_gmem_has_levels(const struct kvm_memory_slot *slot)
 	return false;
 }
 
-static inline bool kvm_gmem_user_disabled(struct kvm_memory_slot *slot,
+static inline bool kvm_gmem_user_disabled(const struct kvm_memory_slot *slot,
 					  gfn_t gfn)
 {
 	return false;

@@ -1,9 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* KVM's own accesses to guest memory that has no user mapping. */
+/*
+ * KVM's own accesses to guest memory that has no user mapping.
+ *
+ * A memslot points to its guest_memfd without a reference.  kvm->srcu protects
+ * the pointer: kvm_gmem_release() clears it and then waits for all readers, so
+ * the file, its inode and the levels exist until the reader leaves the section.
+ * An access therefore modifies no memory that vCPUs share, except the reference
+ * count of the page it copies from or to.
+ *
+ * slot->gmem.levels is NULL as long as no page of the file can be at level NONE.
+ * Such a memslot costs one test in the inline functions of
+ * <linux/kvm_gmem_access.h>, and nothing of this file runs.
+ */
 
 #include <linux/guest_memfd.h>
 #include <linux/kvm_host.h>
+#include <linux/pagemap.h>
 
+#include "gmem_access.h"
 #include "guest_memfd.h"
 
 /*
@@ -11,6 +25,71 @@
  * address.  Each failed access tests the level again, at most so many times.
  */
 #define ACCESS_TRIES	8
+
+static pgoff_t slot_index(const struct kvm_memory_slot *slot, gfn_t gfn)
+{
+	return gfn - slot->base_gfn + slot->gmem.pgoff;
+}
+
+static struct guest_memfd *slot_levels(const struct kvm_memory_slot *slot)
+{
+	/* The file itself is not needed here, only its assertion. */
+	if (IS_ENABLED(CONFIG_PROVE_RCU))
+		kvm_gmem_slot_file(slot);
+	return READ_ONCE(slot->gmem.levels);
+}
+
+/**
+ * __kvm_gmem_user_disabled - must KVM access a gfn through the file?
+ * @slot: A gmem-only memslot.
+ * @gfn: A gfn in it.
+ *
+ * Context: Any; kvm->srcu or kvm->slots_lock is held.
+ * Return: True when the page is at level NONE.  False when it is not, when the
+ * file was closed, and for private memory that hardware protects, which the host
+ * must not access at any level.
+ */
+bool __kvm_gmem_user_disabled(const struct kvm_memory_slot *slot, gfn_t gfn)
+{
+	struct guest_memfd *gm = slot_levels(slot);
+
+	return gm && guest_memfd_user_disabled(gm, slot_index(slot, gfn));
+}
+EXPORT_SYMBOL_FOR_KVM_INTERNAL(__kvm_gmem_user_disabled);
+
+/**
+ * kvm_gmem_access_folio - get the page behind a gfn at level NONE
+ * @slot: A gmem-only memslot.
+ * @gfn: A gfn in it.
+ * @atomic: Do not sleep, and do not populate an absent page.
+ *
+ * Context: kvm->srcu or kvm->slots_lock is held.  May sleep unless @atomic.
+ * Return: An unlocked folio with a reference that the caller drops soon, because
+ * a change of levels waits for it; or NULL.
+ */
+struct folio *kvm_gmem_access_folio(struct kvm_memory_slot *slot, gfn_t gfn,
+				    bool atomic)
+{
+	struct guest_memfd *gm = slot_levels(slot);
+	struct address_space *mapping;
+	struct folio *folio;
+
+	if (!gm)
+		return NULL;
+	folio = guest_memfd_get_folio(gm, slot_index(slot, gfn));
+	if (folio || atomic)
+		return folio;
+
+	mapping = gm->inode->i_mapping;
+	filemap_invalidate_lock_shared(mapping);
+	folio = kvm_gmem_slot_folio(slot, gfn);
+	filemap_invalidate_unlock_shared(mapping);
+	if (IS_ERR(folio))
+		return NULL;
+	folio_unlock(folio);
+	return folio;
+}
+EXPORT_SYMBOL_FOR_KVM_INTERNAL(kvm_gmem_access_folio);
 
 /*
  * Copy 4 or 8 aligned bytes with one load and one store, because the guest may
@@ -217,6 +296,64 @@ int __kvm_gmem_cmpxchg(struct kvm_memory_slot *slot, gfn_t gfn,
 }
 EXPORT_SYMBOL_FOR_KVM_INTERNAL(__kvm_gmem_cmpxchg);
 #endif
+
+/**
+ * kvm_gmem_get_direct_map - take a direct-map reference to the page behind a gfn
+ * @slot: A gmem-only memslot.
+ * @gfn: A gfn in it.
+ * @file: Where to store the file, for kvm_gmem_get_direct_map_done().
+ *
+ * On success the file's invalidate_lock is held for reading until
+ * kvm_gmem_get_direct_map_done(), so the page cannot leave the file.  An
+ * invalidation afterwards finds a cache that was made valid in between.
+ *
+ * Context: May sleep; kvm->srcu or kvm->slots_lock is held until
+ * kvm_gmem_get_direct_map_done().
+ * Return: The page, whose direct-map reference the caller puts when done; or an
+ * ERR_PTR().
+ */
+struct page *kvm_gmem_get_direct_map(struct kvm_memory_slot *slot, gfn_t gfn,
+				     struct file **file)
+{
+	struct folio *folio;
+	struct page *page;
+	int err;
+
+	*file = kvm_gmem_slot_file(slot);
+	if (!*file)
+		return ERR_PTR(-EFAULT);
+
+	filemap_invalidate_lock_shared((*file)->f_mapping);
+	folio = kvm_gmem_slot_folio(slot, gfn);
+	if (IS_ERR(folio)) {
+		err = PTR_ERR(folio);
+		goto err_unlock;
+	}
+	page = folio_file_page(folio, slot_index(slot, gfn));
+	err = guest_memfd_get_direct_map(folio);
+	folio_unlock(folio);
+	/* The direct-map reference keeps the page. */
+	folio_put(folio);
+	if (err)
+		goto err_unlock;
+	return page;
+
+err_unlock:
+	kvm_gmem_get_direct_map_done(*file);
+	return ERR_PTR(err);
+}
+
+/**
+ * kvm_gmem_get_direct_map_done - allow invalidation of the page again
+ * @file: The file that kvm_gmem_get_direct_map() stored.
+ *
+ * Context: kvm->srcu or kvm->slots_lock has been held since
+ * kvm_gmem_get_direct_map().
+ */
+void kvm_gmem_get_direct_map_done(struct file *file)
+{
+	filemap_invalidate_unlock_shared(file->f_mapping);
+}
 
 /**
  * kvm_gmem_map_host - map a page for kvm_vcpu_map() by a direct-map reference
