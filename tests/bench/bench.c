@@ -24,6 +24,7 @@ static const struct figure {
 	{ "walk", figure_walk, "faults and mappings of a guest, and its accesses at random" },
 	{ "clock", figure_clock, "share and unshare of a page, by kvm-clock" },
 	{ "access", figure_access, "a change of access levels, of a block and of a page" },
+	{ "translate", figure_translate, "KVM's own read of guest memory, by its walk of page tables" },
 	{ "memory", figure_memory, "memory of the host beyond the guest's" },
 	{ "vms", figure_vms, "the direct map before and after many VMs" },
 	{ "growth-size", figure_growth_size, "from 64 MiB to mib" },

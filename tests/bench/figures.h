@@ -40,6 +40,7 @@ void figure_counts(const struct parameters *p);
 void figure_walk(const struct parameters *p);
 void figure_clock(const struct parameters *p);
 void figure_access(const struct parameters *p);
+void figure_translate(const struct parameters *p);
 void figure_memory(const struct parameters *p);
 void figure_vms(const struct parameters *p);
 void figure_growth_size(const struct parameters *p);

@@ -93,6 +93,7 @@ icount() {
 	measure population reps="$(of 5 2)" mib=16 slow=2 instructions=1
 	measure clock reps="$(of 3 1)" mib=8 count=100 vcpus=0 instructions=1
 	measure access reps="$(of 3 1)" mib=8 count=100 vcpus=0 instructions=1 only=hidden
+	measure translate reps="$(of 3 1)" mib=8 count=1000 instructions=1 only=plain,hidden,shmem
 }
 
 echo "# host: Linux $(uname -r), $(nproc) CPUs, $(awk '/^MemTotal/ { print int($2 / 1024) }' /proc/meminfo) MiB"

@@ -122,6 +122,24 @@ void guest_memfd_show_fdinfo(struct seq_file *m, struct file *file);
 
 bool guest_memfd_can_hide(void);
 
+/**
+ * guest_memfd_user_disabled - is a page at GUEST_MEMFD_ACCESS_NONE?
+ * @gm: The file's memory.
+ * @index: Index in the file, in pages.
+ *
+ * A file whose levels never changed is decided without a walk of the tree.
+ *
+ * Context: Any.  The answer stays true while the invalidate_lock is held.
+ * Return: True when user space and KVM's user-address accesses cannot use it.
+ */
+static inline bool guest_memfd_user_disabled(struct guest_memfd *gm,
+					     pgoff_t index)
+{
+	if (!rcu_access_pointer(gm->levels.ma_root))
+		return !(gm->flags & GM_FILE_INIT_ACCESS);
+	return guest_memfd_access_level(gm, index) == GUEST_MEMFD_ACCESS_NONE;
+}
+
 #else /* !CONFIG_GUEST_MEMFD */
 
 static inline bool guest_memfd_can_hide(void)

@@ -3,57 +3,108 @@
 #define _LINUX_KVM_GMEM_ACCESS_H
 
 /*
- * KVM's own accesses to guest memory.  They go through the memslot's user
- * address; where the access level is NONE nothing is mapped there, and they go
- * through the file.  Included by kvm_host.h only.
+ * KVM's own accesses to guest memory.  They use the memslot's user address.  At
+ * level NONE nothing of the guest is mapped there, and they use the file.
+ * Included by kvm_host.h only.
  *
- * The level can change between the look at it and the access.  The file serves
- * at every level; who fails at the user address looks again, and tries again
- * there too: the level may have been NONE for a moment only.
+ * The level can change between the test of the level and the access.  The file
+ * serves at every level.  An access by the user address that fails tests the
+ * level again, and is also repeated: the level may have been NONE for a moment.
+ *
+ * A memslot without a page that can be at level NONE costs one test more than
+ * the access itself.  Each function accesses bytes of one page.
  */
 
 #include <linux/uaccess.h>
 
+/* Values of 1, 2, 4 and 8 bytes are read by one load, as the guest sees them. */
+static __always_inline int kvm_read_user(void *data, const void __user *from,
+					 unsigned int len)
+{
+	switch (len) {
+	case 1:
+		return get_user(*(u8 *)data, (const u8 __user *)from);
+	case 2:
+		return get_user(*(u16 *)data, (const u16 __user *)from);
+	case 4:
+		return get_user(*(u32 *)data, (const u32 __user *)from);
+	case 8:
+		return get_user(*(u64 *)data, (const u64 __user *)from);
+	default:
+		return __copy_from_user(data, from, len) ? -EFAULT : 0;
+	}
+}
+
+/* The same for writing. */
+static __always_inline int kvm_write_user(void __user *to, const void *data,
+					  unsigned int len)
+{
+	switch (len) {
+	case 1:
+		return put_user(*(const u8 *)data, (u8 __user *)to);
+	case 2:
+		return put_user(*(const u16 *)data, (u16 __user *)to);
+	case 4:
+		return put_user(*(const u32 *)data, (u32 __user *)to);
+	case 8:
+		return put_user(*(const u64 *)data, (u64 __user *)to);
+	default:
+		return __copy_to_user(to, data, len) ? -EFAULT : 0;
+	}
+}
+
 #ifdef CONFIG_KVM_GUEST_MEMFD
-bool __kvm_gmem_user_disabled(struct kvm_memory_slot *slot, gfn_t gfn);
+bool __kvm_gmem_user_disabled(const struct kvm_memory_slot *slot, gfn_t gfn);
 int __kvm_gmem_read(struct kvm_memory_slot *slot, gfn_t gfn, void *data,
-		    unsigned int offset, unsigned int len, bool atomic);
-int __kvm_gmem_write(struct kvm_memory_slot *slot, gfn_t gfn, const void *data,
-		     unsigned int offset, unsigned int len, bool atomic);
+		    const void __user *from, unsigned int len, bool atomic);
+int __kvm_gmem_write(struct kvm_memory_slot *slot, gfn_t gfn, void __user *to,
+		     const void *data, unsigned int len, bool atomic);
 int __kvm_gmem_cmpxchg(struct kvm_memory_slot *slot, gfn_t gfn,
-		       unsigned int offset, void *old, const void *new,
+		       void __user *ptr, void *old, const void *new,
 		       unsigned int size);
 struct folio *kvm_gmem_access_folio(struct kvm_memory_slot *slot, gfn_t gfn,
 				    bool atomic);
 
-/* Is this a gfn that KVM reaches through the file only? */
-static inline bool kvm_gmem_user_disabled(struct kvm_memory_slot *slot, gfn_t gfn)
+/* Can a page of this memslot be at level NONE? */
+static inline bool kvm_gmem_has_levels(const struct kvm_memory_slot *slot)
 {
-	return slot && kvm_memslot_is_gmem_only(slot) &&
-	       __kvm_gmem_user_disabled(slot, gfn);
+	return slot && READ_ONCE(slot->gmem.levels);
+}
+
+/* Is this gfn at level NONE, where KVM must use the file? */
+static inline bool kvm_gmem_user_disabled(const struct kvm_memory_slot *slot,
+					  gfn_t gfn)
+{
+	return kvm_gmem_has_levels(slot) && __kvm_gmem_user_disabled(slot, gfn);
 }
 #else
-static inline bool kvm_gmem_user_disabled(struct kvm_memory_slot *slot, gfn_t gfn)
+static inline bool kvm_gmem_has_levels(const struct kvm_memory_slot *slot)
+{
+	return false;
+}
+
+static inline bool kvm_gmem_user_disabled(const struct kvm_memory_slot *slot,
+					  gfn_t gfn)
 {
 	return false;
 }
 
 static inline int __kvm_gmem_read(struct kvm_memory_slot *slot, gfn_t gfn,
-				  void *data, unsigned int offset,
+				  void *data, const void __user *from,
 				  unsigned int len, bool atomic)
 {
 	return -EFAULT;
 }
 
 static inline int __kvm_gmem_write(struct kvm_memory_slot *slot, gfn_t gfn,
-				   const void *data, unsigned int offset,
+				   void __user *to, const void *data,
 				   unsigned int len, bool atomic)
 {
 	return -EFAULT;
 }
 
 static inline int __kvm_gmem_cmpxchg(struct kvm_memory_slot *slot, gfn_t gfn,
-				     unsigned int offset, void *old,
+				     void __user *ptr, void *old,
 				     const void *new, unsigned int size)
 {
 	return -EFAULT;
@@ -67,42 +118,36 @@ kvm_gmem_access_folio(struct kvm_memory_slot *slot, gfn_t gfn, bool atomic)
 #endif /* CONFIG_KVM_GUEST_MEMFD */
 
 /*
- * The names of the macros' variables must not be those of the macros of
- * uaccess.h that they are handed to.
- *
- * All of these are of one page.  By the user address it is tried once, and of
- * gmem-only slots some more times, each with a look at the level.
+ * After an access by the user address failed: a read of a gmem-only memslot
+ * tests the level and is repeated, any other read has failed.
  */
-#define KVM_GMEM_TRIES	8
+static inline int kvm_gmem_reread(struct kvm_memory_slot *slot, gfn_t gfn,
+				  void *data, const void __user *from,
+				  unsigned int len, bool atomic)
+{
+	if (!slot || !kvm_memslot_is_gmem_only(slot))
+		return -EFAULT;
+	return __kvm_gmem_read(slot, gfn, data, from, len, atomic);
+}
 
-#define __kvm_gmem_access(slot, gfn, by_user, by_file)			\
-({									\
-	struct kvm_memory_slot *__kg_s = (slot);			\
-	gfn_t __kg_g = (gfn);						\
-	int __kg_tries = KVM_GMEM_TRIES;				\
-	int __kg_ret;							\
-									\
-	do {								\
-		if (kvm_gmem_user_disabled(__kg_s, __kg_g)) {			\
-			__kg_ret = (by_file);				\
-			break;						\
-		}							\
-		__kg_ret = (by_user);					\
-	} while (__kg_ret < 0 && __kg_s &&				\
-		 kvm_memslot_is_gmem_only(__kg_s) && --__kg_tries);	\
-	__kg_ret;							\
-})
+/* The same for writing. */
+static inline int kvm_gmem_rewrite(struct kvm_memory_slot *slot, gfn_t gfn,
+				   void __user *to, const void *data,
+				   unsigned int len, bool atomic)
+{
+	if (!slot || !kvm_memslot_is_gmem_only(slot))
+		return -EFAULT;
+	return __kvm_gmem_write(slot, gfn, to, data, len, atomic);
+}
 
 static inline int kvm_gmem_copy_from_user(struct kvm_memory_slot *slot,
 					  gfn_t gfn, void *data,
 					  const void __user *from,
 					  unsigned int len)
 {
-	return __kvm_gmem_access(slot, gfn,
-				 __copy_from_user(data, from, len) ? -EFAULT : 0,
-				 __kvm_gmem_read(slot, gfn, data,
-						 offset_in_page(from), len,
-						 false));
+	if (!kvm_gmem_has_levels(slot) && !__copy_from_user(data, from, len))
+		return 0;
+	return kvm_gmem_reread(slot, gfn, data, from, len, false);
 }
 
 /* With page faults disabled. */
@@ -111,23 +156,19 @@ static inline int kvm_gmem_copy_from_user_inatomic(struct kvm_memory_slot *slot,
 						   const void __user *from,
 						   unsigned int len)
 {
-	return __kvm_gmem_access(slot, gfn,
-				 __copy_from_user_inatomic(data, from, len) ?
-				 -EFAULT : 0,
-				 __kvm_gmem_read(slot, gfn, data,
-						 offset_in_page(from), len,
-						 true));
+	if (!kvm_gmem_has_levels(slot) &&
+	    !__copy_from_user_inatomic(data, from, len))
+		return 0;
+	return kvm_gmem_reread(slot, gfn, data, from, len, true);
 }
 
 static inline int kvm_gmem_copy_to_user(struct kvm_memory_slot *slot, gfn_t gfn,
 					void __user *to, const void *data,
 					unsigned int len)
 {
-	return __kvm_gmem_access(slot, gfn,
-				 __copy_to_user(to, data, len) ? -EFAULT : 0,
-				 __kvm_gmem_write(slot, gfn, data,
-						  offset_in_page(to), len,
-						  false));
+	if (!kvm_gmem_has_levels(slot) && !__copy_to_user(to, data, len))
+		return 0;
+	return kvm_gmem_rewrite(slot, gfn, to, data, len, false);
 }
 
 /* Also with the scheduler's locks held. */
@@ -136,61 +177,107 @@ static inline int kvm_gmem_copy_to_user_nofault(struct kvm_memory_slot *slot,
 						const void *data,
 						unsigned int len)
 {
-	return __kvm_gmem_access(slot, gfn,
-				 copy_to_user_nofault(to, data, len) ?
-				 -EFAULT : 0,
-				 __kvm_gmem_write(slot, gfn, data,
-						  offset_in_page(to), len,
-						  true));
+	if (!kvm_gmem_has_levels(slot) && !copy_to_user_nofault(to, data, len))
+		return 0;
+	return kvm_gmem_rewrite(slot, gfn, to, data, len, true);
 }
 
+static __always_inline int kvm_gmem_read_value(struct kvm_memory_slot *slot,
+					       gfn_t gfn, void *value,
+					       const void __user *from,
+					       unsigned int size)
+{
+	if (!kvm_gmem_has_levels(slot) && !kvm_read_user(value, from, size))
+		return 0;
+	return kvm_gmem_reread(slot, gfn, value, from, size, false);
+}
+
+static __always_inline int kvm_gmem_write_value(struct kvm_vcpu *vcpu,
+						gfn_t gfn, void __user *to,
+						const void *value,
+						unsigned int size)
+{
+	struct kvm_memory_slot *slot = kvm_vcpu_gfn_to_memslot(vcpu, gfn);
+
+	if (!kvm_gmem_has_levels(slot) && !kvm_write_user(to, value, size))
+		return 0;
+	return kvm_gmem_rewrite(slot, gfn, to, value, size, false);
+}
+
+/* get_user() of guest memory: stores a value of 1, 2, 4 or 8 bytes to @x. */
 #define kvm_gmem_get_user(slot, gfn, x, ptr)				\
 ({									\
-	struct kvm_memory_slot *__kg_slot = (slot);			\
 	typeof(ptr) __kg_ptr = (ptr);					\
-	gfn_t __kg_gfn = (gfn);						\
-	typeof(*__kg_ptr) __kg_val = 0;					\
-	int __kg_err;							\
+	typeof(*__kg_ptr) __kg_value = 0;				\
+	int __kg_ret;							\
 									\
-	__kg_err = __kvm_gmem_access(__kg_slot, __kg_gfn, get_user(__kg_val, __kg_ptr), \
-				  __kvm_gmem_read(__kg_slot, __kg_gfn, &__kg_val, \
-						  offset_in_page(__kg_ptr), \
-						  sizeof(__kg_val), false)); \
-	(x) = __kg_val;							\
-	__kg_err;							\
+	__kg_ret = kvm_gmem_read_value(slot, gfn, &__kg_value, __kg_ptr, \
+				       sizeof(__kg_value));		\
+	(x) = __kg_value;						\
+	__kg_ret;							\
 })
 
+/* put_user() to guest memory. */
 #define kvm_gmem_put_user(vcpu, gfn, x, ptr)				\
 ({									\
-	gfn_t __kg_gfn = (gfn);						\
-	struct kvm_memory_slot *__kg_slot = kvm_vcpu_gfn_to_memslot(vcpu, __kg_gfn); \
 	typeof(ptr) __kg_ptr = (ptr);					\
-	typeof(*__kg_ptr) __kg_val = (x);				\
+	typeof(*__kg_ptr) __kg_value = (x);				\
 									\
-	__kvm_gmem_access(__kg_slot, __kg_gfn, put_user(__kg_val, __kg_ptr), \
-			  __kvm_gmem_write(__kg_slot, __kg_gfn, &__kg_val, \
-					   offset_in_page(__kg_ptr),	\
-					   sizeof(__kg_val), false));	\
+	kvm_gmem_write_value(vcpu, gfn, __kg_ptr, &__kg_value,		\
+			     sizeof(__kg_value));			\
 })
 
+#ifdef unsafe_try_cmpxchg_user
+static inline int kvm_cmpxchg_user(void __user *ptr, void *old, const void *new,
+				   unsigned int size)
+{
+	switch (size) {
+	case 1:
+		return __try_cmpxchg_user((u8 __user *)ptr, (u8 *)old,
+					  *(const u8 *)new, fault_1);
+	case 2:
+		return __try_cmpxchg_user((u16 __user *)ptr, (u16 *)old,
+					  *(const u16 *)new, fault_2);
+	case 4:
+		return __try_cmpxchg_user((u32 __user *)ptr, (u32 *)old,
+					  *(const u32 *)new, fault_4);
+	case 8:
+		return __try_cmpxchg_user((u64 __user *)ptr, (u64 *)old,
+					  *(const u64 *)new, fault_8);
+	default:
+		WARN_ON_ONCE(1);
+		return -EFAULT;
+	}
+}
+
+static inline int kvm_gmem_cmpxchg_value(struct kvm_vcpu *vcpu, gfn_t gfn,
+					 void __user *ptr, void *old,
+					 const void *new, unsigned int size)
+{
+	struct kvm_memory_slot *slot = kvm_vcpu_gfn_to_memslot(vcpu, gfn);
+	int ret = -EFAULT;
+
+	if (!kvm_gmem_has_levels(slot))
+		ret = kvm_cmpxchg_user(ptr, old, new, size);
+	if (ret < 0 && slot && kvm_memslot_is_gmem_only(slot))
+		ret = __kvm_gmem_cmpxchg(slot, gfn, ptr, old, new, size);
+	return ret;
+}
+
 /*
- * As __try_cmpxchg_user(): negative when it cannot be done, 1 when *@oldp was
- * not what is there, and now is.
+ * __try_cmpxchg_user() of guest memory: returns a negative error, 0, or 1 when
+ * *@oldp was not the value found, and now is.
  */
-#define kvm_gmem_try_cmpxchg_user(vcpu, gfn, ptr, oldp, nval, label)	\
+#define kvm_gmem_try_cmpxchg_user(vcpu, gfn, ptr, oldp, nval)		\
 ({									\
-	gfn_t __kg_gfn = (gfn);						\
-	struct kvm_memory_slot *__kg_slot = kvm_vcpu_gfn_to_memslot(vcpu, __kg_gfn); \
 	typeof(ptr) __kg_ptr = (ptr);					\
 	typeof(oldp) __kg_oldp = (oldp);				\
-	typeof(*__kg_ptr) __kg_new = (nval);				\
+	typeof(*__kg_ptr) __kg_value = (nval);				\
 									\
-	__kvm_gmem_access(__kg_slot, __kg_gfn,				\
-			  __try_cmpxchg_user(__kg_ptr, __kg_oldp, __kg_new, label), \
-			  __kvm_gmem_cmpxchg(__kg_slot, __kg_gfn,	\
-					     offset_in_page(__kg_ptr),	\
-					     __kg_oldp, &__kg_new,	\
-					     sizeof(__kg_new)));	\
+	BUILD_BUG_ON(sizeof(*__kg_oldp) != sizeof(__kg_value));		\
+	kvm_gmem_cmpxchg_value(vcpu, gfn, __kg_ptr, __kg_oldp,		\
+			       &__kg_value, sizeof(__kg_value));	\
 })
+#endif /* unsafe_try_cmpxchg_user */
 
 #endif /* _LINUX_KVM_GMEM_ACCESS_H */

@@ -195,6 +195,8 @@ u64 gmem_guest_nop(u64 a, u64 b, u64 c);
 void gmem_vm_obey(struct gmem_vm *g);
 /* Guest function: (gpa, size, private); the answer comes back. */
 u64 gmem_guest_convert(u64 gpa, u64 size, u64 private);
+/* KVM's parameter that makes it emulate instructions after KVM_FEP; returns the old value. */
+unsigned int gmem_set_forced_emulation(unsigned int value);
 #endif
 
 #endif /* SELFTEST_KVM_GUEST_MEMFD_HIDE_H */

@@ -1005,6 +1005,18 @@ void gmem_vm_destroy(struct gmem_vm *g)
 	gmem_vm_close_file(g);
 }
 
+unsigned int gmem_set_forced_emulation(unsigned int value)
+{
+	static const char path[] = "/sys/module/kvm/parameters/force_emulation_prefix";
+	FILE *f = fopen(path, "r+");
+	unsigned int old;
+
+	TEST_ASSERT(f && fscanf(f, "%u", &old) == 1, "cannot read %s", path);
+	rewind(f);
+	TEST_ASSERT(fprintf(f, "%u", value) > 0 && !fclose(f), "cannot write %s", path);
+	return old;
+}
+
 void gmem_punch(int fd, u64 offset, u64 size)
 {
 	kvm_fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, size);

@@ -221,18 +221,6 @@ static void write_msr(struct gmem_vm *g, int vcpu, u32 msr, u64 value)
 		    vector);
 }
 
-static unsigned int set_forced_emulation(unsigned int value)
-{
-	static const char path[] = "/sys/module/kvm/parameters/force_emulation_prefix";
-	FILE *f = fopen(path, "r+");
-	unsigned int old;
-
-	TEST_ASSERT(f && fscanf(f, "%u", &old) == 1, "cannot read %s", path);
-	rewind(f);
-	TEST_ASSERT(fprintf(f, "%u", value) > 0 && !fclose(f), "cannot write %s", path);
-	return old;
-}
-
 /* The pages that are shared now, and no other, are in the direct map. */
 static void assert_shared(struct gmem_vm *g, const u64 *pfns, u64 shared)
 {
@@ -690,7 +678,7 @@ static void check_cmpxchg(struct gmem_vm *g, const char *insn, unsigned int size
 
 SEALED_TEST(cmpxchg)
 {
-	unsigned int was = set_forced_emulation(1), i;
+	unsigned int was = gmem_set_forced_emulation(1), i;
 	struct device d = {};
 
 	check_cmpxchg(&self->g, insn_cmpxchg1, 1);
@@ -707,7 +695,7 @@ SEALED_TEST(cmpxchg)
 		TEST_ASSERT_EQ(peek(&self->g, PAGE_STRING, i * 8),
 			       gmem_word(self->seed, 16 + i));
 	}
-	set_forced_emulation(was);
+	gmem_set_forced_emulation(was);
 }
 
 /* Guest: add to a number that others add to, by emulated and real instructions. */
@@ -750,7 +738,7 @@ static void *run_adder(void *arg)
 SEALED_TEST(locked)
 {
 	static const u32 levels[] = { NONE, USER, KERNEL, USER, NONE, KERNEL };
-	unsigned int was = set_forced_emulation(1), changes = 0, i;
+	unsigned int was = gmem_set_forced_emulation(1), changes = 0, i;
 	struct gmem_vm *g = &self->g;
 	struct adder adders[3];
 	pthread_t threads[3];
@@ -770,7 +758,7 @@ SEALED_TEST(locked)
 	}
 	for (i = 0; i < ARRAY_SIZE(adders); i++)
 		pthread_join(threads[i], NULL);
-	set_forced_emulation(was);
+	gmem_set_forced_emulation(was);
 	if (variant->level == USER) {
 		ksft_print_msg("%u changes of the level\n", changes);
 		gmem_set_access(g->fd, 0, SIZE, USER);
@@ -812,7 +800,7 @@ static u64 guest_walk(u64 data_gpa, u64 b, u64 c)
 /* KVM's walker reads tables, and sets accessed and dirty bits in them. */
 SEALED_TEST(walker)
 {
-	unsigned int was = set_forced_emulation(1);
+	unsigned int was = gmem_set_forced_emulation(1);
 	struct gmem_vm *g = &self->g;
 	struct kvm_vm *vm = g->vm;
 
@@ -822,7 +810,7 @@ SEALED_TEST(walker)
 	sync_global_to_guest(vm, nr_levels);
 	sync_global_to_guest(vm, root_gva);
 	gmem_guest_call(g->vcpus[0], guest_walk, at(PAGE_DATA), 0, 0);
-	set_forced_emulation(was);
+	gmem_set_forced_emulation(was);
 }
 
 /* Nested guests */

@@ -1,0 +1,336 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KVM's own accesses to guest memory that has no user mapping.
+ *
+ * A memslot points to its guest_memfd without a reference.  kvm->srcu protects
+ * the pointer: kvm_gmem_release() clears it and then waits for all readers, so
+ * the file, its inode and the levels exist until the reader leaves the section.
+ * An access therefore modifies no memory that vCPUs share, except the reference
+ * count of the page it copies from or to.
+ *
+ * slot->gmem.levels is NULL as long as no page of the file can be at level NONE.
+ * Such a memslot costs one test in the inline functions of
+ * <linux/kvm_gmem_access.h>, and nothing of this file runs.
+ */
+
+#include <linux/guest_memfd.h>
+#include <linux/kvm_host.h>
+#include <linux/pagemap.h>
+
+#include "gmem_access.h"
+#include "guest_memfd.h"
+
+/*
+ * The level can change between the test of the level and the access by the user
+ * address.  Each failed access tests the level again, at most so many times.
+ */
+#define ACCESS_TRIES	8
+
+static pgoff_t slot_index(const struct kvm_memory_slot *slot, gfn_t gfn)
+{
+	return gfn - slot->base_gfn + slot->gmem.pgoff;
+}
+
+static struct guest_memfd *slot_levels(const struct kvm_memory_slot *slot)
+{
+	/* The file itself is not needed here, only its assertion. */
+	if (IS_ENABLED(CONFIG_PROVE_RCU))
+		kvm_gmem_slot_file(slot);
+	return READ_ONCE(slot->gmem.levels);
+}
+
+/**
+ * __kvm_gmem_user_disabled - must KVM access a gfn through the file?
+ * @slot: A gmem-only memslot.
+ * @gfn: A gfn in it.
+ *
+ * Context: Any; kvm->srcu or kvm->slots_lock is held.
+ * Return: True when the page is at level NONE.  False when it is not, when the
+ * file was closed, and for private memory that hardware protects, which the host
+ * must not access at any level.
+ */
+bool __kvm_gmem_user_disabled(const struct kvm_memory_slot *slot, gfn_t gfn)
+{
+	struct guest_memfd *gm = slot_levels(slot);
+
+	return gm && guest_memfd_user_disabled(gm, slot_index(slot, gfn));
+}
+EXPORT_SYMBOL_FOR_KVM_INTERNAL(__kvm_gmem_user_disabled);
+
+/**
+ * kvm_gmem_access_folio - get the page behind a gfn at level NONE
+ * @slot: A gmem-only memslot.
+ * @gfn: A gfn in it.
+ * @atomic: Do not sleep, and do not populate an absent page.
+ *
+ * Context: kvm->srcu or kvm->slots_lock is held.  May sleep unless @atomic.
+ * Return: An unlocked folio with a reference that the caller drops soon, because
+ * a change of levels waits for it; or NULL.
+ */
+struct folio *kvm_gmem_access_folio(struct kvm_memory_slot *slot, gfn_t gfn,
+				    bool atomic)
+{
+	struct guest_memfd *gm = slot_levels(slot);
+	struct address_space *mapping;
+	struct folio *folio;
+
+	if (!gm)
+		return NULL;
+	folio = guest_memfd_get_folio(gm, slot_index(slot, gfn));
+	if (folio || atomic)
+		return folio;
+
+	mapping = gm->inode->i_mapping;
+	filemap_invalidate_lock_shared(mapping);
+	folio = kvm_gmem_slot_folio(slot, gfn);
+	filemap_invalidate_unlock_shared(mapping);
+	if (IS_ERR(folio))
+		return NULL;
+	folio_unlock(folio);
+	return folio;
+}
+EXPORT_SYMBOL_FOR_KVM_INTERNAL(kvm_gmem_access_folio);
+
+static int read_file(struct kvm_memory_slot *slot, gfn_t gfn,
+		     unsigned int offset, void *data, unsigned int len,
+		     bool atomic)
+{
+	struct folio *folio = kvm_gmem_access_folio(slot, gfn, atomic);
+	int ret;
+
+	if (!folio)
+		return -EFAULT;
+	ret = guest_memfd_read_folio(folio, offset, data, len);
+	folio_put(folio);
+	return ret;
+}
+
+static int write_file(struct kvm_memory_slot *slot, gfn_t gfn,
+		      unsigned int offset, const void *data, unsigned int len,
+		      bool atomic)
+{
+	struct folio *folio;
+	int ret;
+
+	/*
+	 * folio_put() may drop the last reference to a plain page that was
+	 * truncated concurrently, and then frees it, which takes locks that an
+	 * atomic caller may hold.  The library frees a hidden page itself, after
+	 * it has frozen the reference count.
+	 */
+	if (atomic && !kvm_slot_is_hidden(slot))
+		return -EFAULT;
+	folio = kvm_gmem_access_folio(slot, gfn, atomic);
+	if (!folio)
+		return -EFAULT;
+	ret = guest_memfd_write_folio(folio, offset, data, len);
+	folio_put(folio);
+	return ret;
+}
+
+static int cmpxchg_file(struct kvm_memory_slot *slot, gfn_t gfn,
+			unsigned int offset, void *old, const void *new,
+			unsigned int size)
+{
+	struct folio *folio = kvm_gmem_access_folio(slot, gfn, false);
+	int ret;
+
+	if (!folio)
+		return -EFAULT;
+	ret = guest_memfd_cmpxchg_folio(folio, offset, old, new, size);
+	folio_put(folio);
+	return ret;
+}
+
+/**
+ * __kvm_gmem_read - read guest memory of a gmem-only memslot
+ * @slot: The memslot.
+ * @gfn: A gfn in it.
+ * @data: Where to store what is read.
+ * @from: The user address of the first byte, in the page of @gfn.
+ * @len: How many bytes, all in that page.
+ * @atomic: Do not sleep; page faults are disabled.
+ *
+ * Context: kvm->srcu or kvm->slots_lock is held.  May sleep unless @atomic.
+ * Return: 0 or -EFAULT.
+ */
+int __kvm_gmem_read(struct kvm_memory_slot *slot, gfn_t gfn, void *data,
+		    const void __user *from, unsigned int len, bool atomic)
+{
+	unsigned int tries;
+	int ret = -EFAULT;
+
+	for (tries = 0; ret && tries < ACCESS_TRIES; tries++) {
+		if (kvm_gmem_user_disabled(slot, gfn))
+			return read_file(slot, gfn, offset_in_page(from), data,
+					 len, atomic);
+		if (!atomic)
+			ret = kvm_read_user(data, from, len);
+		else if (!__copy_from_user_inatomic(data, from, len))
+			ret = 0;
+	}
+	return ret;
+}
+EXPORT_SYMBOL_FOR_KVM_INTERNAL(__kvm_gmem_read);
+
+/**
+ * __kvm_gmem_write - write guest memory of a gmem-only memslot
+ * @slot: The memslot.
+ * @gfn: A gfn in it.
+ * @to: The user address of the first byte, in the page of @gfn.
+ * @data: What to write.
+ * @len: How many bytes, all in that page.
+ * @atomic: Do not sleep; the scheduler's locks may be held.
+ *
+ * Context: kvm->srcu or kvm->slots_lock is held.  May sleep unless @atomic.
+ * Return: 0 or -EFAULT.
+ */
+int __kvm_gmem_write(struct kvm_memory_slot *slot, gfn_t gfn, void __user *to,
+		     const void *data, unsigned int len, bool atomic)
+{
+	unsigned int tries;
+	int ret = -EFAULT;
+
+	for (tries = 0; ret && tries < ACCESS_TRIES; tries++) {
+		if (kvm_gmem_user_disabled(slot, gfn))
+			return write_file(slot, gfn, offset_in_page(to), data,
+					  len, atomic);
+		if (!atomic)
+			ret = kvm_write_user(to, data, len);
+		else
+			ret = copy_to_user_nofault(to, data, len);
+	}
+	return ret;
+}
+EXPORT_SYMBOL_FOR_KVM_INTERNAL(__kvm_gmem_write);
+
+#ifdef unsafe_try_cmpxchg_user
+/**
+ * __kvm_gmem_cmpxchg - compare and exchange in guest memory of a gmem-only memslot
+ * @slot: The memslot.
+ * @gfn: A gfn in it.
+ * @ptr: The user address, naturally aligned, in the page of @gfn.
+ * @old: The value to compare with; updated when another value is found.
+ * @new: The value to store.
+ * @size: Size of the values: 1, 2, 4 or 8 bytes.
+ *
+ * Context: May sleep; kvm->srcu or kvm->slots_lock is held.
+ * Return: 0; 1 when another value was found; or -EFAULT.
+ */
+int __kvm_gmem_cmpxchg(struct kvm_memory_slot *slot, gfn_t gfn,
+		       void __user *ptr, void *old, const void *new,
+		       unsigned int size)
+{
+	unsigned int tries;
+	int ret = -EFAULT;
+
+	for (tries = 0; ret < 0 && tries < ACCESS_TRIES; tries++) {
+		if (kvm_gmem_user_disabled(slot, gfn))
+			return cmpxchg_file(slot, gfn, offset_in_page(ptr), old,
+					    new, size);
+		ret = kvm_cmpxchg_user(ptr, old, new, size);
+	}
+	return ret;
+}
+EXPORT_SYMBOL_FOR_KVM_INTERNAL(__kvm_gmem_cmpxchg);
+#endif
+
+/**
+ * kvm_gmem_get_direct_map - take a direct-map reference to the page behind a gfn
+ * @slot: A gmem-only memslot.
+ * @gfn: A gfn in it.
+ * @file: Where to store the file, for kvm_gmem_get_direct_map_done().
+ *
+ * On success the file's invalidate_lock is held for reading until
+ * kvm_gmem_get_direct_map_done(), so the page cannot leave the file.  An
+ * invalidation afterwards finds a cache that was made valid in between.
+ *
+ * Context: May sleep; kvm->srcu or kvm->slots_lock is held until
+ * kvm_gmem_get_direct_map_done().
+ * Return: The page, whose direct-map reference the caller puts when done; or an
+ * ERR_PTR().
+ */
+struct page *kvm_gmem_get_direct_map(struct kvm_memory_slot *slot, gfn_t gfn,
+				     struct file **file)
+{
+	struct folio *folio;
+	struct page *page;
+	int err;
+
+	*file = kvm_gmem_slot_file(slot);
+	if (!*file)
+		return ERR_PTR(-EFAULT);
+
+	filemap_invalidate_lock_shared((*file)->f_mapping);
+	folio = kvm_gmem_slot_folio(slot, gfn);
+	if (IS_ERR(folio)) {
+		err = PTR_ERR(folio);
+		goto err_unlock;
+	}
+	page = folio_file_page(folio, slot_index(slot, gfn));
+	err = guest_memfd_get_direct_map(folio);
+	folio_unlock(folio);
+	/* The direct-map reference keeps the page. */
+	folio_put(folio);
+	if (err)
+		goto err_unlock;
+	return page;
+
+err_unlock:
+	kvm_gmem_get_direct_map_done(*file);
+	return ERR_PTR(err);
+}
+
+/**
+ * kvm_gmem_get_direct_map_done - allow invalidation of the page again
+ * @file: The file that kvm_gmem_get_direct_map() stored.
+ *
+ * Context: kvm->srcu or kvm->slots_lock has been held since
+ * kvm_gmem_get_direct_map().
+ */
+void kvm_gmem_get_direct_map_done(struct file *file)
+{
+	filemap_invalidate_unlock_shared(file->f_mapping);
+}
+
+/**
+ * kvm_gmem_map_host - map a page for kvm_vcpu_map() by a direct-map reference
+ * @slot: A hidden memslot, or one with the gfn at level NONE.
+ * @map: The mapping to fill in; gfn and writable are set.
+ *
+ * The page is not invalidated while it is mapped.  Like a pinned page, it is the
+ * page that the guest had at the gfn when it was mapped.
+ *
+ * Context: May sleep; kvm->srcu is held.
+ * Return: 0 or -EFAULT.
+ */
+int kvm_gmem_map_host(struct kvm_memory_slot *slot, struct kvm_host_map *map)
+{
+	struct file *file;
+	struct page *page;
+
+	page = kvm_gmem_get_direct_map(slot, map->gfn, &file);
+	if (IS_ERR(page)) {
+		map->pfn = KVM_PFN_ERR_FAULT;
+		return -EFAULT;
+	}
+	kvm_gmem_get_direct_map_done(file);
+
+	map->pfn = page_to_pfn(page);
+	map->page = page;
+	map->hva = page_address(page);
+	map->direct_map_ref = true;
+	return 0;
+}
+
+/**
+ * kvm_gmem_unmap_host - undo kvm_gmem_map_host()
+ * @map: A mapping with direct_map_ref set.
+ *
+ * Context: May sleep.
+ */
+void kvm_gmem_unmap_host(struct kvm_host_map *map)
+{
+	guest_memfd_put_direct_map(page_folio(map->page));
+	map->direct_map_ref = false;
+}
