@@ -270,16 +270,25 @@ static int add_to_file(struct guest_memfd *gm, struct folio *folio,
 	return err;
 }
 
-static bool at_kernel(struct guest_memfd *gm, pgoff_t index)
+/*
+ * The bits that a page populated at @index has: those of level KERNEL, or only
+ * its direct-map reference while the range changes its level, or none.
+ */
+static unsigned long level_bits(struct guest_memfd *gm, pgoff_t index)
 {
-	return guest_memfd_access_level(gm, index) == GUEST_MEMFD_ACCESS_KERNEL;
+	pgoff_t ignored;
+	bool pinnable;
+
+	if (!guest_memfd_access_carries(gm, index, &ignored, &ignored, &pinnable))
+		return 0;
+	return GM_PAGE_LEVEL | (pinnable ? GUEST_MEMFD_PAGE_PINNABLE : 0);
 }
 
 /*
- * The page of @folio, hidden, clean and nobody's yet, gets what the level KERNEL
- * gives.  With @restored the direct map has it already.
+ * Take level KERNEL's reference of @folio, which is hidden, clean and in no file
+ * yet, and set @bits.  With @restored its direct map entry is present already.
  */
-static int begin_kernel(struct folio *folio, bool restored)
+static int begin_kernel(struct folio *folio, unsigned long bits, bool restored)
 {
 	int err = 0;
 
@@ -289,8 +298,7 @@ static int begin_kernel(struct folio *folio, bool restored)
 	else
 		err = gm_get_direct_map(folio);
 	if (!err)
-		gm_page_set_state(folio, gm_page_state(folio) |
-				  GUEST_MEMFD_PAGE_PINNABLE);
+		gm_page_set_state(folio, gm_page_state(folio) | bits);
 	folio_unlock(folio);
 	return err;
 }
@@ -310,7 +318,7 @@ static void undo_kernel(struct folio *folio)
 static int populate_single(struct guest_memfd *gm, pgoff_t index)
 {
 	gfp_t gfp = mapping_gfp_mask(gm->inode->i_mapping);
-	bool kernel = at_kernel(gm, index);
+	unsigned long bits = level_bits(gm, index);
 	struct page *page;
 	int err;
 
@@ -319,7 +327,7 @@ static int populate_single(struct guest_memfd *gm, pgoff_t index)
 	if (!page || !hide_fresh(&page, 1, 0))
 		return -ENOMEM;
 
-	err = kernel ? begin_kernel(page_folio(page), false) : 0;
+	err = bits ? begin_kernel(page_folio(page), bits, false) : 0;
 	if (err) {
 		free_fresh(page, 0);
 		return err;
@@ -327,7 +335,7 @@ static int populate_single(struct guest_memfd *gm, pgoff_t index)
 	err = add_to_file(gm, page_folio(page), index);
 	if (!err)
 		return 0;
-	if (kernel) {
+	if (bits) {
 		undo_kernel(page_folio(page));
 		put_page(page);
 	} else {
@@ -438,19 +446,19 @@ static int populate_from_block(struct guest_memfd *gm, struct gm_block *block,
 {
 	unsigned int i = index & (nr_pages_of(block) - 1);
 	struct folio *folio = page_folio(block->first + i);
-	bool kernel = at_kernel(gm, index);
+	unsigned long bits = level_bits(gm, index);
 	int err;
 
 	/* Pages that were just hidden have had their flush. */
 	if (block->scrubbed)
 		direct_map_flush_temp();
-	if (kernel) {
-		err = begin_kernel(folio, restored);
+	if (bits) {
+		err = begin_kernel(folio, bits, restored);
 		if (err)
 			return err;
 	}
 	err = add_to_file(gm, folio, index);
-	if (err && kernel) {
+	if (err && bits) {
 		undo_kernel(folio);
 		let_go(block, index);
 	}
@@ -491,7 +499,7 @@ void guest_memfd_block_init(struct guest_memfd *gm)
 static int populate_block(struct guest_memfd *gm, pgoff_t index,
 			  struct page **memory)
 {
-	bool fresh = false, restored = false;
+	bool fresh = false, restored = false, ignored;
 	pgoff_t start, other, first, last;
 	struct gm_block *block;
 	unsigned int nr;
@@ -514,8 +522,9 @@ static int populate_block(struct guest_memfd *gm, pgoff_t index,
 		*memory = NULL;
 		fresh = true;
 		/* All of it at KERNEL: it comes back as it was hidden. */
-		if (guest_memfd_access_run(gm, start, &first, &last) ==
-		    GUEST_MEMFD_ACCESS_KERNEL && last >= start + nr - 1)
+		if (guest_memfd_access_carries(gm, start, &first, &last,
+					       &ignored) &&
+		    last >= start + nr - 1)
 			restored = !WARN_ON_ONCE(direct_map_restore(block->first,
 								    nr));
 	}
