@@ -24,6 +24,7 @@
  * whether or not a page of it was poisoned since.
  */
 
+#include <linux/delay.h>
 #include <linux/guest_memfd.h>
 #include <linux/maple_tree.h>
 #include <linux/mm.h>
@@ -42,6 +43,11 @@
 
 /* Attempts to freeze a page before the first sleep. */
 #define FREEZE_TRIES 64
+
+/* How often one change sleeps for short references, and how long: 64 ms in all. */
+#define MAX_SLEEPS 64
+#define MIN_SLEEP_US 500
+#define MAX_SLEEP_US 1000
 
 /* Pages that one look into the page cache returns. */
 #define FOLIOS_PER_LOOK 64
@@ -574,13 +580,33 @@ static int lower_folio(struct guest_memfd *gm, struct folio *folio)
 }
 
 /*
+ * As lower_folio(), but wait while the page has other references.  A vCPU that
+ * faults, KVM's accesses and I/O on its way hold such references for a short time;
+ * their holder may be preempted.  The caller holds no lock but gm->change_lock.
+ */
+static int lower_folio_wait(struct guest_memfd *gm, struct folio *folio,
+			    unsigned int *sleeps)
+{
+	int err;
+
+	while ((err = lower_folio(gm, folio)) == -EAGAIN && *sleeps) {
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		--*sleeps;
+		usleep_range(MIN_SLEEP_US, MAX_SLEEP_US);
+	}
+	return err;
+}
+
+/*
  * Take [start, end), which is at @old, out of user space, and where it is at
- * KERNEL out of GUP's reach.
+ * KERNEL out of GUP's reach.  *@sleeps says how often to wait for short
+ * references.
  *
  * Return: 0; or -EAGAIN, -EHWPOISON or -EINTR with *@error_index.
  */
 static int lower_run(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
-		     int old, pgoff_t *error_index)
+		     int old, unsigned int *sleeps, pgoff_t *error_index)
 {
 	struct folio *folios[FOLIOS_PER_LOOK];
 	pgoff_t index = start, unmapped = start;
@@ -598,7 +624,7 @@ static int lower_run(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 			index = part;
 		while ((nr = next_folios(gm, &index, part, folios))) {
 			for (i = 0; i < nr; i++) {
-				err = lower_folio(gm, folios[i]);
+				err = lower_folio_wait(gm, folios[i], sleeps);
 				if (err) {
 					*error_index = folios[i]->index;
 					return err;
@@ -620,7 +646,7 @@ static int lower_run(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
  * Return: 0; or an error, and undo() is to be called.
  */
 static int lower(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
-		 unsigned int level, pgoff_t *error_index)
+		 unsigned int level, unsigned int *sleeps, pgoff_t *error_index)
 {
 	pgoff_t run, run_end;
 	int old, err;
@@ -631,7 +657,7 @@ static int lower(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 	for (run = start;
 	     (old = next_run(gm, &run, end, &run_end, level + 1)) >= 0;
 	     run = run_end) {
-		err = lower_run(gm, run, run_end, old, error_index);
+		err = lower_run(gm, run, run_end, old, sleeps, error_index);
 		if (err)
 			return err;
 	}
@@ -761,6 +787,7 @@ static int change(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 		  unsigned int level, bool ask, pgoff_t *error_index)
 {
 	struct address_space *mapping = gm->inode->i_mapping;
+	unsigned int sleeps = MAX_SLEEPS, none = 0;
 	int err;
 
 	MA_STATE(mas, &gm->levels, start, end - 1);
@@ -771,8 +798,9 @@ static int change(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 	if (err)
 		return err < 0 ? err : 0;
 
+again:
 	if (level != GUEST_MEMFD_ACCESS_KERNEL)
-		err = lower(gm, start, end, level, error_index);
+		err = lower(gm, start, end, level, &sleeps, error_index);
 	else if (gm_hides(gm))
 		err = take_references(gm, start, end, false, error_index);
 
@@ -781,8 +809,14 @@ static int change(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 	 * References to plain pages count only while no fault can add one.  The
 	 * pages are unmapped, so this is quick.
 	 */
-	if (!err && !gm_hides(gm) && level != GUEST_MEMFD_ACCESS_KERNEL)
-		err = lower(gm, start, end, level, error_index);
+	if (!err && !gm_hides(gm) && level != GUEST_MEMFD_ACCESS_KERNEL) {
+		err = lower(gm, start, end, level, &none, error_index);
+		if (err == -EAGAIN && sleeps) {
+			filemap_invalidate_unlock(mapping);
+			sleeps--;
+			goto again;
+		}
+	}
 	gm->change_start = 0;
 	gm->change_end = 0;
 	if (!err)
@@ -851,7 +885,8 @@ int guest_memfd_access_change(struct guest_memfd *gm, pgoff_t start, pgoff_t end
  * Context: May sleep; takes gm->change_lock, and the invalidate_lock for a short
  * time that does not depend on the size of the range (of a plain file that is
  * lowered to NONE, the time that it takes to look at its pages).
- * Return: 0; -EAGAIN while a page has other references; -EHWPOISON for a
+ * Return: 0; -EAGAIN when a page still has other references after 64 ms;
+ * -EHWPOISON for a
  * poisoned page on its way to or from KERNEL; -EINTR after a fatal signal; or
  * -ENOMEM.
  */
