@@ -370,11 +370,13 @@ static int drop_one(struct folio *folio)
 
 /*
  * Drop level KERNEL's reference of each page that carries it and is not PINNABLE,
- * and hide the pages that have no other.
+ * and hide the pages that have no other.  A fatal signal is heeded before
+ * @kill_before, from where on it takes less time to complete than to undo.
  *
- * Return: 0; or -ENOMEM, when some pages of the range still carry it.
+ * Return: 0; or -ENOMEM or -EINTR, when some pages of the range still carry it.
  */
-static int drop_references(struct guest_memfd *gm, pgoff_t start, pgoff_t end)
+static int drop_references(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
+			   pgoff_t kill_before)
 {
 	struct hide_batch batch = {};
 	struct folio *folio;
@@ -388,6 +390,10 @@ static int drop_references(struct guest_memfd *gm, pgoff_t start, pgoff_t end)
 		if (!(state & GM_PAGE_LEVEL) ||
 		    (state & GUEST_MEMFD_PAGE_PINNABLE))
 			continue;
+		if (index < kill_before && fatal_signal_pending(current)) {
+			err = -EINTR;
+			break;
+		}
 		nr = lock_run(folio, end, GM_PAGE_LEVEL, 1, false);
 		if (!nr) {
 			err = drop_one(folio);
@@ -434,13 +440,14 @@ static int take_one(struct folio *folio, bool undo)
 
 /*
  * Take level KERNEL's reference of each page that does not carry it.  With @undo
- * poison is no reason to stop: the page had the reference before.
+ * poison is no reason to stop: the page had the reference before.  @kill_before is
+ * as for drop_references().
  *
  * Return: 0; -EINTR, -ENOMEM, -EOVERFLOW or -EHWPOISON with *@error_index the
  * first page without it.
  */
 static int take_references(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
-			   bool undo, pgoff_t *error_index)
+			   pgoff_t kill_before, bool undo, pgoff_t *error_index)
 {
 	struct folio *folio;
 	unsigned int i, nr;
@@ -451,7 +458,7 @@ static int take_references(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 		if (gm_page_state(folio) & GM_PAGE_LEVEL)
 			continue;
 		*error_index = index;
-		if (!undo && fatal_signal_pending(current))
+		if (index < kill_before && fatal_signal_pending(current))
 			return -EINTR;
 		nr = lock_run(folio, end, 0, 0, !undo);
 		if (!nr) {
@@ -641,6 +648,15 @@ static int lower_run(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 }
 
 /*
+ * A fatal signal undoes a change that has not done half of its range yet, and
+ * lets another one complete: in both cases the caller ends soon.
+ */
+static pgoff_t middle(pgoff_t start, pgoff_t end)
+{
+	return start + (end - start) / 2;
+}
+
+/*
  * All of lowering that can fail; the invalidate_lock is not needed.
  *
  * Return: 0; or an error, and undo() is to be called.
@@ -664,7 +680,7 @@ static int lower(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 	if (!gm_hides(gm))
 		return 0;
 	for (run = start; next_kernel_run(gm, &run, end, &run_end); run = run_end) {
-		err = drop_references(gm, run, run_end);
+		err = drop_references(gm, run, run_end, middle(start, end));
 		if (err)
 			return err;
 	}
@@ -686,12 +702,12 @@ static void undo(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 	     run = run_end) {
 		if (old == GUEST_MEMFD_ACCESS_KERNEL) {
 			/* As the pages were hidden, so they can be restored. */
-			WARN_ON_ONCE(take_references(gm, run, run_end, true,
+			WARN_ON_ONCE(take_references(gm, run, run_end, 0, true,
 						     &ignored));
 			make_pinnable(gm, run, run_end);
 		} else if (level == GUEST_MEMFD_ACCESS_KERNEL) {
 			/* As they were restored, so they can be hidden. */
-			WARN_ON_ONCE(drop_references(gm, run, run_end));
+			WARN_ON_ONCE(drop_references(gm, run, run_end, 0));
 		}
 	}
 }
@@ -737,7 +753,7 @@ static void finish_lower(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 	}
 	/* Each was restored alone, or as a block that is all in the range. */
 	if (populated)
-		WARN_ON_ONCE(drop_references(gm, start, end));
+		WARN_ON_ONCE(drop_references(gm, start, end, 0));
 }
 
 /* Does a change to @level concern the direct map of pages of the range? */
@@ -802,7 +818,8 @@ again:
 	if (level != GUEST_MEMFD_ACCESS_KERNEL)
 		err = lower(gm, start, end, level, &sleeps, error_index);
 	else if (gm_hides(gm))
-		err = take_references(gm, start, end, false, error_index);
+		err = take_references(gm, start, end, middle(start, end),
+				      false, error_index);
 
 	filemap_invalidate_lock(mapping);
 	/*
@@ -925,7 +942,7 @@ void guest_memfd_access_take_back(struct guest_memfd *gm, pgoff_t start,
 			for (i = 0; i < nr; i++)
 				lower_folio(gm, folios[i]);
 		}
-		if (drop_references(gm, run, run_end))
+		if (drop_references(gm, run, run_end, 0))
 			make_pinnable(gm, run, run_end);
 	}
 }
