@@ -70,6 +70,9 @@
 #define W_NO_LOOK		24
 #define W_STORE_FIRST		25
 #define W_UNFROZEN_AND_LOOK	26	/* W_CLEAR_UNFROZEN and W_LOOK_BEFORE_PTE */
+#define W_POPULATE_PINNABLE	27
+#define W_KEEP_POPULATED	28
+#define W_COMMIT_UNLOCKED	29
 #define WRONG(what)		(wrong == what)
 #define UNFROZEN		(WRONG(W_CLEAR_UNFROZEN) || WRONG(W_UNFROZEN_AND_LOOK))
 #define LOOK_BEFORE_PTE		(WRONG(W_LOOK_BEFORE_PTE) || WRONG(W_UNFROZEN_AND_LOOK))
@@ -91,6 +94,9 @@ byte users;		/* of the open file: operations under way */
 bit ptl;		/* the page table lock */
 bit inv;		/* the invalidate_lock is held exclusive */
 byte inv_shared;
+bit chg;		/* the change_lock: a change of level or a hole is under way */
+bit moving[PAGES];	/* in transition to or from KERNEL */
+bit raises;		/* to KERNEL */
 byte invalidating;	/* guest mappings, and how often that was done */
 byte invalidated;
 
@@ -111,6 +117,7 @@ bit dirty[FRAMES];	/* not zero */
 bit at_level[FRAMES];	/* the count has level KERNEL's share */
 byte shares[FRAMES];	/* somebody uses the direct map */
 byte pins[FRAMES];
+bit busy[PAGES];	/* in the range of a change or hole that has not returned */
 
 byte finished;
 
@@ -191,6 +198,9 @@ inline uncount_share(f)
 /* To lower a page at i, or to take it back before it leaves the file. */
 #define TO_LOWER(i)	(op == SET -> level[i] > to : level[i] == KERNEL)
 
+/* A page populated at i takes KERNEL's reference. */
+#define CARRIES(i)	(level[i] == KERNEL || (moving[i] && raises))
+
 proctype actor(byte op, lo, hi, to)
 {
 	byte f;		/* the frame in hand */
@@ -239,13 +249,13 @@ find:
 	}
 look_up:
 	atomic {
-		f = at[i];
+		/* A page that is frozen is looked up again. */
 		if
-		:: f != NOTHING ->
-			assert(ref[f] > 0);
+		:: at[i] == NOTHING
+		:: at[i] != NOTHING && ref[at[i]] > 0 ->
+			f = at[i];
 			ref[f]++;
 			goto lock_found
-		:: else
 		fi
 	}
 	/*
@@ -266,13 +276,16 @@ look_up:
 		set_word_fresh(f)
 	}
 	if
-	:: level[i] == KERNEL && !WRONG(W_POPULATE_LATE) ->
+	:: CARRIES(i) && !WRONG(W_POPULATE_LATE) ->
 		atomic {
 			present[f] = 1;
 			count_share(f);
 			at_level[f] = 1
 		}
-		pinnable[f] = 1
+		if
+		:: !moving[i] || WRONG(W_POPULATE_PINNABLE) -> pinnable[f] = 1
+		:: else
+		fi
 	:: else
 	fi;
 	atomic {
@@ -534,31 +547,42 @@ other:
 		goto out
 	}
 
-	/* A change of level, or a hole. */
+	/* A change of level, or a hole: one at a time. */
 exclusive:
 	atomic {
 		if
 		:: !open -> goto out
-		:: open && !inv && inv_shared == 0
+		:: open && !chg
 		fi;
 		users++;
-		inv = 1;
+		chg = 1
+	}
+	atomic {
+		!inv && inv_shared == 0;
+		do
+		:: i <= hi ->
+			busy[i] = 1;
+			if
+			:: op == SET -> moving[i] = to == KERNEL || level[i] == KERNEL
+			:: op == PUNCH && !WRONG(W_GUEST_LATE) -> gpte[i] = NOTHING
+			:: else
+			fi;
+			i++
+		:: else -> break
+		od;
+		i = lo;
 		if
-		:: op == PUNCH && !WRONG(W_GUEST_LATE) ->
-			invalidating++;
-			do
-			:: i <= hi -> gpte[i] = NOTHING; i++
-			:: else -> break
-			od;
-			i = lo
-		:: else
+		/* A hole keeps the invalidate_lock. */
+		:: op == PUNCH -> inv = 1; invalidating = !WRONG(W_GUEST_LATE)
+		/* A change has begun: it needs it again to commit. */
+		:: op == SET ->
+			raises = to == KERNEL;
+			if
+			:: WRONG(W_STORE_FIRST) && to == KERNEL -> level[lo] = to; level[hi] = to
+			:: else
+			fi
 		fi
 	}
-	if
-	:: WRONG(W_STORE_FIRST) && op == SET && to == KERNEL ->
-		atomic { level[lo] = to; level[hi] = to }
-	:: else
-	fi;
 	if
 	:: op == SET && to == KERNEL -> goto raise
 	:: else -> goto lower
@@ -570,8 +594,8 @@ raise:
 		f = at[i];
 		if
 		:: f == NOTHING -> i++
-		:: f != NOTHING && pinnable[f] -> i++
-		:: f != NOTHING && !pinnable[f] ->
+		:: f != NOTHING && at_level[f] -> i++
+		:: f != NOTHING && !at_level[f] ->
 			atomic {
 				!locked[f];
 				locked[f] = 1
@@ -585,7 +609,6 @@ raise:
 			/* The first of its block. */
 			:: hid[f] && may_fail ->
 				locked[f] = 0;
-				last = i;
 				goto raise_failed
 			:: !hid[f]
 			fi;
@@ -596,28 +619,16 @@ raise:
 				i++
 			}
 		fi
-	:: else -> break
-	od;
-	i = lo;
-	do
-	:: i <= hi ->
-		if
-		:: at[i] != NOTHING ->
-			atomic {
-				!locked[at[i]];
-				pinnable[at[i]] = 1;
-				i++
-			}
-		:: else -> i++
-		fi
-	:: else -> goto store
+	:: else -> i = lo; goto commit
 	od;
 raise_failed:
 	atomic {
-		hi = last;	/* and not this one */
+		!inv && inv_shared == 0;
+		moving[0] = 0;
+		moving[1] = 0;
 		i = lo;
 		if
-		:: WRONG(W_RAISE_HALF) -> goto unlock
+		:: WRONG(W_RAISE_HALF) -> goto done
 		:: else -> goto drop
 		fi
 	}
@@ -643,12 +654,21 @@ lower_next:
 	:: i <= hi ->
 		f = at[i];
 		if
-		:: f == NOTHING || !TO_LOWER(i) -> i++
-		:: f != NOTHING && TO_LOWER(i) ->
+		/* At USER nothing else is to be done before the commit. */
+		:: f == NOTHING || level[i] != KERNEL -> i++
+		:: f != NOTHING && level[i] == KERNEL ->
 			atomic {
 				!locked[f];
 				locked[f] = 1
 			}
+			/* Populated since the change began. */
+			if
+			:: !pinnable[f] ->
+				locked[f] = 0;
+				i++;
+				goto lower_next
+			:: else
+			fi;
 			/* A fault was under way: it had the folio lock until now. */
 			atomic {
 				if
@@ -659,16 +679,6 @@ lower_next:
 				:: else
 				fi
 			}
-			if
-			:: level[i] != KERNEL ->
-				if
-				:: WRONG(W_FREEZE_MAPPED) -> atomic { !ptl; zap(i) }
-				:: else
-				fi;
-				atomic { locked[f] = 0; i++ }
-				goto lower_next
-			:: else
-			fi;
 			if
 			:: WRONG(W_HIDE_PINNABLE) ->
 				if
@@ -726,11 +736,13 @@ lower_next:
 	/* The level's share of what is not PINNABLE any more, or not yet. */
 drop:
 	do
-	:: i <= hi && !(op == SET && to == KERNEL && i == hi) ->
+	:: i <= hi ->
 		f = at[i];
 		if
 		:: f == NOTHING -> i++; goto drop
 		:: f != NOTHING && (pinnable[f] || !at_level[f]) -> i++; goto drop
+		/* Undoing a raise: what was at KERNEL before stays. */
+		:: f != NOTHING && op == SET && to == KERNEL && level[i] == KERNEL -> i++; goto drop
 		:: else
 		fi;
 		atomic {
@@ -742,11 +754,10 @@ drop:
 		/* Only of a block that came to KERNEL as a whole. */
 		:: count[f] == 1 && may_fail && !(op == SET && to == KERNEL) ->
 			locked[f] = 0;
-			last = i;
 			i = lo;
 			if
-			:: op == SET -> goto lower_undo
-			:: op == PUNCH -> goto take_back_failed
+			:: op == SET -> goto lower_failed
+			:: op == PUNCH -> goto pin_again
 			fi
 		:: count[f] != 1
 		fi;
@@ -759,18 +770,29 @@ drop:
 			put(f);
 			i++
 		}
-	:: else -> break
+	:: else -> i = lo; break
 	od;
 	if
 	:: op == PUNCH -> goto truncate
-	:: op == SET && to == KERNEL -> goto unlock
-	:: else -> goto store
+	:: op == SET && to == KERNEL -> goto pin_again
+	:: else -> goto commit
 	fi;
 
-	/* Shares were dropped before `last'; take them again, which cannot fail. */
+	/* Take the shares that were dropped, which cannot fail. */
+lower_failed:
+	atomic {
+		!inv && inv_shared == 0;
+		moving[0] = 0;
+		moving[1] = 0;
+		i = lo;
+		if
+		:: WRONG(W_LOWER_HALF) -> goto done
+		:: else
+		fi
+	}
 lower_undo:
 	do
-	:: i < last ->
+	:: i <= hi ->
 		f = at[i];
 		if
 		:: f == NOTHING -> i++; goto lower_undo
@@ -791,21 +813,15 @@ lower_undo:
 			locked[f] = 0;
 			i++
 		}
-	:: else -> break
+	:: else -> i = lo; break
 	od;
-lower_failed:
-	/* Those that are not PINNABLE any more are again. */
-	i = lo;
-take_back_failed:
-	if
-	:: WRONG(W_LOWER_HALF) -> goto unlock
-	:: else
-	fi;
+	/* All that carry the share of KERNEL are PINNABLE, or are again. */
+pin_again:
 	do
 	:: i <= hi ->
 		f = at[i];
 		if
-		:: f != NOTHING && at_level[f] && !pinnable[f] ->
+		:: f != NOTHING && level[i] == KERNEL && at_level[f] && !pinnable[f] ->
 			atomic {
 				!locked[f];
 				pinnable[f] = 1;
@@ -813,21 +829,81 @@ take_back_failed:
 			}
 		:: else -> i++
 		fi
-	:: else -> break
+	:: else -> i = lo; break
 	od;
 	if
 	:: op == PUNCH -> goto truncate
-	:: else -> goto unlock
+	:: else -> goto done
 	fi;
 
-store:
+commit:
 	atomic {
+		WRONG(W_COMMIT_UNLOCKED) || (!inv && inv_shared == 0);
 		level[lo] = to;
-		level[hi] = to
+		level[hi] = to;
+		moving[0] = 0;
+		moving[1] = 0;
+		if
+		:: to == KERNEL -> goto pin_again
+		:: else
+		fi
 	}
-unlock:
+	/* What faults and population did while the range had its old level. */
+finish:
+	do
+	:: i <= hi ->
+		f = at[i];
+		if
+		:: f == NOTHING -> i++; goto finish
+		:: else
+		fi;
+		/* The lock first: a fault sets its entry before it unlocks. */
+		seen = locked[f];
+		if
+		:: !seen -> seen = pte[i] != NOTHING
+		:: else
+		fi;
+		if
+		:: seen && to == NONE && !WRONG(W_NO_SECOND_UNMAP) ->
+			atomic {
+				!locked[f];
+				locked[f] = 1
+			}
+			atomic {
+				!ptl;
+				zap(i);
+				locked[f] = 0
+			}
+		:: else
+		fi;
+		if
+		:: at_level[f] && !pinnable[f] && !WRONG(W_KEEP_POPULATED) ->
+			atomic {
+				!locked[f];
+				locked[f] = 1
+			}
+			if
+			:: count[f] == 1 -> present[f] = 0
+			:: else
+			fi;
+			atomic {
+				uncount_share(f);
+				at_level[f] = 0;
+				locked[f] = 0
+			}
+			atomic {
+				put(f)
+			}
+		:: else
+		fi;
+		i++
+	:: else -> break
+	od;
+done:
 	atomic {
-		inv = 0;
+		chg = 0;
+		busy[lo] = 0;
+		busy[hi] = 0;
 		users--;
 		goto out
 	}
@@ -893,6 +969,9 @@ truncate:
 		fi;
 		invalidated++;
 		inv = 0;
+		chg = 0;
+		busy[lo] = 0;
+		busy[hi] = 0;
 		users--
 	}
 
@@ -1032,7 +1111,7 @@ out:
 /* The count is those who hold a share, and the level. */
 #define COUNT_RIGHT(f)	(!ours[f] || locked[f] || count[f] == shares[f] + at_level[f])
 /* PINNABLE if and only if the level is KERNEL, unless it is just being changed. */
-#define LEVEL_RIGHT(i)	(inv || at[i] == NOTHING || \
+#define LEVEL_RIGHT(i)	(inv || busy[i] || at[i] == NOTHING || \
 			 ((level[i] == KERNEL) == pinnable[at[i]] && \
 			  (level[i] == KERNEL) == at_level[at[i]]))
 
@@ -1040,9 +1119,11 @@ out:
 #define USE_PRESENT(f)	((pins[f] == 0 && shares[f] == 0) || (owner[f] == GUEST && ours[f] && present[f]))
 /* Contents can be read through the direct map only by right. */
 #define ONLY_BY_RIGHT(f) (owner[f] != GUEST || !dirty[f] || !present[f] || locked[f] || \
-			 shares[f] > 0 || at_level[f])
+			 shares[f] > 0 || (at_level[f] && AT_RIGHT(f, 0) && AT_RIGHT(f, 1)))
+/* One that level KERNEL has, or had when the page left the file. */
+#define AT_RIGHT(f, i)	(at[i] != f || level[i] == KERNEL || busy[i])
 /* A process has what its level promises: no mapping, or one that can be pinned. */
-#define PTE_RIGHT(i)	(inv || pte[i] == NOTHING || \
+#define PTE_RIGHT(i)	(inv || busy[i] || pte[i] == NOTHING || \
 			 (level[i] != NONE && (level[i] == KERNEL) == pinnable[pte[i]]))
 /* Only what is in the file is mapped, by processes and guests. */
 #define MAP_IN_FILE(i)	((pte[i] == NOTHING || pte[i] == at[i]) && (gpte[i] == NOTHING || gpte[i] == at[i]))
@@ -1151,7 +1232,7 @@ init {
 	}
 	atomic {
 		finished == 4;
-		assert(!inv && inv_shared == 0 && users == 0 && !ptl && !invalidating);
+		assert(!inv && !chg && inv_shared == 0 && users == 0 && !ptl && !invalidating);
 		do
 		:: i < FRAMES ->
 			assert(owner[i] == FREE && ref[i] == 0 && present[i] && !dirty[i]);

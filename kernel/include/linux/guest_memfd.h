@@ -15,6 +15,7 @@
 #include <linux/maple_tree.h>
 #include <linux/mempolicy.h>
 #include <linux/mm.h>
+#include <linux/mutex.h>
 #include <linux/pagemap.h>
 #include <uapi/linux/guest_memfd.h>
 
@@ -62,6 +63,12 @@ struct guest_memfd_operations {
  * @blocks: The library's: what it knows of each block of the file.
  * @levels: The library's: access levels that are not the file's first one.
  * @block_order: The library's: order of the blocks, 0 for single pages.
+ * @change_lock: Serialises changes of levels and holes.  Taken before the
+ *	invalidate_lock, never under the mmap_lock.
+ * @change_start: First index of the range whose level is being changed to or from
+ *	KERNEL; written with the invalidate_lock held exclusively.
+ * @change_end: Index after that range, 0 when there is none; written likewise.
+ * @change_raises: The change is one to KERNEL; written likewise.
  */
 struct guest_memfd {
 	struct inode *inode;
@@ -71,6 +78,9 @@ struct guest_memfd {
 	struct xarray blocks;
 	struct maple_tree levels;
 	unsigned int block_order;
+	struct mutex change_lock; /* Serialises changes of levels and holes. */
+	pgoff_t change_start, change_end;
+	bool change_raises;
 };
 
 #ifdef CONFIG_GUEST_MEMFD

@@ -3,16 +3,28 @@
  * Access levels: what the host may do with a range of a file.
  *
  * Levels are kept by ranges, whether there are pages in them or not.  A page of
- * a NO_DIRECT_MAP file at level KERNEL carries that level's share and is
- * PINNABLE, from before it enters the file on.
+ * a NO_DIRECT_MAP file at level KERNEL carries that level's direct-map reference
+ * (GM_PAGE_LEVEL) and is PINNABLE, from before it enters the file on.
  *
- * A level changes with the invalidate_lock held alone.  Whoever puts a page into
- * the file, maps one into user space or takes a share holds it shared; so what
- * can be under way are user faults that have only the folio lock left, unshares,
- * and GUP, with its references.  A page goes down from KERNEL when its reference
- * count can be frozen at just those of its file, its library and its shares.
+ * gm->change_lock serialises changes of levels and holes, so a page that a
+ * change finds stays in the file.  The invalidate_lock is held exclusively only
+ * to begin a change and to commit it: faults, population and direct-map gets
+ * hold it shared, so each of them sees the range before one of these two points
+ * or after it, and none waits for the pages of the range.
+ *
+ * Between the two points the range is in transition.  It has its old level.  The
+ * pages of a range that leaves or reaches KERNEL, those that are populated now
+ * included, carry the level's reference and are not PINNABLE, so GUP refuses
+ * them.  To leave KERNEL is to unmap and freeze every page and to clear PINNABLE;
+ * then to drop the references, which hides many pages with one flush; then to
+ * commit.  To reach KERNEL is to take the references; to commit; then to set
+ * PINNABLE.  The state of each page says what was done to it, so undo needs no
+ * other record: a page that carries the reference becomes PINNABLE again, and
+ * what was hidden or restored as one piece is restored or hidden as one piece,
+ * whether or not a page of it was poisoned since.
  */
 
+#include <linux/delay.h>
 #include <linux/guest_memfd.h>
 #include <linux/maple_tree.h>
 #include <linux/mm.h>
@@ -29,8 +41,23 @@
 #include "page_state.h"
 #include "reference.h"
 
-/* For KVM's short references to pass by. */
+/* Attempts to freeze a page before the first sleep. */
 #define FREEZE_TRIES 64
+
+/* How often one change sleeps for short references, and how long: 64 ms in all. */
+#define MAX_SLEEPS 64
+#define MIN_SLEEP_US 500
+#define MAX_SLEEP_US 1000
+
+/* Pages that one look into the page cache returns. */
+#define FOLIOS_PER_LOOK 64
+
+/* Pages that are unmapped from user space by one call. */
+#define PAGES_PER_UNMAP (8UL << GM_BLOCK_MAX_ORDER)
+
+/* Limits of what one flush hides: ranges, and pages in all of them together. */
+#define RANGES_PER_FLUSH 64
+#define PAGES_PER_FLUSH (8U << GM_BLOCK_MAX_ORDER)
 
 static unsigned int initial_level(const struct guest_memfd *gm)
 {
@@ -56,6 +83,9 @@ static unsigned int entry_level(const struct guest_memfd *gm, void *entry)
  */
 void guest_memfd_access_init(struct guest_memfd *gm)
 {
+	mutex_init(&gm->change_lock);
+	gm->change_start = 0;
+	gm->change_end = 0;
 	mt_init_flags(&gm->levels, MT_FLAGS_USE_RCU | MT_FLAGS_LOCK_EXTERN);
 	mt_set_external_lock(&gm->levels,
 			     &gm->inode->i_mapping->invalidate_lock);
@@ -127,7 +157,50 @@ static int prepare_store(struct guest_memfd *gm, struct ma_state *mas,
 	return mas_preallocate(mas, level_entry(gm, level), GFP_KERNEL_ACCOUNT);
 }
 
-/* The next page of [*index, end); the invalidate_lock keeps it in the file. */
+/**
+ * guest_memfd_access_carries - does a page populated now carry KERNEL's reference?
+ * @gm: The memory of a NO_DIRECT_MAP file.
+ * @index: Index in the file, in pages.
+ * @first: Where to put the first index for which the answer is the same.
+ * @last: Where to put the last; may be beyond the end of the file.
+ * @pinnable: Where to put whether the page is to be PINNABLE as well.
+ *
+ * A run ends where a change of level under way begins or ends, so that no block
+ * which is restored as one piece has pages on both sides.
+ *
+ * Context: The invalidate_lock is held, shared or exclusively.
+ * Return: True if it does.
+ */
+bool guest_memfd_access_carries(struct guest_memfd *gm, pgoff_t index,
+				pgoff_t *first, pgoff_t *last, bool *pinnable)
+{
+	bool kernel = guest_memfd_access_run(gm, index, first, last) ==
+		      GUEST_MEMFD_ACCESS_KERNEL;
+
+	lockdep_assert_held(&gm->inode->i_mapping->invalidate_lock);
+	*pinnable = kernel;
+	if (!gm->change_end)
+		return kernel;
+	if (index < gm->change_start) {
+		*last = min(*last, gm->change_start - 1);
+		return kernel;
+	}
+	if (index >= gm->change_end) {
+		*first = max(*first, gm->change_end);
+		return kernel;
+	}
+	*pinnable = false;
+	if (gm->change_raises) {
+		*first = gm->change_start;
+		*last = gm->change_end - 1;
+		return true;
+	}
+	*first = max(*first, gm->change_start);
+	*last = min(*last, gm->change_end - 1);
+	return kernel;
+}
+
+/* The next page of [*index, end).  gm->change_lock keeps it in the file. */
 static struct folio *next_folio(struct guest_memfd *gm, pgoff_t *index,
 				pgoff_t end)
 {
@@ -138,216 +211,304 @@ static struct folio *next_folio(struct guest_memfd *gm, pgoff_t *index,
 		       XA_PRESENT);
 }
 
-/*
- * How many pages from @folio on are of one block, contiguous, and alike: not
- * PINNABLE, hidden if @count is zero, else with just so many shares.  What is
- * hidden, and what has only the level's share, stays so: nobody can share.
- */
-static unsigned int run_alike(struct guest_memfd *gm, struct folio *folio,
-			      pgoff_t index, pgoff_t end, unsigned long count)
+/* The next pages of [*index, end), and *index behind them. */
+static unsigned int next_folios(struct guest_memfd *gm, pgoff_t *index,
+				pgoff_t end, struct folio **folios)
 {
-	struct xarray *pages = &gm->inode->i_mapping->i_pages;
-	unsigned int order = gm_page_block_order(gm_page_state(folio));
-	unsigned long pfn = folio_pfn(folio);
+	XA_STATE(xas, &gm->inode->i_mapping->i_pages, *index);
+	struct folio *folio;
 	unsigned int nr = 0;
 
-	end = min(end, round_down(index, 1UL << order) + (1UL << order));
-	do {
-		unsigned long state = gm_page_state(folio);
-
-		if (gm_page_block_order(state) != order ||
-		    folio_pfn(folio) != pfn + nr ||
-		    (state & GUEST_MEMFD_PAGE_PINNABLE) ||
-		    gm_page_count(state) != count ||
-		    folio_test_hwpoison(folio))
+	cond_resched();
+	if (*index >= end)
+		return 0;
+	guard(rcu)();
+	xas_for_each(&xas, folio, end - 1) {
+		if (xas_retry(&xas, folio))
+			continue;
+		folios[nr++] = folio;
+		*index = folio_next_index(folio);
+		if (nr == FOLIOS_PER_LOOK)
 			break;
-		nr++;
-		folio = index + nr < end ? xa_load(pages, index + nr) : NULL;
-	} while (folio);
+	}
 	return nr;
 }
 
-/* So many pages that are not in one piece are hidden with one flush. */
-#define PAGES_PER_FLUSH 64
-
 /*
- * The last share of pages goes, all with one flush.
+ * The next part of [*start, @end) that is at @least or above, as the tree has
+ * it: [*start, *run_end).
  *
- * Return: 0; or -ENOMEM with *@reached the first that was not dropped.
+ * Return: Its level, or -1 when there is none.
  */
-static int drop_last(struct page *const *pages, unsigned int nr_ranges,
-		     unsigned int nr, pgoff_t *reached)
+static int next_run(struct guest_memfd *gm, pgoff_t *start, pgoff_t end,
+		    pgoff_t *run_end, unsigned int least)
 {
-	unsigned int n, i, done;
+	pgoff_t first, last;
 
-	done = direct_map_hide_ranges(pages, nr_ranges, nr);
-	for (n = 0; n < done; n++) {
-		for (i = 0; i < nr; i++) {
-			struct folio *folio = page_folio(pages[n] + i);
+	while (*start < end) {
+		int level = guest_memfd_access_run(gm, *start, &first, &last);
 
-			folio_lock(folio);
-			gm_put_direct_map_hidden(folio);
-			folio_unlock(folio);
-			folio_put(folio);
-		}
+		*run_end = min(last, end - 1) + 1;
+		if (level >= (int)least)
+			return level;
+		*start = *run_end;
 	}
-	if (done == nr_ranges)
-		return 0;
-	*reached = page_folio(pages[done])->index;
-	return -ENOMEM;
+	return -1;
 }
 
-/* Drop a share of a page that others share, or did until just now. */
-static int drop_one(struct folio *folio, pgoff_t *reached)
+/* The same of level KERNEL; false when there is none. */
+static bool next_kernel_run(struct guest_memfd *gm, pgoff_t *start, pgoff_t end,
+			    pgoff_t *run_end)
+{
+	return next_run(gm, start, end, run_end, GUEST_MEMFD_ACCESS_KERNEL) >= 0;
+}
+
+/*
+ * Lock @folio and the pages that follow it in its block, in the file and before
+ * @end, while they are alike: @level is what they have of GM_PAGE_LEVEL and
+ * PINNABLE, @count is their number of direct-map references.
+ *
+ * A poisoned page ends the run only if @stop_at_poison: whether pages can be
+ * hidden or restored as one piece depends on the page tables, not on poison.
+ *
+ * Only the holder of gm->change_lock locks several pages, in the order of the
+ * file, so that it cannot deadlock.
+ *
+ * Return: The number of pages that are locked.
+ */
+static unsigned int lock_run(struct folio *folio, pgoff_t end,
+			     unsigned long level, unsigned long count,
+			     bool stop_at_poison)
+{
+	const unsigned long mask = GM_PAGE_LEVEL | GUEST_MEMFD_PAGE_PINNABLE;
+	unsigned int nr = 0, order = gm_page_block_order(gm_page_state(folio));
+	struct address_space *mapping = folio->mapping;
+	struct page *page = &folio->page;
+	pgoff_t index = folio->index;
+
+	end = min(end, round_down(index, 1UL << order) + (1UL << order));
+	do {
+		unsigned long state;
+
+		folio_lock(folio);
+		state = gm_page_state(folio);
+		if (gm_page_block_order(state) != order ||
+		    (state & mask) != level || gm_page_count(state) != count ||
+		    (stop_at_poison && folio_test_hwpoison(folio))) {
+			folio_unlock(folio);
+			break;
+		}
+		if (index + ++nr >= end)
+			break;
+		/* An absent page of a block may belong to another owner. */
+		folio = page_folio(page + nr);
+	} while (READ_ONCE(folio->mapping) == mapping &&
+		 READ_ONCE(folio->index) == index + nr);
+	return nr;
+}
+
+/* Set or clear @bit, which the folio lock protects. */
+static void set_bit_of(struct folio *folio, unsigned long bit, bool set)
+{
+	unsigned long state = gm_page_state(folio);
+
+	gm_page_set_state(folio, set ? state | bit : state & ~bit);
+}
+
+/* Ranges of equal length whose pages are all locked. */
+struct hide_batch {
+	struct page *first[RANGES_PER_FLUSH];
+	unsigned int nr_ranges, nr_pages;
+};
+
+/*
+ * Hide the ranges with one flush, drop level KERNEL's reference of what is
+ * hidden, and unlock all.
+ *
+ * Return: 0, or -ENOMEM when ranges are left as they were.
+ */
+static int hide_batch(struct hide_batch *batch)
+{
+	unsigned int n, i, done, nr_ranges = batch->nr_ranges;
+
+	if (!nr_ranges)
+		return 0;
+	batch->nr_ranges = 0;
+	done = direct_map_hide_ranges(batch->first, nr_ranges, batch->nr_pages);
+	for (n = 0; n < nr_ranges; n++) {
+		for (i = 0; i < batch->nr_pages; i++) {
+			struct folio *folio = page_folio(batch->first[n] + i);
+
+			if (n < done) {
+				set_bit_of(folio, GM_PAGE_LEVEL, false);
+				gm_put_direct_map_hidden(folio);
+			}
+			folio_unlock(folio);
+			if (n < done)
+				folio_put(folio);
+		}
+	}
+	return done < nr_ranges ? -ENOMEM : 0;
+}
+
+/* Drop the level's reference of a page that may have others. */
+static int drop_one(struct folio *folio)
 {
 	int ret;
 
 	folio_lock(folio);
+	set_bit_of(folio, GM_PAGE_LEVEL, false);
 	ret = gm_put_direct_map(folio);
+	if (ret < 0)
+		set_bit_of(folio, GM_PAGE_LEVEL, true);
 	folio_unlock(folio);
-	if (ret < 0) {
-		*reached = folio->index;
+	if (ret < 0)
 		return ret;
-	}
 	folio_put(folio);
 	return 0;
 }
 
 /*
- * Drop one share, that of level KERNEL, of each page that is not PINNABLE, and
- * hide those that have no other.
+ * Drop level KERNEL's reference of each page that carries it and is not PINNABLE,
+ * and hide the pages that have no other.  A fatal signal is heeded before
+ * @kill_before, from where on it takes less time to complete than to undo.
  *
- * Return: 0; or -ENOMEM with *@reached the first that was not dropped.
+ * Return: 0; or -ENOMEM or -EINTR, when some pages of the range still carry it.
  */
 static int drop_references(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
-			   pgoff_t *reached)
+			   pgoff_t kill_before)
 {
-	struct page *batch[PAGES_PER_FLUSH];
+	struct hide_batch batch = {};
 	struct folio *folio;
-	unsigned int n = 0, nr;
+	unsigned int nr, i;
 	pgoff_t index;
 	int err = 0;
 
 	for (index = start; (folio = next_folio(gm, &index, end)); index++) {
-		if (gm_page_state(folio) & GUEST_MEMFD_PAGE_PINNABLE)
+		unsigned long state = gm_page_state(folio);
+
+		if (!(state & GM_PAGE_LEVEL) ||
+		    (state & GUEST_MEMFD_PAGE_PINNABLE))
 			continue;
-		nr = run_alike(gm, folio, index, end, 1);
-		if (nr == 1) {
-			batch[n++] = &folio->page;
-			if (n < PAGES_PER_FLUSH)
-				continue;
+		if (index < kill_before && fatal_signal_pending(current)) {
+			err = -EINTR;
+			break;
 		}
-		/* In order: what was dropped is all before what was not. */
-		if (n)
-			err = drop_last(batch, n, 1, reached);
-		n = 0;
-		if (!err && nr > 1)
-			err = drop_last((struct page *[]){ &folio->page }, 1, nr,
-					reached);
-		else if (!err && !nr)
-			err = drop_one(folio, reached);
+		nr = lock_run(folio, end, GM_PAGE_LEVEL, 1, false);
+		if (!nr) {
+			err = drop_one(folio);
+			if (err)
+				break;
+			continue;
+		}
+		index += nr - 1;
+		if (batch.nr_pages != nr) {
+			err = hide_batch(&batch);
+			batch.nr_pages = nr;
+		}
+		if (err) {
+			for (i = 0; i < nr; i++)
+				folio_unlock(page_folio(&folio->page + i));
+			break;
+		}
+		batch.first[batch.nr_ranges++] = &folio->page;
+		if (batch.nr_ranges < RANGES_PER_FLUSH &&
+		    (batch.nr_ranges + 1) * nr <= PAGES_PER_FLUSH)
+			continue;
+		err = hide_batch(&batch);
 		if (err)
-			return err;
-		if (nr)
-			index += nr - 1;
+			break;
 	}
-	return n ? drop_last(batch, n, 1, reached) : 0;
+	return hide_batch(&batch) ?: err;
+}
+
+/* Take the level's reference of a page that may have others. */
+static int take_one(struct folio *folio, bool undo)
+{
+	int err;
+
+	folio_lock(folio);
+	if (!undo && folio_test_hwpoison(folio))
+		err = -EHWPOISON;
+	else
+		err = gm_get_direct_map(folio);
+	if (!err)
+		set_bit_of(folio, GM_PAGE_LEVEL, true);
+	folio_unlock(folio);
+	return err;
 }
 
 /*
- * Take level KERNEL's share of each page that is not PINNABLE.
+ * Take level KERNEL's reference of each page that does not carry it.  With @undo
+ * poison is no reason to stop: the page had the reference before.  @kill_before is
+ * as for drop_references().
  *
- * Return: 0; -EINTR, -ENOMEM, -EOVERFLOW or -EHWPOISON with *@reached the first
- * that has none.
+ * Return: 0; -EINTR, -ENOMEM, -EOVERFLOW or -EHWPOISON with *@error_index the
+ * first page without it.
  */
 static int take_references(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
-			   bool undo, pgoff_t *reached)
+			   pgoff_t kill_before, bool undo, pgoff_t *error_index)
 {
 	struct folio *folio;
 	unsigned int i, nr;
 	pgoff_t index;
-	int err;
+	int err = 0;
 
 	for (index = start; (folio = next_folio(gm, &index, end)); index++) {
-		*reached = index;
-		if (!undo && fatal_signal_pending(current))
-			return -EINTR;
-		if (gm_page_state(folio) & GUEST_MEMFD_PAGE_PINNABLE)
+		if (gm_page_state(folio) & GM_PAGE_LEVEL)
 			continue;
-		/* Undoing does not judge: the page had the share. */
-		if (!undo && folio_test_hwpoison(folio))
-			return -EHWPOISON;
-		nr = run_alike(gm, folio, index, end, 0);
-		if (nr > 1) {
-			/* All, or a part of a mapping that this splits: or none. */
-			err = direct_map_restore(&folio->page, nr);
+		*error_index = index;
+		if (index < kill_before && fatal_signal_pending(current))
+			return -EINTR;
+		nr = lock_run(folio, end, 0, 0, !undo);
+		if (!nr) {
+			err = take_one(folio, undo);
 			if (err)
 				return err;
-			for (i = 0; i < nr; i++) {
-				struct folio *other = page_folio(&folio->page + i);
-
-				folio_lock(other);
-				gm_get_direct_map_restored(other);
-				folio_unlock(other);
-			}
-			index += nr - 1;
 			continue;
 		}
-		folio_lock(folio);
-		err = gm_get_direct_map(folio);
-		folio_unlock(folio);
+		/* All of it, or a part of a mapping that this splits: or none. */
+		err = direct_map_restore(&folio->page, nr);
+		for (i = 0; i < nr; i++) {
+			struct folio *other = page_folio(&folio->page + i);
+
+			if (!err) {
+				gm_get_direct_map_restored(other);
+				set_bit_of(other, GM_PAGE_LEVEL, true);
+			}
+			folio_unlock(other);
+		}
 		if (err)
 			return err;
+		index += nr - 1;
 	}
 	return 0;
 }
 
-/* Let the kernel pin the page, or not any more. */
-static void set_pinnable(struct folio *folio, bool pinnable)
-{
-	unsigned long state = gm_page_state(folio);
-
-	if (pinnable)
-		state |= GUEST_MEMFD_PAGE_PINNABLE;
-	else
-		state &= ~GUEST_MEMFD_PAGE_PINNABLE;
-	gm_page_set_state(folio, state);
-}
-
+/* Let the kernel pin all pages of the range that carry the level's reference. */
 static void make_pinnable(struct guest_memfd *gm, pgoff_t start, pgoff_t end)
 {
-	struct folio *folio;
-	pgoff_t index;
+	struct folio *folios[FOLIOS_PER_LOOK];
+	pgoff_t index = start;
+	unsigned int i, nr;
 
-	for (index = start; (folio = next_folio(gm, &index, end)); index++) {
-		folio_lock(folio);
-		set_pinnable(folio, true);
-		folio_unlock(folio);
+	while ((nr = next_folios(gm, &index, end, folios))) {
+		for (i = 0; i < nr; i++) {
+			unsigned long state = gm_page_state(folios[i]);
+
+			if (!(state & GM_PAGE_LEVEL) ||
+			    (state & GUEST_MEMFD_PAGE_PINNABLE))
+				continue;
+			folio_lock(folios[i]);
+			set_bit_of(folios[i], GUEST_MEMFD_PAGE_PINNABLE, true);
+			folio_unlock(folios[i]);
+		}
 	}
-}
-
-/* To KERNEL: all of the range, or nothing. */
-static int raise(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
-		 pgoff_t *error_index)
-{
-	pgoff_t reached = start, ignored;
-	int err;
-
-	err = take_references(gm, start, end, false, &reached);
-	if (err) {
-		*error_index = reached;
-		/* As they were restored, so they can be hidden. */
-		WARN_ON_ONCE(drop_references(gm, start, reached, &ignored));
-		return err;
-	}
-	/* From here on there may be pins: no way back, and none is needed. */
-	make_pinnable(gm, start, end);
-	return 0;
 }
 
 /*
- * Nobody maps the page any more, and no fault is under way that would: it needs
- * the folio lock.
+ * Lock the page, and remove what maps it into user space.  A fault that would map
+ * it needs the folio lock.
  */
 static void lock_unmapped(struct folio *folio)
 {
@@ -369,143 +530,327 @@ static bool freeze_folio(struct folio *folio, int expected)
 	return false;
 }
 
-/* Return: 0; -EAGAIN when somebody holds the page; -EHWPOISON. */
+/* Return: 0; -EAGAIN while the page has other references; -EHWPOISON. */
 static int end_pinnable(struct folio *folio)
 {
-	/* The library's, the page cache's, and one for each share. */
-	int expected = 2 + gm_page_count(gm_page_state(folio));
+	unsigned long state = gm_page_state(folio);
+	/* The library's, the page cache's, and one for each direct-map reference. */
+	int expected = 2 + gm_page_count(state);
 
-	/* Whoever found the poison has a reference, for good. */
+	if (!(state & GUEST_MEMFD_PAGE_PINNABLE))
+		return 0;
+	/* memory_failure() keeps a reference to a page that it poisoned. */
 	if (folio_test_hwpoison(folio))
 		return -EHWPOISON;
+	/* A look-up retries while the page is frozen, at any priority. */
+	guard(preempt)();
 	if (!freeze_folio(folio, expected))
 		return -EAGAIN;
-	set_pinnable(folio, false);
+	set_bit_of(folio, GUEST_MEMFD_PAGE_PINNABLE, false);
 	folio_ref_unfreeze(folio, expected);
 	return 0;
 }
 
+static bool only_references(struct folio *folio, int expected)
+{
+	guard(preempt)();
+	if (!freeze_folio(folio, expected))
+		return false;
+	folio_ref_unfreeze(folio, expected);
+	return true;
+}
+
 /*
- * A page of a file that is in the direct map anyway: the page cache has the only
- * reference.  Nobody takes another by a user mapping: there is none, and none
- * comes.
+ * A page of a file that is in the direct map in any case: the page cache has the
+ * only reference.
  */
 static int end_plain(struct folio *folio)
 {
 	int expected = folio_nr_pages(folio);
 
-	if (!freeze_folio(folio, expected)) {
-		/* The page may wait for its LRU list, with a reference. */
-		lru_add_drain_all();
-		if (!freeze_folio(folio, expected))
-			return -EAGAIN;
-	}
-	folio_ref_unfreeze(folio, expected);
-	return 0;
+	if (only_references(folio, expected))
+		return 0;
+	/* The page may wait for its LRU list, with a reference. */
+	lru_add_drain_all();
+	return only_references(folio, expected) ? 0 : -EAGAIN;
 }
 
-/*
- * Take [start, end), which is at @old, out of user space, and from GUP's reach.
- * With @best_effort what cannot be taken is left as it is; else it is a failure,
- * and [start, *error_index) is to be given back.
- */
-static int lower_run(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
-		     unsigned int old, bool best_effort, pgoff_t *error_index)
+/* Take one page out of user space and out of GUP's reach. */
+static int lower_folio(struct guest_memfd *gm, struct folio *folio)
 {
-	struct folio *folio;
-	pgoff_t index;
 	int err;
 
-	for (index = start; (folio = next_folio(gm, &index, end)); index++) {
-		err = 0;
-		lock_unmapped(folio);
-		if (!gm_hides(gm))
-			err = end_plain(folio);
-		else if (old == GUEST_MEMFD_ACCESS_KERNEL)
-			err = end_pinnable(folio);
-		folio_unlock(folio);
-		if (!err && !best_effort && fatal_signal_pending(current)) {
-			index++;
-			err = -EINTR;
+	lock_unmapped(folio);
+	err = gm_hides(gm) ? end_pinnable(folio) : end_plain(folio);
+	folio_unlock(folio);
+	return err;
+}
+
+/*
+ * As lower_folio(), but wait while the page has other references.  A vCPU that
+ * faults, KVM's accesses and I/O on its way hold such references for a short time;
+ * their holder may be preempted.  The caller holds no lock but gm->change_lock.
+ */
+static int lower_folio_wait(struct guest_memfd *gm, struct folio *folio,
+			    unsigned int *sleeps)
+{
+	int err;
+
+	while ((err = lower_folio(gm, folio)) == -EAGAIN && *sleeps) {
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		--*sleeps;
+		usleep_range(MIN_SLEEP_US, MAX_SLEEP_US);
+	}
+	return err;
+}
+
+/*
+ * Take [start, end), which is at @old, out of user space, and where it is at
+ * KERNEL out of GUP's reach.  *@sleeps says how often to wait for short
+ * references.
+ *
+ * Return: 0; or -EAGAIN, -EHWPOISON or -EINTR with *@error_index.
+ */
+static int lower_run(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
+		     int old, unsigned int *sleeps, pgoff_t *error_index)
+{
+	struct folio *folios[FOLIOS_PER_LOOK];
+	pgoff_t index = start, unmapped = start;
+	unsigned int i, nr;
+	int err;
+
+	while (unmapped < end) {
+		pgoff_t part = min(end, unmapped + PAGES_PER_UNMAP);
+
+		unmap_mapping_pages(gm->inode->i_mapping, unmapped,
+				    part - unmapped, false);
+		unmapped = part;
+		/* Of a hidden page below KERNEL only the mapping ends. */
+		if (gm_hides(gm) && old != GUEST_MEMFD_ACCESS_KERNEL)
+			index = part;
+		while ((nr = next_folios(gm, &index, part, folios))) {
+			for (i = 0; i < nr; i++) {
+				err = lower_folio_wait(gm, folios[i], sleeps);
+				if (err) {
+					*error_index = folios[i]->index;
+					return err;
+				}
+			}
 		}
-		if (err && !best_effort) {
-			*error_index = index;
-			return err;
+		index = part;
+		if (fatal_signal_pending(current)) {
+			*error_index = part - 1;
+			return -EINTR;
 		}
 	}
 	return 0;
 }
 
 /*
- * The next part of [*@start, @end) that is at KERNEL, as the tree has it.
- *
- * Return: False when there is none.
+ * A fatal signal undoes a change that has not done half of its range yet, and
+ * lets another one complete: in both cases the caller ends soon.
  */
-static bool next_kernel_run(struct guest_memfd *gm, pgoff_t *start, pgoff_t end,
-			    pgoff_t *run_end)
+static pgoff_t middle(pgoff_t start, pgoff_t end)
 {
-	pgoff_t first, last;
-
-	while (*start < end) {
-		unsigned int level;
-
-		level = guest_memfd_access_run(gm, *start, &first, &last);
-		*run_end = min(last, end - 1) + 1;
-		if (level == GUEST_MEMFD_ACCESS_KERNEL)
-			return true;
-		*start = *run_end;
-	}
-	return false;
+	return start + (end - start) / 2;
 }
 
-/* Undo lower() of hidden memory: shares were dropped up to @reached. */
-static void lower_undo(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
-		       pgoff_t reached)
-{
-	pgoff_t run, run_end, ignored;
-
-	/* As they were hidden, so they can be restored. */
-	for (run = start; next_kernel_run(gm, &run, reached, &run_end); run = run_end)
-		WARN_ON_ONCE(take_references(gm, run, run_end, true, &ignored));
-	for (run = start; next_kernel_run(gm, &run, end, &run_end); run = run_end)
-		make_pinnable(gm, run, run_end);
-}
-
-/* To NONE or USER: all of the range, or nothing. */
+/*
+ * All of lowering that can fail; the invalidate_lock is not needed.
+ *
+ * Return: 0; or an error, and undo() is to be called.
+ */
 static int lower(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
-		 unsigned int level, pgoff_t *error_index)
+		 unsigned int level, unsigned int *sleeps, pgoff_t *error_index)
 {
-	pgoff_t index, first, last, run, run_end, reached;
-	int err = 0;
+	pgoff_t run, run_end;
+	int old, err;
 
-	for (index = start; index < end; index = last + 1) {
-		unsigned int old;
-
-		old = guest_memfd_access_run(gm, index, &first, &last);
-		last = min(last, end - 1);
-		/* A plain page at USER is as good as one at KERNEL. */
-		if (old <= level || (!gm_hides(gm) && level))
-			continue;
-		unmap_mapping_pages(gm->inode->i_mapping, index,
-				    last - index + 1, false);
-		err = lower_run(gm, index, last + 1, old, false, error_index);
-		if (!err)
-			continue;
-		if (gm_hides(gm))
-			lower_undo(gm, start, *error_index, start);
-		return err;
+	/* A plain page at USER is as good as one at KERNEL. */
+	if (!gm_hides(gm) && level)
+		return 0;
+	for (run = start;
+	     (old = next_run(gm, &run, end, &run_end, level + 1)) >= 0;
+	     run = run_end) {
+		err = lower_run(gm, run, run_end, old, sleeps, error_index);
+		if (err)
+			return err;
 	}
 	if (!gm_hides(gm))
 		return 0;
-
 	for (run = start; next_kernel_run(gm, &run, end, &run_end); run = run_end) {
-		err = drop_references(gm, run, run_end, &reached);
-		if (err) {
-			lower_undo(gm, start, end, reached);
+		err = drop_references(gm, run, run_end, middle(start, end));
+		if (err)
 			return err;
-		}
 	}
 	return 0;
+}
+
+/*
+ * Undo what a change to @level did to the pages of a hidden file before it
+ * failed.  The range has its old levels and is not in transition any more.
+ */
+static void undo(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
+		 unsigned int level)
+{
+	pgoff_t run, run_end, ignored;
+	int old;
+
+	for (run = start;
+	     (old = next_run(gm, &run, end, &run_end, 0)) >= 0;
+	     run = run_end) {
+		if (old == GUEST_MEMFD_ACCESS_KERNEL) {
+			/* As the pages were hidden, so they can be restored. */
+			WARN_ON_ONCE(take_references(gm, run, run_end, 0, true,
+						     &ignored));
+			make_pinnable(gm, run, run_end);
+		} else if (level == GUEST_MEMFD_ACCESS_KERNEL) {
+			/* As they were restored, so they can be hidden. */
+			WARN_ON_ONCE(drop_references(gm, run, run_end, 0));
+		}
+	}
+}
+
+/*
+ * Is the page mapped into user space, or can a fault that saw the old level map
+ * it?  Such a fault locked the page before it released the invalidate_lock.
+ */
+static bool may_be_mapped(struct folio *folio)
+{
+	if (folio_test_locked(folio))
+		return true;
+	/* Pairs with folio_unlock(): the fault sets its entry before that. */
+	smp_rmb();
+	return folio_mapped(folio);
+}
+
+/*
+ * The range is at @level now, which is below KERNEL.  End what faults and
+ * population did while the range had its old level.
+ */
+static void finish_lower(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
+			 unsigned int level)
+{
+	struct folio *folios[FOLIOS_PER_LOOK];
+	bool populated = false;
+	pgoff_t index = start;
+	unsigned int i, nr;
+
+	if (level == GUEST_MEMFD_ACCESS_NONE)
+		unmap_mapping_pages(gm->inode->i_mapping, start, end - start,
+				    false);
+	while ((nr = next_folios(gm, &index, end, folios))) {
+		for (i = 0; i < nr; i++) {
+			if (gm_page_state(folios[i]) & GM_PAGE_LEVEL)
+				populated = true;
+			if (level == GUEST_MEMFD_ACCESS_NONE &&
+			    may_be_mapped(folios[i])) {
+				lock_unmapped(folios[i]);
+				folio_unlock(folios[i]);
+			}
+		}
+	}
+	/* Each was restored alone, or as a block that is all in the range. */
+	if (populated)
+		WARN_ON_ONCE(drop_references(gm, start, end, 0));
+}
+
+/* Does a change to @level concern the direct map of pages of the range? */
+static bool needs_transition(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
+			     unsigned int level)
+{
+	pgoff_t run_end;
+
+	if (!gm_hides(gm))
+		return false;
+	return level == GUEST_MEMFD_ACCESS_KERNEL ||
+	       next_kernel_run(gm, &start, end, &run_end);
+}
+
+/*
+ * The first point of a change, with the invalidate_lock held exclusively.
+ *
+ * Return: 1 when there is nothing to do, 0, or an error.
+ */
+static int begin_change(struct guest_memfd *gm, struct ma_state *mas,
+			pgoff_t start, pgoff_t end, unsigned int level, bool ask)
+{
+	pgoff_t first, last;
+	int err;
+
+	if (ask && gm->ops->may_set_access) {
+		err = gm->ops->may_set_access(gm, start, end, level);
+		if (err)
+			return err;
+	}
+	if (guest_memfd_access_run(gm, start, &first, &last) == level &&
+	    last >= end - 1)
+		return 1;
+	/* gm->change_lock keeps the tree as it is until the commit. */
+	err = prepare_store(gm, mas, start, end, level);
+	if (err)
+		return err;
+	if (needs_transition(gm, start, end, level)) {
+		gm->change_start = start;
+		gm->change_end = end;
+		gm->change_raises = level == GUEST_MEMFD_ACCESS_KERNEL;
+	}
+	return 0;
+}
+
+static int change(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
+		  unsigned int level, bool ask, pgoff_t *error_index)
+{
+	struct address_space *mapping = gm->inode->i_mapping;
+	unsigned int sleeps = MAX_SLEEPS, none = 0;
+	int err;
+
+	MA_STATE(mas, &gm->levels, start, end - 1);
+
+	filemap_invalidate_lock(mapping);
+	err = begin_change(gm, &mas, start, end, level, ask);
+	filemap_invalidate_unlock(mapping);
+	if (err)
+		return err < 0 ? err : 0;
+
+again:
+	if (level != GUEST_MEMFD_ACCESS_KERNEL)
+		err = lower(gm, start, end, level, &sleeps, error_index);
+	else if (gm_hides(gm))
+		err = take_references(gm, start, end, middle(start, end),
+				      false, error_index);
+
+	filemap_invalidate_lock(mapping);
+	/*
+	 * References to plain pages count only while no fault can add one.  The
+	 * pages are unmapped, so this is quick.
+	 */
+	if (!err && !gm_hides(gm) && level != GUEST_MEMFD_ACCESS_KERNEL) {
+		err = lower(gm, start, end, level, &none, error_index);
+		if (err == -EAGAIN && sleeps) {
+			filemap_invalidate_unlock(mapping);
+			sleeps--;
+			goto again;
+		}
+	}
+	gm->change_start = 0;
+	gm->change_end = 0;
+	if (!err)
+		mas_store_prealloc(&mas, level_entry(gm, level));
+	else
+		mas_destroy(&mas);
+	filemap_invalidate_unlock(mapping);
+
+	if (!gm_hides(gm))
+		return err;
+	if (err)
+		undo(gm, start, end, level);
+	else if (level == GUEST_MEMFD_ACCESS_KERNEL)
+		make_pinnable(gm, start, end);
+	else
+		finish_lower(gm, start, end, level);
+	return err;
 }
 
 /**
@@ -523,36 +868,15 @@ static int lower(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 int guest_memfd_access_change(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 			      unsigned int level, bool ask, pgoff_t *error_index)
 {
-	struct address_space *mapping = gm->inode->i_mapping;
-	pgoff_t first, last;
-	int err = 0;
-
-	MA_STATE(mas, &gm->levels, start, end - 1);
+	int err;
 
 	/* For an owner whose veto is an error that has an offset. */
 	*error_index = start;
-	filemap_invalidate_lock(mapping);
-	if (ask && gm->ops->may_set_access)
-		err = gm->ops->may_set_access(gm, start, end, level);
-	if (err)
-		goto out;
-	if (guest_memfd_access_run(gm, start, &first, &last) == level &&
-	    last >= end - 1)
-		goto out;
-
-	err = prepare_store(gm, &mas, start, end, level);
-	if (err)
-		goto out;
-	if (level != GUEST_MEMFD_ACCESS_KERNEL)
-		err = lower(gm, start, end, level, error_index);
-	else if (gm_hides(gm))
-		err = raise(gm, start, end, error_index);
-	if (!err)
-		mas_store_prealloc(&mas, level_entry(gm, level));
-	else
-		mas_destroy(&mas);
-out:
-	filemap_invalidate_unlock(mapping);
+	err = mutex_lock_killable(&gm->change_lock);
+	if (!err) {
+		err = change(gm, start, end, level, ask, error_index);
+		mutex_unlock(&gm->change_lock);
+	}
 	trace_guest_memfd_set_access(gm->inode->i_ino, start, end - start, level, err);
 	return err;
 }
@@ -566,15 +890,22 @@ out:
  * @error_index: Where to put the index of the page that -EAGAIN or -EHWPOISON
  *	are about.
  *
- * All of the range changes or nothing, but for user mappings: they may be gone
- * then, and come back by faults.  Contents stay as they are.  So does what the
- * owner maps to its guests; but an owner that follows a user mapping by an MMU
- * notifier is told of its end.  The may_set_access callback is not asked: it is for
- * what user space wants.
+ * All of the range changes or nothing, except that user mappings may be removed
+ * in both cases; faults map the pages again.  Contents stay as they are.  So does
+ * what the owner maps to its guests; but an owner that follows a user mapping by
+ * an MMU notifier is told of its end.  The may_set_access callback is not asked:
+ * it decides about requests of user space.
  *
- * Context: May sleep; takes the invalidate_lock.
- * Return: 0; -EAGAIN while somebody holds a page; -EHWPOISON for a poisoned page
- * on its way to or from KERNEL; -EINTR after a fatal signal; or -ENOMEM.
+ * Until this returns the range has its old level or, all of it at once, the new
+ * one, and pins of pages that leave or reach KERNEL may be refused.
+ *
+ * Context: May sleep; takes gm->change_lock, and the invalidate_lock for a short
+ * time that does not depend on the size of the range (of a plain file that is
+ * lowered to NONE, the time that it takes to look at its pages).
+ * Return: 0; -EAGAIN when a page still has other references after 64 ms;
+ * -EHWPOISON for a
+ * poisoned page on its way to or from KERNEL; -EINTR after a fatal signal; or
+ * -ENOMEM.
  */
 int guest_memfd_set_access(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 			   unsigned int level, pgoff_t *error_index)
@@ -586,26 +917,33 @@ EXPORT_SYMBOL_FOR_MODULES(guest_memfd_set_access, GUEST_MEMFD_OWNERS);
 
 /**
  * guest_memfd_access_take_back - hide pages at KERNEL that will leave the file
- * @gm: The memory of a NO_DIRECT_MAP file; the invalidate_lock is held.
+ * @gm: The memory of a NO_DIRECT_MAP file.
  * @start: First index of the range, in pages.
  * @end: Index after the range.
  *
- * A page that somebody holds stays PINNABLE, and keeps the level's share: see
- * guest_memfd_access_end().
+ * A page with other references, or that cannot be hidden for want of memory,
+ * stays PINNABLE and keeps the level's reference: see guest_memfd_access_end().
+ *
+ * Context: May sleep.  The invalidate_lock is held exclusively, and
+ * gm->change_lock unless the file is being evicted.
  */
 void guest_memfd_access_take_back(struct guest_memfd *gm, pgoff_t start,
 				  pgoff_t end)
 {
-	pgoff_t run, run_end, reached;
+	struct folio *folios[FOLIOS_PER_LOOK];
+	pgoff_t index, run, run_end;
+	unsigned int i, nr;
 
 	for (run = start; next_kernel_run(gm, &run, end, &run_end); run = run_end) {
 		unmap_mapping_pages(gm->inode->i_mapping, run, run_end - run,
 				    false);
-		lower_run(gm, run, run_end, GUEST_MEMFD_ACCESS_KERNEL, true,
-			  &reached);
-		/* One that cannot be hidden now waits like one that is held. */
-		if (drop_references(gm, run, run_end, &reached))
-			make_pinnable(gm, reached, run_end);
+		index = run;
+		while ((nr = next_folios(gm, &index, run_end, folios))) {
+			for (i = 0; i < nr; i++)
+				lower_folio(gm, folios[i]);
+		}
+		if (drop_references(gm, run, run_end, 0))
+			make_pinnable(gm, run, run_end);
 	}
 }
 
@@ -614,22 +952,24 @@ void guest_memfd_access_take_back(struct guest_memfd *gm, pgoff_t start,
  * @folio: A folio that is in no file any more, and PINNABLE.
  *
  * Context: May sleep; takes the folio lock.
- * Return: 1 when the page is hidden now; 0 when somebody else's share keeps it,
- * whose last unshare will give it back; -EAGAIN when it is to be tried again.
+ * Return: 1 when the page is hidden now; 0 when another direct-map reference
+ * keeps it, whose last put will give it back; -EAGAIN when this is to be called
+ * again.
  */
 int guest_memfd_access_end(struct folio *folio)
 {
+	const unsigned long bits = GM_PAGE_LEVEL | GUEST_MEMFD_PAGE_PINNABLE;
 	int expected, ret = -EAGAIN;
 
 	folio_lock(folio);
-	/* The library's, and one for each share. */
+	/* The library's, and one for each direct-map reference. */
 	expected = 1 + gm_page_count(gm_page_state(folio));
 	if (folio_ref_freeze(folio, expected)) {
-		set_pinnable(folio, false);
+		set_bit_of(folio, bits, false);
 		folio_ref_unfreeze(folio, expected);
 		ret = gm_put_direct_map(folio);
 		if (ret < 0)
-			set_pinnable(folio, true);
+			set_bit_of(folio, bits, true);
 	}
 	folio_unlock(folio);
 	if (ret < 0)

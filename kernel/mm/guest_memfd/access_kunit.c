@@ -4,9 +4,14 @@
  * and that somebody holds.
  */
 
+#include <kunit/static_stub.h>
 #include <kunit/test.h>
 #include <linux/guest_memfd.h>
 #include <linux/pagemap.h>
+
+#include <asm/set_memory.h>
+
+#include <trace/events/guest_memfd.h>
 
 #include "access.h"
 #include "block.h"
@@ -299,6 +304,258 @@ static void test_veto(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, t->asked, 1);
 }
 
+/*
+ * What goes wrong in a change of levels, and at which step of it: a page is
+ * poisoned, and from then on every allocation of a page table page fails.  The
+ * steps are the start of the change, the begin and the end of each edit of the
+ * direct map, and one in EVENTS_PER_STEP of the puts and gets of single pages.
+ */
+#define EVENTS_PER_STEP 400
+#define UNDO_PAGES	(2 * BLOCK_PAGES + 16)
+
+static struct {
+	unsigned int step, at, events;
+	struct page *poison;
+	bool armed, may_fail, fail;
+	/* A page that is populated at that step, and its state then. */
+	struct guest_memfd *populate;
+	struct folio *populated;
+	unsigned long populated_state;
+} mishap;
+
+static void mishap_step(void)
+{
+	if (!mishap.armed || mishap.step++ != mishap.at)
+		return;
+	if (mishap.poison)
+		SetPageHWPoison(mishap.poison);
+	mishap.fail = mishap.may_fail;
+	if (mishap.populate) {
+		mishap.populated = page_of(kunit_get_current_test(),
+					   mishap.populate, 2 * BLOCK_PAGES);
+		mishap.populated_state = gm_page_state(mishap.populated);
+	}
+}
+
+static void mishap_event(void *unused, unsigned long pfn, unsigned long count)
+{
+	if (++mishap.events % EVENTS_PER_STEP == 0)
+		mishap_step();
+}
+
+/* Does an edit of these pages split a large mapping? */
+static bool would_split(struct page *page, unsigned int nr_pages)
+{
+	unsigned int level;
+
+	lookup_address((unsigned long)page_address(page), &level);
+	return level != PG_LEVEL_4K &&
+	       !(level == PG_LEVEL_2M && nr_pages == PTRS_PER_PMD);
+}
+
+static int failing_restore(struct page *page, unsigned int nr_pages)
+{
+	struct kunit *test = kunit_get_current_test();
+	int err = -ENOMEM;
+
+	mishap_step();
+	if (!mishap.fail || !would_split(page, nr_pages)) {
+		kunit_deactivate_static_stub(test, direct_map_restore);
+		err = direct_map_restore(page, nr_pages);
+		kunit_activate_static_stub(test, direct_map_restore,
+					   failing_restore);
+	}
+	mishap_step();
+	return err;
+}
+
+static unsigned int failing_hide(struct page *const *first,
+				 unsigned int nr_ranges, unsigned int nr_pages)
+{
+	struct kunit *test = kunit_get_current_test();
+	unsigned int n;
+
+	mishap_step();
+	for (n = 0; n < nr_ranges; n++) {
+		if (mishap.fail && would_split(first[n], nr_pages))
+			break;
+	}
+	kunit_deactivate_static_stub(test, direct_map_hide_ranges);
+	if (n)
+		n = direct_map_hide_ranges(first, n, nr_pages);
+	kunit_activate_static_stub(test, direct_map_hide_ranges, failing_hide);
+	mishap_step();
+	return n;
+}
+
+/*
+ * One change, with one mishap.  Either all pages are at the new level afterwards
+ * or all are as they were, whatever went wrong.
+ *
+ * Return: False when the change had no such step.
+ */
+static bool change_with_mishap(struct kunit *test, struct guest_memfd *gm,
+			       struct folio **folios, pgoff_t start, pgoff_t end,
+			       unsigned int from, unsigned int to,
+			       unsigned long *before)
+{
+	unsigned int wrong = 0;
+	pgoff_t i, ignored;
+	int err;
+
+	KUNIT_ASSERT_EQ(test, set(gm, 0, UNDO_PAGES, from), 0);
+	for (i = 0; i < UNDO_PAGES; i++)
+		before[i] = gm_page_state(folios[i]);
+
+	mishap.step = 0;
+	mishap.events = 0;
+	mishap.fail = false;
+	mishap.armed = true;
+	kunit_activate_static_stub(test, direct_map_restore, failing_restore);
+	kunit_activate_static_stub(test, direct_map_hide_ranges, failing_hide);
+	mishap_step();
+	err = guest_memfd_set_access(gm, start, end, to, &ignored);
+	kunit_deactivate_static_stub(test, direct_map_restore);
+	kunit_deactivate_static_stub(test, direct_map_hide_ranges);
+	mishap.armed = false;
+	if (mishap.poison)
+		ClearPageHWPoison(mishap.poison);
+
+	for (i = 0; i < UNDO_PAGES; i++) {
+		unsigned long state = gm_page_state(folios[i]);
+		bool hidden = state & GM_PAGE_HIDDEN;
+
+		wrong += hidden == gm_test_present(folios[i]);
+		if (err || i < start || i >= end)
+			wrong += state != before[i];
+		else if (to == GUEST_MEMFD_ACCESS_KERNEL)
+			wrong += !at_kernel(folios[i]);
+		else
+			wrong += !hidden;
+	}
+	wrong += guest_memfd_access_level(gm, start) != (err ? from : to);
+	KUNIT_EXPECT_EQ_MSG(test, wrong, 0,
+			    "[%lu, %lu) from %u to %u, step %u, poison %d, failure %d: error %d",
+			    start, end, from, to, mishap.at, !!mishap.poison,
+			    mishap.may_fail, err);
+	return mishap.step > mishap.at && !wrong;
+}
+
+static void test_undo(struct kunit *test)
+{
+	/* Whole blocks, order-0 pages, and parts of blocks before and behind. */
+	static const pgoff_t ranges[][2] = {
+		{ 0, 2 * BLOCK_PAGES }, { 2 * BLOCK_PAGES, UNDO_PAGES },
+		{ 0, BLOCK_PAGES + 100 }, { 7, UNDO_PAGES },
+	};
+	static const struct {
+		unsigned int from, to;
+	} levels[] = {
+		{ GUEST_MEMFD_ACCESS_NONE, GUEST_MEMFD_ACCESS_KERNEL },
+		{ GUEST_MEMFD_ACCESS_KERNEL, GUEST_MEMFD_ACCESS_NONE },
+		{ GUEST_MEMFD_ACCESS_KERNEL, GUEST_MEMFD_ACCESS_USER },
+	};
+	struct guest_memfd *gm = sealed_file(test);
+	unsigned int r, l, p, trials = 0;
+	struct folio **folios;
+	unsigned long *before;
+	pgoff_t i;
+
+	folios = kunit_kcalloc(test, UNDO_PAGES, sizeof(*folios), GFP_KERNEL);
+	before = kunit_kcalloc(test, UNDO_PAGES, sizeof(*before), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, folios);
+	KUNIT_ASSERT_NOT_NULL(test, before);
+	gm->inode->i_size = UNDO_PAGES * PAGE_SIZE;
+	register_trace_guest_memfd_get(mishap_event, NULL);
+	register_trace_guest_memfd_put(mishap_event, NULL);
+
+	for (r = 0; r < ARRAY_SIZE(ranges) * ARRAY_SIZE(levels); r++) {
+		pgoff_t start = ranges[r / ARRAY_SIZE(levels)][0];
+		pgoff_t end = ranges[r / ARRAY_SIZE(levels)][1];
+
+		l = r % ARRAY_SIZE(levels);
+		for (p = 0; p < 9; p++) {
+			pgoff_t victim[] = { start, (start + end) / 2, end - 1,
+					     start + 5 };
+
+			mishap.may_fail = p % 2 == 0;
+			mishap.at = 0;
+			do {
+				/* Blocks whose large mappings are whole. */
+				truncate_all(gm);
+				guest_memfd_block_reap(gm, 0, UNDO_PAGES);
+				for (i = 0; i < UNDO_PAGES; i++)
+					folios[i] = page_of(test, gm, i);
+				mishap.poison = NULL;
+				if (p < 8)
+					mishap.poison = &folios[victim[p / 2]]->page;
+				trials++;
+				cond_resched();
+			} while (change_with_mishap(test, gm, folios, start, end,
+						    levels[l].from, levels[l].to,
+						    before) && ++mishap.at);
+		}
+	}
+	kunit_info(test, "%u changes with a mishap\n", trials);
+	KUNIT_EXPECT_GT(test, trials, 500);
+	unregister_trace_guest_memfd_get(mishap_event, NULL);
+	unregister_trace_guest_memfd_put(mishap_event, NULL);
+	tracepoint_synchronize_unregister();
+}
+
+/*
+ * A page that a fault populates while its range changes the level has the level's
+ * reference and is not PINNABLE; afterwards it is as the rest of the range.
+ */
+static void change_and_populate(struct kunit *test, unsigned int from,
+				unsigned int to)
+{
+	const unsigned long bits = GM_PAGE_LEVEL | GUEST_MEMFD_PAGE_PINNABLE;
+	struct guest_memfd *gm = sealed_file(test);
+	int err;
+
+	gm->inode->i_size = UNDO_PAGES * PAGE_SIZE;
+	KUNIT_ASSERT_EQ(test, set(gm, 0, UNDO_PAGES, from), 0);
+	/* The other page is populated when the change has passed its place. */
+	page_of(test, gm, UNDO_PAGES - 1);
+
+	memset(&mishap, 0, sizeof(mishap));
+	mishap.at = 1;
+	mishap.populate = gm;
+	mishap.armed = true;
+	kunit_activate_static_stub(test, direct_map_restore, failing_restore);
+	kunit_activate_static_stub(test, direct_map_hide_ranges, failing_hide);
+	err = set(gm, 0, UNDO_PAGES, to);
+	kunit_deactivate_static_stub(test, direct_map_restore);
+	kunit_deactivate_static_stub(test, direct_map_hide_ranges);
+	mishap.populate = NULL;
+	mishap.armed = false;
+
+	KUNIT_EXPECT_EQ(test, err, 0);
+	KUNIT_ASSERT_NOT_NULL(test, mishap.populated);
+	KUNIT_EXPECT_EQ(test, mishap.populated_state & bits, GM_PAGE_LEVEL);
+	if (to == GUEST_MEMFD_ACCESS_KERNEL) {
+		KUNIT_EXPECT_TRUE(test, at_kernel(mishap.populated));
+	} else {
+		KUNIT_EXPECT_FALSE(test, gm_test_present(mishap.populated));
+		KUNIT_EXPECT_EQ(test, gm_page_state(mishap.populated),
+				gm_page_fresh(0));
+	}
+	KUNIT_EXPECT_EQ(test, gm->change_end, 0);
+}
+
+static void test_populate_raise(struct kunit *test)
+{
+	change_and_populate(test, GUEST_MEMFD_ACCESS_NONE,
+			    GUEST_MEMFD_ACCESS_KERNEL);
+}
+
+static void test_populate_lower(struct kunit *test)
+{
+	change_and_populate(test, GUEST_MEMFD_ACCESS_KERNEL,
+			    GUEST_MEMFD_ACCESS_NONE);
+}
+
 static struct kunit_case access_cases[] = {
 	KUNIT_CASE(test_level_of_pages),
 	KUNIT_CASE(test_block_up_and_down),
@@ -311,6 +568,9 @@ static struct kunit_case access_cases[] = {
 	KUNIT_CASE(test_leaves_pinned_alone),
 	KUNIT_CASE(test_leaves_pinned_and_shared),
 	KUNIT_CASE(test_poisoned),
+	KUNIT_CASE(test_undo),
+	KUNIT_CASE(test_populate_raise),
+	KUNIT_CASE(test_populate_lower),
 	KUNIT_CASE(test_veto),
 	{}
 };

@@ -278,16 +278,25 @@ static int add_to_file(struct guest_memfd *gm, struct folio *folio,
 	return err;
 }
 
-static bool at_kernel(struct guest_memfd *gm, pgoff_t index)
+/*
+ * The bits that a page populated at @index has: those of level KERNEL, or only
+ * its direct-map reference while the range changes its level, or none.
+ */
+static unsigned long level_bits(struct guest_memfd *gm, pgoff_t index)
 {
-	return guest_memfd_access_level(gm, index) == GUEST_MEMFD_ACCESS_KERNEL;
+	pgoff_t ignored;
+	bool pinnable;
+
+	if (!guest_memfd_access_carries(gm, index, &ignored, &ignored, &pinnable))
+		return 0;
+	return GM_PAGE_LEVEL | (pinnable ? GUEST_MEMFD_PAGE_PINNABLE : 0);
 }
 
 /*
- * The page of @folio, hidden, clean and nobody's yet, gets what the level KERNEL
- * gives.  With @restored the direct map has it already.
+ * Take level KERNEL's reference of @folio, which is hidden, clean and in no file
+ * yet, and set @bits.  With @restored its direct map entry is present already.
  */
-static int begin_kernel(struct folio *folio, bool restored)
+static int begin_kernel(struct folio *folio, unsigned long bits, bool restored)
 {
 	int err = 0;
 
@@ -297,8 +306,7 @@ static int begin_kernel(struct folio *folio, bool restored)
 	else
 		err = gm_get_direct_map(folio);
 	if (!err)
-		gm_page_set_state(folio, gm_page_state(folio) |
-				  GUEST_MEMFD_PAGE_PINNABLE);
+		gm_page_set_state(folio, gm_page_state(folio) | bits);
 	folio_unlock(folio);
 	return err;
 }
@@ -332,7 +340,7 @@ static bool hide_single(struct page *page)
 static int populate_single(struct guest_memfd *gm, pgoff_t index)
 {
 	gfp_t gfp = mapping_gfp_mask(gm->inode->i_mapping);
-	bool kernel = at_kernel(gm, index);
+	unsigned long bits = level_bits(gm, index);
 	struct page *page;
 	int err;
 
@@ -341,7 +349,7 @@ static int populate_single(struct guest_memfd *gm, pgoff_t index)
 	if (!page || !hide_single(page))
 		return -ENOMEM;
 
-	err = kernel ? begin_kernel(page_folio(page), false) : 0;
+	err = bits ? begin_kernel(page_folio(page), bits, false) : 0;
 	if (err) {
 		free_fresh(page, 0);
 		return err;
@@ -349,7 +357,7 @@ static int populate_single(struct guest_memfd *gm, pgoff_t index)
 	err = add_to_file(gm, page_folio(page), index);
 	if (!err)
 		return 0;
-	if (kernel) {
+	if (bits) {
 		undo_kernel(page_folio(page));
 		forget_single(page);
 		put_page(page);
@@ -461,16 +469,16 @@ static int populate_from_block(struct guest_memfd *gm, struct gm_block *block,
 {
 	unsigned int i = index & (nr_pages_of(block) - 1);
 	struct folio *folio = page_folio(block->first + i);
-	bool kernel = at_kernel(gm, index);
+	unsigned long bits = level_bits(gm, index);
 	int err;
 
-	if (kernel) {
-		err = begin_kernel(folio, restored);
+	if (bits) {
+		err = begin_kernel(folio, bits, restored);
 		if (err)
 			return err;
 	}
 	err = add_to_file(gm, folio, index);
-	if (err && kernel) {
+	if (err && bits) {
 		undo_kernel(folio);
 		let_go(block, index);
 	}
@@ -511,7 +519,7 @@ void guest_memfd_block_init(struct guest_memfd *gm)
 static int populate_block(struct guest_memfd *gm, pgoff_t index,
 			  struct page **memory)
 {
-	bool fresh = false, restored = false;
+	bool fresh = false, restored = false, ignored;
 	pgoff_t start, other, first, last;
 	struct gm_block *block;
 	unsigned int nr;
@@ -534,8 +542,9 @@ static int populate_block(struct guest_memfd *gm, pgoff_t index,
 		*memory = NULL;
 		fresh = true;
 		/* All of it at KERNEL: it comes back as it was hidden. */
-		if (guest_memfd_access_run(gm, start, &first, &last) ==
-		    GUEST_MEMFD_ACCESS_KERNEL && last >= start + nr - 1)
+		if (guest_memfd_access_carries(gm, start, &first, &last,
+					       &ignored) &&
+		    last >= start + nr - 1)
 			restored = !WARN_ON_ONCE(direct_map_restore(block->first,
 								    nr));
 	}

@@ -538,12 +538,15 @@ static void invalidate_end(struct guest_memfd *gm, pgoff_t start, pgoff_t end)
  * cleared before the kernel sees it again; one of a plain file as any other
  * page that is freed.
  *
- * Context: May sleep; takes the invalidate_lock.  Cannot fail.
+ * Context: May sleep; takes gm->change_lock and the invalidate_lock.  Cannot
+ * fail.
  */
 void guest_memfd_punch_hole(struct guest_memfd *gm, pgoff_t start, pgoff_t end)
 {
 	struct address_space *mapping = gm->inode->i_mapping;
 
+	/* A change of levels relies on pages that stay in the file. */
+	mutex_lock(&gm->change_lock);
 	/* Also keeps the owner's bindings the same from start to end. */
 	filemap_invalidate_lock(mapping);
 	invalidate_start(gm, start, end);
@@ -553,6 +556,7 @@ void guest_memfd_punch_hole(struct guest_memfd *gm, pgoff_t start, pgoff_t end)
 				   ((loff_t)end << PAGE_SHIFT) - 1);
 	invalidate_end(gm, start, end);
 	filemap_invalidate_unlock(mapping);
+	mutex_unlock(&gm->change_lock);
 
 	if (gm_hides(gm))
 		guest_memfd_block_reap(gm, start, end);

@@ -5,6 +5,7 @@
  * direct map, and nothing here is exported to modules.
  */
 
+#include <kunit/static_stub.h>
 #include <linux/mm.h>
 #include <linux/set_memory.h>
 #include <linux/temp_map.h>
@@ -66,8 +67,10 @@ static int set_present(struct page *page, unsigned int nr_pages, bool present)
  */
 int direct_map_restore(struct page *page, unsigned int nr_pages)
 {
-	int err = set_present(page, nr_pages, true);
+	int err;
 
+	KUNIT_STATIC_STUB_REDIRECT(direct_map_restore, page, nr_pages);
+	err = set_present(page, nr_pages, true);
 	if (err)
 		return err;
 	atomic_long_sub(nr_pages, &nr_hidden_pages);
@@ -85,6 +88,7 @@ int direct_map_restore(struct page *page, unsigned int nr_pages)
  */
 int direct_map_split(struct page *page)
 {
+	KUNIT_STATIC_STUB_REDIRECT(direct_map_split, page);
 	return set_direct_map_split(page);
 }
 
@@ -122,6 +126,8 @@ unsigned int direct_map_hide_ranges(struct page *const *first,
 {
 	unsigned int i, done;
 
+	KUNIT_STATIC_STUB_REDIRECT(direct_map_hide_ranges, first, nr_ranges,
+				   nr_pages);
 	for (done = 0; done < nr_ranges; done++) {
 		if (!set_present(first[done], nr_pages, false))
 			continue;

@@ -26,6 +26,8 @@
 /* The order of the block that the page is of, 0 for one that came alone. */
 #define GM_PAGE_ORDER_SHIFT	3
 #define GM_PAGE_ORDER_MASK	GENMASK(6, GM_PAGE_ORDER_SHIFT)
+/* The count includes the reference of level KERNEL; PINNABLE implies it. */
+#define GM_PAGE_LEVEL		BIT(7)
 
 /* 2 MiB with pages of 4 KiB. */
 #define GM_BLOCK_MAX_ORDER	9
@@ -76,9 +78,10 @@ static inline unsigned long gm_page_fresh(unsigned int block_order)
 static inline bool gm_page_state_valid(unsigned long state)
 {
 	bool hidden = state & GM_PAGE_HIDDEN;
+	bool level = state & GM_PAGE_LEVEL;
 
-	return hidden == !gm_page_count(state) &&
-	       !(hidden && (state & GUEST_MEMFD_PAGE_PINNABLE));
+	return hidden == !gm_page_count(state) && !(hidden && level) &&
+	       (level || !(state & GUEST_MEMFD_PAGE_PINNABLE));
 }
 
 static inline void gm_page_set_state(struct folio *folio, unsigned long state)

@@ -73,7 +73,7 @@ int gm_get_direct_map(struct folio *folio)
 		return err;
 	}
 	/* It may have come back with its whole block, and go alone. */
-	if (state & GUEST_MEMFD_PAGE_PINNABLE) {
+	if (state & GM_PAGE_LEVEL) {
 		err = direct_map_split(&folio->page);
 		if (err)
 			return err;
