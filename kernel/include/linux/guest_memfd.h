@@ -61,6 +61,9 @@ struct guest_memfd_operations {
  * @blocks: The library's: what it knows of each block of the file.
  * @levels: The library's: access levels that are not the file's first one.
  * @block_order: The library's: order of the blocks, 0 for single pages.
+ * @lowering_start: The library's: first index of the range of a plain file that
+ *	is being lowered.
+ * @lowering_end: The library's: the index after that range, or 0.
  */
 struct guest_memfd {
 	struct inode *inode;
@@ -70,6 +73,8 @@ struct guest_memfd {
 	struct xarray blocks;
 	struct maple_tree levels;
 	unsigned int block_order;
+	pgoff_t lowering_start;
+	pgoff_t lowering_end;
 };
 
 #ifdef CONFIG_GUEST_MEMFD
@@ -95,6 +100,32 @@ int guest_memfd_migrate_folio(struct address_space *mapping, struct folio *dst,
 			      struct folio *src, enum migrate_mode mode);
 int guest_memfd_error_folio(struct address_space *mapping, struct folio *folio);
 void guest_memfd_free_folio(struct folio *folio);
+
+/**
+ * guest_memfd_fault_lock - keep levels stable while a guest's fault inserts a page
+ * @gm: The file's memory.
+ *
+ * A new page of a NO_DIRECT_MAP file gets the state that the level of its range
+ * demands.  The pages of a plain file have no state, so a guest's fault on one
+ * takes no lock.
+ *
+ * Context: May sleep; takes the invalidate_lock of a NO_DIRECT_MAP file.
+ */
+static inline void guest_memfd_fault_lock(struct guest_memfd *gm)
+{
+	if (gm->flags & GM_FILE_NO_DIRECT_MAP)
+		filemap_invalidate_lock_shared(gm->inode->i_mapping);
+}
+
+/**
+ * guest_memfd_fault_unlock - undo guest_memfd_fault_lock()
+ * @gm: The file's memory.
+ */
+static inline void guest_memfd_fault_unlock(struct guest_memfd *gm)
+{
+	if (gm->flags & GM_FILE_NO_DIRECT_MAP)
+		filemap_invalidate_unlock_shared(gm->inode->i_mapping);
+}
 
 struct folio *guest_memfd_grab_folio(struct guest_memfd *gm, pgoff_t index);
 struct folio *guest_memfd_get_folio(struct guest_memfd *gm, pgoff_t index);

@@ -6,13 +6,14 @@
  * a NO_DIRECT_MAP file at level KERNEL carries that level's share and is
  * PINNABLE, from before it enters the file on.
  *
- * A level changes with the invalidate_lock held alone.  Whoever puts a page into
- * the file, maps one into user space or takes a share holds it shared; so what
- * can be under way are user faults that have only the folio lock left, unshares,
- * and GUP, with its references.  A page goes down from KERNEL when its reference
+ * A level changes with the invalidate_lock held exclusively.  A fault on hidden
+ * memory and a get of a direct-map reference hold it shared; so what can be under
+ * way are user faults that have only the folio lock left, puts, and GUP, with its
+ * references.  Faults on plain memory do not take the lock: see set_lowering().  A page goes down from KERNEL when its reference
  * count can be frozen at just those of its file, its library and its shares.
  */
 
+#include <linux/delay.h>
 #include <linux/guest_memfd.h>
 #include <linux/maple_tree.h>
 #include <linux/mm.h>
@@ -105,6 +106,50 @@ unsigned int guest_memfd_access_run(struct guest_memfd *gm, pgoff_t index,
 	*first = mas.index;
 	*last = mas.last;
 	return entry_level(gm, entry);
+}
+
+/*
+ * User faults on a plain file do not take the invalidate_lock.  Publish the range
+ * that is being lowered before looking for its pages, and withdraw it after the
+ * new level is stored.
+ */
+static void set_lowering(struct guest_memfd *gm, pgoff_t start, pgoff_t end)
+{
+	/* Both pair with guest_memfd_access_user_allowed(). */
+	smp_store_release(&gm->lowering_start, start);
+	smp_store_release(&gm->lowering_end, end);
+	/* The range, then the search for pages; pairs with the same function. */
+	smp_mb();
+}
+
+/**
+ * guest_memfd_access_user_allowed - may a user fault map a page of a plain file?
+ * @gm: The memory of a plain file.
+ * @index: Index in the file, in pages.
+ *
+ * For a fault that does not hold the invalidate_lock.  If it holds the folio lock
+ * of the page, and the answer is true, then a later change to NONE waits for the
+ * folio lock and unmaps the page.
+ *
+ * Context: Any.
+ * Return: False at level NONE, and while the range is being lowered; then only
+ * the level that is read under the invalidate_lock counts.
+ */
+bool guest_memfd_access_user_allowed(struct guest_memfd *gm, pgoff_t index)
+{
+	pgoff_t start, end;
+
+	/* The page is in the file, then the range is read. */
+	smp_mb();
+	/*
+	 * If these are of two changes, the first one is over, and its level is
+	 * read below; and the second one will find the page.
+	 */
+	end = smp_load_acquire(&gm->lowering_end);
+	start = smp_load_acquire(&gm->lowering_start);
+	if (index >= start && index < end)
+		return false;
+	return guest_memfd_access_level(gm, index) != GUEST_MEMFD_ACCESS_NONE;
 }
 
 /*
@@ -385,20 +430,28 @@ static int end_pinnable(struct folio *folio)
 	return 0;
 }
 
+/* Some milliseconds in all. */
+#define PLAIN_TRIES 20
+
 /*
  * A page of a file that is in the direct map anyway: the page cache has the only
- * reference.  Nobody takes another by a user mapping: there is none, and none
- * comes.
+ * reference.  There is no user mapping to take another by, and set_lowering()
+ * keeps faults from making one.  The folio is locked, but not all the time.
  */
 static int end_plain(struct folio *folio)
 {
-	int expected = folio_nr_pages(folio);
+	int tries, expected = folio_nr_pages(folio);
 
-	if (!freeze_folio(folio, expected)) {
-		/* The page may wait for its LRU list, with a reference. */
-		lru_add_drain_all();
-		if (!freeze_folio(folio, expected))
+	for (tries = 0; !freeze_folio(folio, expected); tries++) {
+		if (tries == PLAIN_TRIES)
 			return -EAGAIN;
+		/* A fault may wait for the folio lock, with a reference. */
+		folio_unlock(folio);
+		if (tries)
+			usleep_range(100, 200);
+		else	/* The page may wait for its LRU list, with another. */
+			lru_add_drain_all();
+		lock_unmapped(folio);
 	}
 	folio_ref_unfreeze(folio, expected);
 	return 0;
@@ -543,6 +596,8 @@ int guest_memfd_access_change(struct guest_memfd *gm, pgoff_t start, pgoff_t end
 	err = prepare_store(gm, &mas, start, end, level);
 	if (err)
 		goto out;
+	if (!gm_hides(gm) && level == GUEST_MEMFD_ACCESS_NONE)
+		set_lowering(gm, start, end);
 	if (level != GUEST_MEMFD_ACCESS_KERNEL)
 		err = lower(gm, start, end, level, error_index);
 	else if (gm_hides(gm))
@@ -551,6 +606,8 @@ int guest_memfd_access_change(struct guest_memfd *gm, pgoff_t start, pgoff_t end
 		mas_store_prealloc(&mas, level_entry(gm, level));
 	else
 		mas_destroy(&mas);
+	if (!gm_hides(gm))
+		set_lowering(gm, 0, 0);
 out:
 	filemap_invalidate_unlock(mapping);
 	trace_guest_memfd_set_access(gm->inode->i_ino, start, end - start, level, err);

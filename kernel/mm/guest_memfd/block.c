@@ -545,47 +545,78 @@ out:
 }
 
 /**
- * guest_memfd_block_populate - put hidden pages into a file
- * @gm: The file's memory.
+ * guest_memfd_block_populate - put a hidden page into a file
+ * @gm: The file's memory; the invalidate_lock is held.
  * @index: Where in the file, in pages, below its size.
- * @end: Index after the last page that is wanted, not above the size.
  *
- * There is a page at @index then, and perhaps at some that follow.  The first
- * time in a block's range the whole block enters the file: its memory is taken
- * in any case, and so the guest can have it in one mapping.
+ * The first time in a block's range the whole block enters the file: its memory
+ * is taken in any case, and so the guest can have it in one mapping.
  *
  * Context: May sleep.  Flushes the TLBs of all CPUs when memory is allocated.
  * Return: 0 when there is, or just was, a page at the index; or -ENOMEM.
  */
-int guest_memfd_block_populate(struct guest_memfd *gm, pgoff_t index,
-			       pgoff_t end)
+int guest_memfd_block_populate(struct guest_memfd *gm, pgoff_t index)
 {
-	struct page *memory[BLOCKS_PER_FLUSH] = {};
-	unsigned int n;
-	pgoff_t next;
+	struct page *memory = NULL;
 	int err;
 
 	if (xa_load(&gm->inode->i_mapping->i_pages, index))
 		return 0;
 	if (!gm->block_order)
 		return populate_single(gm, index);
+	err = populate_block(gm, index, &memory);
+	if (memory)
+		free_fresh(memory, gm->block_order);
+	return err;
+}
 
-	next = round_down(index, 1UL << gm->block_order) +
-	       (1UL << gm->block_order);
-	if (next < end)
-		alloc_memory(gm, index, end, memory);
-	err = populate_block(gm, index, &memory[0]);
-	for (n = 1; n < BLOCKS_PER_FLUSH && memory[n] && !err; n++) {
-		/* What fails here is tried again when it is the first. */
-		if (populate_block(gm, next, &memory[n]))
+/**
+ * guest_memfd_block_populate_range - put hidden pages into a file, many at once
+ * @gm: The file's memory; the invalidate_lock is not held.
+ * @index: Where in the file, in pages, below its size.
+ * @end: Index after the last page that is wanted, not above the size.
+ *
+ * There is, or just was, a page at @index then, and perhaps at some that follow.
+ * Memory is allocated, cleared and hidden, all with one flush, before the
+ * invalidate_lock is taken.  The lock is held for one block at a time, as a
+ * writer that waits for it blocks the faults of every vCPU.
+ *
+ * Context: May sleep; takes the invalidate_lock.  Flushes the TLBs of all CPUs
+ * when memory is allocated.
+ * Return: 0, or -ENOMEM.
+ */
+int guest_memfd_block_populate_range(struct guest_memfd *gm, pgoff_t index,
+				     pgoff_t end)
+{
+	struct address_space *mapping = gm->inode->i_mapping;
+	struct page *memory[BLOCKS_PER_FLUSH] = {};
+	unsigned long nr = 1UL << gm->block_order;
+	unsigned int n, nr_blocks = 0;
+	int err, ret = 0;
+
+	if (gm->block_order)
+		nr_blocks = alloc_memory(gm, index, end, memory);
+	for (n = 0; n < max(nr_blocks, 1U); n++) {
+		filemap_invalidate_lock_shared(mapping);
+		if (xa_load(&mapping->i_pages, index))
+			err = 0;
+		else if (gm->block_order)
+			err = populate_block(gm, index, &memory[n]);
+		else
+			err = populate_single(gm, index);
+		filemap_invalidate_unlock_shared(mapping);
+		if (err) {
+			/* A later block is tried again when it is the first. */
+			ret = n ? 0 : err;
 			break;
-		next += 1UL << gm->block_order;
+		}
+		index = round_down(index, nr) + nr;
 	}
 	for (n = 0; n < BLOCKS_PER_FLUSH; n++) {
 		if (memory[n])
 			free_fresh(memory[n], gm->block_order);
 	}
-	return err;
+	return ret;
 }
 
 /**

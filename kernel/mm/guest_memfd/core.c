@@ -189,8 +189,8 @@ static struct folio *grab_plain_folio(struct guest_memfd *gm, pgoff_t index)
  * is at GUEST_MEMFD_ACCESS_KERNEL; one of a plain file is not up to date until
  * the caller has cleared or filled it and says so.
  *
- * Context: May sleep; the mapping's invalidate_lock is held.  Flushes TLBs when
- * it hides a new folio.
+ * Context: May sleep; the mapping's invalidate_lock is held, except for a plain
+ * file.  Flushes TLBs when it hides a new folio.
  * Return: A locked folio with a reference for the caller, or an ERR_PTR().
  */
 struct folio *guest_memfd_grab_folio(struct guest_memfd *gm, pgoff_t index)
@@ -198,7 +198,8 @@ struct folio *guest_memfd_grab_folio(struct guest_memfd *gm, pgoff_t index)
 	struct folio *folio;
 	int err;
 
-	lockdep_assert_held(&gm->inode->i_mapping->invalidate_lock);
+	if (gm_hides(gm))
+		lockdep_assert_held(&gm->inode->i_mapping->invalidate_lock);
 	do {
 		/* The usual case, and the cheap one: no policy lookup. */
 		folio = filemap_lock_folio(gm->inode->i_mapping, index);
@@ -208,7 +209,7 @@ struct folio *guest_memfd_grab_folio(struct guest_memfd *gm, pgoff_t index)
 			folio = grab_plain_folio(gm, index);
 			break;
 		}
-		err = guest_memfd_block_populate(gm, index, index + 1);
+		err = guest_memfd_block_populate(gm, index);
 		if (err)
 			return ERR_PTR(err);
 		/* It may have left again: then once more. */
@@ -340,6 +341,36 @@ static vm_fault_t guest_memfd_map_pages(struct vm_fault *vmf, pgoff_t start,
 	return ret;
 }
 
+static void clear_new(struct folio *folio)
+{
+	if (!folio_test_uptodate(folio)) {
+		clear_highpage(folio_page(folio, 0));
+		folio_mark_uptodate(folio);
+	}
+}
+
+/*
+ * Faults on plain memory take no invalidate_lock: populations and changes of
+ * level elsewhere in the file would stall them.
+ *
+ * Return: A locked folio of a range that the user may map, or an ERR_PTR();
+ * NULL when only the invalidate_lock can tell.
+ */
+static struct folio *grab_plain_for_user(struct guest_memfd *gm, pgoff_t index)
+{
+	struct folio *folio;
+
+	/* Do not hold a reference while the level is being lowered. */
+	if (!guest_memfd_access_user_allowed(gm, index))
+		return NULL;
+	folio = guest_memfd_grab_folio(gm, index);
+	if (IS_ERR(folio) || guest_memfd_access_user_allowed(gm, index))
+		return folio;
+	folio_unlock(folio);
+	folio_put(folio);
+	return NULL;
+}
+
 static vm_fault_t guest_memfd_fault(struct vm_fault *vmf)
 {
 	struct inode *inode = file_inode(vmf->vma->vm_file);
@@ -348,6 +379,15 @@ static vm_fault_t guest_memfd_fault(struct vm_fault *vmf)
 
 	if (((loff_t)vmf->pgoff << PAGE_SHIFT) >= i_size_read(inode))
 		return VM_FAULT_SIGBUS;
+
+	folio = gm_hides(gm) ? NULL : grab_plain_for_user(gm, vmf->pgoff);
+	if (IS_ERR(folio))
+		return vmf_error(PTR_ERR(folio));
+	if (folio) {
+		clear_new(folio);
+		vmf->page = folio_file_page(folio, vmf->pgoff);
+		return VM_FAULT_LOCKED;
+	}
 
 	/*
 	 * A change of levels waits for this lock, and then for the folio lock,
@@ -361,10 +401,7 @@ static vm_fault_t guest_memfd_fault(struct vm_fault *vmf)
 	if (IS_ERR(folio))
 		goto out;
 
-	if (!folio_test_uptodate(folio)) {
-		clear_highpage(folio_page(folio, 0));
-		folio_mark_uptodate(folio);
-	}
+	clear_new(folio);
 	if ((vmf->flags & FAULT_FLAG_WRITE) &&
 	    guest_memfd_block_is_whole(gm, vmf->pgoff) &&
 	    !uffd_disable_fault_around(vmf->vma))
@@ -448,25 +485,47 @@ static void invalidate_end(struct guest_memfd *gm, pgoff_t start, pgoff_t end)
 	gm->ops->invalidate_end(gm, round_down(start, nr), round_up(end, nr));
 }
 
-/**
- * guest_memfd_punch_hole - take a range of memory away from everybody
- * @gm: The file's memory.
- * @start: First index of the range, in pages.
- * @end: Index after the range, above @start.
- *
- * The guests lose it, and what was in it is lost.  Whoever comes next gets new
- * pages, cleared, at the access level that the range has.  A hidden page is
- * cleared before the kernel sees it again; one of a plain file as any other
- * page that is freed.
- *
- * Context: May sleep; takes the invalidate_lock.  Cannot fail.
+/*
+ * Holes and populations of plain files release the invalidate_lock after this
+ * many pages, which is as many as a block of 2 MiB has.
  */
-void guest_memfd_punch_hole(struct guest_memfd *gm, pgoff_t start, pgoff_t end)
+#define PAGES_PER_STEP 512
+
+/*
+ * Return: The end of the first step of a hole.  At most PAGES_PER_STEP pages
+ * are in the file before it; where there is a choice it is the end of a block.
+ */
+static pgoff_t step_end(struct guest_memfd *gm, pgoff_t start, pgoff_t end)
+{
+	XA_STATE(xas, &gm->inode->i_mapping->i_pages, start);
+	pgoff_t rounded, nr = 0;
+	void *entry;
+
+	lockdep_assert_held_write(&gm->inode->i_mapping->invalidate_lock);
+	scoped_guard(rcu) {
+		xas_for_each(&xas, entry, end - 1) {
+			if (xas_retry(&xas, entry))
+				continue;
+			if (nr++ < PAGES_PER_STEP)
+				continue;
+			end = xas.xa_index;
+			break;
+		}
+	}
+	if (nr <= PAGES_PER_STEP)
+		return end;
+	rounded = round_down(end, 1UL << gm->block_order);
+	return rounded > start ? rounded : end;
+}
+
+/* Return: The index up to which [@start, @end) is punched. */
+static pgoff_t punch_step(struct guest_memfd *gm, pgoff_t start, pgoff_t end)
 {
 	struct address_space *mapping = gm->inode->i_mapping;
 
-	/* Also keeps the owner's bindings the same from start to end. */
+	/* The lock also keeps the owner's bindings the same from start to end. */
 	filemap_invalidate_lock(mapping);
+	end = step_end(gm, start, end);
 	invalidate_start(gm, start, end);
 	if (gm_hides(gm))
 		guest_memfd_access_take_back(gm, start, end);
@@ -474,51 +533,95 @@ void guest_memfd_punch_hole(struct guest_memfd *gm, pgoff_t start, pgoff_t end)
 				   ((loff_t)end << PAGE_SHIFT) - 1);
 	invalidate_end(gm, start, end);
 	filemap_invalidate_unlock(mapping);
+	return end;
+}
 
-	if (gm_hides(gm))
-		guest_memfd_block_reap(gm, start, end);
+/**
+ * guest_memfd_punch_hole - take a range of memory away from everybody
+ * @gm: The file's memory.
+ * @start: First index of the range, in pages.
+ * @end: Index after the range, above @start.
+ *
+ * The guests lose it, and what was in it is lost.  The next access to the range
+ * gets new pages, cleared, at the access level that the range has.  A hidden
+ * page is cleared before the kernel sees it again; one of a plain file as any
+ * other page that is freed.  The range is punched in steps: a concurrent fault
+ * may populate a part that is punched already while the rest still has its
+ * pages.
+ *
+ * Context: May sleep; takes the invalidate_lock.  Cannot fail.
+ */
+void guest_memfd_punch_hole(struct guest_memfd *gm, pgoff_t start, pgoff_t end)
+{
+	pgoff_t next;
+
+	for (; start < end; start = next) {
+		next = punch_step(gm, start, end);
+		if (gm_hides(gm))
+			guest_memfd_block_reap(gm, start, next);
+		cond_resched();
+	}
 }
 EXPORT_SYMBOL_FOR_MODULES(guest_memfd_punch_hole, GUEST_MEMFD_OWNERS);
 
-static long populate(struct guest_memfd *gm, loff_t offset, loff_t len)
+/*
+ * Put the pages of a plain file into [@start, @end).
+ *
+ * Return: 0, or a negative error code.
+ */
+static int populate_plain(struct guest_memfd *gm, pgoff_t start, pgoff_t end)
 {
 	struct address_space *mapping = gm->inode->i_mapping;
-	pgoff_t index = offset >> PAGE_SHIFT;
-	pgoff_t end = (offset + len) >> PAGE_SHIFT;
-	long ret = 0;
+	struct folio *folio;
+	int err = 0;
 
 	filemap_invalidate_lock_shared(mapping);
-	while (index < end) {
-		struct folio *folio;
-
-		if (signal_pending(current)) {
-			ret = -EINTR;
-			break;
-		}
-		if (gm_hides(gm)) {
-			/* By blocks, and past what is there then. */
-			ret = guest_memfd_block_populate(gm, index, end);
-			if (ret)
-				break;
-			index++;
-			scoped_guard(rcu)
-				index = page_cache_next_miss(mapping, index,
-							     end - index);
-			cond_resched();
-			continue;
-		}
-		folio = guest_memfd_grab_folio(gm, index);
+	while (start < end) {
+		folio = guest_memfd_grab_folio(gm, start);
 		if (IS_ERR(folio)) {
-			ret = PTR_ERR(folio);
+			err = PTR_ERR(folio);
 			break;
 		}
-		index = folio_next_index(folio);
+		start = folio_next_index(folio);
 		folio_unlock(folio);
 		folio_put(folio);
-		cond_resched();
 	}
 	filemap_invalidate_unlock_shared(mapping);
-	return ret;
+	return err;
+}
+
+/*
+ * The invalidate_lock is released between steps: a writer that waits for it
+ * blocks every fault on hidden memory.
+ */
+static long populate(struct guest_memfd *gm, loff_t offset, loff_t len)
+{
+	pgoff_t next, index = offset >> PAGE_SHIFT;
+	pgoff_t end = (offset + len) >> PAGE_SHIFT;
+	long ret;
+
+	for (; index < end; index = next) {
+		if (signal_pending(current))
+			return -EINTR;
+		if (gm_hides(gm)) {
+			/* By blocks, and past what is there then. */
+			ret = guest_memfd_block_populate_range(gm, index, end);
+			if (ret)
+				return ret;
+			next = min(index + PAGES_PER_STEP, end);
+			scoped_guard(rcu)
+				next = page_cache_next_miss(gm->inode->i_mapping,
+							    index, next - index);
+			next = clamp(next, index + 1, end);
+		} else {
+			next = min(index + PAGES_PER_STEP, end);
+			ret = populate_plain(gm, index, next);
+			if (ret)
+				return ret;
+		}
+		cond_resched();
+	}
+	return 0;
 }
 
 /**

@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * How long one user of a guest_memfd file makes another wait.
+ *
+ * One thread populates 1.5 GiB by fallocate() and then punches all of it, while
+ * a writer of the invalidate_lock is always queued.  Meanwhile a vCPU and a user
+ * thread fault on memory that has been in the file from the start, once a
+ * millisecond.  Each of them also faults on anonymous memory, as a control: what
+ * the machine itself takes away shows there too.
+ *
+ * Proves that no fault waits for longer than 100 ms, neither on hidden nor on
+ * plain memory, and that fdinfo is read in constant time.
+ *
+ * Catches: the invalidate_lock held over the whole range by fallocate() or by a
+ * hole (faults), and a sum over pages in fdinfo (fdinfo).
+ */
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <linux/sizes.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "guest_memfd_hide.h"
+#include "kvm_syscalls.h"
+#include "kvm_test_harness.h"
+#include "kvm_util.h"
+#include "processor.h"
+#include "test_util.h"
+
+/* The memory that is faulted on; one page less has a memslot. */
+#define THERE		(128UL << 20)
+/* What is populated and punched. */
+#define BIG		(1536UL << 20)
+/* Where the writers work. */
+#define OTHER		(THERE + BIG)
+#define SIZE		(OTHER + SZ_2M)
+#define LIMIT_NS	(100 * 1000 * 1000UL)
+#define TIMEOUT		300
+
+static u64 now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return timespec_to_ns(t);
+}
+
+/* The longest of many events. */
+struct longest {
+	u64 ns;
+	u64 nr;
+};
+
+static void note(struct longest *l, u64 start)
+{
+	u64 ns = now_ns() - start;
+
+	if (ns > READ_ONCE(l->ns))
+		WRITE_ONCE(l->ns, ns);
+	WRITE_ONCE(l->nr, l->nr + 1);
+}
+
+FIXTURE(stall) {
+	struct gmem_vm g;
+	int kmsg;
+	/* The level that the writer sets and resets one page from. */
+	u32 lower;
+	char *anon;
+	bool stop;
+	struct longest vcpu, user, vcpu_control, user_control;
+	u64 nr_writes;
+};
+
+FIXTURE_VARIANT(stall) {
+	u64 flags;
+};
+
+FIXTURE_VARIANT_ADD(stall, hidden) {
+	.flags = GUEST_MEMFD_FLAG_NO_DIRECT_MAP,
+};
+
+FIXTURE_VARIANT_ADD(stall, plain) {
+	.flags = 0,
+};
+
+FIXTURE_SETUP(stall)
+{
+	u64 flags = GUEST_MEMFD_FLAG_MMAP | GUEST_MEMFD_FLAG_INIT_SHARED | variant->flags;
+
+	gmem_kmsg_open(&self->kmsg);
+	self->lower = variant->flags ? GUEST_MEMFD_ACCESS_USER : GUEST_MEMFD_ACCESS_NONE;
+	gmem_vm_create(&self->g, 1, SIZE, flags);
+	self->anon = kvm_mmap(SZ_2M, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+	madvise(self->anon, SZ_2M, MADV_NOHUGEPAGE);
+}
+
+FIXTURE_TEARDOWN(stall)
+{
+	kvm_munmap(self->anon, SZ_2M);
+	gmem_vm_destroy(&self->g);
+	gmem_assert_nothing_left(&self->kmsg);
+}
+
+#define STALL_TEST(name) TEST_F_TIMEOUT(stall, name, TIMEOUT)
+
+/* One fault on memory that has nothing to do with the file. */
+static void control_fault(char *page, struct longest *l)
+{
+	u64 start;
+
+	TEST_ASSERT(!madvise(page, GMEM_PAGE, MADV_DONTNEED), "madvise() failed");
+	start = now_ns();
+	WRITE_ONCE(*page, 1);
+	note(l, start);
+}
+
+static u64 guest_touch(u64 gva, u64 b, u64 c)
+{
+	return READ_ONCE(*(u64 *)gva);
+}
+
+static void *vcpu_thread(void *arg)
+{
+	FIXTURE_DATA(stall) *self = arg;
+	u64 start, gva = GMEM_GVA;
+
+	while (!READ_ONCE(self->stop)) {
+		start = now_ns();
+		gmem_guest_call(self->g.vcpus[0], guest_touch, gva, 0, 0);
+		note(&self->vcpu, start);
+		control_fault(self->anon, &self->vcpu_control);
+		gva += GMEM_PAGE;
+		if (gva == GMEM_GVA + THERE - GMEM_PAGE)
+			gva = GMEM_GVA;
+		usleep(1000);
+	}
+	return NULL;
+}
+
+static void *user_thread(void *arg)
+{
+	FIXTURE_DATA(stall) *self = arg;
+	char *page = self->g.mem;
+	u64 start;
+
+	while (!READ_ONCE(self->stop)) {
+		TEST_ASSERT(!madvise(page, GMEM_PAGE, MADV_DONTNEED), "madvise() failed");
+		start = now_ns();
+		(void)READ_ONCE(*page);
+		note(&self->user, start);
+		control_fault(self->anon + GMEM_PAGE, &self->user_control);
+		page += GMEM_PAGE;
+		if (page == self->g.mem + THERE)
+			page = self->g.mem;
+		usleep(1000);
+	}
+	return NULL;
+}
+
+static void *writer_thread(void *arg)
+{
+	FIXTURE_DATA(stall) *self = arg;
+	int fd = self->g.fd;
+
+	while (!READ_ONCE(self->stop)) {
+		gmem_set_access(fd, OTHER, GMEM_PAGE, self->lower);
+		gmem_set_access(fd, OTHER, GMEM_PAGE, GUEST_MEMFD_ACCESS_KERNEL);
+		gmem_punch(fd, OTHER + GMEM_PAGE, GMEM_PAGE);
+		WRITE_ONCE(self->nr_writes, self->nr_writes + 3);
+	}
+	return NULL;
+}
+
+static void check_longest(const char *what, const char *when, struct longest *l,
+			  struct longest *control, u64 ns)
+{
+	ksft_print_msg("%s: %lu %s, the longest %lu us, of anonymous memory %lu us; %lu ms in all\n",
+		       when, l->nr, what, l->ns / 1000, control->ns / 1000, ns / 1000000);
+	TEST_ASSERT(l->nr > ns / 1000000 / 20, "%s: only %lu %s in %lu ms", when, l->nr, what,
+		    ns / 1000000);
+	TEST_ASSERT(l->ns < LIMIT_NS + control->ns, "%s: one of the %s took %lu us", when, what,
+		    l->ns / 1000);
+}
+
+static void run_phase(FIXTURE_DATA(stall) *self, const char *when, int mode)
+{
+	static void *(*const threads[])(void *) = { vcpu_thread, user_thread, writer_thread };
+	pthread_t ids[ARRAY_SIZE(threads)];
+	u64 start, ns;
+	int i;
+
+	self->stop = false;
+	self->nr_writes = 0;
+	self->vcpu = self->user = (struct longest){};
+	self->vcpu_control = self->user_control = (struct longest){};
+	for (i = 0; i < ARRAY_SIZE(threads); i++)
+		TEST_ASSERT(!pthread_create(&ids[i], NULL, threads[i], self), "no thread");
+	usleep(100000);
+	start = now_ns();
+	TEST_ASSERT(!fallocate(self->g.fd, mode, THERE, BIG), "%s failed: errno %d", when, errno);
+	ns = now_ns() - start;
+	WRITE_ONCE(self->stop, true);
+	for (i = 0; i < ARRAY_SIZE(threads); i++)
+		pthread_join(ids[i], NULL);
+
+	ksft_print_msg("%s: %lu writers\n", when, self->nr_writes);
+	TEST_ASSERT(self->nr_writes > ns / 1000000 / 20, "%s: only %lu writers in %lu ms", when,
+		    self->nr_writes, ns / 1000000);
+	check_longest("vCPU faults", when, &self->vcpu, &self->vcpu_control, ns);
+	check_longest("user faults", when, &self->user, &self->user_control, ns);
+}
+
+/* Neither a vCPU nor the VMM waits for another's fallocate(). */
+STALL_TEST(faults)
+{
+	struct gmem_vm *g = &self->g;
+
+	/* A gfn that is aligned otherwise than the file: a fault for each page. */
+	gmem_vm_unbind(g);
+	vm_set_user_memory_region2(g->vm, GMEM_SLOT, KVM_MEM_GUEST_MEMFD, GMEM_GPA,
+				   THERE - GMEM_PAGE, g->mem + GMEM_PAGE, g->fd, GMEM_PAGE);
+	kvm_fallocate(g->fd, FALLOC_FL_KEEP_SIZE, 0, THERE);
+	kvm_fallocate(g->fd, FALLOC_FL_KEEP_SIZE, OTHER, GMEM_PAGE);
+	memset(g->mem, 1, THERE);
+	gmem_guest_call(g->vcpus[0], gmem_guest_nop, 0, 0, 0);
+
+	run_phase(self, "populate", FALLOC_FL_KEEP_SIZE);
+	run_phase(self, "punch", FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE);
+	vm_set_user_memory_region2(g->vm, GMEM_SLOT, KVM_MEM_GUEST_MEMFD, GMEM_GPA, 0,
+				   g->mem + GMEM_PAGE, g->fd, GMEM_PAGE);
+	gmem_vm_bind(g, g->mem);
+}
+
+int main(int argc, char **argv)
+{
+	gmem_require();
+	__TEST_REQUIRE(!gmem_plain(), "its variants say what is plain");
+	return test_harness_run(argc, argv);
+}
