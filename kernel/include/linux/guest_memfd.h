@@ -61,6 +61,8 @@ struct guest_memfd_operations {
  * @blocks: The library's: what it knows of each block of the file.
  * @levels: The library's: access levels that are not the file's first one.
  * @block_order: The library's: order of the blocks, 0 for single pages.
+ * @users: The library's: one of the inode, and one of each memory_failure() that
+ *	has found the file by a page of it; eviction waits for those.
  * @lowering_start: The library's: first index of the range of a plain file that
  *	is being lowered.
  * @lowering_end: The library's: the index after that range, or 0.
@@ -73,6 +75,7 @@ struct guest_memfd {
 	struct xarray blocks;
 	struct maple_tree levels;
 	unsigned int block_order;
+	atomic_t users;
 	pgoff_t lowering_start;
 	pgoff_t lowering_end;
 };

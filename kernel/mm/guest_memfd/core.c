@@ -12,10 +12,10 @@
 #include <linux/guest_memfd.h>
 #include <linux/highmem.h>
 #include <linux/pagemap.h>
-#include <linux/rwsem.h>
 #include <linux/sched/signal.h>
 #include <linux/seq_file.h>
 #include <linux/userfaultfd_k.h>
+#include <linux/wait_bit.h>
 
 #include <trace/events/guest_memfd.h>
 
@@ -27,12 +27,6 @@
 
 /* Files that may hold hidden memory. */
 static atomic_t nr_hidden_files;
-
-/*
- * Held shared by who has a file by a page of it only: an inode reference would
- * not keep the superblock, nor the module that owns the file.
- */
-static DECLARE_RWSEM(evict_rwsem);
 
 static struct guest_memfd *mapping_gm(const struct address_space *mapping)
 {
@@ -833,11 +827,37 @@ int guest_memfd_migrate_folio(struct address_space *mapping, struct folio *dst,
 }
 EXPORT_SYMBOL_FOR_MODULES(guest_memfd_migrate_folio, GUEST_MEMFD_OWNERS);
 
+/*
+ * memory_failure() knows a file by a page of it only.  An inode reference would
+ * not keep the superblock, nor the module that owns the file, so eviction of
+ * that one file waits instead.  The caller has locked a folio of the file:
+ * truncation cannot finish before.
+ *
+ * Return: False when the file is being evicted.
+ */
+static bool get_file_user(struct guest_memfd *gm)
+{
+	return atomic_inc_not_zero(&gm->users);
+}
+
+/* The file may be freed as soon as the count is zero. */
+static void put_file_user(struct guest_memfd *gm)
+{
+	if (atomic_dec_and_test(&gm->users))
+		wake_up_var(&gm->users);
+}
+
+static void wait_for_file_users(struct guest_memfd *gm)
+{
+	if (!atomic_dec_and_test(&gm->users))
+		wait_var_event(&gm->users, !atomic_read_acquire(&gm->users));
+}
+
 /**
  * guest_memfd_error_folio - the error_remove_folio operation
  * @mapping: The file's mapping.
- * @folio: A poisoned folio in it, with a reference for the caller; locked in a
- *	file that is not hidden, and unlocked in between.
+ * @folio: A locked, poisoned folio in it, with a reference for the caller; it is
+ *	unlocked in between.
  *
  * Takes the page away from the guests.  It stays in the file, so that the
  * next access finds the poison and the VMM decides what to do.
@@ -850,27 +870,19 @@ int guest_memfd_error_folio(struct address_space *mapping, struct folio *folio)
 	pgoff_t start = folio->index;
 	pgoff_t end = start + folio_nr_pages(folio);
 
-	if (!gm_hides(gm)) {
-		/* The folio is locked, and that keeps the inode so far. */
-		guard(rwsem_read)(&evict_rwsem);
-		if (inode_state_read_once(mapping->host) & I_FREEING)
-			return MF_DELAYED;
-		/* Faults and truncation take these locks the other way round. */
-		folio_unlock(folio);
-		filemap_invalidate_lock(mapping);
-		gm->ops->invalidate_start(gm, start, end);
-		gm->ops->invalidate_end(gm, start, end);
-		filemap_invalidate_unlock(mapping);
-		folio_lock(folio);
+	if (!get_file_user(gm))
 		return MF_DELAYED;
-	}
-
-	guest_memfd_block_poisoned(folio);
-	/* Alone: the owner may be making a cache of a shared page valid. */
+	if (gm_hides(gm))
+		guest_memfd_block_poisoned(folio);
+	/* Faults and truncation take these locks the other way round. */
+	folio_unlock(folio);
+	/* Exclusively: the owner may be making a cache of a page valid. */
 	filemap_invalidate_lock(mapping);
 	invalidate_start(gm, start, end);
 	invalidate_end(gm, start, end);
 	filemap_invalidate_unlock(mapping);
+	put_file_user(gm);
+	folio_lock(folio);
 	return MF_DELAYED;
 }
 EXPORT_SYMBOL_FOR_MODULES(guest_memfd_error_folio, GUEST_MEMFD_OWNERS);
@@ -884,17 +896,11 @@ EXPORT_SYMBOL_FOR_MODULES(guest_memfd_error_folio, GUEST_MEMFD_OWNERS);
  */
 void guest_memfd_memory_failure(struct folio *folio)
 {
-	struct address_space *mapping;
-
-	guard(rwsem_read)(&evict_rwsem);
 	folio_lock(folio);
 	/* Truncation waits for the folio: what is in a file now has its inode. */
-	mapping = folio->mapping;
-	if (mapping && inode_state_read_once(mapping->host) & I_FREEING)
-		mapping = NULL;
+	if (folio->mapping)
+		guest_memfd_error_folio(folio->mapping, folio);
 	folio_unlock(folio);
-	if (mapping)
-		guest_memfd_error_folio(mapping, folio);
 }
 
 /* The size is fixed, as levels, blocks and owners rely on it; so is the mode. */
@@ -948,6 +954,7 @@ void guest_memfd_init(struct guest_memfd *gm, struct inode *inode,
 	struct address_space *mapping = inode->i_mapping;
 
 	gm->inode = inode;
+	atomic_set(&gm->users, 1);
 	gm->ops = ops;
 	gm->flags = flags;
 	inode->i_private = gm;
@@ -976,9 +983,8 @@ void guest_memfd_evict_inode(struct inode *inode)
 	struct guest_memfd *gm = mapping_gm(mapping);
 	bool hides = gm && gm_hides(gm);
 
-	/* It is I_FREEING: who comes later leaves it alone. */
-	down_write(&evict_rwsem);
-	up_write(&evict_rwsem);
+	if (gm)
+		wait_for_file_users(gm);
 
 	filemap_invalidate_lock(mapping);
 	if (hides)

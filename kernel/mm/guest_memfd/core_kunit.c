@@ -5,12 +5,14 @@
  */
 
 #include <kunit/test.h>
+#include <linux/completion.h>
 #include <linux/fs.h>
 #include <linux/guest_memfd.h>
 #include <linux/magic.h>
 #include <linux/pagemap.h>
 #include <linux/pseudo_fs.h>
 #include <linux/set_memory.h>
+#include <linux/workqueue.h>
 
 #include <trace/events/guest_memfd.h>
 
@@ -77,6 +79,10 @@ static void test_invalidate_start(struct guest_memfd *gm, pgoff_t start,
 				  pgoff_t end)
 {
 	current_test->starts++;
+	if (gm != current_test->slow)
+		return;
+	complete(&current_test->slow_started);
+	wait_for_completion(&current_test->slow_goes_on);
 }
 
 static void test_invalidate_end(struct guest_memfd *gm, pgoff_t start,
@@ -474,6 +480,74 @@ static void test_memory_failure(struct kunit *test)
 	folio_put(folio);
 }
 
+struct slow_work {
+	struct work_struct work;
+	struct completion done;
+	struct folio *poison;
+	struct inode *put;
+};
+
+static void slow_work_fn(struct work_struct *work)
+{
+	struct slow_work *slow = container_of(work, struct slow_work, work);
+
+	if (slow->poison)
+		guest_memfd_memory_failure(slow->poison);
+	else
+		iput(slow->put);
+	complete(&slow->done);
+}
+
+static void slow_start(struct slow_work *slow)
+{
+	INIT_WORK_ONSTACK(&slow->work, slow_work_fn);
+	init_completion(&slow->done);
+	queue_work(system_dfl_wq, &slow->work);
+}
+
+static bool slow_is_over(struct slow_work *slow, unsigned int ms)
+{
+	return wait_for_completion_timeout(&slow->done, msecs_to_jiffies(ms));
+}
+
+/* An owner that takes long to invalidate one file does not hold up others. */
+static void test_poison_delays_own_file_only(struct kunit *test)
+{
+	u64 flags = GM_FILE_NO_DIRECT_MAP;
+	struct slow_work poison = {}, evict = {}, other = {};
+	struct guest_memfd *gm = gm_test_file(test, flags);
+	struct gm_test *t = test->priv;
+	struct folio *folio;
+
+	folio = gm_test_grab(test, gm, TAIL);
+	folio_unlock(folio);
+	other.put = gm_test_file(test, flags)->inode;
+	t->gm = NULL;
+
+	init_completion(&t->slow_started);
+	init_completion(&t->slow_goes_on);
+	t->slow = gm;
+	poison.poison = folio;
+	slow_start(&poison);
+	KUNIT_EXPECT_TRUE(test, wait_for_completion_timeout(&t->slow_started, HZ));
+
+	slow_start(&other);
+	KUNIT_EXPECT_TRUE(test, slow_is_over(&other, 1000));
+	evict.put = gm->inode;
+	slow_start(&evict);
+	KUNIT_EXPECT_FALSE(test, slow_is_over(&evict, 100));
+
+	complete_all(&t->slow_goes_on);
+	flush_work(&other.work);
+	flush_work(&poison.work);
+	folio_put(folio);
+	KUNIT_EXPECT_TRUE(test, slow_is_over(&evict, 1000));
+	flush_work(&evict.work);
+	destroy_work_on_stack(&poison.work);
+	destroy_work_on_stack(&other.work);
+	destroy_work_on_stack(&evict.work);
+}
+
 static void test_active(struct kunit *test)
 {
 	struct gm_test *t = test->priv;
@@ -806,6 +880,7 @@ static struct kunit_case gm_test_cases[] = {
 	KUNIT_CASE(test_plain_file),
 	KUNIT_CASE(test_poisoned_page_stays_out),
 	KUNIT_CASE(test_memory_failure),
+	KUNIT_CASE(test_poison_delays_own_file_only),
 	KUNIT_CASE(test_active),
 	KUNIT_CASE(test_block_hidden_as_one),
 	KUNIT_CASE(test_block_page_comes_back),
