@@ -61,6 +61,8 @@ struct guest_memfd_operations {
  * @blocks: The library's: what it knows of each block of the file.
  * @levels: The library's: access levels that are not the file's first one.
  * @block_order: The library's: order of the blocks, 0 for single pages.
+ * @nr_referenced: The library's: pages in the file that have a direct-map
+ *	reference; protected by the lock of the mapping's i_pages.
  * @users: The library's: one of the inode, and one of each memory_failure() that
  *	has found the file by a page of it; eviction waits for those.
  * @lowering_start: The library's: first index of the range of a plain file that
@@ -75,6 +77,7 @@ struct guest_memfd {
 	struct xarray blocks;
 	struct maple_tree levels;
 	unsigned int block_order;
+	unsigned long nr_referenced;
 	atomic_t users;
 	pgoff_t lowering_start;
 	pgoff_t lowering_end;

@@ -1019,7 +1019,7 @@ void guest_memfd_block_destroy(struct guest_memfd *gm)
  * @gm: The file's memory.
  * @counts: Where to put the numbers.
  *
- * Context: Any; the numbers may change while they are read.
+ * Context: May sleep; the numbers may change while they are read.
  */
 void guest_memfd_block_count(struct guest_memfd *gm,
 			     struct gm_block_counts *counts)
@@ -1032,6 +1032,7 @@ void guest_memfd_block_count(struct guest_memfd *gm,
 		counts->blocks += !!READ_ONCE(block->first);
 		counts->in_file += atomic_read(&block->nr_in_file);
 		counts->idle += READ_ONCE(block->nr_idle);
+		cond_resched();
 	}
 }
 

@@ -80,16 +80,6 @@ bool vma_is_guest_memfd_hidden(const struct vm_area_struct *vma)
 	return vma->vm_file && guest_memfd_hidden_mapping(vma->vm_file->f_mapping);
 }
 
-static unsigned long count_referenced(struct address_space *mapping)
-{
-	unsigned long index, nr = 0;
-	void *entry;
-
-	xa_for_each_marked(&mapping->i_pages, index, entry, GM_TAG_REFERENCED)
-		nr++;
-	return nr;
-}
-
 /**
  * guest_memfd_get_direct_map - take a right to use a page through the direct map
  * @folio: A locked folio of a guest_memfd file.
@@ -521,8 +511,10 @@ static pgoff_t punch_step(struct guest_memfd *gm, pgoff_t start, pgoff_t end)
 	filemap_invalidate_lock(mapping);
 	end = step_end(gm, start, end);
 	invalidate_start(gm, start, end);
-	if (gm_hides(gm))
+	if (gm_hides(gm)) {
 		guest_memfd_access_take_back(gm, start, end);
+		gm_untag_range(mapping, start, end);
+	}
 	truncate_inode_pages_range(mapping, (loff_t)start << PAGE_SHIFT,
 				   ((loff_t)end << PAGE_SHIFT) - 1);
 	invalidate_end(gm, start, end);
@@ -753,7 +745,7 @@ void guest_memfd_show_fdinfo(struct seq_file *m, struct file *file)
 {
 	struct guest_memfd *gm = mapping_gm(file->f_mapping);
 	unsigned long pages = READ_ONCE(file->f_mapping->nrpages);
-	unsigned long shared = count_referenced(file->f_mapping);
+	unsigned long shared = READ_ONCE(gm->nr_referenced);
 	pgoff_t index, last, ignored, nr = i_size_read(gm->inode) >> PAGE_SHIFT;
 	unsigned long levels[GUEST_MEMFD_ACCESS_KERNEL + 1] = {};
 	struct gm_block_counts counts;

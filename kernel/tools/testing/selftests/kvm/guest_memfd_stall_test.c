@@ -234,6 +234,53 @@ STALL_TEST(faults)
 	gmem_vm_bind(g, g->mem);
 }
 
+/* The least of some, as others have the CPU as well. */
+static u64 fdinfo_ns(int fd)
+{
+	struct gmem_info info;
+	u64 start, least = ~0UL;
+	int i;
+
+	for (i = 0; i < 10; i++) {
+		start = now_ns();
+		gmem_read_info(fd, &info);
+		least = min(least, now_ns() - start);
+	}
+	return least;
+}
+
+/* What a file costs to look at does not depend on how much is in it. */
+STALL_TEST(fdinfo)
+{
+	struct gmem_vm *g = &self->g;
+	u64 size = 1UL << 40, in_use = 1UL << 30, start, change, empty, sparse, full;
+	u64 flags = GUEST_MEMFD_FLAG_MMAP | GUEST_MEMFD_FLAG_INIT_SHARED | variant->flags;
+	struct gmem_info info;
+	int fd = vm_create_guest_memfd(g->vm, size, flags);
+
+	empty = fdinfo_ns(fd);
+	start = now_ns();
+	gmem_set_access(fd, 0, size, GUEST_MEMFD_ACCESS_KERNEL);
+	change = now_ns() - start;
+	sparse = fdinfo_ns(fd);
+	kvm_fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, in_use);
+	full = fdinfo_ns(fd);
+	gmem_read_info(fd, &info);
+	TEST_ASSERT_EQ(info.level_kernel, size / GMEM_PAGE);
+	TEST_ASSERT_EQ(info.populated, in_use / GMEM_PAGE);
+	TEST_ASSERT_EQ(info.referenced, variant->flags ? in_use / GMEM_PAGE : 0);
+	gmem_punch(fd, GMEM_PAGE, in_use - GMEM_PAGE);
+	gmem_read_info(fd, &info);
+	TEST_ASSERT_EQ(info.referenced, variant->flags ? 1 : 0);
+	kvm_close(fd);
+
+	ksft_print_msg("1 TiB raised in %lu us; fdinfo: empty %lu us, raised %lu us, 1 GiB in use %lu us\n",
+		       change / 1000, empty / 1000, sparse / 1000, full / 1000);
+	TEST_ASSERT(change < 10000000, "1 TiB without pages takes %lu us to raise", change / 1000);
+	TEST_ASSERT(sparse < 10000000, "fdinfo takes %lu us", sparse / 1000);
+	TEST_ASSERT(full < 10000000, "fdinfo takes %lu us with 1 GiB in use", full / 1000);
+}
+
 int main(int argc, char **argv)
 {
 	gmem_require();
