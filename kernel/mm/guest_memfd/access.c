@@ -447,10 +447,10 @@ static int end_plain(struct folio *folio)
 			return -EAGAIN;
 		/* A fault may wait for the folio lock, with a reference. */
 		folio_unlock(folio);
-		if (tries)
-			usleep_range(100, 200);
-		else	/* The page may wait for its LRU list, with another. */
+		if (tries == 1)	/* The page may wait for its LRU list. */
 			lru_add_drain_all();
+		else
+			usleep_range(100, 200);
 		lock_unmapped(folio);
 	}
 	folio_ref_unfreeze(folio, expected);
