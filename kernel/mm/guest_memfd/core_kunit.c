@@ -403,6 +403,26 @@ static void test_share_outlives_file(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, t->nr_restored, 1);
 }
 
+/* fdinfo counts the referenced pages of the file, not those that left it. */
+static void test_referenced_is_counted(struct kunit *test)
+{
+	struct guest_memfd *gm = gm_test_file(test, GM_FILE_NO_DIRECT_MAP);
+	struct folio *folio = gm_test_grab(test, gm, TAIL);
+
+	KUNIT_EXPECT_EQ(test, gm->nr_referenced, 0);
+	KUNIT_EXPECT_EQ(test, gm_test_share(folio), 0);
+	KUNIT_EXPECT_EQ(test, gm_test_share(folio), 0);
+	KUNIT_EXPECT_EQ(test, gm->nr_referenced, 1);
+	folio_unlock(folio);
+	folio_put(folio);
+	guest_memfd_put_direct_map(folio);
+	KUNIT_EXPECT_EQ(test, gm->nr_referenced, 1);
+	guest_memfd_punch_hole(gm, TAIL, TAIL + 2);
+	KUNIT_EXPECT_EQ(test, gm->nr_referenced, 0);
+	guest_memfd_put_direct_map(folio);
+	KUNIT_EXPECT_EQ(test, gm->nr_referenced, 0);
+}
+
 static void test_gup(struct kunit *test)
 {
 	struct guest_memfd *gm = gm_test_file(test, GM_FILE_NO_DIRECT_MAP);
@@ -876,6 +896,7 @@ static struct kunit_case gm_test_cases[] = {
 	KUNIT_CASE(test_share_survives_truncation),
 	KUNIT_CASE(test_no_share_after_truncation),
 	KUNIT_CASE(test_share_outlives_file),
+	KUNIT_CASE(test_referenced_is_counted),
 	KUNIT_CASE(test_gup),
 	KUNIT_CASE(test_plain_file),
 	KUNIT_CASE(test_poisoned_page_stays_out),

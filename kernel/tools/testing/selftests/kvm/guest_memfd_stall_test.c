@@ -9,15 +9,20 @@
  * the machine itself takes away shows there too.
  *
  * Proves that no fault waits for longer than 100 ms, neither on hidden nor on
- * plain memory, and that fdinfo is read in constant time.
+ * plain memory, that fdinfo is read in constant time, and that no user fault,
+ * which takes no lock on plain memory, maps a page that goes down to NONE
+ * meanwhile, or makes the change fail.
  *
  * Catches: the invalidate_lock held over the whole range by fallocate() or by a
- * hole (faults), and a sum over pages in fdinfo (fdinfo).
+ * hole (faults), a sum over pages in fdinfo (fdinfo), and a fault that does not
+ * look at the level again with the folio locked (lowered).
  */
 #include <fcntl.h>
 #include <linux/falloc.h>
 #include <linux/sizes.h>
 #include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -38,6 +43,8 @@
 #define OTHER		(THERE + BIG)
 #define SIZE		(OTHER + SZ_2M)
 #define LIMIT_NS	(100 * 1000 * 1000UL)
+/* Of each kind, or the test says nothing. */
+#define MIN_EVENTS	50
 #define TIMEOUT		300
 
 static u64 now_ns(void)
@@ -66,6 +73,7 @@ static void note(struct longest *l, u64 start)
 FIXTURE(stall) {
 	struct gmem_vm g;
 	int kmsg;
+	u64 flags;
 	/* The level that the writer sets and resets one page from. */
 	u32 lower;
 	char *anon;
@@ -88,11 +96,10 @@ FIXTURE_VARIANT_ADD(stall, plain) {
 
 FIXTURE_SETUP(stall)
 {
-	u64 flags = GUEST_MEMFD_FLAG_MMAP | GUEST_MEMFD_FLAG_INIT_SHARED | variant->flags;
-
+	self->flags = GUEST_MEMFD_FLAG_MMAP | GUEST_MEMFD_FLAG_INIT_SHARED | variant->flags;
 	gmem_kmsg_open(&self->kmsg);
 	self->lower = variant->flags ? GUEST_MEMFD_ACCESS_USER : GUEST_MEMFD_ACCESS_NONE;
-	gmem_vm_create(&self->g, 1, SIZE, flags);
+	gmem_vm_create(&self->g, 1, THERE, self->flags);
 	self->anon = kvm_mmap(SZ_2M, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
 	madvise(self->anon, SZ_2M, MADV_NOHUGEPAGE);
 }
@@ -179,7 +186,7 @@ static void check_longest(const char *what, const char *when, struct longest *l,
 {
 	ksft_print_msg("%s: %lu %s, the longest %lu us, of anonymous memory %lu us; %lu ms in all\n",
 		       when, l->nr, what, l->ns / 1000, control->ns / 1000, ns / 1000000);
-	TEST_ASSERT(l->nr > ns / 1000000 / 20, "%s: only %lu %s in %lu ms", when, l->nr, what,
+	TEST_ASSERT(l->nr >= MIN_EVENTS, "%s: only %lu %s in %lu ms", when, l->nr, what,
 		    ns / 1000000);
 	TEST_ASSERT(l->ns < LIMIT_NS + control->ns, "%s: one of the %s took %lu us", when, what,
 		    l->ns / 1000);
@@ -207,7 +214,7 @@ static void run_phase(FIXTURE_DATA(stall) *self, const char *when, int mode)
 		pthread_join(ids[i], NULL);
 
 	ksft_print_msg("%s: %lu writers\n", when, self->nr_writes);
-	TEST_ASSERT(self->nr_writes > ns / 1000000 / 20, "%s: only %lu writers in %lu ms", when,
+	TEST_ASSERT(self->nr_writes >= MIN_EVENTS, "%s: only %lu writers in %lu ms", when,
 		    self->nr_writes, ns / 1000000);
 	check_longest("vCPU faults", when, &self->vcpu, &self->vcpu_control, ns);
 	check_longest("user faults", when, &self->user, &self->user_control, ns);
@@ -218,8 +225,13 @@ STALL_TEST(faults)
 {
 	struct gmem_vm *g = &self->g;
 
-	/* A gfn that is aligned otherwise than the file: a fault for each page. */
+	/* The guest maps the start of a larger file. */
 	gmem_vm_unbind(g);
+	gmem_vm_close_file(g);
+	g->size = SIZE;
+	g->fd = vm_create_guest_memfd(g->vm, SIZE, self->flags);
+	g->mem = kvm_mmap(SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, g->fd);
+	/* A gfn that is aligned otherwise than the file: a fault for each page. */
 	vm_set_user_memory_region2(g->vm, GMEM_SLOT, KVM_MEM_GUEST_MEMFD, GMEM_GPA,
 				   THERE - GMEM_PAGE, g->mem + GMEM_PAGE, g->fd, GMEM_PAGE);
 	kvm_fallocate(g->fd, FALLOC_FL_KEEP_SIZE, 0, THERE);
@@ -232,6 +244,68 @@ STALL_TEST(faults)
 	vm_set_user_memory_region2(g->vm, GMEM_SLOT, KVM_MEM_GUEST_MEMFD, GMEM_GPA, 0,
 				   g->mem + GMEM_PAGE, g->fd, GMEM_PAGE);
 	gmem_vm_bind(g, g->mem);
+}
+
+#define NR_CHANGES	200
+
+static __thread sigjmp_buf bus_return;
+
+static void on_bus(int sig)
+{
+	siglongjmp(bus_return, 1);
+}
+
+/* Faults on the first page, and loses it again, whatever its level is. */
+static void *touch_thread(void *arg)
+{
+	FIXTURE_DATA(stall) *self = arg;
+
+	while (!READ_ONCE(self->stop)) {
+		if (!sigsetjmp(bus_return, 1))
+			(void)READ_ONCE(*self->g.mem);
+		TEST_ASSERT(!madvise(self->g.mem, GMEM_PAGE, MADV_DONTNEED), "madvise() failed");
+	}
+	return NULL;
+}
+
+static bool is_mapped(const char *page)
+{
+	int fd = open("/proc/self/pagemap", O_RDONLY);
+	u64 entry;
+
+	TEST_ASSERT(pread(fd, &entry, sizeof(entry), (u64)page / GMEM_PAGE * sizeof(entry)) ==
+		    sizeof(entry), "cannot read the page map");
+	close(fd);
+	return entry >> 63;
+}
+
+/* What is at NONE is not mapped, however many faults were under way. */
+STALL_TEST(lowered)
+{
+	struct sigaction action = { .sa_handler = on_bus };
+	u64 mapped = 0, i, offset;
+	pthread_t ids[2];
+	int fd = self->g.fd, err;
+
+	sigaction(SIGBUS, &action, NULL);
+	self->stop = false;
+	for (i = 0; i < ARRAY_SIZE(ids); i++)
+		TEST_ASSERT(!pthread_create(&ids[i], NULL, touch_thread, self), "no thread");
+	for (i = 0; i < NR_CHANGES; i++) {
+		/* Every other time the page is new. */
+		if (i % 2)
+			gmem_punch(fd, 0, GMEM_PAGE);
+		err = __gmem_set_access(fd, 0, GMEM_PAGE, GUEST_MEMFD_ACCESS_NONE, &offset);
+		TEST_ASSERT(!err, "change %lu fails: errno %d", i, errno);
+		mapped += is_mapped(self->g.mem);
+		gmem_set_access(fd, 0, GMEM_PAGE,
+				variant->flags ? GUEST_MEMFD_ACCESS_USER : GUEST_MEMFD_ACCESS_KERNEL);
+		usleep(100);
+	}
+	WRITE_ONCE(self->stop, true);
+	for (i = 0; i < ARRAY_SIZE(ids); i++)
+		pthread_join(ids[i], NULL);
+	TEST_ASSERT(!mapped, "the page was mapped at NONE %lu of %u times", mapped, NR_CHANGES);
 }
 
 /* The least of some, as others have the CPU as well. */
