@@ -59,6 +59,8 @@ struct guest_memfd_operations {
  * @flags: GM_FILE_* the file was created with, fixed from then on.
  * @policy: NUMA policy, set by mbind() on a mapping of the file.
  * @blocks: The library's: what it knows of each block of the file.
+ * @orphans: The library's: order-0 pages that have left the file and are not
+ *	cleared yet, by folio->lru.
  * @levels: The library's: access levels that are not the file's first one.
  * @block_order: The library's: order of the blocks, 0 for single pages.
  * @nr_referenced: The library's: pages in the file that have a direct-map
@@ -75,6 +77,7 @@ struct guest_memfd {
 	u64 flags;
 	struct shared_policy policy;
 	struct xarray blocks;
+	struct list_head orphans;
 	struct maple_tree levels;
 	unsigned int block_order;
 	unsigned long nr_referenced;

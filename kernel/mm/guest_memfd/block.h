@@ -22,6 +22,7 @@ void guest_memfd_block_release(struct folio *folio);
 void guest_memfd_block_poisoned(struct folio *folio);
 void guest_memfd_block_reap(struct guest_memfd *gm, pgoff_t start, pgoff_t end);
 void guest_memfd_block_destroy(struct guest_memfd *gm);
+void guest_memfd_block_wait(void);
 void guest_memfd_block_count(struct guest_memfd *gm,
 			     struct gm_block_counts *counts);
 unsigned long guest_memfd_block_shrink(unsigned long nr);

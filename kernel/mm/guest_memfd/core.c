@@ -957,6 +957,7 @@ void guest_memfd_init(struct guest_memfd *gm, struct inode *inode,
 	WARN_ON_ONCE(!mapping_unevictable(mapping));
 	mpol_shared_policy_init(&gm->policy, NULL);
 	xa_init(&gm->blocks);
+	INIT_LIST_HEAD(&gm->orphans);
 	guest_memfd_access_init(gm);
 	if (gm_hides(gm)) {
 		guest_memfd_block_init(gm);
@@ -968,6 +969,9 @@ EXPORT_SYMBOL_FOR_MODULES(guest_memfd_init, GUEST_MEMFD_OWNERS);
 /**
  * guest_memfd_evict_inode - the evict_inode operation of an owner's filesystem
  * @inode: An inode with a struct guest_memfd, or one that never got to it.
+ *
+ * Hidden pages leave the file here, but are cleared and freed by a worker; until
+ * then they stay hidden and charged.
  */
 void guest_memfd_evict_inode(struct inode *inode)
 {

@@ -206,7 +206,7 @@ void gm_test_exit(struct kunit *test)
 		return;
 	if (t->gm)
 		iput(t->gm->inode);
-	guest_memfd_block_reap(NULL, 0, 0);
+	guest_memfd_block_wait();
 	KUNIT_EXPECT_EQ(test, direct_map_nr_hidden(), t->hidden_before);
 	unregister_trace_guest_memfd_restore(probe_restore, t);
 	unregister_trace_guest_memfd_hide(probe_hide, t);
@@ -334,7 +334,7 @@ static void test_reference_delays_reuse(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, gm_test_present(folio));
 
 	folio_put(folio);
-	guest_memfd_block_reap(t->gm, 0, ULONG_MAX);
+	guest_memfd_block_wait();
 	KUNIT_EXPECT_EQ(test, t->nr_restored, 1);
 }
 
@@ -571,6 +571,7 @@ static void test_poison_delays_own_file_only(struct kunit *test)
 static void test_active(struct kunit *test)
 {
 	struct gm_test *t = test->priv;
+	struct folio *folio;
 
 	if (guest_memfd_active())
 		kunit_skip(test, "others use hidden memory just now");
@@ -581,6 +582,18 @@ static void test_active(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, guest_memfd_active());
 	iput(t->gm->inode);
 	t->gm = NULL;
+	KUNIT_EXPECT_FALSE(test, guest_memfd_active());
+
+	/* Closed, and not cleared yet: the kernel cannot save it. */
+	folio = gm_test_grab(test, gm_test_file(test, GM_FILE_NO_DIRECT_MAP), 0);
+	folio_unlock(folio);
+	iput(t->gm->inode);
+	t->gm = NULL;
+	guest_memfd_block_wait();
+	KUNIT_EXPECT_TRUE(test, guest_memfd_active());
+	KUNIT_EXPECT_FALSE(test, gm_test_present(folio));
+	folio_put(folio);
+	guest_memfd_block_wait();
 	KUNIT_EXPECT_FALSE(test, guest_memfd_active());
 }
 
@@ -795,6 +808,7 @@ static void test_block_shared_outlives_file(struct kunit *test)
 	folio_put(folio);
 	t->gm = NULL;
 	iput(gm->inode);
+	guest_memfd_block_wait();
 
 	/* The block waits for its last page. */
 	KUNIT_EXPECT_EQ(test, direct_map_nr_hidden(),

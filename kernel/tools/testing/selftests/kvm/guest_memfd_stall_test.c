@@ -9,13 +9,17 @@
  * the machine itself takes away shows there too.
  *
  * Proves that no fault waits for longer than 100 ms, neither on hidden nor on
- * plain memory, that fdinfo is read in constant time, and that no user fault,
- * which takes no lock on plain memory, maps a page that goes down to NONE
- * meanwhile, or makes the change fail.
+ * plain memory, that fdinfo is read in constant time, that a hole costs the same
+ * whatever another, closed file has left behind, and that a close does not wait
+ * until the memory is cleared.  Proves as well that no user fault, which takes no
+ * lock on plain memory, maps a page that goes down to NONE meanwhile, or makes the
+ * change fail.
  *
  * Catches: the invalidate_lock held over the whole range by fallocate() or by a
- * hole (faults), a sum over pages in fdinfo (fdinfo), and a fault that does not
- * look at the level again with the folio locked (lowered).
+ * hole (faults), a sum over pages in fdinfo (fdinfo), one list of pages for all
+ * files (strangers), a close that clears (close), one that shows the memory
+ * before it is cleared (close), and a fault that does not look at the level again
+ * with the folio locked (lowered).
  */
 #include <fcntl.h>
 #include <linux/falloc.h>
@@ -29,6 +33,7 @@
 #include <unistd.h>
 
 #include "guest_memfd_hide.h"
+#include "guest_memfd_pin.h"
 #include "kvm_syscalls.h"
 #include "kvm_test_harness.h"
 #include "kvm_util.h"
@@ -353,6 +358,92 @@ STALL_TEST(fdinfo)
 	TEST_ASSERT(change < 10000000, "1 TiB without pages takes %lu us to raise", change / 1000);
 	TEST_ASSERT(sparse < 10000000, "fdinfo takes %lu us", sparse / 1000);
 	TEST_ASSERT(full < 10000000, "fdinfo takes %lu us with 1 GiB in use", full / 1000);
+}
+
+#define HELD	(8000 * GMEM_PAGE)
+
+static u64 hole_ns(int fd)
+{
+	u64 start, least = ~0UL;
+	int i;
+
+	for (i = 0; i < 50; i++) {
+		start = now_ns();
+		gmem_punch(fd, 0, HELD);
+		least = min(least, now_ns() - start);
+	}
+	return least;
+}
+
+/* Pages that another file has left, and that something holds, are not ours. */
+STALL_TEST(strangers)
+{
+	struct gmem_vm *g = &self->g;
+	u64 flags = GUEST_MEMFD_FLAG_MMAP | GUEST_MEMFD_FLAG_INIT_SHARED | variant->flags;
+	unsigned int order = gmem_set_block_order(0);
+	int fd = vm_create_guest_memfd(g->vm, HELD, flags);
+	struct gmem_pin pin;
+	u64 before, after;
+	char *mem;
+
+	gmem_set_block_order(order);
+	before = hole_ns(g->fd);
+	mem = kvm_mmap(HELD, PROT_READ | PROT_WRITE, MAP_SHARED, fd);
+	gmem_set_access(fd, 0, HELD, GUEST_MEMFD_ACCESS_KERNEL);
+	memset(mem, 1, HELD);
+	TEST_ASSERT(!gmem_pin(&pin, GMEM_PIN_RING, mem, HELD), "cannot pin: errno %d", errno);
+	kvm_munmap(mem, HELD);
+	kvm_close(fd);
+	after = hole_ns(g->fd);
+	gmem_unpin(&pin);
+	ksft_print_msg("a hole in an empty file: %lu us, with 8000 held pages elsewhere %lu us\n",
+		       before / 1000, after / 1000);
+	TEST_ASSERT(after < 3 * before + 50000, "%lu ns, but %lu ns with 8000 held pages elsewhere",
+		    before, after);
+}
+
+/* A close returns before all is cleared; what is not cleared is hidden. */
+STALL_TEST(close)
+{
+	u64 flags = GUEST_MEMFD_FLAG_MMAP | GUEST_MEMFD_FLAG_INIT_SHARED | variant->flags;
+	u64 size = 1UL << 30, nr = size / GMEM_PAGE, start, closed, back, nr_free, seed, i;
+	int fd = vm_create_guest_memfd(self->g.vm, size, flags), round = 0;
+	u64 *sample, absent;
+	char *mem;
+
+	if (!variant->flags)
+		SKIP(return, "plain memory is not cleared when it is freed");
+	nr_free = gmem_free_pages();
+	seed = gmem_new_seed();
+	sample = calloc(64, sizeof(*sample));
+	kvm_fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, size);
+	mem = kvm_mmap(size, PROT_READ | PROT_WRITE, MAP_SHARED, fd);
+	/* A page of every 16 MiB, full of data. */
+	for (i = 0; i < 64; i++) {
+		gmem_fill(mem + i * (size / 64), GMEM_PAGE, seed);
+		sample[i] = gmem_pfn(mem + i * (size / 64));
+	}
+	kvm_munmap(mem, size);
+
+	start = now_ns();
+	kvm_close(fd);
+	closed = now_ns() - start;
+	do {
+		for (i = 0; i < 64; i++)
+			TEST_ASSERT(!gmem_kernel_sees(sample[i], seed),
+				    "the host kernel reads page %lu before it is cleared", i);
+		absent = gmem_absent_total() - gmem_absent_before();
+		if (!round++)
+			ksft_print_msg("%lu of %lu pages are hidden after the close\n", absent, nr);
+		back = now_ns() - start;
+	} while (absent && back < 20 * NSEC_PER_SEC);
+	while (gmem_free_pages() + nr / 64 < nr_free && back < 20 * NSEC_PER_SEC)
+		back = now_ns() - start;
+	nr_free -= min(nr_free, gmem_free_pages());
+	free(sample);
+	ksft_print_msg("1 GiB closed in %lu ms, back after %lu ms\n", closed / 1000000, back / 1000000);
+	TEST_ASSERT(back < 20 * NSEC_PER_SEC, "%lu pages are not free, %lu hidden", nr_free, absent);
+	TEST_ASSERT(closed < back / 2, "a close takes %lu of %lu ms", closed / 1000000, back / 1000000);
 }
 
 int main(int argc, char **argv)
