@@ -61,14 +61,21 @@ struct guest_memfd_operations {
  * @flags: GM_FILE_* the file was created with, fixed from then on.
  * @policy: NUMA policy, set by mbind() on a mapping of the file.
  * @blocks: The library's: what it knows of each block of the file.
+ * @orphans: The library's: order-0 pages that have left the file and are not
+ *	cleared yet, by folio->lru.
  * @levels: The library's: access levels that are not the file's first one.
  * @block_order: The library's: order of the blocks, 0 for single pages.
  * @change_lock: Serialises changes of levels and holes.  Taken before the
  *	invalidate_lock, never under the mmap_lock.
  * @change_start: First index of the range whose level is being changed to or from
- *	KERNEL; written with the invalidate_lock held exclusively.
+ *	KERNEL, or in a plain file to NONE; written with the invalidate_lock held
+ *	exclusively.
  * @change_end: Index after that range, 0 when there is none; written likewise.
  * @change_raises: The change is one to KERNEL; written likewise.
+ * @nr_referenced: The library's: pages in the file that have a direct-map
+ *	reference; protected by the lock of the mapping's i_pages.
+ * @users: The library's: one of the inode, and one of each memory_failure() that
+ *	has found the file by a page of it; eviction waits for those.
  */
 struct guest_memfd {
 	struct inode *inode;
@@ -76,11 +83,14 @@ struct guest_memfd {
 	u64 flags;
 	struct shared_policy policy;
 	struct xarray blocks;
+	struct list_head orphans;
 	struct maple_tree levels;
 	unsigned int block_order;
 	struct mutex change_lock; /* Serialises changes of levels and holes. */
 	pgoff_t change_start, change_end;
 	bool change_raises;
+	unsigned long nr_referenced;
+	atomic_t users;
 };
 
 #ifdef CONFIG_GUEST_MEMFD
@@ -104,6 +114,32 @@ int guest_memfd_migrate_folio(struct address_space *mapping, struct folio *dst,
 			      struct folio *src, enum migrate_mode mode);
 int guest_memfd_error_folio(struct address_space *mapping, struct folio *folio);
 void guest_memfd_free_folio(struct folio *folio);
+
+/**
+ * guest_memfd_fault_lock - keep levels stable while a guest's fault inserts a page
+ * @gm: The file's memory.
+ *
+ * A new page of a NO_DIRECT_MAP file gets the state that the level of its range
+ * demands.  The pages of a plain file have no state, so a guest's fault on one
+ * takes no lock.
+ *
+ * Context: May sleep; takes the invalidate_lock of a NO_DIRECT_MAP file.
+ */
+static inline void guest_memfd_fault_lock(struct guest_memfd *gm)
+{
+	if (gm->flags & GM_FILE_NO_DIRECT_MAP)
+		filemap_invalidate_lock_shared(gm->inode->i_mapping);
+}
+
+/**
+ * guest_memfd_fault_unlock - undo guest_memfd_fault_lock()
+ * @gm: The file's memory.
+ */
+static inline void guest_memfd_fault_unlock(struct guest_memfd *gm)
+{
+	if (gm->flags & GM_FILE_NO_DIRECT_MAP)
+		filemap_invalidate_unlock_shared(gm->inode->i_mapping);
+}
 
 struct folio *guest_memfd_grab_folio(struct guest_memfd *gm, pgoff_t index);
 struct folio *guest_memfd_get_folio(struct guest_memfd *gm, pgoff_t index);

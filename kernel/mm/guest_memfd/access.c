@@ -138,6 +138,52 @@ unsigned int guest_memfd_access_run(struct guest_memfd *gm, pgoff_t index,
 }
 
 /*
+ * Publish the range that a change is about, or withdraw it with @end = 0.  User
+ * faults on a plain file read it without the invalidate_lock, so it is published
+ * before the change looks for pages and withdrawn after the new level is stored.
+ */
+static void set_change(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
+		       bool raises)
+{
+	gm->change_raises = raises;
+	/* Both pair with guest_memfd_access_user_allowed(). */
+	smp_store_release(&gm->change_start, start);
+	smp_store_release(&gm->change_end, end);
+	/* The range, then the search for pages; pairs with the same function. */
+	smp_mb();
+}
+
+/**
+ * guest_memfd_access_user_allowed - may a user fault map a page of a plain file?
+ * @gm: The memory of a plain file.
+ * @index: Index in the file, in pages.
+ *
+ * For a fault that does not hold the invalidate_lock.  If it holds the folio lock
+ * of the page, and the answer is true, then a later change to NONE waits for the
+ * folio lock and unmaps the page.
+ *
+ * Context: Any.
+ * Return: False at level NONE, and while the range is being lowered to it; then
+ * only the level that is read under the invalidate_lock counts.
+ */
+bool guest_memfd_access_user_allowed(struct guest_memfd *gm, pgoff_t index)
+{
+	pgoff_t start, end;
+
+	/* The page is in the file, then the range is read. */
+	smp_mb();
+	/*
+	 * If these are of two changes, the first one is over, and its level is
+	 * read below; and the second one will find the page.
+	 */
+	end = smp_load_acquire(&gm->change_end);
+	start = smp_load_acquire(&gm->change_start);
+	if (index >= start && index < end)
+		return false;
+	return guest_memfd_access_level(gm, index) != GUEST_MEMFD_ACCESS_NONE;
+}
+
+/*
  * Get ready to store @level for [start, end), joined with its neighbours.
  *
  * Return: 0, or -ENOMEM.
@@ -566,13 +612,7 @@ static bool only_references(struct folio *folio, int expected)
  */
 static int end_plain(struct folio *folio)
 {
-	int expected = folio_nr_pages(folio);
-
-	if (only_references(folio, expected))
-		return 0;
-	/* The page may wait for its LRU list, with a reference. */
-	lru_add_drain_all();
-	return only_references(folio, expected) ? 0 : -EAGAIN;
+	return only_references(folio, folio_nr_pages(folio)) ? 0 : -EAGAIN;
 }
 
 /* Take one page out of user space and out of GUP's reach. */
@@ -594,11 +634,15 @@ static int lower_folio(struct guest_memfd *gm, struct folio *folio)
 static int lower_folio_wait(struct guest_memfd *gm, struct folio *folio,
 			    unsigned int *sleeps)
 {
+	unsigned int tries = 0;
 	int err;
 
 	while ((err = lower_folio(gm, folio)) == -EAGAIN && *sleeps) {
 		if (fatal_signal_pending(current))
 			return -EINTR;
+		/* A plain page may wait for its LRU list; faults are likelier. */
+		if (++tries == 2 && !gm_hides(gm))
+			lru_add_drain_all();
 		--*sleeps;
 		usleep_range(MIN_SLEEP_US, MAX_SLEEP_US);
 	}
@@ -756,14 +800,17 @@ static void finish_lower(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 		WARN_ON_ONCE(drop_references(gm, start, end, 0));
 }
 
-/* Does a change to @level concern the direct map of pages of the range? */
+/*
+ * Does a change to @level concern the direct map of pages of the range, or faults
+ * that take no lock?
+ */
 static bool needs_transition(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 			     unsigned int level)
 {
 	pgoff_t run_end;
 
 	if (!gm_hides(gm))
-		return false;
+		return level == GUEST_MEMFD_ACCESS_NONE;
 	return level == GUEST_MEMFD_ACCESS_KERNEL ||
 	       next_kernel_run(gm, &start, end, &run_end);
 }
@@ -791,11 +838,8 @@ static int begin_change(struct guest_memfd *gm, struct ma_state *mas,
 	err = prepare_store(gm, mas, start, end, level);
 	if (err)
 		return err;
-	if (needs_transition(gm, start, end, level)) {
-		gm->change_start = start;
-		gm->change_end = end;
-		gm->change_raises = level == GUEST_MEMFD_ACCESS_KERNEL;
-	}
+	if (needs_transition(gm, start, end, level))
+		set_change(gm, start, end, level == GUEST_MEMFD_ACCESS_KERNEL);
 	return 0;
 }
 
@@ -823,8 +867,9 @@ again:
 
 	filemap_invalidate_lock(mapping);
 	/*
-	 * References to plain pages count only while no fault can add one.  The
-	 * pages are unmapped, so this is quick.
+	 * References to plain pages count only while no user fault can add one:
+	 * in a range that is being lowered, user faults on plain files wait for
+	 * this lock.  The pages are unmapped, so this is quick.
 	 */
 	if (!err && !gm_hides(gm) && level != GUEST_MEMFD_ACCESS_KERNEL) {
 		err = lower(gm, start, end, level, &none, error_index);
@@ -834,12 +879,11 @@ again:
 			goto again;
 		}
 	}
-	gm->change_start = 0;
-	gm->change_end = 0;
 	if (!err)
 		mas_store_prealloc(&mas, level_entry(gm, level));
 	else
 		mas_destroy(&mas);
+	set_change(gm, 0, 0, false);
 	filemap_invalidate_unlock(mapping);
 
 	if (!gm_hides(gm))

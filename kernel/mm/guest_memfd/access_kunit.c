@@ -241,7 +241,7 @@ static void leave_pinned(struct kunit *test, pgoff_t index, bool shared)
 	KUNIT_EXPECT_TRUE(test, gm_page_state(folio) & GUEST_MEMFD_PAGE_PINNABLE);
 
 	folio_put(folio);
-	guest_memfd_block_reap(gm, 0, NR_PAGES);
+	guest_memfd_block_wait();
 	if (shared) {
 		KUNIT_EXPECT_TRUE(test, gm_test_present(folio));
 		KUNIT_EXPECT_FALSE(test, gm_page_state(folio) &

@@ -56,6 +56,8 @@
  * @nr_idle: Pages that are neither out nor gone; read without the lock.
  * @nr_shrinkable: Those of them that are worth the shrinker's while.
  * @nr_in_file: Pages in the file; less is written without the lock.
+ * @nr_unscrubbed: Pages that it is counted with in a teardown.
+ * @teardown_list: In the list of a teardown until it is scrubbed.
  * @idle_list: In idle_blocks while something is shrinkable; of idle_lock.
  * @retry_list: In retry_blocks while pages wait; of retry_lock.
  * @out: Pages that are in the file or have left it and are not cleared yet.
@@ -72,6 +74,8 @@ struct gm_block {
 	unsigned int nr_idle;
 	unsigned int nr_shrinkable;
 	atomic_t nr_in_file;
+	unsigned int nr_unscrubbed;
+	struct list_head teardown_list;
 	struct list_head idle_list;
 	struct list_head retry_list;
 	DECLARE_BITMAP(out, GM_BLOCK_MAX_PAGES);
@@ -99,13 +103,53 @@ static atomic_long_t nr_shrinkable_pages;
  */
 #define SHRINK_MIN 16
 
-/* What somebody still holds: blocks, and single pages by folio->lru. */
+/*
+ * Blocks and order-0 pages, the latter by folio->lru, that have left their file
+ * while something held a reference.  Only a worker looks at them, so that they
+ * cost no other file anything.
+ */
 static LIST_HEAD(retry_blocks);
-static LIST_HEAD(orphans);
+static LIST_HEAD(retry_singles);
+/* Of both, and of the orphans of all files. */
 static DEFINE_SPINLOCK(retry_lock);
 
 static void retry(struct work_struct *work);
 static DECLARE_DELAYED_WORK(retry_work, retry);
+
+/**
+ * struct gm_teardown - the memory of a closed file that is not cleared yet
+ * @list: In teardowns.
+ * @blocks: Blocks, each with the reference that the file had.
+ * @singles: Order-0 pages, by folio->lru.
+ * @memcg: The cgroup that the first of them is charged to, with a reference, or
+ *	NULL.  As a rule all pages of a file are charged to one.
+ * @nr_waiting: Pages of @blocks and @singles.
+ * @nr_scrubbers: Tasks that are clearing what they took from it.
+ */
+struct gm_teardown {
+	struct list_head list;
+	struct list_head blocks;
+	struct list_head singles;
+	struct mem_cgroup *memcg;
+	unsigned long nr_waiting;
+	unsigned int nr_scrubbers;
+};
+
+/* Those that have pages waiting or in work; each gets its turn. */
+static LIST_HEAD(teardowns);
+static DEFINE_SPINLOCK(teardown_lock);
+/* Pages of teardowns, and those that are being cleared. */
+static atomic_long_t nr_unscrubbed;
+static struct shrinker *unscrubbed_shrinker;
+
+/* Few enough to leave CPUs for those who run guests. */
+#define MAX_SCRUBBERS 4
+static void scrub_teardowns(struct work_struct *work);
+static struct work_struct scrub_works[MAX_SCRUBBERS];
+static struct workqueue_struct *guest_memfd_wq;
+
+/* Order-0 pages of a teardown that are taken at once. */
+#define SINGLES_PER_TURN 64
 
 static unsigned int nr_pages_of(const struct gm_block *block)
 {
@@ -131,6 +175,20 @@ static struct gm_block *folio_block(struct folio *folio)
 	if (!order)
 		return NULL;
 	return xa_load(&blocks_by_pfn[order], folio_pfn(folio) >> order);
+}
+
+/*
+ * A page that came alone has no block to find its file by.  While it is on no
+ * list its lru field points to the file, which is valid until it leaves that.
+ */
+static void set_single_file(struct folio *folio, struct guest_memfd *gm)
+{
+	folio->lru.next = (struct list_head *)gm;
+}
+
+static struct guest_memfd *single_file(struct folio *folio)
+{
+	return (struct guest_memfd *)folio->lru.next;
 }
 
 static unsigned int page_nr(struct gm_block *block, struct folio *folio)
@@ -184,6 +242,8 @@ static struct page *alloc_pages_by_policy(struct guest_memfd *gm, pgoff_t index,
 	return page;
 }
 
+static unsigned long scrub_some(struct mem_cgroup *memcg, bool reclaim);
+
 static void put_pages(struct page *first, unsigned int nr)
 {
 	unsigned int i;
@@ -202,7 +262,10 @@ static struct page *alloc_cleared(struct guest_memfd *gm, pgoff_t index,
 	unsigned int i, nr = 1U << order;
 	struct page *first;
 
-	first = alloc_pages_by_policy(gm, index, gfp | __GFP_ZERO, order);
+	do {
+		first = alloc_pages_by_policy(gm, index, gfp | __GFP_ZERO, order);
+		/* Reclaim does not try hard for a block: clear what waits for it. */
+	} while (!first && order && scrub_some(NULL, true));
 	if (!first)
 		return NULL;
 	if (order)
@@ -349,6 +412,7 @@ static int populate_single(struct guest_memfd *gm, pgoff_t index)
 	if (!page || !hide_single(page))
 		return -ENOMEM;
 
+	set_single_file(page_folio(page), gm);
 	err = bits ? begin_kernel(page_folio(page), bits, false) : 0;
 	if (err) {
 		free_fresh(page, 0);
@@ -383,6 +447,7 @@ static struct gm_block *file_block(struct guest_memfd *gm, pgoff_t index)
 	refcount_set(&block->refs, 1);
 	mutex_init(&block->lock);
 	block->order = gm->block_order;
+	INIT_LIST_HEAD(&block->teardown_list);
 	INIT_LIST_HEAD(&block->idle_list);
 	INIT_LIST_HEAD(&block->retry_list);
 
@@ -574,47 +639,78 @@ out:
 }
 
 /**
- * guest_memfd_block_populate - put hidden pages into a file
- * @gm: The file's memory.
+ * guest_memfd_block_populate - put a hidden page into a file
+ * @gm: The file's memory; the invalidate_lock is held.
  * @index: Where in the file, in pages, below its size.
- * @end: Index after the last page that is wanted, not above the size.
  *
- * There is a page at @index then, and perhaps at some that follow.  The first
- * time in a block's range the whole block enters the file: its memory is taken
- * in any case, and so the guest can have it in one mapping.
+ * The first time in a block's range the whole block enters the file: its memory
+ * is taken in any case, and so the guest can have it in one mapping.
  *
  * Context: May sleep.  Flushes the TLBs of all CPUs when memory is allocated.
  * Return: 0 when there is, or just was, a page at the index; or -ENOMEM.
  */
-int guest_memfd_block_populate(struct guest_memfd *gm, pgoff_t index,
-			       pgoff_t end)
+int guest_memfd_block_populate(struct guest_memfd *gm, pgoff_t index)
 {
-	struct page *memory[BLOCKS_PER_FLUSH] = {};
-	unsigned int n;
-	pgoff_t next;
+	struct page *memory = NULL;
 	int err;
 
 	if (xa_load(&gm->inode->i_mapping->i_pages, index))
 		return 0;
 	if (!gm->block_order)
 		return populate_single(gm, index);
+	err = populate_block(gm, index, &memory);
+	if (memory)
+		free_fresh(memory, gm->block_order);
+	return err;
+}
 
-	next = round_down(index, 1UL << gm->block_order) +
-	       (1UL << gm->block_order);
-	if (next < end)
-		alloc_memory(gm, index, end, memory);
-	err = populate_block(gm, index, &memory[0]);
-	for (n = 1; n < BLOCKS_PER_FLUSH && memory[n] && !err; n++) {
-		/* What fails here is tried again when it is the first. */
-		if (populate_block(gm, next, &memory[n]))
+/**
+ * guest_memfd_block_populate_range - put hidden pages into a file, many at once
+ * @gm: The file's memory; the invalidate_lock is not held.
+ * @index: Where in the file, in pages, below its size.
+ * @end: Index after the last page that is wanted, not above the size.
+ *
+ * There is, or just was, a page at @index then, and perhaps at some that follow.
+ * Memory is allocated, cleared and hidden, all with one flush, before the
+ * invalidate_lock is taken.  The lock is held for one block at a time, as a
+ * writer that waits for it blocks the faults of every vCPU.
+ *
+ * Context: May sleep; takes the invalidate_lock.  Flushes the TLBs of all CPUs
+ * when memory is allocated.
+ * Return: 0, or -ENOMEM.
+ */
+int guest_memfd_block_populate_range(struct guest_memfd *gm, pgoff_t index,
+				     pgoff_t end)
+{
+	struct address_space *mapping = gm->inode->i_mapping;
+	struct page *memory[BLOCKS_PER_FLUSH] = {};
+	unsigned long nr = 1UL << gm->block_order;
+	unsigned int n, nr_blocks = 0;
+	int err, ret = 0;
+
+	if (gm->block_order)
+		nr_blocks = alloc_memory(gm, index, end, memory);
+	for (n = 0; n < max(nr_blocks, 1U); n++) {
+		filemap_invalidate_lock_shared(mapping);
+		if (xa_load(&mapping->i_pages, index))
+			err = 0;
+		else if (gm->block_order)
+			err = populate_block(gm, index, &memory[n]);
+		else
+			err = populate_single(gm, index);
+		filemap_invalidate_unlock_shared(mapping);
+		if (err) {
+			/* A later block is tried again when it is the first. */
+			ret = n ? 0 : err;
 			break;
-		next += 1UL << gm->block_order;
+		}
+		index = round_down(index, nr) + nr;
 	}
 	for (n = 0; n < BLOCKS_PER_FLUSH; n++) {
 		if (memory[n])
 			free_fresh(memory[n], gm->block_order);
 	}
-	return err;
+	return ret;
 }
 
 /**
@@ -798,7 +894,7 @@ static void retry_later(struct gm_block *block)
 		list_add_tail(&block->retry_list, &retry_blocks);
 	}
 	spin_unlock(&retry_lock);
-	schedule_delayed_work(&retry_work, HZ / 10);
+	queue_delayed_work(guest_memfd_wq, &retry_work, HZ / 10);
 }
 
 /*
@@ -820,13 +916,26 @@ static void end_kernel(struct gm_block *block)
 	}
 }
 
-/* Take back the pages that have left the file; the caller has a reference. */
-static void reap_block(struct gm_block *block)
+/* Ending the level KERNEL takes folio locks, and may allocate. */
+static bool left_at_kernel(struct gm_block *block)
+{
+	unsigned int i;
+
+	for_each_set_bit(i, block->left, nr_pages_of(block)) {
+		if (gm_page_state(page_folio(block->first + i)) &
+		    GUEST_MEMFD_PAGE_PINNABLE)
+			return true;
+	}
+	return false;
+}
+
+/* Take back the pages that have left the file; the block is locked. */
+static void reap_locked_block(struct gm_block *block)
 {
 	unsigned int i, nr = nr_pages_of(block);
 	bool done = true, whole;
 
-	mutex_lock(&block->lock);
+	lockdep_assert_held(&block->lock);
 	end_kernel(block);
 	whole = scrub_whole(block);
 	for_each_set_bit(i, block->left, nr) {
@@ -845,6 +954,13 @@ static void reap_block(struct gm_block *block)
 	update_idle(block);
 	if (!done)
 		retry_later(block);
+}
+
+/* The caller has a reference. */
+static void reap_block(struct gm_block *block)
+{
+	mutex_lock(&block->lock);
+	reap_locked_block(block);
 	mutex_unlock(&block->lock);
 }
 
@@ -872,38 +988,37 @@ static bool release_single(struct folio *folio)
 	return true;
 }
 
-static void add_orphan(struct folio *folio)
+static void retry_single_later(struct folio *folio)
 {
 	spin_lock(&retry_lock);
-	list_add_tail(&folio->lru, &orphans);
+	list_add_tail(&folio->lru, &retry_singles);
 	spin_unlock(&retry_lock);
+	queue_delayed_work(guest_memfd_wq, &retry_work, HZ / 10);
 }
 
-/*
- * The last come first: they are the caller's own, while those of others wait for
- * others.  One by one, so that several can work on a long list.
- */
-static void reap_singles(unsigned long max)
+/* Take back the pages of a list of the caller's own. */
+static void reap_singles(struct list_head *singles)
 {
 	struct folio *folio;
-	LIST_HEAD(held);
 
-	spin_lock(&retry_lock);
-	while (max-- && !list_empty(&orphans)) {
-		folio = list_last_entry(&orphans, struct folio, lru);
+	while (!list_empty(singles)) {
+		folio = list_first_entry(singles, struct folio, lru);
 		/* Off the list first: it is another owner's field when freed. */
 		list_del_init(&folio->lru);
-		spin_unlock(&retry_lock);
 		if (!release_single(folio))
-			list_add_tail(&folio->lru, &held);
+			retry_single_later(folio);
 		cond_resched();
-		spin_lock(&retry_lock);
 	}
-	if (!list_empty(&held)) {
-		list_splice(&held, &orphans);
-		schedule_delayed_work(&retry_work, HZ / 10);
-	}
+}
+
+static void reap_orphans(struct guest_memfd *gm)
+{
+	LIST_HEAD(singles);
+
+	spin_lock(&retry_lock);
+	list_splice_init(&gm->orphans, &singles);
 	spin_unlock(&retry_lock);
+	reap_singles(&singles);
 }
 
 /**
@@ -921,6 +1036,7 @@ void guest_memfd_block_orphan(struct folio *folio)
 	bool reap = gm_page_state(folio) & (GM_PAGE_HIDDEN |
 					    GUEST_MEMFD_PAGE_PINNABLE);
 	struct gm_block *block = folio_block(folio);
+	struct guest_memfd *gm;
 
 	VM_WARN_ON_ONCE_FOLIO(folio_test_lru(folio), folio);
 	if (block) {
@@ -928,7 +1044,10 @@ void guest_memfd_block_orphan(struct folio *folio)
 		if (reap)
 			set_bit(page_nr(block, folio), block->left);
 	} else if (reap) {
-		add_orphan(folio);
+		gm = single_file(folio);
+		spin_lock(&retry_lock);
+		list_add_tail(&folio->lru, &gm->orphans);
+		spin_unlock(&retry_lock);
 	}
 }
 
@@ -950,8 +1069,7 @@ void guest_memfd_block_release(struct folio *folio)
 		reap_block(block);
 		block_put(block);
 	} else if (!release_single(folio)) {
-		add_orphan(folio);
-		schedule_delayed_work(&retry_work, HZ / 10);
+		retry_single_later(folio);
 	}
 }
 
@@ -967,6 +1085,31 @@ void guest_memfd_block_poisoned(struct folio *folio)
 
 	if (block)
 		WRITE_ONCE(block->poisoned, true);
+}
+
+static void retry(struct work_struct *work)
+{
+	struct gm_block *block;
+	LIST_HEAD(singles);
+	LIST_HEAD(batch);
+
+	spin_lock(&retry_lock);
+	list_splice_init(&retry_singles, &singles);
+	spin_unlock(&retry_lock);
+	reap_singles(&singles);
+
+	spin_lock(&retry_lock);
+	list_splice_init(&retry_blocks, &batch);
+	while (!list_empty(&batch)) {
+		block = list_first_entry(&batch, struct gm_block, retry_list);
+		list_del_init(&block->retry_list);
+		spin_unlock(&retry_lock);
+		reap_block(block);
+		block_put(block);
+		cond_resched();
+		spin_lock(&retry_lock);
+	}
+	spin_unlock(&retry_lock);
 }
 
 /**
@@ -1000,12 +1143,12 @@ bool guest_memfd_owns_pfn(unsigned long pfn)
 }
 
 /**
- * guest_memfd_block_reap - give back what has left a file and nobody holds
- * @gm: The file's memory, or NULL for pages that came alone only.
+ * guest_memfd_block_reap - give back what has left a file and is not held
+ * @gm: The file's memory.
  * @start: First index of the range, in pages.
  * @end: Index after the range.
  *
- * What somebody holds is tried again by and by.
+ * A worker tries again what is held.
  *
  * Context: May sleep.  Not with a folio lock held.
  */
@@ -1014,8 +1157,8 @@ void guest_memfd_block_reap(struct guest_memfd *gm, pgoff_t start, pgoff_t end)
 	struct gm_block *block;
 	unsigned long key;
 
-	reap_singles(gm ? end - start : ULONG_MAX);
-	if (!gm || end <= start)
+	reap_orphans(gm);
+	if (end <= start)
 		return;
 	xa_for_each_range(&gm->blocks, key, block, start >> gm->block_order,
 			  (end - 1) >> gm->block_order) {
@@ -1024,21 +1167,297 @@ void guest_memfd_block_reap(struct guest_memfd *gm, pgoff_t start, pgoff_t end)
 	}
 }
 
+/*
+ * Clear and free a block of a teardown.
+ *
+ * @reclaim: The caller may hold any lock that is held while memory is allocated.
+ *
+ * Return: False when the worker has to do it.
+ */
+static bool scrub_block(struct gm_block *block, bool reclaim)
+{
+	if (!reclaim) {
+		mutex_lock(&block->lock);
+	} else if (!mutex_trylock(&block->lock)) {
+		return false;
+	} else if (left_at_kernel(block)) {
+		mutex_unlock(&block->lock);
+		return false;
+	}
+	reap_locked_block(block);
+	mutex_unlock(&block->lock);
+	return true;
+}
+
+/* Return: True when the worker has to clear one of the pages. */
+static bool need_worker(struct list_head *singles)
+{
+	struct folio *folio;
+
+	list_for_each_entry(folio, singles, lru) {
+		if (gm_page_state(folio) & GUEST_MEMFD_PAGE_PINNABLE)
+			return true;
+	}
+	return false;
+}
+
+static struct gm_teardown *next_teardown(struct mem_cgroup *memcg)
+{
+	struct gm_teardown *teardown;
+
+	list_for_each_entry(teardown, &teardowns, list) {
+		if (teardown->nr_waiting && (!memcg || teardown->memcg == memcg))
+			return teardown;
+	}
+	return NULL;
+}
+
+static void free_teardown(struct gm_teardown *teardown)
+{
+	mem_cgroup_put(teardown->memcg);
+	kfree(teardown);
+}
+
+/*
+ * Clear and free a block, or some order-0 pages, of a closed file.
+ *
+ * @memcg: Only of files that are charged to it, or NULL.
+ * @reclaim: As for scrub_block().
+ *
+ * Return: How many pages are done with; 0 when there is nothing to do.
+ */
+static unsigned long scrub_some(struct mem_cgroup *memcg, bool reclaim)
+{
+	struct gm_teardown *teardown;
+	struct folio *folio, *next;
+	bool over, again = false;
+	struct gm_block *block;
+	unsigned long nr = 0;
+	LIST_HEAD(singles);
+
+	spin_lock(&teardown_lock);
+	teardown = next_teardown(memcg);
+	if (!teardown) {
+		spin_unlock(&teardown_lock);
+		return 0;
+	}
+	block = list_first_entry_or_null(&teardown->blocks, struct gm_block,
+					 teardown_list);
+	if (block) {
+		list_del_init(&block->teardown_list);
+		nr = block->nr_unscrubbed;
+	} else {
+		list_for_each_entry_safe(folio, next, &teardown->singles, lru) {
+			list_move_tail(&folio->lru, &singles);
+			if (++nr == SINGLES_PER_TURN)
+				break;
+		}
+	}
+	teardown->nr_waiting -= nr;
+	teardown->nr_scrubbers++;
+	/* In turn, so that a small file does not wait for a large one. */
+	list_move_tail(&teardown->list, &teardowns);
+	spin_unlock(&teardown_lock);
+
+	if (block)
+		again = !scrub_block(block, reclaim);
+	else if (reclaim && need_worker(&singles))
+		again = true;
+	else
+		reap_singles(&singles);
+	if (block && !again)
+		block_put(block);
+
+	spin_lock(&teardown_lock);
+	if (again) {
+		if (block)
+			list_add_tail(&block->teardown_list, &teardown->blocks);
+		list_splice_tail(&singles, &teardown->singles);
+		teardown->nr_waiting += nr;
+	}
+	over = !--teardown->nr_scrubbers && !teardown->nr_waiting;
+	if (over)
+		list_del(&teardown->list);
+	spin_unlock(&teardown_lock);
+
+	if (again) {
+		/* The worker may have seen an empty list meanwhile. */
+		queue_work(guest_memfd_wq, &scrub_works[0]);
+		return 0;
+	}
+	atomic_long_sub(nr, &nr_unscrubbed);
+	if (over)
+		free_teardown(teardown);
+	return nr;
+}
+
+static void scrub_teardowns(struct work_struct *work)
+{
+	while (scrub_some(NULL, false))
+		cond_resched();
+}
+
+/* Workers for so many pages of closed files; two can be at work with 2 CPUs. */
+static void start_scrubbers(unsigned long nr)
+{
+	unsigned long i, want = DIV_ROUND_UP(nr, 64UL << GM_BLOCK_MAX_ORDER);
+
+	want = min3(want, (unsigned long)MAX_SCRUBBERS,
+		    DIV_ROUND_UP((unsigned long)num_online_cpus(), 2));
+	for (i = 0; i < want; i++)
+		queue_work(guest_memfd_wq, &scrub_works[i]);
+}
+
+/* Have the reclaim of a cgroup, and the global one, find pages of it. */
+static void show_to_reclaim(struct gm_teardown *teardown)
+{
+#ifdef CONFIG_MEMCG
+	int nid;
+
+	if (!teardown->memcg)
+		return;
+	for_each_node_state(nid, N_MEMORY)
+		set_shrinker_bit(teardown->memcg, nid, unscrubbed_shrinker->id);
+#endif
+}
+
+/* A page that has memory of the block, or NULL. */
+static struct page *some_page(struct gm_block *block)
+{
+	unsigned int i, nr = nr_pages_of(block);
+
+	lockdep_assert_held(&block->lock);
+	i = find_first_zero_bit(block->gone, nr);
+	return block->first && i < nr ? block->first + i : NULL;
+}
+
+static void add_to_teardown(struct gm_teardown *teardown, struct gm_block *block)
+{
+	struct page *page;
+
+	mutex_lock(&block->lock);
+	page = some_page(block);
+	if (page && !teardown->memcg)
+		teardown->memcg = get_mem_cgroup_from_folio(page_folio(page));
+	mutex_unlock(&block->lock);
+	if (!page) {
+		block_put(block);
+		return;
+	}
+	block->nr_unscrubbed = nr_pages_of(block);
+	teardown->nr_waiting += block->nr_unscrubbed;
+	list_add_tail(&block->teardown_list, &teardown->blocks);
+}
+
 /**
- * guest_memfd_block_destroy - part with the blocks of a file that is going
+ * guest_memfd_block_destroy - have the memory of a file cleared and freed
  * @gm: The file's memory; all pages have left the file.
+ *
+ * A worker does it, so that closing a file does not take as long as clearing it.
+ * Until then the pages stay hidden and charged.  Reclaim helps the worker.
  *
  * Context: May sleep.
  */
 void guest_memfd_block_destroy(struct guest_memfd *gm)
 {
+	struct gm_teardown *teardown;
 	struct gm_block *block;
-	unsigned long key;
+	struct folio *folio;
+	unsigned long key, nr;
 
-	guest_memfd_block_reap(gm, 0, ULONG_MAX);
-	xa_for_each(&gm->blocks, key, block)
-		block_put(block);
+	teardown = kzalloc_obj(*teardown, GFP_KERNEL);
+	if (!teardown) {
+		guest_memfd_block_reap(gm, 0, ULONG_MAX);
+		xa_for_each(&gm->blocks, key, block)
+			block_put(block);
+		xa_destroy(&gm->blocks);
+		return;
+	}
+	INIT_LIST_HEAD(&teardown->blocks);
+	INIT_LIST_HEAD(&teardown->singles);
+	spin_lock(&retry_lock);
+	list_splice_init(&gm->orphans, &teardown->singles);
+	spin_unlock(&retry_lock);
+	list_for_each_entry(folio, &teardown->singles, lru) {
+		if (!teardown->nr_waiting++)
+			teardown->memcg = get_mem_cgroup_from_folio(folio);
+		cond_resched();
+	}
+	xa_for_each(&gm->blocks, key, block) {
+		add_to_teardown(teardown, block);
+		cond_resched();
+	}
 	xa_destroy(&gm->blocks);
+	nr = teardown->nr_waiting;
+	if (!nr) {
+		free_teardown(teardown);
+		return;
+	}
+
+	atomic_long_add(nr, &nr_unscrubbed);
+	spin_lock(&teardown_lock);
+	list_add_tail(&teardown->list, &teardowns);
+	show_to_reclaim(teardown);
+	spin_unlock(&teardown_lock);
+	start_scrubbers(nr);
+}
+
+/**
+ * guest_memfd_block_wait - wait until the memory of closed files is freed
+ *
+ * Only what is held remains after it.
+ *
+ * Context: May sleep.  For tests.
+ */
+void guest_memfd_block_wait(void)
+{
+	unsigned int i;
+
+	while (scrub_some(NULL, false))
+		cond_resched();
+	for (i = 0; i < MAX_SCRUBBERS; i++)
+		flush_work(&scrub_works[i]);
+	flush_delayed_work(&retry_work);
+}
+
+static unsigned long scrub_for_reclaim(struct mem_cgroup *memcg, unsigned long nr)
+{
+	unsigned long n, done = 0;
+
+	while (done < nr && (n = scrub_some(memcg, true)))
+		done += n;
+	/* They are no slab pages: reclaim has to be told of its progress. */
+	mm_account_reclaimed_pages(done);
+	return done;
+}
+
+/* NULL for the global reclaim, which takes everything. */
+static struct mem_cgroup *reclaiming_memcg(struct shrink_control *sc)
+{
+	return sc->memcg && !mem_cgroup_is_root(sc->memcg) ? sc->memcg : NULL;
+}
+
+static unsigned long count_unscrubbed(struct shrinker *shrinker,
+				      struct shrink_control *sc)
+{
+	struct mem_cgroup *memcg = reclaiming_memcg(sc);
+	struct gm_teardown *teardown;
+	unsigned long nr = 0;
+
+	spin_lock(&teardown_lock);
+	list_for_each_entry(teardown, &teardowns, list) {
+		if (!memcg || teardown->memcg == memcg)
+			nr += teardown->nr_waiting;
+	}
+	spin_unlock(&teardown_lock);
+	return nr ?: SHRINK_EMPTY;
+}
+
+static unsigned long scan_unscrubbed(struct shrinker *shrinker,
+				     struct shrink_control *sc)
+{
+	return scrub_for_reclaim(reclaiming_memcg(sc), sc->nr_to_scan) ?:
+	       SHRINK_STOP;
 }
 
 /**
@@ -1046,7 +1465,7 @@ void guest_memfd_block_destroy(struct guest_memfd *gm)
  * @gm: The file's memory.
  * @counts: Where to put the numbers.
  *
- * Context: Any; the numbers may change while they are read.
+ * Context: May sleep; the numbers may change while they are read.
  */
 void guest_memfd_block_count(struct guest_memfd *gm,
 			     struct gm_block_counts *counts)
@@ -1059,6 +1478,7 @@ void guest_memfd_block_count(struct guest_memfd *gm,
 		counts->blocks += !!READ_ONCE(block->first);
 		counts->in_file += atomic_read(&block->nr_in_file);
 		counts->idle += READ_ONCE(block->nr_idle);
+		cond_resched();
 	}
 }
 
@@ -1140,17 +1560,26 @@ static unsigned long scan_idle(struct shrinker *shrinker,
 }
 
 /*
- * Reclaim gives up when little is free and nothing is on its lists, and idle
- * pages are on none of them.  Rather they than a process.
+ * Idle pages, and those of closed files, are on no LRU list, so reclaim may give
+ * up without them.  Free them before the OOM killer selects a victim.
  */
 static int oom_free_idle(struct notifier_block *nb, unsigned long unused,
 			 void *freed)
 {
 	/* A page table page may be needed: from the reserves, or not at all. */
 	unsigned int flags = memalloc_noreclaim_save();
+	unsigned long nr;
 
-	*(unsigned long *)freed += guest_memfd_block_shrink(OOM_PAGES);
+	nr = scrub_for_reclaim(NULL, OOM_PAGES);
+	if (nr < OOM_PAGES)
+		nr += guest_memfd_block_shrink(OOM_PAGES - nr);
 	memalloc_noreclaim_restore(flags);
+	/* The workers are clearing the last pages, or those at KERNEL. */
+	if (!nr && atomic_long_read(&nr_unscrubbed)) {
+		schedule_timeout_uninterruptible(HZ / 50 + 1);
+		nr = 1;
+	}
+	*(unsigned long *)freed += nr;
 	return NOTIFY_OK;
 }
 
@@ -1158,36 +1587,27 @@ static struct notifier_block oom_notifier = {
 	.notifier_call = oom_free_idle,
 };
 
-static void retry(struct work_struct *work)
-{
-	struct gm_block *block;
-	LIST_HEAD(batch);
-
-	reap_singles(ULONG_MAX);
-
-	spin_lock(&retry_lock);
-	list_splice_init(&retry_blocks, &batch);
-	while (!list_empty(&batch)) {
-		block = list_first_entry(&batch, struct gm_block, retry_list);
-		list_del_init(&block->retry_list);
-		spin_unlock(&retry_lock);
-		reap_block(block);
-		block_put(block);
-		cond_resched();
-		spin_lock(&retry_lock);
-	}
-	spin_unlock(&retry_lock);
-}
-
 static int __init block_init(void)
 {
 	struct shrinker *shrinker = shrinker_alloc(0, "guest_memfd");
 	unsigned int i;
 
+	unscrubbed_shrinker = shrinker_alloc(SHRINKER_MEMCG_AWARE | SHRINKER_NONSLAB,
+					     "guest_memfd-unscrubbed");
+	guest_memfd_wq = alloc_workqueue("guest_memfd", WQ_UNBOUND |
+					 WQ_MEM_RECLAIM | WQ_FREEZABLE,
+					 MAX_SCRUBBERS + 1);
+	for (i = 0; i < MAX_SCRUBBERS; i++)
+		INIT_WORK(&scrub_works[i], scrub_teardowns);
+
 	for (i = 0; i <= GM_BLOCK_MAX_ORDER; i++)
 		xa_init(&blocks_by_pfn[i]);
-	if (!shrinker)
-		return -ENOMEM;
+	/* At boot, without which there is no file. */
+	if (!shrinker || !unscrubbed_shrinker || !guest_memfd_wq)
+		panic("guest_memfd: no memory");
+	unscrubbed_shrinker->count_objects = count_unscrubbed;
+	unscrubbed_shrinker->scan_objects = scan_unscrubbed;
+	shrinker_register(unscrubbed_shrinker);
 	shrinker->count_objects = count_idle;
 	shrinker->scan_objects = scan_idle;
 	shrinker_register(shrinker);

@@ -13,14 +13,16 @@ struct gm_block_counts {
 };
 
 void guest_memfd_block_init(struct guest_memfd *gm);
-int guest_memfd_block_populate(struct guest_memfd *gm, pgoff_t index,
-			       pgoff_t end);
+int guest_memfd_block_populate(struct guest_memfd *gm, pgoff_t index);
+int guest_memfd_block_populate_range(struct guest_memfd *gm, pgoff_t index,
+				     pgoff_t end);
 bool guest_memfd_block_is_whole(struct guest_memfd *gm, pgoff_t index);
 void guest_memfd_block_orphan(struct folio *folio);
 void guest_memfd_block_release(struct folio *folio);
 void guest_memfd_block_poisoned(struct folio *folio);
 void guest_memfd_block_reap(struct guest_memfd *gm, pgoff_t start, pgoff_t end);
 void guest_memfd_block_destroy(struct guest_memfd *gm);
+void guest_memfd_block_wait(void);
 void guest_memfd_block_count(struct guest_memfd *gm,
 			     struct gm_block_counts *counts);
 unsigned long guest_memfd_block_shrink(unsigned long nr);

@@ -12,11 +12,11 @@
 #include <linux/guest_memfd.h>
 #include <linux/highmem.h>
 #include <linux/pagemap.h>
-#include <linux/rwsem.h>
 #include <linux/sched/signal.h>
 #include <linux/seq_file.h>
 #include <linux/temp_map.h>
 #include <linux/userfaultfd_k.h>
+#include <linux/wait_bit.h>
 
 #include <trace/events/guest_memfd.h>
 
@@ -28,12 +28,6 @@
 
 /* Files that may hold hidden memory. */
 static atomic_t nr_hidden_files;
-
-/*
- * Held shared by who has a file by a page of it only: an inode reference would
- * not keep the superblock, nor the module that owns the file.
- */
-static DECLARE_RWSEM(evict_rwsem);
 
 static struct guest_memfd *mapping_gm(const struct address_space *mapping)
 {
@@ -61,16 +55,6 @@ EXPORT_SYMBOL_FOR_MODULES(guest_memfd_can_hide, GUEST_MEMFD_OWNERS);
 bool guest_memfd_active(void)
 {
 	return atomic_read(&nr_hidden_files) || direct_map_nr_hidden();
-}
-
-static unsigned long count_referenced(struct address_space *mapping)
-{
-	unsigned long index, nr = 0;
-	void *entry;
-
-	xa_for_each_marked(&mapping->i_pages, index, entry, GM_TAG_REFERENCED)
-		nr++;
-	return nr;
 }
 
 /**
@@ -166,8 +150,8 @@ static struct folio *grab_plain_folio(struct guest_memfd *gm, pgoff_t index)
  * is at GUEST_MEMFD_ACCESS_KERNEL; one of a plain file is not up to date until
  * the caller has cleared or filled it and says so.
  *
- * Context: May sleep; the mapping's invalidate_lock is held.  Flushes TLBs when
- * it hides a new folio.
+ * Context: May sleep; the mapping's invalidate_lock is held, except for a plain
+ * file.  Flushes TLBs when it hides a new folio.
  * Return: A locked folio with a reference for the caller, or an ERR_PTR().
  */
 struct folio *guest_memfd_grab_folio(struct guest_memfd *gm, pgoff_t index)
@@ -175,7 +159,8 @@ struct folio *guest_memfd_grab_folio(struct guest_memfd *gm, pgoff_t index)
 	struct folio *folio;
 	int err;
 
-	lockdep_assert_held(&gm->inode->i_mapping->invalidate_lock);
+	if (gm_hides(gm))
+		lockdep_assert_held(&gm->inode->i_mapping->invalidate_lock);
 	do {
 		/* The usual case, and the cheap one: no policy lookup. */
 		folio = filemap_lock_folio(gm->inode->i_mapping, index);
@@ -185,7 +170,7 @@ struct folio *guest_memfd_grab_folio(struct guest_memfd *gm, pgoff_t index)
 			folio = grab_plain_folio(gm, index);
 			break;
 		}
-		err = guest_memfd_block_populate(gm, index, index + 1);
+		err = guest_memfd_block_populate(gm, index);
 		if (err)
 			return ERR_PTR(err);
 		/* It may have left again: then once more. */
@@ -419,6 +404,36 @@ static vm_fault_t guest_memfd_map_pages(struct vm_fault *vmf, pgoff_t start,
 	return ret;
 }
 
+static void clear_new(struct folio *folio)
+{
+	if (!folio_test_uptodate(folio)) {
+		clear_highpage(folio_page(folio, 0));
+		folio_mark_uptodate(folio);
+	}
+}
+
+/*
+ * Faults on plain memory take no invalidate_lock: populations and changes of
+ * level elsewhere in the file would stall them.
+ *
+ * Return: A locked folio of a range that the user may map, or an ERR_PTR();
+ * NULL when only the invalidate_lock can tell.
+ */
+static struct folio *grab_plain_for_user(struct guest_memfd *gm, pgoff_t index)
+{
+	struct folio *folio;
+
+	/* Do not hold a reference while the level is being lowered. */
+	if (!guest_memfd_access_user_allowed(gm, index))
+		return NULL;
+	folio = guest_memfd_grab_folio(gm, index);
+	if (IS_ERR(folio) || guest_memfd_access_user_allowed(gm, index))
+		return folio;
+	folio_unlock(folio);
+	folio_put(folio);
+	return NULL;
+}
+
 static vm_fault_t guest_memfd_fault(struct vm_fault *vmf)
 {
 	struct inode *inode = file_inode(vmf->vma->vm_file);
@@ -427,6 +442,15 @@ static vm_fault_t guest_memfd_fault(struct vm_fault *vmf)
 
 	if (((loff_t)vmf->pgoff << PAGE_SHIFT) >= i_size_read(inode))
 		return VM_FAULT_SIGBUS;
+
+	folio = gm_hides(gm) ? NULL : grab_plain_for_user(gm, vmf->pgoff);
+	if (IS_ERR(folio))
+		return vmf_error(PTR_ERR(folio));
+	if (folio) {
+		clear_new(folio);
+		vmf->page = folio_file_page(folio, vmf->pgoff);
+		return VM_FAULT_LOCKED;
+	}
 
 	/*
 	 * A change of levels waits for this lock, and then for the folio lock,
@@ -440,10 +464,7 @@ static vm_fault_t guest_memfd_fault(struct vm_fault *vmf)
 	if (IS_ERR(folio))
 		goto out;
 
-	if (!folio_test_uptodate(folio)) {
-		clear_highpage(folio_page(folio, 0));
-		folio_mark_uptodate(folio);
-	}
+	clear_new(folio);
 	if ((vmf->flags & FAULT_FLAG_WRITE) &&
 	    guest_memfd_block_is_whole(gm, vmf->pgoff) &&
 	    !uffd_disable_fault_around(vmf->vma))
@@ -527,81 +548,148 @@ static void invalidate_end(struct guest_memfd *gm, pgoff_t start, pgoff_t end)
 	gm->ops->invalidate_end(gm, round_down(start, nr), round_up(end, nr));
 }
 
+/*
+ * Holes and populations of plain files release the invalidate_lock after this
+ * many pages, which is as many as a block of 2 MiB has.
+ */
+#define PAGES_PER_STEP 512
+
+/*
+ * Return: The end of the first step of a hole.  At most PAGES_PER_STEP pages
+ * are in the file before it; where there is a choice it is the end of a block.
+ */
+static pgoff_t step_end(struct guest_memfd *gm, pgoff_t start, pgoff_t end)
+{
+	XA_STATE(xas, &gm->inode->i_mapping->i_pages, start);
+	pgoff_t rounded, nr = 0;
+	void *entry;
+
+	lockdep_assert_held_write(&gm->inode->i_mapping->invalidate_lock);
+	scoped_guard(rcu) {
+		xas_for_each(&xas, entry, end - 1) {
+			if (xas_retry(&xas, entry))
+				continue;
+			if (nr++ < PAGES_PER_STEP)
+				continue;
+			end = xas.xa_index;
+			break;
+		}
+	}
+	if (nr <= PAGES_PER_STEP)
+		return end;
+	rounded = round_down(end, 1UL << gm->block_order);
+	return rounded > start ? rounded : end;
+}
+
+/* Return: The index up to which [@start, @end) is punched. */
+static pgoff_t punch_step(struct guest_memfd *gm, pgoff_t start, pgoff_t end)
+{
+	struct address_space *mapping = gm->inode->i_mapping;
+
+	/* The lock also keeps the owner's bindings the same from start to end. */
+	filemap_invalidate_lock(mapping);
+	end = step_end(gm, start, end);
+	invalidate_start(gm, start, end);
+	if (gm_hides(gm)) {
+		guest_memfd_access_take_back(gm, start, end);
+		gm_untag_range(mapping, start, end);
+	}
+	truncate_inode_pages_range(mapping, (loff_t)start << PAGE_SHIFT,
+				   ((loff_t)end << PAGE_SHIFT) - 1);
+	invalidate_end(gm, start, end);
+	filemap_invalidate_unlock(mapping);
+	return end;
+}
+
 /**
  * guest_memfd_punch_hole - take a range of memory away from everybody
  * @gm: The file's memory.
  * @start: First index of the range, in pages.
  * @end: Index after the range, above @start.
  *
- * The guests lose it, and what was in it is lost.  Whoever comes next gets new
- * pages, cleared, at the access level that the range has.  A hidden page is
- * cleared before the kernel sees it again; one of a plain file as any other
- * page that is freed.
+ * The guests lose it, and what was in it is lost.  The next access to the range
+ * gets new pages, cleared, at the access level that the range has.  A hidden
+ * page is cleared before the kernel sees it again; one of a plain file as any
+ * other page that is freed.  The range is punched in steps: a concurrent fault
+ * may populate a part that is punched already while the rest still has its
+ * pages.
  *
  * Context: May sleep; takes gm->change_lock and the invalidate_lock.  Cannot
  * fail.
  */
 void guest_memfd_punch_hole(struct guest_memfd *gm, pgoff_t start, pgoff_t end)
 {
-	struct address_space *mapping = gm->inode->i_mapping;
+	pgoff_t next;
 
-	/* A change of levels relies on pages that stay in the file. */
-	mutex_lock(&gm->change_lock);
-	/* Also keeps the owner's bindings the same from start to end. */
-	filemap_invalidate_lock(mapping);
-	invalidate_start(gm, start, end);
-	if (gm_hides(gm))
-		guest_memfd_access_take_back(gm, start, end);
-	truncate_inode_pages_range(mapping, (loff_t)start << PAGE_SHIFT,
-				   ((loff_t)end << PAGE_SHIFT) - 1);
-	invalidate_end(gm, start, end);
-	filemap_invalidate_unlock(mapping);
-	mutex_unlock(&gm->change_lock);
-
-	if (gm_hides(gm))
-		guest_memfd_block_reap(gm, start, end);
+	for (; start < end; start = next) {
+		/* A change of levels relies on pages that stay in the file. */
+		scoped_guard(mutex, &gm->change_lock)
+			next = punch_step(gm, start, end);
+		if (gm_hides(gm))
+			guest_memfd_block_reap(gm, start, next);
+		cond_resched();
+	}
 }
 EXPORT_SYMBOL_FOR_MODULES(guest_memfd_punch_hole, GUEST_MEMFD_OWNERS);
 
-static long populate(struct guest_memfd *gm, loff_t offset, loff_t len)
+/*
+ * Put the pages of a plain file into [@start, @end).
+ *
+ * Return: 0, or a negative error code.
+ */
+static int populate_plain(struct guest_memfd *gm, pgoff_t start, pgoff_t end)
 {
 	struct address_space *mapping = gm->inode->i_mapping;
-	pgoff_t index = offset >> PAGE_SHIFT;
-	pgoff_t end = (offset + len) >> PAGE_SHIFT;
-	long ret = 0;
+	struct folio *folio;
+	int err = 0;
 
 	filemap_invalidate_lock_shared(mapping);
-	while (index < end) {
-		struct folio *folio;
-
-		if (signal_pending(current)) {
-			ret = -EINTR;
-			break;
-		}
-		if (gm_hides(gm)) {
-			/* By blocks, and past what is there then. */
-			ret = guest_memfd_block_populate(gm, index, end);
-			if (ret)
-				break;
-			index++;
-			scoped_guard(rcu)
-				index = page_cache_next_miss(mapping, index,
-							     end - index);
-			cond_resched();
-			continue;
-		}
-		folio = guest_memfd_grab_folio(gm, index);
+	while (start < end) {
+		folio = guest_memfd_grab_folio(gm, start);
 		if (IS_ERR(folio)) {
-			ret = PTR_ERR(folio);
+			err = PTR_ERR(folio);
 			break;
 		}
-		index = folio_next_index(folio);
+		start = folio_next_index(folio);
 		folio_unlock(folio);
 		folio_put(folio);
-		cond_resched();
 	}
 	filemap_invalidate_unlock_shared(mapping);
-	return ret;
+	return err;
+}
+
+/*
+ * The invalidate_lock is released between steps: a writer that waits for it
+ * blocks every fault on hidden memory.
+ */
+static long populate(struct guest_memfd *gm, loff_t offset, loff_t len)
+{
+	pgoff_t next, index = offset >> PAGE_SHIFT;
+	pgoff_t end = (offset + len) >> PAGE_SHIFT;
+	long ret;
+
+	for (; index < end; index = next) {
+		if (signal_pending(current))
+			return -EINTR;
+		if (gm_hides(gm)) {
+			/* By blocks, and past what is there then. */
+			ret = guest_memfd_block_populate_range(gm, index, end);
+			if (ret)
+				return ret;
+			next = min(index + PAGES_PER_STEP, end);
+			scoped_guard(rcu)
+				next = page_cache_next_miss(gm->inode->i_mapping,
+							    index, next - index);
+			next = clamp(next, index + 1, end);
+		} else {
+			next = min(index + PAGES_PER_STEP, end);
+			ret = populate_plain(gm, index, next);
+			if (ret)
+				return ret;
+		}
+		cond_resched();
+	}
+	return 0;
 }
 
 /**
@@ -739,7 +827,7 @@ void guest_memfd_show_fdinfo(struct seq_file *m, struct file *file)
 {
 	struct guest_memfd *gm = mapping_gm(file->f_mapping);
 	unsigned long pages = READ_ONCE(file->f_mapping->nrpages);
-	unsigned long shared = count_referenced(file->f_mapping);
+	unsigned long shared = READ_ONCE(gm->nr_referenced);
 	pgoff_t index, last, ignored, nr = i_size_read(gm->inode) >> PAGE_SHIFT;
 	unsigned long levels[GUEST_MEMFD_ACCESS_KERNEL + 1] = {};
 	struct gm_block_counts counts;
@@ -813,11 +901,37 @@ int guest_memfd_migrate_folio(struct address_space *mapping, struct folio *dst,
 }
 EXPORT_SYMBOL_FOR_MODULES(guest_memfd_migrate_folio, GUEST_MEMFD_OWNERS);
 
+/*
+ * memory_failure() knows a file by a page of it only.  An inode reference would
+ * not keep the superblock, nor the module that owns the file, so eviction of
+ * that one file waits instead.  The caller has locked a folio of the file:
+ * truncation cannot finish before.
+ *
+ * Return: False when the file is being evicted.
+ */
+static bool get_file_user(struct guest_memfd *gm)
+{
+	return atomic_inc_not_zero(&gm->users);
+}
+
+/* The file may be freed as soon as the count is zero. */
+static void put_file_user(struct guest_memfd *gm)
+{
+	if (atomic_dec_and_test(&gm->users))
+		wake_up_var(&gm->users);
+}
+
+static void wait_for_file_users(struct guest_memfd *gm)
+{
+	if (!atomic_dec_and_test(&gm->users))
+		wait_var_event(&gm->users, !atomic_read_acquire(&gm->users));
+}
+
 /**
  * guest_memfd_error_folio - the error_remove_folio operation
  * @mapping: The file's mapping.
- * @folio: A poisoned folio in it, with a reference for the caller; locked in a
- *	file that is not hidden, and unlocked in between.
+ * @folio: A locked, poisoned folio in it, with a reference for the caller; it is
+ *	unlocked in between.
  *
  * Takes the page away from the guests.  It stays in the file, so that the
  * next access finds the poison and the VMM decides what to do.
@@ -830,27 +944,19 @@ int guest_memfd_error_folio(struct address_space *mapping, struct folio *folio)
 	pgoff_t start = folio->index;
 	pgoff_t end = start + folio_nr_pages(folio);
 
-	if (!gm_hides(gm)) {
-		/* The folio is locked, and that keeps the inode so far. */
-		guard(rwsem_read)(&evict_rwsem);
-		if (inode_state_read_once(mapping->host) & I_FREEING)
-			return MF_DELAYED;
-		/* Faults and truncation take these locks the other way round. */
-		folio_unlock(folio);
-		filemap_invalidate_lock(mapping);
-		gm->ops->invalidate_start(gm, start, end);
-		gm->ops->invalidate_end(gm, start, end);
-		filemap_invalidate_unlock(mapping);
-		folio_lock(folio);
+	if (!get_file_user(gm))
 		return MF_DELAYED;
-	}
-
-	guest_memfd_block_poisoned(folio);
-	/* Alone: the owner may be making a cache of a shared page valid. */
+	if (gm_hides(gm))
+		guest_memfd_block_poisoned(folio);
+	/* Faults and truncation take these locks the other way round. */
+	folio_unlock(folio);
+	/* Exclusively: the owner may be making a cache of a page valid. */
 	filemap_invalidate_lock(mapping);
 	invalidate_start(gm, start, end);
 	invalidate_end(gm, start, end);
 	filemap_invalidate_unlock(mapping);
+	put_file_user(gm);
+	folio_lock(folio);
 	return MF_DELAYED;
 }
 EXPORT_SYMBOL_FOR_MODULES(guest_memfd_error_folio, GUEST_MEMFD_OWNERS);
@@ -864,17 +970,11 @@ EXPORT_SYMBOL_FOR_MODULES(guest_memfd_error_folio, GUEST_MEMFD_OWNERS);
  */
 void guest_memfd_memory_failure(struct folio *folio)
 {
-	struct address_space *mapping;
-
-	guard(rwsem_read)(&evict_rwsem);
 	folio_lock(folio);
 	/* Truncation waits for the folio: what is in a file now has its inode. */
-	mapping = folio->mapping;
-	if (mapping && inode_state_read_once(mapping->host) & I_FREEING)
-		mapping = NULL;
+	if (folio->mapping)
+		guest_memfd_error_folio(folio->mapping, folio);
 	folio_unlock(folio);
-	if (mapping)
-		guest_memfd_error_folio(mapping, folio);
 }
 
 /* The size is fixed, as levels, blocks and owners rely on it; so is the mode. */
@@ -928,6 +1028,7 @@ void guest_memfd_init(struct guest_memfd *gm, struct inode *inode,
 	struct address_space *mapping = inode->i_mapping;
 
 	gm->inode = inode;
+	atomic_set(&gm->users, 1);
 	gm->ops = ops;
 	gm->flags = flags;
 	inode->i_private = gm;
@@ -938,6 +1039,7 @@ void guest_memfd_init(struct guest_memfd *gm, struct inode *inode,
 	WARN_ON_ONCE(!mapping_unevictable(mapping));
 	mpol_shared_policy_init(&gm->policy, NULL);
 	xa_init(&gm->blocks);
+	INIT_LIST_HEAD(&gm->orphans);
 	guest_memfd_access_init(gm);
 	if (gm_hides(gm)) {
 		mapping_set_no_direct_map(mapping);
@@ -950,6 +1052,9 @@ EXPORT_SYMBOL_FOR_MODULES(guest_memfd_init, GUEST_MEMFD_OWNERS);
 /**
  * guest_memfd_evict_inode - the evict_inode operation of an owner's filesystem
  * @inode: An inode with a struct guest_memfd, or one that never got to it.
+ *
+ * Hidden pages leave the file here, but are cleared and freed by a worker; until
+ * then they stay hidden and charged.
  */
 void guest_memfd_evict_inode(struct inode *inode)
 {
@@ -957,9 +1062,8 @@ void guest_memfd_evict_inode(struct inode *inode)
 	struct guest_memfd *gm = mapping_gm(mapping);
 	bool hides = gm && gm_hides(gm);
 
-	/* It is I_FREEING: who comes later leaves it alone. */
-	down_write(&evict_rwsem);
-	up_write(&evict_rwsem);
+	if (gm)
+		wait_for_file_users(gm);
 
 	filemap_invalidate_lock(mapping);
 	if (hides)

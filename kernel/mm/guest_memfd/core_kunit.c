@@ -5,12 +5,14 @@
  */
 
 #include <kunit/test.h>
+#include <linux/completion.h>
 #include <linux/fs.h>
 #include <linux/guest_memfd.h>
 #include <linux/magic.h>
 #include <linux/pagemap.h>
 #include <linux/pseudo_fs.h>
 #include <linux/set_memory.h>
+#include <linux/workqueue.h>
 
 #include <trace/events/guest_memfd.h>
 
@@ -77,6 +79,10 @@ static void test_invalidate_start(struct guest_memfd *gm, pgoff_t start,
 				  pgoff_t end)
 {
 	current_test->starts++;
+	if (gm != current_test->slow)
+		return;
+	complete(&current_test->slow_started);
+	wait_for_completion(&current_test->slow_goes_on);
 }
 
 static void test_invalidate_end(struct guest_memfd *gm, pgoff_t start,
@@ -200,7 +206,7 @@ void gm_test_exit(struct kunit *test)
 		return;
 	if (t->gm)
 		iput(t->gm->inode);
-	guest_memfd_block_reap(NULL, 0, 0);
+	guest_memfd_block_wait();
 	KUNIT_EXPECT_EQ(test, direct_map_nr_hidden(), t->hidden_before);
 	unregister_trace_guest_memfd_restore(probe_restore, t);
 	unregister_trace_guest_memfd_hide(probe_hide, t);
@@ -328,7 +334,7 @@ static void test_reference_delays_reuse(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, gm_test_present(folio));
 
 	folio_put(folio);
-	guest_memfd_block_reap(t->gm, 0, ULONG_MAX);
+	guest_memfd_block_wait();
 	KUNIT_EXPECT_EQ(test, t->nr_restored, 1);
 }
 
@@ -395,6 +401,26 @@ static void test_share_outlives_file(struct kunit *test)
 	t->restored_pfn = folio_pfn(folio);
 	guest_memfd_put_direct_map(folio);
 	KUNIT_EXPECT_EQ(test, t->nr_restored, 1);
+}
+
+/* fdinfo counts the referenced pages of the file, not those that left it. */
+static void test_referenced_is_counted(struct kunit *test)
+{
+	struct guest_memfd *gm = gm_test_file(test, GM_FILE_NO_DIRECT_MAP);
+	struct folio *folio = gm_test_grab(test, gm, TAIL);
+
+	KUNIT_EXPECT_EQ(test, gm->nr_referenced, 0);
+	KUNIT_EXPECT_EQ(test, gm_test_share(folio), 0);
+	KUNIT_EXPECT_EQ(test, gm_test_share(folio), 0);
+	KUNIT_EXPECT_EQ(test, gm->nr_referenced, 1);
+	folio_unlock(folio);
+	folio_put(folio);
+	guest_memfd_put_direct_map(folio);
+	KUNIT_EXPECT_EQ(test, gm->nr_referenced, 1);
+	guest_memfd_punch_hole(gm, TAIL, TAIL + 2);
+	KUNIT_EXPECT_EQ(test, gm->nr_referenced, 0);
+	guest_memfd_put_direct_map(folio);
+	KUNIT_EXPECT_EQ(test, gm->nr_referenced, 0);
 }
 
 static void test_gup(struct kunit *test)
@@ -474,9 +500,78 @@ static void test_memory_failure(struct kunit *test)
 	folio_put(folio);
 }
 
+struct slow_work {
+	struct work_struct work;
+	struct completion done;
+	struct folio *poison;
+	struct inode *put;
+};
+
+static void slow_work_fn(struct work_struct *work)
+{
+	struct slow_work *slow = container_of(work, struct slow_work, work);
+
+	if (slow->poison)
+		guest_memfd_memory_failure(slow->poison);
+	else
+		iput(slow->put);
+	complete(&slow->done);
+}
+
+static void slow_start(struct slow_work *slow)
+{
+	INIT_WORK_ONSTACK(&slow->work, slow_work_fn);
+	init_completion(&slow->done);
+	queue_work(system_dfl_wq, &slow->work);
+}
+
+static bool slow_is_over(struct slow_work *slow, unsigned int ms)
+{
+	return wait_for_completion_timeout(&slow->done, msecs_to_jiffies(ms));
+}
+
+/* An owner that takes long to invalidate one file does not hold up others. */
+static void test_poison_delays_own_file_only(struct kunit *test)
+{
+	u64 flags = GM_FILE_NO_DIRECT_MAP;
+	struct slow_work poison = {}, evict = {}, other = {};
+	struct guest_memfd *gm = gm_test_file(test, flags);
+	struct gm_test *t = test->priv;
+	struct folio *folio;
+
+	folio = gm_test_grab(test, gm, TAIL);
+	folio_unlock(folio);
+	other.put = gm_test_file(test, flags)->inode;
+	t->gm = NULL;
+
+	init_completion(&t->slow_started);
+	init_completion(&t->slow_goes_on);
+	t->slow = gm;
+	poison.poison = folio;
+	slow_start(&poison);
+	KUNIT_EXPECT_TRUE(test, wait_for_completion_timeout(&t->slow_started, HZ));
+
+	slow_start(&other);
+	KUNIT_EXPECT_TRUE(test, slow_is_over(&other, 1000));
+	evict.put = gm->inode;
+	slow_start(&evict);
+	KUNIT_EXPECT_FALSE(test, slow_is_over(&evict, 100));
+
+	complete_all(&t->slow_goes_on);
+	flush_work(&other.work);
+	flush_work(&poison.work);
+	folio_put(folio);
+	KUNIT_EXPECT_TRUE(test, slow_is_over(&evict, 1000));
+	flush_work(&evict.work);
+	destroy_work_on_stack(&poison.work);
+	destroy_work_on_stack(&other.work);
+	destroy_work_on_stack(&evict.work);
+}
+
 static void test_active(struct kunit *test)
 {
 	struct gm_test *t = test->priv;
+	struct folio *folio;
 
 	if (guest_memfd_active())
 		kunit_skip(test, "others use hidden memory just now");
@@ -487,6 +582,18 @@ static void test_active(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, guest_memfd_active());
 	iput(t->gm->inode);
 	t->gm = NULL;
+	KUNIT_EXPECT_FALSE(test, guest_memfd_active());
+
+	/* Closed, and not cleared yet: the kernel cannot save it. */
+	folio = gm_test_grab(test, gm_test_file(test, GM_FILE_NO_DIRECT_MAP), 0);
+	folio_unlock(folio);
+	iput(t->gm->inode);
+	t->gm = NULL;
+	guest_memfd_block_wait();
+	KUNIT_EXPECT_TRUE(test, guest_memfd_active());
+	KUNIT_EXPECT_FALSE(test, gm_test_present(folio));
+	folio_put(folio);
+	guest_memfd_block_wait();
 	KUNIT_EXPECT_FALSE(test, guest_memfd_active());
 }
 
@@ -701,6 +808,7 @@ static void test_block_shared_outlives_file(struct kunit *test)
 	folio_put(folio);
 	t->gm = NULL;
 	iput(gm->inode);
+	guest_memfd_block_wait();
 
 	/* The block waits for its last page. */
 	KUNIT_EXPECT_EQ(test, direct_map_nr_hidden(),
@@ -802,10 +910,12 @@ static struct kunit_case gm_test_cases[] = {
 	KUNIT_CASE(test_share_survives_truncation),
 	KUNIT_CASE(test_no_share_after_truncation),
 	KUNIT_CASE(test_share_outlives_file),
+	KUNIT_CASE(test_referenced_is_counted),
 	KUNIT_CASE(test_gup),
 	KUNIT_CASE(test_plain_file),
 	KUNIT_CASE(test_poisoned_page_stays_out),
 	KUNIT_CASE(test_memory_failure),
+	KUNIT_CASE(test_poison_delays_own_file_only),
 	KUNIT_CASE(test_active),
 	KUNIT_CASE(test_block_hidden_as_one),
 	KUNIT_CASE(test_block_page_comes_back),

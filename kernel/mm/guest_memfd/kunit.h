@@ -3,6 +3,7 @@
 #define _MM_GUEST_MEMFD_KUNIT_H
 
 #include <kunit/test.h>
+#include <linux/completion.h>
 #include <linux/guest_memfd.h>
 #include <linux/mount.h>
 
@@ -24,6 +25,9 @@ struct gm_test {
 	/* What the owner was asked, and answers. */
 	unsigned int starts, ends, asked;
 	int veto;
+	/* An invalidation of this file waits for slow_goes_on. */
+	struct guest_memfd *slow;
+	struct completion slow_started, slow_goes_on;
 };
 
 int gm_test_init(struct kunit *test);

@@ -15,26 +15,62 @@
 #include "page_state.h"
 #include "reference.h"
 
+/* With the lock of the mapping's i_pages held. */
+static void set_tag(struct address_space *mapping, pgoff_t index, bool referenced)
+{
+	struct guest_memfd *gm = mapping->host->i_private;
+
+	if (xa_get_mark(&mapping->i_pages, index, GM_TAG_REFERENCED) == referenced)
+		return;
+	if (referenced) {
+		__xa_set_mark(&mapping->i_pages, index, GM_TAG_REFERENCED);
+		WRITE_ONCE(gm->nr_referenced, gm->nr_referenced + 1);
+	} else {
+		__xa_clear_mark(&mapping->i_pages, index, GM_TAG_REFERENCED);
+		WRITE_ONCE(gm->nr_referenced, gm->nr_referenced - 1);
+	}
+}
+
 /**
- * gm_tag_referenced - have a page counted, or not, among the shared ones of its file
+ * gm_tag_referenced - count a page, or not, among the referenced ones of its file
  * @folio: A locked folio; nothing is done if it is in no file.
- * @shared: Does it have a share?
+ * @referenced: Does it have a direct-map reference?
  *
- * The tag is in the mapping, so that a page takes its part of the count with it
- * when it leaves the file.
+ * The tag says whether the page is in the file's count.
  */
-void gm_tag_referenced(struct folio *folio, bool shared)
+void gm_tag_referenced(struct folio *folio, bool referenced)
 {
 	struct address_space *mapping = folio->mapping;
 
 	if (!mapping)
 		return;
 	xa_lock_irq(&mapping->i_pages);
-	if (shared)
-		__xa_set_mark(&mapping->i_pages, folio->index, GM_TAG_REFERENCED);
-	else
-		__xa_clear_mark(&mapping->i_pages, folio->index, GM_TAG_REFERENCED);
+	set_tag(mapping, folio->index, referenced);
 	xa_unlock_irq(&mapping->i_pages);
+}
+
+/**
+ * gm_untag_range - stop counting pages that are about to leave their file
+ * @mapping: The file's mapping; its invalidate_lock is held exclusively.
+ * @start: First index of the range, in pages.
+ * @end: Index after the range.
+ *
+ * Truncation removes the tag with the page, but does not know the count.  No
+ * reference can be taken before the page has left, as that needs the
+ * invalidate_lock; one that is put finds no tag.
+ */
+void gm_untag_range(struct address_space *mapping, pgoff_t start, pgoff_t end)
+{
+	struct xarray *pages = &mapping->i_pages;
+	unsigned long index = start;
+
+	while (xa_find(pages, &index, end - 1, GM_TAG_REFERENCED)) {
+		xa_lock_irq(pages);
+		set_tag(mapping, index, false);
+		xa_unlock_irq(pages);
+		if (index++ == end - 1)
+			break;
+	}
 }
 
 /**

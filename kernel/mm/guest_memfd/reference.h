@@ -8,6 +8,7 @@ int gm_get_direct_map(struct folio *folio);
 int gm_put_direct_map(struct folio *folio);
 void gm_get_direct_map_restored(struct folio *folio);
 void gm_put_direct_map_hidden(struct folio *folio);
-void gm_tag_referenced(struct folio *folio, bool shared);
+void gm_tag_referenced(struct folio *folio, bool referenced);
+void gm_untag_range(struct address_space *mapping, pgoff_t start, pgoff_t end);
 
 #endif /* _MM_GUEST_MEMFD_REFERENCE_H */

@@ -71,7 +71,6 @@ struct folio *kvm_gmem_access_folio(struct kvm_memory_slot *slot, gfn_t gfn,
 				    bool atomic)
 {
 	struct guest_memfd *gm = slot_levels(slot);
-	struct address_space *mapping;
 	struct folio *folio;
 
 	if (!gm)
@@ -80,10 +79,9 @@ struct folio *kvm_gmem_access_folio(struct kvm_memory_slot *slot, gfn_t gfn,
 	if (folio || atomic)
 		return folio;
 
-	mapping = gm->inode->i_mapping;
-	filemap_invalidate_lock_shared(mapping);
+	guest_memfd_fault_lock(gm);
 	folio = kvm_gmem_slot_folio(slot, gfn);
-	filemap_invalidate_unlock_shared(mapping);
+	guest_memfd_fault_unlock(gm);
 	if (IS_ERR(folio))
 		return NULL;
 	folio_unlock(folio);

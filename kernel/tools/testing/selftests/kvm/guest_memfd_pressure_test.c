@@ -91,6 +91,7 @@ FIXTURE_TEARDOWN(pressure)
 			gmem_vm_destroy(&self->vms[i]);
 	}
 	gmem_set_block_order(self->old_order);
+	gmem_assert_all_back();
 	now = gmem_free_pages();
 	TEST_ASSERT(now + SLACK > self->free, "%lu pages were free before, %lu are now",
 		    self->free, now);
@@ -242,6 +243,7 @@ PRESSURE_TEST(come_and_go)
 			assert_tagged(&self->vms[i], 1, self->seed + i);
 		for (i = 0; i < NR_VMS; i++)
 			gmem_vm_destroy(&self->vms[(i + round) % NR_VMS]);
+		gmem_assert_all_back();
 		now = gmem_free_pages();
 		TEST_ASSERT(now + SLACK > self->free, "round %d: %lu pages free, %lu before",
 			    round, now, self->free);
@@ -254,6 +256,44 @@ PRESSURE_TEST(come_and_go)
 	/* A page alone takes a mapping apart; so may the host for itself. */
 	TEST_ASSERT(splits <= single + merges + 16, "%lu splits for %lu pages alone", splits,
 		    single);
+}
+
+/* A VM that fills half of what is free, until it is killed. */
+static void run_and_kill(struct _test_data_pressure *self, u64 size)
+{
+	struct gmem_vm g;
+	int pipes[2], status;
+	char byte;
+	pid_t pid;
+
+	TEST_ASSERT(!pipe(pipes), "no pipe");
+	pid = fork();
+	if (!pid) {
+		gmem_vm_create(&g, 1, size, self->flags);
+		populate(&g, 0, self->seed);
+		TEST_ASSERT(write(pipes[1], "x", 1) == 1, "cannot write");
+		pause();
+		_exit(0);
+	}
+	TEST_ASSERT(read(pipes[0], &byte, 1) == 1, "the VM did not start");
+	kill(pid, SIGKILL);
+	TEST_ASSERT(waitpid(pid, &status, 0) == pid, "no child");
+	close(pipes[0]);
+	close(pipes[1]);
+}
+
+/* Memory of a VM that was killed waits to be cleared: the next user gets it. */
+PRESSURE_TEST(killed_then_needed)
+{
+	u64 size = vm_size() * 2, kills = gmem_vmstat("oom_kill");
+	int i;
+
+	for (i = 0; i < 3; i++) {
+		run_and_kill(self, size);
+		eat(self->free - 12 * SLACK, false);
+		run_and_kill(self, size);
+	}
+	TEST_ASSERT_EQ(gmem_vmstat("oom_kill"), kills);
 }
 
 /* What is idle goes to who needs it, and the holes can be filled again. */

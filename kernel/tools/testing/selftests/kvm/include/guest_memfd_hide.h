@@ -135,7 +135,8 @@ void gmem_trace_stop(struct gmem_trace *trace);
  * What must be as before when a test is over: a kernel log without a report,
  * and all pages of the direct map present that were when the program started.
  * Dumping page tables can take seconds (CONFIG_X86_ESPFIX64); then only the
- * last test looks, with gmem_assert_all_back().
+ * last test looks, with gmem_assert_all_back().  Pages that a worker has not
+ * cleared yet have 10 s for it.
  */
 void gmem_kmsg_open(int *kmsg);
 void gmem_assert_nothing_left(int *kmsg);
