@@ -17,6 +17,7 @@
 #include <linux/pagemap.h>
 #include <uapi/linux/guest_memfd.h>
 
+struct gm_left;
 struct guest_memfd;
 struct seq_file;
 
@@ -61,6 +62,7 @@ struct guest_memfd_operations {
  * @blocks: The library's: what it knows of each block of the file.
  * @levels: The library's: access levels that are not the file's first one.
  * @block_order: The library's: order of the blocks, 0 for single pages.
+ * @left: The library's: counts pages that left the file and are still referenced.
  */
 struct guest_memfd {
 	struct inode *inode;
@@ -70,6 +72,7 @@ struct guest_memfd {
 	struct xarray blocks;
 	struct maple_tree levels;
 	unsigned int block_order;
+	struct gm_left *left;
 };
 
 #ifdef CONFIG_GUEST_MEMFD

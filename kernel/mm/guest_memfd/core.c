@@ -470,6 +470,8 @@ void guest_memfd_punch_hole(struct guest_memfd *gm, pgoff_t start, pgoff_t end)
 	invalidate_start(gm, start, end);
 	if (gm_hides(gm))
 		guest_memfd_access_take_back(gm, start, end);
+	if (gm_hides(gm))
+		gm_references_leave(gm, start, end);
 	truncate_inode_pages_range(mapping, (loff_t)start << PAGE_SHIFT,
 				   ((loff_t)end << PAGE_SHIFT) - 1);
 	invalidate_end(gm, start, end);
@@ -685,6 +687,9 @@ void guest_memfd_show_fdinfo(struct seq_file *m, struct file *file)
 	seq_printf(m, "guest_memfd-hidden:\t%lu\n",
 		   hides ? pages - min(pages, shared) : 0);
 	seq_printf(m, "guest_memfd-referenced:\t%lu\n", shared);
+	/* In no other sum: these are not in the file any more. */
+	seq_printf(m, "guest_memfd-left-referenced:\t%lu\n",
+		   gm_references_left(gm));
 	/* Of the file's pages, whether they are there or not. */
 	seq_printf(m, "guest_memfd-level-none:\t%lu\n",
 		   levels[GUEST_MEMFD_ACCESS_NONE]);
@@ -847,6 +852,7 @@ void guest_memfd_init(struct guest_memfd *gm, struct inode *inode,
 	gm->inode = inode;
 	gm->ops = ops;
 	gm->flags = flags;
+	gm->left = NULL;
 	inode->i_private = gm;
 	mapping->a_ops = aops;
 	mapping_set_gfp_mask(mapping, GFP_HIGHUSER);
@@ -889,6 +895,7 @@ void guest_memfd_evict_inode(struct inode *inode)
 	if (gm)
 		mpol_free_shared_policy(&gm->policy);
 	if (hides) {
+		gm_references_destroy(gm);
 		guest_memfd_block_destroy(gm);
 		atomic_dec(&nr_hidden_files);
 	}

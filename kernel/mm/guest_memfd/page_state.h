@@ -28,8 +28,11 @@
 /* 2 MiB with pages of 4 KiB. */
 #define GM_BLOCK_MAX_ORDER	9
 
-/* The share count, between the flags and the magic. */
-#define GM_PAGE_COUNT_SHIFT	8
+/* Counted by its file among the pages that left it and are still referenced. */
+#define GM_PAGE_LEFT		BIT(7)
+
+/* The number of direct-map references, between the flags and the magic. */
+#define GM_PAGE_COUNT_SHIFT	9
 #define GM_PAGE_COUNT_MASK	GENMASK(47, GM_PAGE_COUNT_SHIFT)
 #define GM_PAGE_COUNT_ONE	BIT(GM_PAGE_COUNT_SHIFT)
 #define GM_PAGE_COUNT_MAX	(GM_PAGE_COUNT_MASK >> GM_PAGE_COUNT_SHIFT)

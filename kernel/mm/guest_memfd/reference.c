@@ -6,14 +6,129 @@
  * entry, the last hides the page again.
  */
 
+#include <linux/guest_memfd.h>
 #include <linux/mm.h>
 #include <linux/pagemap.h>
+#include <linux/refcount.h>
+#include <linux/slab.h>
+#include <linux/xarray.h>
 
 #include <trace/events/guest_memfd.h>
 
 #include "direct_map.h"
 #include "page_state.h"
 #include "reference.h"
+
+/**
+ * struct gm_left - the pages that left one file and are still referenced
+ * @refs: One of the file, one for each such page: a page can outlive its file.
+ * @pages: The number of such pages.
+ */
+struct gm_left {
+	refcount_t refs;
+	atomic_long_t pages;
+};
+
+/*
+ * The struct gm_left of each page with GM_PAGE_LEFT, by pfn.  Truncation clears
+ * folio->mapping, so that the last put has no other way to the file's counter.
+ */
+static DEFINE_XARRAY(left_pages);
+
+static void left_put(struct gm_left *left)
+{
+	if (refcount_dec_and_test(&left->refs))
+		kfree(left);
+}
+
+static struct gm_left *file_left(struct guest_memfd *gm)
+{
+	struct gm_left *left = gm->left;
+
+	if (!left) {
+		left = kzalloc_obj(*left, GFP_KERNEL | __GFP_NOFAIL);
+		refcount_set(&left->refs, 1);
+		/* Pairs with the smp_load_acquire() in gm_references_left(). */
+		smp_store_release(&gm->left, left);
+	}
+	return left;
+}
+
+/**
+ * gm_references_leave - count the referenced pages of a range that leaves a file
+ * @gm: The memory of a NO_DIRECT_MAP file, its invalidate_lock held for writing.
+ * @start: First index of the range, in pages.
+ * @end: Index after the range.
+ *
+ * Truncation of the range must follow.  Puts may run meanwhile, gets cannot.
+ *
+ * Context: May sleep.  Cannot fail, as a hole cannot: the allocations, a few
+ * bytes for each page with a reference, are repeated until they succeed.
+ */
+void gm_references_leave(struct guest_memfd *gm, pgoff_t start, pgoff_t end)
+{
+	struct xarray *pages = &gm->inode->i_mapping->i_pages;
+	struct gm_left *left;
+	struct folio *folio;
+	pgoff_t index = start;
+
+	lockdep_assert_held_write(&gm->inode->i_mapping->invalidate_lock);
+	if (end <= start)
+		return;
+	for (folio = xa_find(pages, &index, end - 1, GM_TAG_REFERENCED); folio;
+	     folio = xa_find_after(pages, &index, end - 1, GM_TAG_REFERENCED)) {
+		unsigned long state;
+
+		left = file_left(gm);
+		folio_lock(folio);
+		state = gm_page_state(folio);
+		if (gm_page_count(state) && !(state & GM_PAGE_LEFT)) {
+			refcount_inc(&left->refs);
+			atomic_long_inc(&left->pages);
+			WARN_ON_ONCE(xa_err(xa_store(&left_pages, folio_pfn(folio), left,
+						     GFP_KERNEL | __GFP_NOFAIL)));
+			gm_page_set_state(folio, state | GM_PAGE_LEFT);
+		}
+		folio_unlock(folio);
+		cond_resched();
+	}
+}
+
+/* The last reference to a page with GM_PAGE_LEFT has ended. */
+static void end_left(struct folio *folio)
+{
+	struct gm_left *left = xa_erase(&left_pages, folio_pfn(folio));
+
+	if (WARN_ON_ONCE(!left))
+		return;
+	atomic_long_dec(&left->pages);
+	left_put(left);
+}
+
+/**
+ * gm_references_left - how many pages left a file and are still referenced
+ * @gm: The file's memory.
+ *
+ * Context: Any.
+ * Return: The number of pages.
+ */
+unsigned long gm_references_left(struct guest_memfd *gm)
+{
+	struct gm_left *left = smp_load_acquire(&gm->left);
+
+	return left ? atomic_long_read(&left->pages) : 0;
+}
+
+/**
+ * gm_references_destroy - free what counts the references of a file
+ * @gm: The file's memory; all pages have left it.
+ */
+void gm_references_destroy(struct guest_memfd *gm)
+{
+	if (gm->left)
+		left_put(gm->left);
+	gm->left = NULL;
+}
 
 /**
  * gm_tag_referenced - have a page counted, or not, among the shared ones of its file
@@ -96,7 +211,9 @@ void gm_put_direct_map_hidden(struct folio *folio)
 {
 	unsigned long state = gm_page_state(folio);
 
-	state = (state | GM_PAGE_HIDDEN) - GM_PAGE_COUNT_ONE;
+	if (state & GM_PAGE_LEFT)
+		end_left(folio);
+	state = ((state & ~GM_PAGE_LEFT) | GM_PAGE_HIDDEN) - GM_PAGE_COUNT_ONE;
 	gm_page_set_state(folio, state);
 	gm_tag_referenced(folio, false);
 	trace_guest_memfd_put(folio_pfn(folio), gm_page_count(state));
