@@ -19,6 +19,7 @@
 
 struct gm_left;
 struct guest_memfd;
+struct guest_memfd_put_queue;
 struct seq_file;
 
 /*
@@ -63,6 +64,7 @@ struct guest_memfd_operations {
  * @levels: The library's: access levels that are not the file's first one.
  * @block_order: The library's: order of the blocks, 0 for single pages.
  * @left: The library's: counts pages that left the file and are still referenced.
+ * @put_queue: The library's: for the lazy last put of the pages, or NULL.
  */
 struct guest_memfd {
 	struct inode *inode;
@@ -73,6 +75,7 @@ struct guest_memfd {
 	struct maple_tree levels;
 	unsigned int block_order;
 	struct gm_left *left;
+	struct guest_memfd_put_queue *put_queue;
 };
 
 #ifdef CONFIG_GUEST_MEMFD
@@ -106,6 +109,10 @@ void guest_memfd_unmap_local(struct folio *folio, void *vaddr);
 unsigned int guest_memfd_max_order(struct guest_memfd *gm, pgoff_t index);
 int guest_memfd_get_direct_map(struct folio *folio);
 void guest_memfd_put_direct_map(struct folio *folio);
+struct guest_memfd_put_queue *guest_memfd_put_queue_alloc(void);
+void guest_memfd_put_queue_free(struct guest_memfd_put_queue *queue);
+void guest_memfd_set_put_queue(struct guest_memfd *gm,
+			       struct guest_memfd_put_queue *queue);
 
 unsigned int guest_memfd_access_level(struct guest_memfd *gm, pgoff_t index);
 int guest_memfd_set_access(struct guest_memfd *gm, pgoff_t start, pgoff_t end,

@@ -543,6 +543,7 @@ int guest_memfd_access_change(struct guest_memfd *gm, pgoff_t start, pgoff_t end
 	err = prepare_store(gm, &mas, start, end, level);
 	if (err)
 		goto out;
+	gm_references_drain(gm, start, end);
 	if (level != GUEST_MEMFD_ACCESS_KERNEL)
 		err = lower(gm, start, end, level, error_index);
 	else if (gm_hides(gm))

@@ -31,6 +31,9 @@
 /* Counted by its file among the pages that left it and are still referenced. */
 #define GM_PAGE_LEFT		BIT(7)
 
+/* The only reference was put and is to be dropped soon: it is in a queue. */
+#define GM_PAGE_LAZY		BIT(8)
+
 /* The number of direct-map references, between the flags and the magic. */
 #define GM_PAGE_COUNT_SHIFT	9
 #define GM_PAGE_COUNT_MASK	GENMASK(47, GM_PAGE_COUNT_SHIFT)

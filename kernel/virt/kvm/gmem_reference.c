@@ -16,8 +16,10 @@
 
 #include <linux/guest_memfd.h>
 #include <linux/kvm_host.h>
+#include <linux/slab.h>
 #include <linux/workqueue.h>
 
+#include "guest_memfd.h"
 #include "kvm_mm.h"
 
 /* References that the worker collects before it drops gpc_lock to put them. */
@@ -140,6 +142,113 @@ void gfn_to_pfn_cache_invalidate_gmem(struct kvm *kvm,
 		kvm_gmem_reference_arm(kvm);
 }
 
+/**
+ * kvm_gmem_reference_file - have a new file use the VM's queue for lazy puts
+ * @kvm: The VM.
+ * @gm: The memory of a file that holds hidden memory.
+ *
+ * Context: May sleep; takes kvm->lock.
+ * Return: 0 or -ENOMEM.
+ */
+int kvm_gmem_reference_file(struct kvm *kvm, struct guest_memfd *gm)
+{
+	guard(mutex)(&kvm->lock);
+	if (!kvm->gmem_put_queue)
+		kvm->gmem_put_queue = guest_memfd_put_queue_alloc();
+	if (!kvm->gmem_put_queue)
+		return -ENOMEM;
+	guest_memfd_set_put_queue(gm, kvm->gmem_put_queue);
+	return 0;
+}
+
+/*
+ * The copy of a page for a short kvm_vcpu_map(), and behind it the page as it was
+ * read, to find what the caller has changed.
+ */
+#define COPY_WORDS	(PAGE_SIZE / sizeof(u64))
+
+static int map_copy(struct kvm_vcpu *vcpu, struct kvm_memory_slot *slot,
+		    struct kvm_host_map *map)
+{
+	u64 *copy = kmalloc(2 * PAGE_SIZE, GFP_KERNEL_ACCOUNT);
+
+	map->pfn = KVM_PFN_ERR_FAULT;
+	if (!copy)
+		return -ENOMEM;
+	/* By the file where the user address maps nothing. */
+	if (kvm_vcpu_read_guest_page(vcpu, map->gfn, copy, 0, PAGE_SIZE) &&
+	    __kvm_gmem_read(slot, map->gfn, copy, 0, PAGE_SIZE, false)) {
+		kfree(copy);
+		return -EFAULT;
+	}
+	if (map->writable)
+		memcpy(copy + COPY_WORDS, copy, PAGE_SIZE);
+	map->hva = copy;
+	map->copied = true;
+	return 0;
+}
+
+static void unmap_copy(struct kvm_vcpu *vcpu, struct kvm_host_map *map)
+{
+	struct kvm_memory_slot *slot = kvm_vcpu_gfn_to_memslot(vcpu, map->gfn);
+	u64 *copy = map->hva, *was = copy + COPY_WORDS;
+	unsigned int first = 0, last = COPY_WORDS, offset, len;
+
+	if (map->writable) {
+		while (first < last && copy[first] == was[first])
+			first++;
+		while (last > first && copy[last - 1] == was[last - 1])
+			last--;
+	}
+	offset = first * sizeof(u64);
+	len = (last - first) * sizeof(u64);
+	/*
+	 * If the guest lost the page meanwhile, what was written is lost, as it
+	 * would be with a mapping of that page.
+	 */
+	if (map->writable && len && slot &&
+	    kvm_vcpu_write_guest_page(vcpu, map->gfn, copy + first, offset, len))
+		__kvm_gmem_write(slot, map->gfn, copy + first, offset, len, false);
+	kfree(copy);
+	map->copied = false;
+}
+
+/**
+ * kvm_gmem_map - kvm_vcpu_map() of memory that KVM cannot map by the user address
+ * @vcpu: The vCPU.
+ * @slot: A hidden memslot, or one with the gfn at level NONE; kept by kvm->srcu.
+ * @map: Where to put the mapping; gfn, writable and local are set.
+ *
+ * A mapping that the same function unmaps is a copy of the page; what has changed
+ * in it is written back at the end.  Nested virtualization maps VMCBs and MSR
+ * bitmaps at each entry and exit in this way, and with a direct-map reference each
+ * would cost the flush of all TLBs.  What hardware uses by its physical address,
+ * or the guest changes meanwhile, gets a direct-map reference.
+ *
+ * Context: May sleep.
+ * Return: 0, -ENOMEM or -EFAULT.
+ */
+int kvm_gmem_map(struct kvm_vcpu *vcpu, struct kvm_memory_slot *slot,
+		 struct kvm_host_map *map)
+{
+	return map->local ? map_copy(vcpu, slot, map) : kvm_gmem_map_host(slot, map);
+}
+
+/**
+ * kvm_gmem_unmap - undo kvm_gmem_map()
+ * @vcpu: The vCPU.
+ * @map: The mapping.
+ *
+ * Context: May sleep.
+ */
+void kvm_gmem_unmap(struct kvm_vcpu *vcpu, struct kvm_host_map *map)
+{
+	if (map->copied)
+		unmap_copy(vcpu, map);
+	else
+		kvm_gmem_unmap_host(map);
+}
+
 void kvm_gmem_reference_init(struct kvm *kvm)
 {
 	INIT_WORK(&kvm->gmem_reference_work, drop_references);
@@ -153,4 +262,5 @@ void kvm_gmem_reference_init(struct kvm *kvm)
 void kvm_gmem_reference_destroy(struct kvm *kvm)
 {
 	cancel_work_sync(&kvm->gmem_reference_work);
+	guest_memfd_put_queue_free(kvm->gmem_put_queue);
 }

@@ -462,6 +462,7 @@ void gmem_read_info(int fd, struct gmem_info *info)
 		{ "idle",		&info->idle },
 		{ "hidden",		&info->hidden },
 		{ "referenced",	&info->referenced },
+		{ "put-pending",	&info->put_pending },
 		{ "left-referenced",	&info->left_referenced },
 		{ "level-none",		&info->level_none },
 		{ "level-user",		&info->level_user },
@@ -491,27 +492,6 @@ void gmem_read_info(int fd, struct gmem_info *info)
 		TEST_ASSERT(fields[i].seen, "fdinfo does not show guest_memfd-%s", fields[i].name);
 }
 
-void gmem_assert_counts(int fd, u64 populated, u64 referenced)
-{
-	struct gmem_info i;
-
-	/* A kernel without the feature has no counters to show. */
-	if (gmem_plain())
-		return;
-
-	gmem_read_info(fd, &i);
-	TEST_ASSERT(i.populated == populated, "fdinfo: %lu pages populated, want %lu",
-		    i.populated, populated);
-	TEST_ASSERT(i.referenced == referenced, "fdinfo: %lu pages referenced, want %lu",
-		    i.referenced, referenced);
-	TEST_ASSERT(i.hidden == populated - referenced, "fdinfo: %lu pages hidden, want %lu",
-		    i.hidden, populated - referenced);
-	/* Whether there is a page or not, it has a level. */
-	TEST_ASSERT((i.level_none + i.level_user + i.level_kernel) * GMEM_PAGE == i.size,
-		    "fdinfo: levels add up to %lu pages of %lu bytes",
-		    i.level_none + i.level_user + i.level_kernel, i.size);
-}
-
 u64 gmem_wait(bool (*done)(void *), void *arg, u64 limit_ms)
 {
 	struct timespec start, now;
@@ -530,6 +510,48 @@ u64 gmem_wait(bool (*done)(void *), void *arg, u64 limit_ms)
 	TEST_ASSERT(is, "not after %lu ms", ms);
 	TEST_ASSERT(ms <= limit_ms, "after %lu ms, the limit is %lu", ms, limit_ms);
 	return ms;
+}
+
+static bool none_pending(void *fd)
+{
+	struct gmem_info i;
+
+	gmem_read_info(*(int *)fd, &i);
+	return !i.put_pending;
+}
+
+u64 gmem_wait_put(int fd)
+{
+	return gmem_plain() ? 0 : gmem_wait(none_pending, &fd, GMEM_REFERENCE_MS);
+}
+
+void gmem_assert_counts(int fd, u64 populated, u64 referenced)
+{
+	struct gmem_info i;
+
+	/* A kernel without the feature has no counters to show. */
+	if (gmem_plain())
+		return;
+
+	/* How long that may take is for the tests of the clocks to judge. */
+	gmem_wait(none_pending, &fd, 10 * GMEM_REFERENCE_MS);
+	gmem_read_info(fd, &i);
+	TEST_ASSERT(i.populated == populated, "fdinfo: %lu pages populated, want %lu",
+		    i.populated, populated);
+	TEST_ASSERT(i.referenced == referenced, "fdinfo: %lu pages referenced, want %lu",
+		    i.referenced, referenced);
+	TEST_ASSERT(i.hidden == populated - referenced, "fdinfo: %lu pages hidden, want %lu",
+		    i.hidden, populated - referenced);
+	/* Whether there is a page or not, it has a level. */
+	TEST_ASSERT((i.level_none + i.level_user + i.level_kernel) * GMEM_PAGE == i.size,
+		    "fdinfo: levels add up to %lu pages of %lu bytes",
+		    i.level_none + i.level_user + i.level_kernel, i.size);
+}
+
+u64 gmem_flushes(void)
+{
+	return gmem_vmstat("nr_tlb_local_flush_one") + gmem_vmstat("nr_tlb_local_flush_all") +
+	       gmem_vmstat("nr_tlb_remote_flush_received");
 }
 
 int __gmem_set_access(int fd, u64 offset, u64 size, u32 level, u64 *error_offset)

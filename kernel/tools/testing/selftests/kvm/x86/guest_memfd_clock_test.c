@@ -8,14 +8,15 @@
  * clock, a hole punched under it, its memslot going and coming, its file going
  * and the VM's end leave no share behind; that what KVM loses in one of these ways
  * is out of its hands within 100 ms, whether or not a vCPU runs again; and that the
- * guest's MSR writes never fail.
+ * guest's MSR writes never fail, and cost less than one flush in 100.
  *
  * Catches: share skipped (the clock never starts, or the host oopses), unshare
  * skipped or done twice (orders, move, toggle_together), a share that outlives
  * hole, memslot, file or VM (punch_hole, memslot, file_closed, vm_destroyed), a
  * hole that KVM's caches are not told of (punch_hole_unmapped), a reference that
  * waits for a vCPU (punch_hole_unmapped, punch_hole_in_ioctl, memslot_paused,
- * file_closed),
+ * file_closed), a last put that flushes at once (toggle_flushes), one that waits
+ * for ever or without bound (put_pending),
  * a cache that trusts the user address and not the file (other_user_address),
  * hidden memory refused to the guest (sealed, msr_never_fails), a scrub that
  * forgets shared pages (vm_destroyed, punch_hole).
@@ -27,6 +28,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "guest_memfd_hide.h"
 #include "kvm_syscalls.h"
@@ -45,6 +47,9 @@
 #define PAGE_B		7
 #define STRIDE		64
 #define TOGGLES		100
+#define COUNTED		1000U
+#define PENDING_PAGES	40
+#define PENDING_MAX	16
 
 FIXTURE(clock) {
 	int kmsg;
@@ -340,6 +345,7 @@ CLOCK_TEST(traced)
 		TEST_ASSERT_EQ(pfns[i], pfn);
 	for (i = 0; i < 4; i++)
 		clock_off(g, i);
+	gmem_wait_put(g->fd);
 	TEST_ASSERT_EQ(gmem_trace_pages(&trace, "guest_memfd_get", NULL, 0),
 		       gmem_trace_pages(&trace, "guest_memfd_put", NULL, 0));
 	gmem_trace_stop(&trace);
@@ -955,6 +961,84 @@ CLOCK_TEST(toggle_together)
 	gmem_assert_counts(g->fd, NR_PAGES, 0);
 	assert_hidden_again(g, PAGE_A, self->seed);
 	ksft_print_msg("4 vCPUs, %d toggles each\n", TOGGLES);
+}
+
+/* Guest: the same without a look at the clock. */
+static u64 guest_toggle_only(u64 gva, u64 times, u64 c)
+{
+	u64 i, bad = 0;
+
+	for (i = 0; i < times; i++) {
+		bad |= wrmsr_safe(MSR_KVM_SYSTEM_TIME_NEW, gva | KVM_MSR_ENABLED);
+		bad |= wrmsr_safe(MSR_KVM_SYSTEM_TIME_NEW, 0);
+	}
+	return bad;
+}
+
+/* A guest cannot make the host flush by turning its clock on and off. */
+CLOCK_TEST(toggle_flushes)
+{
+	const u64 limit = COUNTED / 100 * sysconf(_SC_NPROCESSORS_ONLN);
+	struct gmem_vm *g = &self->g;
+	u64 before, n;
+
+	start(g, 1, self->seed);
+	gmem_guest_call(g->vcpus[0], guest_toggle_only, clock_at(PAGE_A, 0), 1, 0);
+	gmem_wait_put(g->fd);
+	before = gmem_flushes();
+	TEST_ASSERT_EQ(gmem_guest_call(g->vcpus[0], guest_toggle_only, clock_at(PAGE_A, 0),
+				       COUNTED, 0), 0);
+	n = gmem_flushes() - before;
+	ksft_print_msg("%lu flushes of one CPU for %u toggles\n", n, COUNTED);
+	TEST_ASSERT(n < limit, "%lu flushes, the limit is %lu", n, limit);
+	gmem_assert_counts(g->fd, NR_PAGES, 0);
+	assert_hidden_again(g, PAGE_A, self->seed);
+}
+
+/* More pages than can wait: what waits is bounded, counted, and over in 100 ms. */
+CLOCK_TEST(put_pending)
+{
+	struct gmem_vm *g = &self->g;
+	struct gmem_info info;
+	u64 most = 0, most_referenced = 0, ms;
+	int i;
+
+	if (gmem_plain())
+		SKIP(return, "plain memory");
+
+	gmem_vm_create(g, 1, PENDING_PAGES * GMEM_PAGE, gmem_test_flags());
+	gmem_guest_call(g->vcpus[0], gmem_guest_fill, GMEM_GVA, PENDING_PAGES * GMEM_PAGE,
+			self->seed);
+	for (i = 0; i < PENDING_PAGES; i++) {
+		clock_write(g, 0, clock_at(i, 0) | KVM_MSR_ENABLED);
+		clock_write(g, 0, 0);
+		gmem_read_info(g->fd, &info);
+		TEST_ASSERT(info.put_pending <= PENDING_MAX, "%lu puts are pending",
+			    info.put_pending);
+		/* What waits still counts. */
+		TEST_ASSERT(info.referenced <= PENDING_MAX, "%lu pages are referenced",
+			    info.referenced);
+		TEST_ASSERT_EQ(info.hidden, PENDING_PAGES - info.referenced);
+		most_referenced = max(most_referenced, info.referenced);
+		most = max(most, info.put_pending);
+	}
+	TEST_ASSERT(most > 1 && most_referenced > 1, "no two puts were pending at once");
+	ms = gmem_wait_put(g->fd);
+	ksft_print_msg("up to %lu puts pending, over within %lu ms\n", most, ms);
+	gmem_assert_counts(g->fd, PENDING_PAGES, 0);
+
+	/* A change of level and a hole do not wait for the worker. */
+	clock_write(g, 0, clock_at(PAGE_A, 0) | KVM_MSR_ENABLED);
+	clock_write(g, 0, clock_at(PAGE_B, 0) | KVM_MSR_ENABLED);
+	clock_write(g, 0, 0);
+	gmem_set_access(g->fd, PAGE_A * GMEM_PAGE, GMEM_PAGE, GUEST_MEMFD_ACCESS_NONE);
+	gmem_read_info(g->fd, &info);
+	TEST_ASSERT(info.put_pending <= 1, "lowered, and %lu puts are pending", info.put_pending);
+	gmem_punch(g->fd, PAGE_B * GMEM_PAGE, GMEM_PAGE);
+	gmem_read_info(g->fd, &info);
+	TEST_ASSERT(!info.put_pending, "punched, and %lu puts are pending", info.put_pending);
+	TEST_ASSERT_EQ(info.referenced, 0);
+	TEST_ASSERT_EQ(info.left_referenced, 0);
 }
 
 CLOCK_TEST(all_back)
