@@ -39,6 +39,7 @@ void figure_guest(const struct parameters *p);
 void figure_counts(const struct parameters *p);
 void figure_walk(const struct parameters *p);
 void figure_clock(const struct parameters *p);
+void figure_nested(const struct parameters *p);
 void figure_access(const struct parameters *p);
 void figure_translate(const struct parameters *p);
 void figure_memory(const struct parameters *p);

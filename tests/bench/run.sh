@@ -26,7 +26,8 @@ measure() {
 counts() {
 	measure counts mib="$(of 1024 512)" only=plain,hidden
 	measure vms vms=100 mib="$(of 48 16)" only=hidden
-	measure clock mib=8 reps="$(of 5 1)" count="$(of 200 50)" only=plain,hidden
+	measure clock mib=8 reps="$(of 5 1)" count=1000 only=plain,hidden
+	measure nested mib=8 reps="$(of 5 1)" count=1000 only=plain,hidden
 	measure access mib=8 reps="$(of 5 1)" count="$(of 200 50)" only=hidden
 	measure walk mib="$(of 512 128)" reps="$(of 2 1)" count="$(of 500000 100000)" only=plain,hidden
 }

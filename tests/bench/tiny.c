@@ -47,9 +47,34 @@ asm(".pushsection .rodata\n"
     "	dec %rdx\n"
     "	jnz 2b\n"
     "	hlt\n"
+    "tiny_code_nested:\n"
+    "	mov %rdx, %r8\n"
+    "	mov $0xc0000080, %ecx\n"	/* EFER.SVME */
+    "	rdmsr\n"
+    "	or $0x1000, %eax\n"
+    "	wrmsr\n"
+    "	mov $0xc0010117, %ecx\n"	/* VM_HSAVE_PA */
+    "	mov %rsi, %rax\n"
+    "	xor %edx, %edx\n"
+    "	wrmsr\n"
+    "	mov %rdi, %rax\n"
+    "3:	vmload\n"
+    "	vmrun\n"
+    "	vmsave\n"
+    "	cmpq $0x81, 0x70(%rdi)\n"	/* the exit was by VMMCALL, */
+    "	jne 4f\n"
+    "	addq $3, 0x578(%rdi)\n"	/* which is three bytes long */
+    "	dec %r8\n"
+    "	jnz 3b\n"
+    "	hlt\n"
+    "4:	ud2\n"
+    "tiny_code_l2:\n"
+    "	vmmcall\n"
+    "	jmp tiny_code_l2\n"
     "tiny_code_end:\n"
     ".popsection\n");
-extern const char tiny_code[], tiny_code_touch[], tiny_code_walk[], tiny_code_end[];
+extern const char tiny_code[], tiny_code_touch[], tiny_code_walk[], tiny_code_nested[],
+	tiny_code_l2[], tiny_code_end[];
 
 static void write_firmware(char *memory)
 {
@@ -94,19 +119,24 @@ static void bind_memory(struct tiny *t)
 		die(-ret, "memory for the tiny guest");
 }
 
+static struct {
+	struct kvm_cpuid2 head;
+	struct kvm_cpuid_entry2 entries[256];
+} cpuid;
+
+static void get_cpuid(int kvm)
+{
+	if (cpuid.head.nent)
+		return;
+	cpuid.head.nent = 256;
+	if (ioctl(kvm, KVM_GET_SUPPORTED_CPUID, &cpuid))
+		die(errno, "KVM_GET_SUPPORTED_CPUID");
+}
+
 /* Without it KVM allows no 64-bit mode. */
 static void set_cpuid(int kvm, int vcpu)
 {
-	static struct {
-		struct kvm_cpuid2 head;
-		struct kvm_cpuid_entry2 entries[256];
-	} cpuid;
-
-	if (!cpuid.head.nent) {
-		cpuid.head.nent = 256;
-		if (ioctl(kvm, KVM_GET_SUPPORTED_CPUID, &cpuid))
-			die(errno, "KVM_GET_SUPPORTED_CPUID");
-	}
+	get_cpuid(kvm);
 	if (ioctl(vcpu, KVM_SET_CPUID2, &cpuid))
 		die(errno, "KVM_SET_CPUID2");
 }
@@ -232,6 +262,54 @@ void tiny_touch(struct tiny *t, uint64_t step)
 void tiny_walk(struct tiny *t, uint64_t count)
 {
 	call(t, 0, tiny_code_walk, TINY_BASE, (t->memory.size - 1) & ~7UL, count);
+}
+
+bool tiny_can_nest(void)
+{
+	get_cpuid(backing_kvm());
+	for (unsigned int i = 0; i < cpuid.head.nent; i++) {
+		if (cpuid.entries[i].function == 0x80000001)
+			return cpuid.entries[i].ecx & 1U << 2;
+	}
+	return false;
+}
+
+/* A segment of a VMCB. */
+struct vmcb_segment {
+	uint16_t selector, attributes;
+	uint32_t limit;
+	uint64_t base;
+};
+
+static void vmcb_set(char *vmcb, unsigned int offset, uint64_t value)
+{
+	memcpy(vmcb + offset, &value, sizeof(value));
+}
+
+void tiny_nested(struct tiny *t, uint64_t count)
+{
+	const struct vmcb_segment code = { .selector = 8, .attributes = 0xa9b, .limit = ~0U };
+	const struct vmcb_segment data = { .selector = 16, .attributes = 0xc93, .limit = ~0U };
+	const uint64_t offset = BLOCK + 8 * PAGE;
+	char *vmcb = (char *)t->memory.base + offset;
+
+	/* The nested guest has the address space of the guest. */
+	memset(vmcb, 0, PAGE);
+	vmcb_set(vmcb, 0x010, 3);		/* intercept VMRUN and VMMCALL */
+	vmcb_set(vmcb, 0x058, 1);		/* ASID */
+	memcpy(vmcb + 0x400, &data, sizeof(data));	/* ES, CS, SS, DS */
+	memcpy(vmcb + 0x410, &code, sizeof(code));
+	memcpy(vmcb + 0x420, &data, sizeof(data));
+	memcpy(vmcb + 0x430, &data, sizeof(data));
+	vmcb_set(vmcb, 0x4d0, 0x1500);		/* EFER: SVME LMA LME */
+	vmcb_set(vmcb, 0x548, 0x20);		/* CR4 */
+	vmcb_set(vmcb, 0x550, PML4);		/* CR3 */
+	vmcb_set(vmcb, 0x558, 0x80010033);	/* CR0 */
+	vmcb_set(vmcb, 0x560, 0x400);		/* DR7 */
+	vmcb_set(vmcb, 0x568, 0xffff0ff0);	/* DR6 */
+	vmcb_set(vmcb, 0x570, 2);		/* RFLAGS */
+	vmcb_set(vmcb, 0x578, CODE + (tiny_code_l2 - tiny_code));
+	call(t, 0, tiny_code_nested, TINY_BASE + offset, TINY_BASE + offset + PAGE, count);
 }
 
 static void set_clock(struct tiny *t, uint64_t value)

@@ -7,6 +7,7 @@
 #ifndef BENCH_TINY_H
 #define BENCH_TINY_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "backing.h"
@@ -40,5 +41,12 @@ void tiny_walk(struct tiny *t, uint64_t count);
 /* Put vCPU 0's kvm-clock into memory at @offset, or take it away. */
 void tiny_clock_on(struct tiny *t, uint64_t offset);
 void tiny_clock_off(struct tiny *t);
+
+/*
+ * On vCPU 0: @count times into a nested guest and back, with the VMCB in memory.
+ * Only where tiny_can_nest().
+ */
+bool tiny_can_nest(void);
+void tiny_nested(struct tiny *t, uint64_t count);
 
 #endif

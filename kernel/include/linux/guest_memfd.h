@@ -19,7 +19,9 @@
 #include <linux/pagemap.h>
 #include <uapi/linux/guest_memfd.h>
 
+struct gm_left;
 struct guest_memfd;
+struct guest_memfd_put_queue;
 struct seq_file;
 
 /*
@@ -76,6 +78,8 @@ struct guest_memfd_operations {
  *	reference; protected by the lock of the mapping's i_pages.
  * @users: The library's: one of the inode, and one of each memory_failure() that
  *	has found the file by a page of it; eviction waits for those.
+ * @left: The library's: counts pages that left the file and are still referenced.
+ * @put_queue: The library's: for the lazy last put of the pages, or NULL.
  */
 struct guest_memfd {
 	struct inode *inode;
@@ -91,6 +95,8 @@ struct guest_memfd {
 	bool change_raises;
 	unsigned long nr_referenced;
 	atomic_t users;
+	struct gm_left *left;
+	struct guest_memfd_put_queue *put_queue;
 };
 
 #ifdef CONFIG_GUEST_MEMFD
@@ -154,6 +160,10 @@ void guest_memfd_unmap_local(struct folio *folio, void *vaddr);
 unsigned int guest_memfd_max_order(struct guest_memfd *gm, pgoff_t index);
 int guest_memfd_get_direct_map(struct folio *folio);
 void guest_memfd_put_direct_map(struct folio *folio);
+struct guest_memfd_put_queue *guest_memfd_put_queue_alloc(void);
+void guest_memfd_put_queue_free(struct guest_memfd_put_queue *queue);
+void guest_memfd_set_put_queue(struct guest_memfd *gm,
+			       struct guest_memfd_put_queue *queue);
 
 unsigned int guest_memfd_access_level(struct guest_memfd *gm, pgoff_t index);
 int guest_memfd_set_access(struct guest_memfd *gm, pgoff_t start, pgoff_t end,

@@ -838,6 +838,7 @@ static int begin_change(struct guest_memfd *gm, struct ma_state *mas,
 	err = prepare_store(gm, mas, start, end, level);
 	if (err)
 		return err;
+	gm_references_drain(gm, start, end);
 	if (needs_transition(gm, start, end, level))
 		set_change(gm, start, end, level == GUEST_MEMFD_ACCESS_KERNEL);
 	return 0;
@@ -884,6 +885,8 @@ again:
 	else
 		mas_destroy(&mas);
 	set_change(gm, 0, 0, false);
+	/* References that were put lazily since the change began. */
+	gm_references_drain(gm, start, end);
 	filemap_invalidate_unlock(mapping);
 
 	if (!gm_hides(gm))

@@ -95,8 +95,9 @@ EXPORT_SYMBOL_FOR_MODULES(guest_memfd_get_direct_map, GUEST_MEMFD_OWNERS);
  * guest_memfd_put_direct_map - drop a right to use a page through the direct map
  * @folio: A folio that the caller holds a share of.
  *
- * The last unshare hides the page again.  If the page has left its file in the
- * meantime, it is then cleared and freed.
+ * The last put hides the page again: within 100 ms, if the file has a queue for
+ * lazy puts, else at once.  If the page has left its file in the meantime, it is
+ * then cleared and freed.
  *
  * Context: May sleep; takes the folio lock.
  */
@@ -106,8 +107,13 @@ void guest_memfd_put_direct_map(struct folio *folio)
 
 	folio_lock(folio);
 	if (gm_page_has_state(folio)) {
-		int ret = gm_put_direct_map(folio);
+		int ret;
 
+		if (gm_put_lazily(folio)) {
+			folio_unlock(folio);
+			return;
+		}
+		ret = gm_put_direct_map(folio);
 		/*
 		 * The split was done by the first share at the latest, so this
 		 * cannot fail.  If it does all the same, the page stays shared
@@ -592,10 +598,15 @@ static pgoff_t punch_step(struct guest_memfd *gm, pgoff_t start, pgoff_t end)
 	invalidate_start(gm, start, end);
 	if (gm_hides(gm)) {
 		guest_memfd_access_take_back(gm, start, end);
+		gm_references_drain(gm, start, end);
+		gm_references_leave(gm, start, end);
 		gm_untag_range(mapping, start, end);
 	}
 	truncate_inode_pages_range(mapping, (loff_t)start << PAGE_SHIFT,
 				   ((loff_t)end << PAGE_SHIFT) - 1);
+	/* References that were put lazily since the first drain. */
+	if (gm_hides(gm))
+		gm_references_drain(gm, start, end);
 	invalidate_end(gm, start, end);
 	filemap_invalidate_unlock(mapping);
 	return end;
@@ -856,6 +867,12 @@ void guest_memfd_show_fdinfo(struct seq_file *m, struct file *file)
 	seq_printf(m, "guest_memfd-hidden:\t%lu\n",
 		   hides ? pages - min(pages, shared) : 0);
 	seq_printf(m, "guest_memfd-referenced:\t%lu\n", shared);
+	/* Counted above, and dropped unless they are taken over soon. */
+	seq_printf(m, "guest_memfd-put-pending:\t%lu\n",
+		   gm_references_pending(gm));
+	/* In no other sum: these are not in the file any more. */
+	seq_printf(m, "guest_memfd-left-referenced:\t%lu\n",
+		   gm_references_left(gm));
 	/* Of the file's pages, whether they are there or not. */
 	seq_printf(m, "guest_memfd-level-none:\t%lu\n",
 		   levels[GUEST_MEMFD_ACCESS_NONE]);
@@ -1031,6 +1048,8 @@ void guest_memfd_init(struct guest_memfd *gm, struct inode *inode,
 	atomic_set(&gm->users, 1);
 	gm->ops = ops;
 	gm->flags = flags;
+	gm->left = NULL;
+	gm->put_queue = NULL;
 	inode->i_private = gm;
 	mapping->a_ops = aops;
 	mapping_set_gfp_mask(mapping, GFP_HIGHUSER);
@@ -1069,7 +1088,11 @@ void guest_memfd_evict_inode(struct inode *inode)
 	if (hides)
 		guest_memfd_access_take_back(gm, 0, i_size_read(inode) >>
 						    PAGE_SHIFT);
+	if (hides)
+		gm_references_drain(gm, 0, ULONG_MAX);
 	truncate_inode_pages_final(mapping);
+	if (hides)
+		gm_references_drain(gm, 0, ULONG_MAX);
 	if (gm)
 		guest_memfd_access_destroy(gm);
 	filemap_invalidate_unlock(mapping);
@@ -1077,6 +1100,7 @@ void guest_memfd_evict_inode(struct inode *inode)
 	if (gm)
 		mpol_free_shared_policy(&gm->policy);
 	if (hides) {
+		gm_references_destroy(gm);
 		guest_memfd_block_destroy(gm);
 		atomic_dec(&nr_hidden_files);
 	}

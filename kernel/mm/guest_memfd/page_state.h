@@ -32,8 +32,14 @@
 /* 2 MiB with pages of 4 KiB. */
 #define GM_BLOCK_MAX_ORDER	9
 
+/* Counted by its file among the pages that left it and are still referenced. */
+#define GM_PAGE_LEFT		BIT(8)
+
+/* The only reference was put and is to be dropped soon: it is in a queue. */
+#define GM_PAGE_LAZY		BIT(9)
+
 /* The number of direct-map references, above the flags. */
-#define GM_PAGE_COUNT_SHIFT	8
+#define GM_PAGE_COUNT_SHIFT	10
 #define GM_PAGE_COUNT_MASK	GENMASK(47, GM_PAGE_COUNT_SHIFT)
 #define GM_PAGE_COUNT_ONE	BIT(GM_PAGE_COUNT_SHIFT)
 #define GM_PAGE_COUNT_MAX	(GM_PAGE_COUNT_MASK >> GM_PAGE_COUNT_SHIFT)

@@ -233,6 +233,71 @@ int __kvm_gmem_cmpxchg(struct kvm_memory_slot *slot, gfn_t gfn,
 EXPORT_SYMBOL_FOR_KVM_INTERNAL(__kvm_gmem_cmpxchg);
 #endif
 
+/* Return: The unlocked page behind a gfn at any level, with a reference; or NULL. */
+static struct folio *get_slot_folio(struct kvm_memory_slot *slot, gfn_t gfn)
+{
+	struct file *file = kvm_gmem_slot_file(slot);
+	struct folio *folio;
+
+	if (!file)
+		return NULL;
+	filemap_invalidate_lock_shared(file->f_mapping);
+	folio = kvm_gmem_slot_folio(slot, gfn);
+	filemap_invalidate_unlock_shared(file->f_mapping);
+	if (IS_ERR(folio))
+		return NULL;
+	folio_unlock(folio);
+	return folio;
+}
+
+/**
+ * kvm_gmem_read_file - read a page of a memslot by its file, at any level
+ * @slot: A gmem-only memslot.
+ * @gfn: A gfn in it.
+ * @offset: Where to start in the page.
+ * @data: Where to store what is read.
+ * @len: How many bytes, all in that page.
+ *
+ * Context: May sleep; kvm->srcu or kvm->slots_lock is held.
+ * Return: 0 or -EFAULT.
+ */
+int kvm_gmem_read_file(struct kvm_memory_slot *slot, gfn_t gfn,
+		       unsigned int offset, void *data, unsigned int len)
+{
+	struct folio *folio = get_slot_folio(slot, gfn);
+	int ret;
+
+	if (!folio)
+		return -EFAULT;
+	ret = guest_memfd_read_folio(folio, offset, data, len);
+	folio_put(folio);
+	return ret;
+}
+
+/**
+ * kvm_gmem_write_file - write a page of a memslot by its file, at any level
+ * @slot: A gmem-only memslot.
+ * @gfn: A gfn in it.
+ * @offset: Where to start in the page.
+ * @data: What to write.
+ * @len: How many bytes, all in that page.
+ *
+ * Context: May sleep; kvm->srcu or kvm->slots_lock is held.
+ * Return: 0 or -EFAULT.
+ */
+int kvm_gmem_write_file(struct kvm_memory_slot *slot, gfn_t gfn,
+			unsigned int offset, const void *data, unsigned int len)
+{
+	struct folio *folio = get_slot_folio(slot, gfn);
+	int ret;
+
+	if (!folio)
+		return -EFAULT;
+	ret = guest_memfd_write_folio(folio, offset, data, len);
+	folio_put(folio);
+	return ret;
+}
+
 /**
  * kvm_gmem_get_direct_map - take a direct-map reference to the page behind a gfn
  * @slot: A gmem-only memslot.

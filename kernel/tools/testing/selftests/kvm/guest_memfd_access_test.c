@@ -789,10 +789,15 @@ PINNED_TEST(punched)
 	struct gmem_vm *g = &m->g;
 	struct gmem_pin pin;
 	u64 other = gmem_new_seed(), *pfns = m->pfns + AT_PAGE;
+	struct gmem_info info;
 
 	pin_pages(m, &pin, variant->kind, AT_PAGE, LEN_PAGES);
 	gmem_punch(g->fd, 0, SIZE);
 	gmem_assert_counts(g->fd, 0, 0);
+	gmem_read_info(g->fd, &info);
+	TEST_ASSERT(info.left_referenced == LEN_PAGES,
+		    "fdinfo: %lu pages left and are referenced, want %lu", info.left_referenced,
+		    LEN_PAGES);
 	assert_seen(pfns, LEN_PAGES, m->seed, true);
 
 	/* Others take their places. */
@@ -811,6 +816,8 @@ PINNED_TEST(punched)
 
 	gmem_unpin(&pin);
 	wait_unseen(pfns, LEN_PAGES, m->seed);
+	gmem_read_info(g->fd, &info);
+	TEST_ASSERT_EQ(info.left_referenced, 0);
 	gmem_vm_destroy(g);
 	wait_given_back(m->pfns, NR_PAGES, m->seed);
 }

@@ -85,14 +85,30 @@ struct gmem_info {
 	u64 idle;
 	u64 hidden;
 	u64 referenced;
+	u64 put_pending;
+	u64 left_referenced;
 	u64 level_none;
 	u64 level_user;
 	u64 level_kernel;
 };
 
 void gmem_read_info(int fd, struct gmem_info *info);
-/* Checks the file's counters; a plain file hides and shares nothing. */
+/*
+ * Waits until the file has no reference that was put lazily, and checks its
+ * counters; a plain file hides nothing and counts no reference.
+ */
 void gmem_assert_counts(int fd, u64 populated, u64 referenced);
+/*
+ * Waits until @done says yes, which must be within @limit_ms milliseconds.
+ * Returns how many it took.
+ */
+u64 gmem_wait(bool (*done)(void *), void *arg, u64 limit_ms);
+/* Waits until no reference is put lazily; returns how many milliseconds it took. */
+u64 gmem_wait_put(int fd);
+/* Flushes of kernel addresses on all CPUs since the host has booted. */
+u64 gmem_flushes(void);
+/* KVM's references to what it has lost end within so many. */
+#define GMEM_REFERENCE_MS	100
 
 /*
  * Access levels.  The first is the ioctl; @error_offset, which may be NULL, is

@@ -481,6 +481,8 @@ void gmem_read_info(int fd, struct gmem_info *info)
 		{ "idle",		&info->idle },
 		{ "hidden",		&info->hidden },
 		{ "referenced",	&info->referenced },
+		{ "put-pending",	&info->put_pending },
+		{ "left-referenced",	&info->left_referenced },
 		{ "level-none",		&info->level_none },
 		{ "level-user",		&info->level_user },
 		{ "level-kernel",	&info->level_kernel },
@@ -509,6 +511,39 @@ void gmem_read_info(int fd, struct gmem_info *info)
 		TEST_ASSERT(fields[i].seen, "fdinfo does not show guest_memfd-%s", fields[i].name);
 }
 
+u64 gmem_wait(bool (*done)(void *), void *arg, u64 limit_ms)
+{
+	struct timespec start, now;
+	u64 ms;
+	bool is;
+
+	clock_gettime(CLOCK_MONOTONIC, &start);
+	do {
+		/* In this order: a late look that says yes is late. */
+		is = done(arg);
+		clock_gettime(CLOCK_MONOTONIC, &now);
+		ms = (now.tv_sec - start.tv_sec) * 1000 + (now.tv_nsec - start.tv_nsec) / 1000000;
+		if (!is)
+			usleep(1000);
+	} while (!is && ms < 10 * limit_ms);
+	TEST_ASSERT(is, "not after %lu ms", ms);
+	TEST_ASSERT(ms <= limit_ms, "after %lu ms, the limit is %lu", ms, limit_ms);
+	return ms;
+}
+
+static bool none_pending(void *fd)
+{
+	struct gmem_info i;
+
+	gmem_read_info(*(int *)fd, &i);
+	return !i.put_pending;
+}
+
+u64 gmem_wait_put(int fd)
+{
+	return gmem_plain() ? 0 : gmem_wait(none_pending, &fd, GMEM_REFERENCE_MS);
+}
+
 void gmem_assert_counts(int fd, u64 populated, u64 referenced)
 {
 	struct gmem_info i;
@@ -517,6 +552,8 @@ void gmem_assert_counts(int fd, u64 populated, u64 referenced)
 	if (gmem_plain())
 		return;
 
+	/* How long that may take is for the tests of the clocks to judge. */
+	gmem_wait(none_pending, &fd, 10 * GMEM_REFERENCE_MS);
 	gmem_read_info(fd, &i);
 	TEST_ASSERT(i.populated == populated, "fdinfo: %lu pages populated, want %lu",
 		    i.populated, populated);
@@ -528,6 +565,12 @@ void gmem_assert_counts(int fd, u64 populated, u64 referenced)
 	TEST_ASSERT((i.level_none + i.level_user + i.level_kernel) * GMEM_PAGE == i.size,
 		    "fdinfo: levels add up to %lu pages of %lu bytes",
 		    i.level_none + i.level_user + i.level_kernel, i.size);
+}
+
+u64 gmem_flushes(void)
+{
+	return gmem_vmstat("nr_tlb_local_flush_one") + gmem_vmstat("nr_tlb_local_flush_all") +
+	       gmem_vmstat("nr_tlb_remote_flush_received");
 }
 
 int __gmem_set_access(int fd, u64 offset, u64 size, u32 level, u64 *error_offset)

@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * How KVM's direct-map references end when the page leaves its file or its
+ * memslot.
+ *
+ * An invalidation cannot drop a reference itself: it holds spinlocks, and a put
+ * sleeps.  It marks the caches invalid and queues a worker of the VM.  The worker
+ * takes the references out of the invalid caches and puts them, whether or not a
+ * vCPU ever refreshes those caches again.
+ *
+ * A reference is put by the one who took it out of its cache under gpc->lock, in
+ * gpc_take_direct_map(): the worker, a refresh, or kvm_gpc_deactivate().  A
+ * refresh does that before it looks up the pfn again, so that the worker never
+ * waits for gpc->refresh_lock, which is held across page faults.
+ */
+
+#include <linux/guest_memfd.h>
+#include <linux/kvm_host.h>
+#include <linux/slab.h>
+#include <linux/workqueue.h>
+
+#include "gmem_access.h"
+#include "guest_memfd.h"
+#include "kvm_mm.h"
+
+/* References that the worker collects before it drops gpc_lock to put them. */
+#define REFERENCE_BATCH 16
+
+/**
+ * gpc_take_direct_map - take the direct-map reference out of a cache
+ * @gpc: A cache, with gpc->lock held for writing.
+ *
+ * The cache is invalid afterwards and has no pfn.
+ *
+ * Context: Any.
+ * Return: The page, whose reference the caller puts after it has dropped
+ * gpc->lock; or NULL when the cache holds no such reference.
+ */
+struct page *gpc_take_direct_map(struct gfn_to_pfn_cache *gpc)
+{
+	struct page *page;
+
+	lockdep_assert_held_write(&gpc->lock);
+	if (gpc->source != GPC_DIRECT_MAP)
+		return NULL;
+
+	page = pfn_to_page(gpc->pfn);
+	gpc->valid = false;
+	gpc->source = GPC_USER;
+	gpc->pfn = KVM_PFN_ERR_FAULT;
+	gpc->khva = NULL;
+	return page;
+}
+
+static unsigned int take_invalid(struct kvm *kvm, struct page **pages)
+{
+	struct gfn_to_pfn_cache *gpc;
+	unsigned int n = 0;
+
+	spin_lock(&kvm->gpc_lock);
+	list_for_each_entry(gpc, &kvm->gpc_list, list) {
+		write_lock_irq(&gpc->lock);
+		if (!gpc->valid) {
+			pages[n] = gpc_take_direct_map(gpc);
+			n += !!pages[n];
+		}
+		write_unlock_irq(&gpc->lock);
+		if (n == REFERENCE_BATCH)
+			break;
+	}
+	spin_unlock(&kvm->gpc_lock);
+	return n;
+}
+
+static void drop_references(struct work_struct *work)
+{
+	struct kvm *kvm = container_of(work, struct kvm, gmem_reference_work);
+	struct page *pages[REFERENCE_BATCH];
+	unsigned int i, n;
+
+	do {
+		n = take_invalid(kvm, pages);
+		for (i = 0; i < n; i++)
+			guest_memfd_put_direct_map(page_folio(pages[i]));
+		cond_resched();
+	} while (n == REFERENCE_BATCH);
+}
+
+/**
+ * kvm_gmem_reference_arm - have the references of invalid caches dropped soon
+ * @kvm: The VM, which cannot be destroyed meanwhile.
+ *
+ * To be called after the caches were marked invalid, by the invalidation of a
+ * file or by the MMU notifier.
+ *
+ * Context: Any.
+ */
+void kvm_gmem_reference_arm(struct kvm *kvm)
+{
+	queue_work(system_unbound_wq, &kvm->gmem_reference_work);
+}
+
+/**
+ * gfn_to_pfn_cache_invalidate_gmem - invalidate the caches of a range of a file
+ * @kvm: The VM.
+ * @slot: A memslot that is bound to the file, or was until just now.
+ * @start: First index of the range, in pages of the file.
+ * @end: Index after the range.
+ *
+ * Every cache has its address in the memslot, mapped or not, also one that was
+ * activated by guest address.  A cache that is being refreshed is not valid yet,
+ * and it is not missed: kvm_gmem_get_direct_map() holds the invalidate_lock for
+ * reading until the cache is valid.
+ *
+ * A user of the cache that holds gpc->lock just now reads its own page: the
+ * reference keeps the page out of reuse until the worker has put it.
+ *
+ * Context: The file's invalidate_lock is held for writing.
+ */
+void gfn_to_pfn_cache_invalidate_gmem(struct kvm *kvm,
+				      const struct kvm_memory_slot *slot,
+				      pgoff_t start, pgoff_t end)
+{
+	pgoff_t pgoff = slot->gmem.pgoff;
+	unsigned long uhva = slot->userspace_addr;
+	unsigned long first = uhva + (max(start, pgoff) - pgoff) * PAGE_SIZE;
+	unsigned long last = uhva + (min(end - pgoff, slot->npages) * PAGE_SIZE) - 1;
+	struct gfn_to_pfn_cache *gpc;
+	bool arm = false;
+
+	spin_lock(&kvm->gpc_lock);
+	list_for_each_entry(gpc, &kvm->gpc_list, list) {
+		write_lock_irq(&gpc->lock);
+		if (gpc->source != GPC_USER && gpc->uhva >= first && gpc->uhva <= last) {
+			gpc->valid = false;
+			/* Also when the MMU notifier invalidated it before. */
+			arm |= gpc->source == GPC_DIRECT_MAP;
+		}
+		write_unlock_irq(&gpc->lock);
+	}
+	spin_unlock(&kvm->gpc_lock);
+	if (arm)
+		kvm_gmem_reference_arm(kvm);
+}
+
+/**
+ * kvm_gmem_reference_file - have a new file use the VM's queue for lazy puts
+ * @kvm: The VM.
+ * @gm: The memory of a file that holds hidden memory.
+ *
+ * Context: May sleep; takes kvm->lock.
+ * Return: 0 or -ENOMEM.
+ */
+int kvm_gmem_reference_file(struct kvm *kvm, struct guest_memfd *gm)
+{
+	guard(mutex)(&kvm->lock);
+	if (!kvm->gmem_put_queue)
+		kvm->gmem_put_queue = guest_memfd_put_queue_alloc();
+	if (!kvm->gmem_put_queue)
+		return -ENOMEM;
+	guest_memfd_set_put_queue(gm, kvm->gmem_put_queue);
+	return 0;
+}
+
+/*
+ * The copy of a page for a short kvm_vcpu_map(), and behind it the page as it was
+ * read, to find what the caller has changed.
+ */
+#define COPY_WORDS	(PAGE_SIZE / sizeof(u64))
+
+static int map_copy(struct kvm_vcpu *vcpu, struct kvm_memory_slot *slot,
+		    struct kvm_host_map *map)
+{
+	u64 *copy = kmalloc(2 * PAGE_SIZE, GFP_KERNEL_ACCOUNT);
+
+	map->pfn = KVM_PFN_ERR_FAULT;
+	if (!copy)
+		return -ENOMEM;
+	/* By the file where the user address maps nothing. */
+	if (kvm_vcpu_read_guest_page(vcpu, map->gfn, copy, 0, PAGE_SIZE) &&
+	    kvm_gmem_read_file(slot, map->gfn, 0, copy, PAGE_SIZE)) {
+		kfree(copy);
+		return -EFAULT;
+	}
+	if (map->writable)
+		memcpy(copy + COPY_WORDS, copy, PAGE_SIZE);
+	map->hva = copy;
+	map->copied = true;
+	return 0;
+}
+
+static void unmap_copy(struct kvm_vcpu *vcpu, struct kvm_host_map *map)
+{
+	struct kvm_memory_slot *slot = kvm_vcpu_gfn_to_memslot(vcpu, map->gfn);
+	u64 *copy = map->hva, *was = copy + COPY_WORDS;
+	unsigned int first = 0, last = COPY_WORDS, offset, len;
+
+	if (map->writable) {
+		while (first < last && copy[first] == was[first])
+			first++;
+		while (last > first && copy[last - 1] == was[last - 1])
+			last--;
+	}
+	offset = first * sizeof(u64);
+	len = (last - first) * sizeof(u64);
+	/*
+	 * If the guest lost the page meanwhile, what was written is lost, as it
+	 * would be with a mapping of that page.
+	 */
+	if (map->writable && len && slot &&
+	    kvm_vcpu_write_guest_page(vcpu, map->gfn, copy + first, offset, len))
+		kvm_gmem_write_file(slot, map->gfn, offset, copy + first, len);
+	kfree(copy);
+	map->copied = false;
+}
+
+/**
+ * kvm_gmem_map - kvm_vcpu_map() of memory that KVM cannot map by the user address
+ * @vcpu: The vCPU.
+ * @slot: A hidden memslot, or one with the gfn at level NONE; kept by kvm->srcu.
+ * @map: Where to put the mapping; gfn, writable and local are set.
+ *
+ * A mapping that the same function unmaps is a copy of the page; what has changed
+ * in it is written back at the end.  Nested virtualization maps VMCBs and MSR
+ * bitmaps at each entry and exit in this way, and with a direct-map reference each
+ * would cost the flush of all TLBs.  What hardware uses by its physical address,
+ * or the guest changes meanwhile, gets a direct-map reference.
+ *
+ * Context: May sleep.
+ * Return: 0, -ENOMEM or -EFAULT.
+ */
+int kvm_gmem_map(struct kvm_vcpu *vcpu, struct kvm_memory_slot *slot,
+		 struct kvm_host_map *map)
+{
+	return map->local ? map_copy(vcpu, slot, map) : kvm_gmem_map_host(slot, map);
+}
+
+/**
+ * kvm_gmem_unmap - undo kvm_gmem_map()
+ * @vcpu: The vCPU.
+ * @map: The mapping.
+ *
+ * Context: May sleep.
+ */
+void kvm_gmem_unmap(struct kvm_vcpu *vcpu, struct kvm_host_map *map)
+{
+	if (map->copied)
+		unmap_copy(vcpu, map);
+	else
+		kvm_gmem_unmap_host(map);
+}
+
+void kvm_gmem_reference_init(struct kvm *kvm)
+{
+	INIT_WORK(&kvm->gmem_reference_work, drop_references);
+}
+
+/*
+ * No memslot has a file any more, because each file keeps the VM, and the MMU
+ * notifier is gone: nothing queues the work again.  The caches, which vCPUs embed,
+ * must still be there.
+ */
+void kvm_gmem_reference_destroy(struct kvm *kvm)
+{
+	cancel_work_sync(&kvm->gmem_reference_work);
+	guest_memfd_put_queue_free(kvm->gmem_put_queue);
+}
