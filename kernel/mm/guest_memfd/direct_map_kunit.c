@@ -397,7 +397,7 @@ static int make_accesses(void *data)
 		truncate_inode_pages_range(mapping, 0, PAGE_SIZE - 1);
 		guest_memfd_block_reap(a->gm, 0, 1);
 		filemap_invalidate_lock_shared(mapping);
-		if (guest_memfd_block_populate(a->gm, 0, 1))
+		if (guest_memfd_block_populate(a->gm, 0))
 			a->wrong++;
 		filemap_invalidate_unlock_shared(mapping);
 		cond_resched();
@@ -407,7 +407,7 @@ static int make_accesses(void *data)
 		truncate_inode_pages_range(mapping, 0, BLOCK_PAGES * PAGE_SIZE - 1);
 		guest_memfd_block_reap(a->gm, 0, BLOCK_PAGES);
 		filemap_invalidate_lock_shared(mapping);
-		if (guest_memfd_block_populate(a->gm, 0, BLOCK_PAGES))
+		if (guest_memfd_block_populate(a->gm, 0))
 			a->wrong++;
 		filemap_invalidate_unlock_shared(mapping);
 		cond_resched();
