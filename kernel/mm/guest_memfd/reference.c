@@ -218,7 +218,7 @@ static bool entry_matches(const struct put_entry *entry, const struct drain_rang
 	/* Truncated after it was queued: it waits to be scrubbed. */
 	if (!mapping || range->all)
 		return true;
-	/* What waits half as long already saves a flush. */
+	/* One of them is due: to take along what waits half as long saves a flush. */
 	if (!range->mapping)
 		return time_after_eq(jiffies, entry->since + PUT_DELAY / 2);
 	return mapping == range->mapping && entry->folio->index >= range->start &&
@@ -314,27 +314,39 @@ static void drain(struct guest_memfd_put_queue *queue, const struct drain_range 
 	} while (busy);
 }
 
-static void drop_due(struct work_struct *work)
+/*
+ * Run the work again when the oldest entry is due.
+ *
+ * Return: True when it is due already, and the work does not run again.
+ */
+static bool rearm(struct guest_memfd_put_queue *queue)
 {
-	struct guest_memfd_put_queue *queue =
-		container_of(work, struct guest_memfd_put_queue, work.work);
-	const struct drain_range due = {};
-	unsigned long now, at;
+	unsigned long at, now = jiffies;
 	unsigned int i;
-
-	drain(queue, &due);
 
 	guard(spinlock)(&queue->lock);
 	if (!queue->nr)
-		return;
+		return false;
 	at = queue->entries[0].since;
 	for (i = 1; i < queue->nr; i++)
 		if (time_before(queue->entries[i].since, at))
 			at = queue->entries[i].since;
 	at += PUT_DELAY;
-	now = jiffies;
-	queue_delayed_work(system_unbound_wq, &queue->work,
-			   time_after(at, now) ? at - now : 1);
+	if (time_after_eq(now, at))
+		return true;
+	queue_delayed_work(system_dfl_wq, &queue->work, at - now);
+	return false;
+}
+
+static void drop_due(struct work_struct *work)
+{
+	struct guest_memfd_put_queue *queue =
+		container_of(work, struct guest_memfd_put_queue, work.work);
+	const struct drain_range due = {};
+
+	/* The entry that the work was queued for may have been taken over. */
+	while (rearm(queue))
+		drain(queue, &due);
 }
 
 /**
@@ -382,7 +394,7 @@ again:
 		.since = jiffies,
 	};
 	/* If the work is queued already, it is for an older entry. */
-	queue_delayed_work(system_unbound_wq, &queue->work, PUT_DELAY);
+	queue_delayed_work(system_dfl_wq, &queue->work, PUT_DELAY);
 	spin_unlock(&queue->lock);
 	return true;
 }

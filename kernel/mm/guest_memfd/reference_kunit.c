@@ -164,4 +164,5 @@ static struct kunit_suite reference_suite = {
 	.exit = gm_test_exit,
 	.test_cases = reference_cases,
 };
+
 kunit_test_suite(reference_suite);

@@ -97,7 +97,7 @@ static void drop_references(struct work_struct *work)
  */
 void kvm_gmem_reference_arm(struct kvm *kvm)
 {
-	queue_work(system_unbound_wq, &kvm->gmem_reference_work);
+	queue_work(system_dfl_wq, &kvm->gmem_reference_work);
 }
 
 /**

@@ -11,7 +11,7 @@ void kvm_gmem_pv_init(struct kvm_vcpu *vcpu);
 void kvm_gmem_pv_reset(struct kvm_vcpu *vcpu);
 void kvm_gmem_pv_off(struct gfn_to_pfn_cache *gpc);
 int kvm_gmem_pv_write(struct kvm_vcpu *vcpu, struct gfn_to_pfn_cache *gpc,
-		      struct gfn_to_hva_cache *ghc, const void *data,
+		      struct gfn_to_hva_cache *ghc, void *data,
 		      unsigned int len);
 int kvm_gmem_pv_read(struct kvm_vcpu *vcpu, struct gfn_to_pfn_cache *gpc,
 		     struct gfn_to_hva_cache *ghc, void *data, unsigned int len);
@@ -33,7 +33,7 @@ static inline void kvm_gmem_pv_off(struct gfn_to_pfn_cache *gpc)
 static inline int kvm_gmem_pv_write(struct kvm_vcpu *vcpu,
 				    struct gfn_to_pfn_cache *gpc,
 				    struct gfn_to_hva_cache *ghc,
-				    const void *data, unsigned int len)
+				    void *data, unsigned int len)
 {
 	return kvm_write_guest_cached(vcpu->kvm, ghc, data, len);
 }

@@ -74,7 +74,7 @@ static void unlock_cache(struct gfn_to_pfn_cache *gpc, unsigned long flags)
  * Return: 0 or -EFAULT.
  */
 int kvm_gmem_pv_write(struct kvm_vcpu *vcpu, struct gfn_to_pfn_cache *gpc,
-		      struct gfn_to_hva_cache *ghc, const void *data,
+		      struct gfn_to_hva_cache *ghc, void *data,
 		      unsigned int len)
 {
 	unsigned long flags;

