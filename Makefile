@@ -44,8 +44,8 @@ kernel-stock: setup	## build/stock/bzImage: the unmodified source, for compariso
 kernel-save:	## turn edits in build/host/src back into kernel/ (HOOK=NAME, FILES="...")
 	@scripts/kernel-save
 
-kernel-check: setup	## is kernel/ what was built, in style, within its budget?
-	@scripts/kernel-check
+kernel-check: setup	## is kernel/ what was built, in style, within its budget, and does it compile for every architecture?
+	@status=0; scripts/kernel-check || status=1; scripts/kernel-arches || status=1; exit $$status
 
 kernel-deb: setup	## a Debian package of the host kernel with your CONFIG=file
 	@scripts/kernel-deb "$(CONFIG)"

@@ -127,3 +127,63 @@ sum() {
 		echo none
 	fi
 }
+
+# "file:line" of each line that is ours: all of a new file, what a hook adds to the others
+our_lines() {
+	local file patch
+	our_files | while read -r file; do
+		[[ $file != *.[chS] ]] || awk -v f="$file" '{ print f ":" NR }' "$TOP/kernel/$file"
+	done
+	while read -r patch; do
+		awk '/^\+\+\+ b\// { f = substr($2, 3); next }
+			/^@@ / { split($3, at, ","); n = substr(at[1], 2) - 1; next }
+			/^---/ { next }
+			/^[+ ]/ { n++ }
+			/^\+/ { print f ":" n }' "$TOP/kernel/hooks/$patch"
+	done < <(hooks)
+}
+
+# touched_files: our new files and those that hooks change
+touched_files() {
+	local patch
+	our_files
+	while read -r patch; do
+		hook_files "$patch"
+	done < <(hooks)
+}
+
+# touched_sources: those of them that are compiled for the kernel
+touched_sources() {
+	touched_files | grep '\.c$' | grep -vE '^(tools|scripts|samples)/' | LC_ALL=C sort -u
+}
+
+# our_names: the symbols of what our lines declare in headers, and of our tracepoints
+our_names() {
+	local patch
+	{
+		our_files | grep -E '\.h$' | grep -vE '^(tools|include/uapi|include/trace)/' | sed "s,^,$TOP/kernel/," | xargs -r cat
+		while read -r patch; do
+			awk '/^\+\+\+ b\// { f = $2; next } /^\+/ && f ~ /\.h$/ && f !~ /^b\/tools/ { print substr($0, 2) }' "$TOP/kernel/hooks/$patch"
+		done < <(hooks)
+	} | sed -nE '/^(static|typedef|return)/d; s/^[a-z_][a-zA-Z0-9_ *]*[ *]([a-zA-Z0-9_]+)\(.*/\1/p; s/^([a-z_][a-zA-Z0-9_]*)\(.*/\1/p'
+	our_files | grep -E '^include/trace/' | sed "s,^,$TOP/kernel/," |
+		xargs -r sed -nE 's/^(DEFINE_EVENT\([a-z_]+, *|TRACE_EVENT\()([a-z_]+),.*/\2/p' |
+		sed 's/.*/__tracepoint_&\n__traceiter_&\n__SCK__tp_func_&\n__SCT__tp_func_&/'
+}
+
+# config_lacks CONFIG: what the fragments on stdin ask for and CONFIG has not; of an option named twice the last counts
+config_lacks() {
+	awk -v config="$1" '
+		/^CONFIG_[A-Z0-9_a-z]+=/ { split($0, kv, "="); want[kv[1]] = substr($0, length(kv[1]) + 2); next }
+		/^# CONFIG_[A-Z0-9_a-z]+ is not set/ { want[$2] = "n" }
+		END {
+			while ((getline line < config) > 0)
+				if (match(line, /^CONFIG_[A-Z0-9_a-z]+=/))
+					have[substr(line, 1, RLENGTH - 1)] = substr(line, RLENGTH + 1)
+			for (name in want) {
+				got = name in have ? have[name] : "n"
+				if (got != want[name])
+					print name " must be " want[name] " but is " got
+			}
+		}'
+}

@@ -38,11 +38,13 @@ static struct guest_memfd *mapping_gm(const struct address_space *mapping)
  * guest_memfd_can_hide - can GM_FILE_NO_DIRECT_MAP be offered?
  *
  * Context: Any.
- * Return: True where the direct map can be changed page by page.
+ * Return: True if the architecture keeps what the flag promises and this
+ * machine's direct map can be changed page by page.
  */
 bool guest_memfd_can_hide(void)
 {
-	return direct_map_can_hide();
+	return IS_ENABLED(CONFIG_GUEST_MEMFD_NO_DIRECT_MAP) &&
+	       direct_map_can_hide();
 }
 EXPORT_SYMBOL_FOR_MODULES(guest_memfd_can_hide, GUEST_MEMFD_OWNERS);
 

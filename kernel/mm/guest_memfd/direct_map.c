@@ -12,7 +12,6 @@
 
 #include <asm/tlbflush.h>
 
-#define CREATE_TRACE_POINTS
 #include <trace/events/guest_memfd.h>
 
 #include "direct_map.h"
