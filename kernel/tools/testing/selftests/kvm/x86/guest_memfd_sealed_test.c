@@ -20,7 +20,7 @@
  * (private_memory).
  *
  * Not covered: page tables that are shadowed without nested paging (KVM's
- * npt parameter cannot be changed at run time), VMX, SMM.
+ * npt parameter cannot be changed at run time), SMM.
  */
 #include <asm/kvm_para.h>
 #include <asm/pvclock-abi.h>
@@ -44,6 +44,7 @@
 #include "svm_util.h"
 #include "test_util.h"
 #include "ucall_common.h"
+#include "vmx.h"
 
 #define NR_PAGES	64UL
 #define SIZE		(NR_PAGES * GMEM_PAGE)
@@ -68,8 +69,14 @@ enum {
 	PAGE_VMCB = PAGE_TABLES + 6,
 	PAGE_HSAVE,
 	PAGE_MSRPM,		/* 2 pages */
-	PAGE_NPT = PAGE_MSRPM + 2,	/* 4 pages */
-	PAGE_L2 = PAGE_NPT + 4,
+	PAGE_TDP = PAGE_MSRPM + 2,	/* 4 pages */
+	PAGE_VMXON = PAGE_TDP + 4,
+	PAGE_VMCS,
+	PAGE_SHADOW_VMCS,
+	PAGE_VMREAD,
+	PAGE_VMWRITE,
+	PAGE_VAPIC,
+	PAGE_L2,
 	PAGE_SHINFO,
 	PAGE_VCPU_INFO,
 	PAGE_RUNSTATE,
@@ -90,6 +97,13 @@ enum {
 #define PT_ACCESSED	BIT_ULL(5)
 #define PT_DIRTY	BIT_ULL(6)
 #define PT_LARGE	BIT_ULL(7)
+
+/* The same in EPT. */
+#define EPT_RWX		(BIT_ULL(0) | BIT_ULL(1) | BIT_ULL(2))
+#define EPT_WB		(6ULL << 3)
+#define EPT_LARGE	BIT_ULL(7)
+#define EPT_ACCESSED	BIT_ULL(8)
+#define EPT_DIRTY	BIT_ULL(9)
 
 #define EOI_VECTOR	0xf0
 #define APF_VECTOR	0xf1
@@ -830,32 +844,53 @@ SEALED_TEST(walker)
 #define L2_MSR		MSR_IA32_SYSENTER_CS
 #define L2_SEED		0x1234567
 
+#define L2_TPR		5
+
 static void l2_code(void)
 {
 	gmem_guest_fill(at(PAGE_L2), GMEM_PAGE, L2_SEED);
 	asm volatile("rdmsr" : : "c"(L2_MSR) : "rax", "rdx");
 	gmem_guest_check(at(PAGE_L2), GMEM_PAGE, L2_SEED);
-	vmmcall();
+	if (!host_cpu_is_intel)
+		vmmcall();
+	/* Into the virtual-APIC page. */
+	asm volatile("mov %0, %%cr8" : : "r"((u64)L2_TPR));
+	vmcall();
+}
+
+/* Guest: whole address spaces by 2 MiB: the first GiB, and the one with the memory. */
+static void guest_make_tdp(u64 table, u64 leaf)
+{
+	u64 *tdp = (u64 *)at(PAGE_TDP), i;
+
+	memset(tdp, 0, 4 * GMEM_PAGE);
+	tdp[0] = at(PAGE_TDP + 1) | table;
+	tdp[512] = at(PAGE_TDP + 2) | table;
+	tdp[512 + GMEM_GPA / SZ_1G] = at(PAGE_TDP + 3) | table;
+	for (i = 0; i < 512; i++) {
+		tdp[1024 + i] = i * SZ_2M | leaf;
+		tdp[1536 + i] = (GMEM_GPA + i * SZ_2M) | leaf;
+	}
+}
+
+static void guest_check_tdp(u64 accessed, u64 dirty)
+{
+	u64 *tdp = (u64 *)at(PAGE_TDP);
+
+	GUEST_ASSERT(tdp[0] & accessed);
+	GUEST_ASSERT(tdp[512 + GMEM_GPA / SZ_1G] & accessed);
+	GUEST_ASSERT(tdp[1536] & accessed);
+	GUEST_ASSERT(tdp[1536] & dirty);
 }
 
 /* Guest: VMCB, save area, MSR bitmap and nested tables are in the memory. */
-static u64 guest_nested(u64 svm_gva, u64 runs, u64 c)
+static u64 guest_nested_svm(u64 svm_gva, u64 runs, u64 c)
 {
 	struct svm_test_data *svm = (void *)svm_gva;
-	const u64 rwu = PT_RW | PT_USER;
-	u64 *npt = (u64 *)at(PAGE_NPT), i;
 	struct vmcb *vmcb = svm->vmcb;
+	u64 i;
 
-	/* Whole address spaces by 2 MiB: the first GiB, and the one with the memory. */
-	memset(npt, 0, 4 * GMEM_PAGE);
-	npt[0] = at(PAGE_NPT + 1) | rwu;
-	npt[512] = at(PAGE_NPT + 2) | rwu;
-	npt[512 + GMEM_GPA / SZ_1G] = at(PAGE_NPT + 3) | rwu;
-	for (i = 0; i < 512; i++) {
-		npt[1024 + i] = i * SZ_2M | rwu | PT_LARGE;
-		npt[1536 + i] = (GMEM_GPA + i * SZ_2M) | rwu | PT_LARGE;
-	}
-
+	guest_make_tdp(PT_RW | PT_USER, PT_RW | PT_USER | PT_LARGE);
 	for (i = 0; i < runs; i++) {
 		memset((void *)at(PAGE_L2), 0, GMEM_PAGE);
 		memset((void *)at(PAGE_MSRPM), 0xff, 2 * GMEM_PAGE);
@@ -869,31 +904,92 @@ static u64 guest_nested(u64 svm_gva, u64 runs, u64 c)
 		GUEST_ASSERT_EQ(vmcb->control.exit_code, SVM_EXIT_VMMCALL);
 		gmem_guest_check(at(PAGE_L2), GMEM_PAGE, L2_SEED);
 	}
-	GUEST_ASSERT(npt[0] & PT_ACCESSED);
-	GUEST_ASSERT(npt[512 + GMEM_GPA / SZ_1G] & PT_ACCESSED);
-	GUEST_ASSERT(npt[1536] & PT_ACCESSED);
-	GUEST_ASSERT(npt[1536] & PT_DIRTY);
+	guest_check_tdp(PT_ACCESSED, PT_DIRTY);
 	return runs;
 }
 
-SEALED_TEST(nested)
+/* Guest: VMXON region, both VMCSs, the bitmaps, EPT and virtual-APIC page are. */
+static u64 guest_nested_vmx(u64 vmx_gva, u64 runs, u64 c)
 {
-	struct gmem_vm *g = &self->g;
+	struct vmx_pages *vmx = (void *)vmx_gva;
+	u8 *vapic = (void *)at(PAGE_VAPIC);
+	u64 i;
+
+	guest_make_tdp(EPT_RWX, EPT_RWX | EPT_WB | EPT_LARGE);
+	memset((void *)at(PAGE_VMREAD), 0, GMEM_PAGE);
+	memset((void *)at(PAGE_VMWRITE), 0, GMEM_PAGE);
+	GUEST_ASSERT(prepare_for_vmx_operation(vmx));
+	for (i = 0; i < runs; i++) {
+		memset((void *)at(PAGE_L2), 0, GMEM_PAGE);
+		memset((void *)at(PAGE_MSRPM), 0xff, GMEM_PAGE);
+		memset(vapic, 0, GMEM_PAGE);
+		GUEST_ASSERT(load_vmcs(vmx));
+		prepare_vmcs(vmx, l2_code);
+		GUEST_ASSERT(!vmwrite(VIRTUAL_APIC_PAGE_ADDR, at(PAGE_VAPIC)));
+		GUEST_ASSERT(!vmwrite(CPU_BASED_VM_EXEC_CONTROL,
+				      vmreadz(CPU_BASED_VM_EXEC_CONTROL) |
+				      CPU_BASED_USE_MSR_BITMAPS | CPU_BASED_TPR_SHADOW));
+		GUEST_ASSERT(!vmlaunch());
+		GUEST_ASSERT_EQ(vmreadz(VM_EXIT_REASON), EXIT_REASON_MSR_READ);
+		/* And once that the bitmap does not ask for. */
+		memset((void *)at(PAGE_MSRPM), 0, GMEM_PAGE);
+		GUEST_ASSERT(!vmresume());
+		GUEST_ASSERT_EQ(vmreadz(VM_EXIT_REASON), EXIT_REASON_VMCALL);
+		gmem_guest_check(at(PAGE_L2), GMEM_PAGE, L2_SEED);
+		GUEST_ASSERT_EQ(READ_ONCE(vapic[APIC_TASKPRI]), L2_TPR << 4);
+	}
+	GUEST_ASSERT(rdmsr(MSR_IA32_VMX_EPT_VPID_CAP) & VMX_EPT_VPID_CAP_AD_BITS);
+	guest_check_tdp(EPT_ACCESSED, EPT_DIRTY);
+	return runs;
+}
+
+static gva_t create_svm(struct kvm_vm *vm)
+{
 	struct svm_test_data *svm;
-	gva_t svm_gva;
-	u64 shares;
+	gva_t gva;
 
-	if (!kvm_cpu_has(X86_FEATURE_SVM) || !kvm_cpu_has_npt())
-		SKIP(return, "no nested SVM with nested paging here");
-
-	svm = vcpu_alloc_svm(g->vm, &svm_gva);
+	svm = vcpu_alloc_svm(vm, &gva);
 	svm->vmcb = (void *)at(PAGE_VMCB);
 	svm->vmcb_gpa = at(PAGE_VMCB);
 	svm->save_area_gpa = at(PAGE_HSAVE);
 	svm->msr_gpa = at(PAGE_MSRPM);
-	svm->ncr3_gpa = at(PAGE_NPT);
+	svm->ncr3_gpa = at(PAGE_TDP);
+	return gva;
+}
+
+static gva_t create_vmx(struct kvm_vm *vm)
+{
+	struct vmx_pages *vmx;
+	gva_t gva;
+
+	vmx = vcpu_alloc_vmx(vm, &gva);
+	vmx->vmxon = (void *)at(PAGE_VMXON);
+	vmx->vmxon_gpa = at(PAGE_VMXON);
+	vmx->vmcs = (void *)at(PAGE_VMCS);
+	vmx->vmcs_gpa = at(PAGE_VMCS);
+	vmx->shadow_vmcs = (void *)at(PAGE_SHADOW_VMCS);
+	vmx->shadow_vmcs_gpa = at(PAGE_SHADOW_VMCS);
+	vmx->vmread_gpa = at(PAGE_VMREAD);
+	vmx->vmwrite_gpa = at(PAGE_VMWRITE);
+	vmx->msr_gpa = at(PAGE_MSRPM);
+	vmx->eptp_gpa = at(PAGE_TDP);
+	return gva;
+}
+
+SEALED_TEST(nested)
+{
+	bool vmx = kvm_cpu_has(X86_FEATURE_VMX);
+	struct gmem_vm *g = &self->g;
+	u64 shares;
+	gva_t gva;
+
+	if (!kvm_cpu_has_tdp())
+		SKIP(return, "no nested virtualisation with nested paging here");
+
+	gva = vmx ? create_vmx(g->vm) : create_svm(g->vm);
 	shares = gmem_trace_pages(&self->trace, "share", NULL, 0);
-	TEST_ASSERT_EQ(gmem_guest_call(g->vcpus[0], guest_nested, svm_gva, 5, 0), 5);
+	TEST_ASSERT_EQ(gmem_guest_call(g->vcpus[0], vmx ? guest_nested_vmx : guest_nested_svm,
+				       gva, 5, 0), 5);
 	expect_shared(0);
 	shares = gmem_trace_pages(&self->trace, "share", NULL, 0) - shares;
 	if (is_hidden())
