@@ -76,7 +76,7 @@ host_start() {
 		parport2: enabled=1, file=$work/verdict
 		panic: action=fatal
 		error: action=ignore
-		info: action=report
+		info: action=ignore
 		log: $work/emulator.log
 	RC
 	setpriv --pdeathsig TERM timeout -k 5 "$timeout" "$program" -q -f "$work/bochsrc" \
