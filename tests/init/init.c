@@ -3,15 +3,19 @@
  * PID 1 of the emulated host: run the one command that scripts/run-vm put into
  * the initrd, relay its output, report how it ended, power off.
  *
- * Two virtio ports lead out. "guestmem.output" carries what the command
- * prints. "guestmem.verdict" carries lines of our own, and a port can be open
- * only once, so that no command can write a verdict:
+ * Two ports lead out. One carries what the command prints, the other the
+ * verdict: lines of our own, each after a number that run-vm chose for this boot
+ * and that is removed before the command runs:
  *	start			the command is about to run
  *	exit N | signal N	how it ended
+ *	output N		bytes that it printed
  *	taint N			/proc/sys/kernel/tainted afterwards
  *	leaks N			objects that kmemleak reports
  *	error TEXT		this program itself failed
  *	done			nothing follows; without it there is no verdict
+ *
+ * QEMU has the virtio ports "guestmem.output" and "guestmem.verdict"; a port can be
+ * open only once. Bochs has two parallel ports, which write each byte to a file.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -33,19 +37,44 @@
 #include <unistd.h>
 
 #define ARGV_FILE	"/.run-vm/argv"
+#define PORTS_FILE	"/.run-vm/ports"
 #define KMEMLEAK	"/sys/kernel/debug/kmemleak"
 #define TAINTED		"/proc/sys/kernel/tainted"
 
 /* Objects younger than this are never reported (MSECS_MIN_AGE), plus a margin. */
 #define KMEMLEAK_AGE_S	6
 
-static int verdict_fd = -1;
-static int output_fd = -1;
+/* A parallel port: data, status, control. Bochs prints a byte when STROBE rises. */
+#define PARALLEL_1	0x378
+#define PARALLEL_2	0x278
+#define STATUS		1
+#define CONTROL		2
+#define STROBE		0x01
+#define ONLINE		0x0c	/* not initialising, and selected */
 
-static void write_all(int fd, const char *buf, size_t len)
+/* A way out: a file; if it is /dev/port, a parallel port. */
+struct port {
+	int fd;
+	off_t parallel;
+};
+
+static struct port verdict_port = { .fd = -1 };
+static struct port output_port = { .fd = -1 };
+static char nonce[64];
+static unsigned long relayed;
+
+static void write_all(const struct port *port, const char *buf, size_t len)
 {
+	for (; port->parallel && len; buf++, len--) {
+		/* All three registers; the middle one cannot be written. */
+		const unsigned char byte[] = { *buf, 0, ONLINE | STROBE }, ready = ONLINE;
+
+		if (pwrite(port->fd, byte, sizeof(byte), port->parallel) != sizeof(byte) ||
+		    pwrite(port->fd, &ready, 1, port->parallel + CONTROL) != 1)
+			return;
+	}
 	while (len) {
-		ssize_t n = write(fd, buf, len);
+		ssize_t n = write(port->fd, buf, len);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -58,17 +87,18 @@ static void write_all(int fd, const char *buf, size_t len)
 
 static void __attribute__((format(printf, 1, 2))) verdict(const char *fmt, ...)
 {
-	char line[256];
+	char line[320];
 	va_list ap;
 	int n;
 
+	n = snprintf(line, sizeof(line), "%s ", nonce);
 	va_start(ap, fmt);
-	n = vsnprintf(line, sizeof(line) - 1, fmt, ap);
+	n += vsnprintf(line + n, sizeof(line) - n - 1, fmt, ap);
 	va_end(ap);
 	if (n > (int)sizeof(line) - 2)
 		n = sizeof(line) - 2;
 	line[n++] = '\n';
-	write_all(verdict_fd, line, n);
+	write_all(&verdict_port, line, n);
 }
 
 static void __attribute__((noreturn)) power_off(void)
@@ -89,7 +119,7 @@ static void __attribute__((noreturn, format(printf, 1, 2))) fail(const char *fmt
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
 	dprintf(STDERR_FILENO, "init: %s: %s\n", text, strerror(errno));
-	if (verdict_fd >= 0)
+	if (verdict_port.fd >= 0)
 		verdict("error %s: %s", text, strerror(errno));
 	power_off();
 }
@@ -128,7 +158,7 @@ static void mount_all(void)
 }
 
 /* Open the virtio port of that name; its device appears a moment after boot. */
-static int open_port(const char *want)
+static int open_virtio(const char *want)
 {
 	for (int tries = 0; tries < 500; tries++) {
 		DIR *dir = opendir("/sys/class/virtio-ports");
@@ -161,6 +191,36 @@ static int open_port(const char *want)
 		nanosleep(&(struct timespec){ .tv_nsec = 10 * 1000 * 1000 }, NULL);
 	}
 	fail("no virtio port %s", want);
+}
+
+static struct port open_parallel(off_t base)
+{
+	struct port port = { .fd = open("/dev/port", O_RDWR | O_CLOEXEC), .parallel = base };
+	const unsigned char ready = ONLINE;
+	unsigned char status;
+
+	if (port.fd < 0 || pread(port.fd, &status, 1, base + STATUS) != 1 || status == 0xff ||
+	    pwrite(port.fd, &ready, 1, base + CONTROL) != 1)
+		fail("no parallel port at %#lx", (unsigned long)base);
+	return port;
+}
+
+static void open_ports(void)
+{
+	char kind[16] = "";
+	FILE *f = fopen(PORTS_FILE, "re");
+
+	if (!f || fscanf(f, "%15s %63s", kind, nonce) != 2)
+		fail("read %s", PORTS_FILE);
+	fclose(f);
+	unlink(PORTS_FILE);
+	if (!strcmp(kind, "parallel")) {
+		verdict_port = open_parallel(PARALLEL_2);
+		output_port = open_parallel(PARALLEL_1);
+	} else {
+		verdict_port.fd = open_virtio("guestmem.verdict");
+		output_port.fd = open_virtio("guestmem.output");
+	}
 }
 
 /* busybox gets a link in /bin for each of its programs. */
@@ -243,7 +303,8 @@ static int relay(int pipe_fd)
 
 	if (n <= 0)
 		return 0;
-	write_all(output_fd, buf, n);
+	write_all(&output_port, buf, n);
+	relayed += n;
 	return 1;
 }
 
@@ -362,8 +423,7 @@ int main(void)
 		return 1;
 	}
 	mount_all();
-	verdict_fd = open_port("guestmem.verdict");
-	output_fd = open_port("guestmem.output");
+	open_ports();
 	install_applets();
 
 	set_limit(RLIMIT_MEMLOCK, RLIM_INFINITY);
@@ -382,6 +442,7 @@ int main(void)
 		verdict("exit %d", WEXITSTATUS(status));
 	else
 		verdict("signal %d", WTERMSIG(status));
+	verdict("output %lu", relayed);
 	verdict("leaks %d", scan_leaks());
 	verdict("taint %ld", read_taint());
 	verdict("done");

@@ -34,6 +34,7 @@
 #include "processor.h"
 #include "svm_util.h"
 #include "test_util.h"
+#include "vmx.h"
 
 #define BLOCK		SZ_2M
 #define BLOCK_PAGES	(BLOCK / GMEM_PAGE)
@@ -320,36 +321,59 @@ static u64 l2_seed;
 static void l2_fill(void)
 {
 	gmem_guest_fill(GMEM_GVA, NESTED_SIZE, l2_seed);
-	asm volatile("vmmcall");
+	if (host_cpu_is_intel)
+		vmcall();
+	else
+		vmmcall();
 }
 
-static u64 l1_run_l2(u64 svm_gva, u64 b, u64 c)
+static u64 l1_run_l2_svm(u64 svm_gva, u64 b, u64 c)
 {
 	struct svm_test_data *svm = (void *)svm_gva;
 
 	generic_svm_setup(svm, l2_fill);
 	run_guest(svm->vmcb, svm->vmcb_gpa);
-	return svm->vmcb->control.exit_code;
+	GUEST_ASSERT_EQ(svm->vmcb->control.exit_code, SVM_EXIT_VMMCALL);
+	return 0;
+}
+
+static u64 l1_run_l2_vmx(u64 vmx_gva, u64 b, u64 c)
+{
+	struct vmx_pages *vmx = (void *)vmx_gva;
+
+	GUEST_ASSERT(prepare_for_vmx_operation(vmx));
+	GUEST_ASSERT(load_vmcs(vmx));
+	prepare_vmcs(vmx, l2_fill);
+	GUEST_ASSERT(!vmlaunch());
+	GUEST_ASSERT_EQ(vmreadz(VM_EXIT_REASON), EXIT_REASON_VMCALL);
+	return 0;
 }
 
 /* A guest that gives its own guest a block by 4 KiB entries gets no more. */
 BLOCK_TEST(nested)
 {
 	struct gmem_vm *g = &self->g;
-	gva_t svm;
+	gmem_guest_fn run;
+	gva_t nested;
 
-	if (!kvm_cpu_has(X86_FEATURE_SVM) || !kvm_cpu_has_npt())
-		SKIP(return, "no nested SVM with nested paging here");
+	if (!kvm_cpu_has_tdp())
+		SKIP(return, "no nested virtualisation with nested paging here");
 
 	vm_enable_tdp(g->vm);
-	vcpu_alloc_svm(g->vm, &svm);
+	if (kvm_cpu_has(X86_FEATURE_VMX)) {
+		vcpu_alloc_vmx(g->vm, &nested);
+		run = l1_run_l2_vmx;
+	} else {
+		vcpu_alloc_svm(g->vm, &nested);
+		run = l1_run_l2_svm;
+	}
 	tdp_identity_map_default_memslots(g->vm);
 	tdp_map(g->vm, GMEM_GPA, GMEM_GPA, NESTED_SIZE);
 	l2_seed = self->seed;
 	sync_global_to_guest(g->vm, l2_seed);
 
 	kvm_fallocate(g->fd, FALLOC_FL_KEEP_SIZE, 0, NESTED_SIZE);
-	TEST_ASSERT_EQ(gmem_guest_call(g->vcpus[0], l1_run_l2, svm, 0, 0), SVM_EXIT_VMMCALL);
+	gmem_guest_call(g->vcpus[0], run, nested, 0, 0);
 	gmem_assert_filled(g->mem, NESTED_SIZE, self->seed);
 	gmem_guest_call(g->vcpus[0], gmem_guest_check, GMEM_GVA, NESTED_SIZE, self->seed);
 }
