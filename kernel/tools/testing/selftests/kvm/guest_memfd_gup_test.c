@@ -575,6 +575,8 @@ GUP_TEST(hibernation)
 	g->vm = NULL;
 	TEST_ASSERT(hibernation_disabled(), "on offer while the file is there");
 	gmem_vm_destroy(g);
+	/* A worker clears and restores the pages. */
+	gmem_assert_all_back();
 	if (hibernation_disabled())
 		SKIP(return, "hibernation is off on this kernel");
 }
