@@ -24,6 +24,8 @@ static const struct counter {
 	COUNTER("idle", idle, IDLE),
 	COUNTER("hidden", hidden, HIDDEN),
 	COUNTER("referenced", referenced, REFERENCED),
+	COUNTER("put-pending", put_pending, PUT_PENDING),
+	COUNTER("left-referenced", left_referenced, LEFT_REFERENCED),
 	COUNTER("level-none", level_none, LEVEL_NONE),
 	COUNTER("level-user", level_user, LEVEL_USER),
 	COUNTER("level-kernel", level_kernel, LEVEL_KERNEL),

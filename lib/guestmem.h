@@ -260,6 +260,8 @@ int guestmem_make_inaccessible(int fd, uint64_t offset, uint64_t size, unsigned 
 #define GUESTMEM_HAS_LEVEL_USER		(1U << 7)
 #define GUESTMEM_HAS_LEVEL_KERNEL	(1U << 8)
 #define GUESTMEM_HAS_IDLE		(1U << 9)
+#define GUESTMEM_HAS_PUT_PENDING	(1U << 10)
+#define GUESTMEM_HAS_LEFT_REFERENCED	(1U << 11)
 
 /**
  * struct guestmem_counters - the state of one guest_memfd
@@ -270,7 +272,10 @@ int guestmem_make_inaccessible(int fd, uint64_t offset, uint64_t size, unsigned 
  * @blocks:       units in which its memory was allocated and hidden
  * @idle:         pages that its blocks hold, clean, for parts that have holes
  * @hidden:       pages without an entry in the direct map
- * @referenced:   pages that the kernel holds a counted right to use
+ * @referenced:   pages with a direct-map reference of the kernel
+ * @put_pending:  those of them whose last reference was put; they are hidden
+ *                within 100 ms unless the kernel takes a reference again
+ * @left_referenced: pages that left the file and still have such a reference
  * @level_none:   pages of the file, populated or not, at level NONE
  * @level_user:   the same at level USER
  * @level_kernel: the same at level KERNEL
@@ -290,6 +295,8 @@ struct guestmem_counters {
 	uint64_t level_user;
 	uint64_t level_kernel;
 	uint64_t idle;
+	uint64_t put_pending;
+	uint64_t left_referenced;
 };
 
 /**
