@@ -499,6 +499,7 @@ ACCESS_TEST(clock)
 		gmem_guest_call(vcpu, gmem_guest_nop, 0, 0, 0);
 	}
 	TEST_ASSERT(!gmem_guest_call(vcpu, guest_wrmsr, MSR_KVM_SYSTEM_TIME_NEW, 0, 0), "off");
+	gmem_wait_put(m->g.fd);
 	assert_seen(&pfn, 1, m->seed, levels[i - 1] == KERNEL);
 	gmem_set_access(m->g.fd, 0, SIZE, m->level);
 	gmem_guest_call(vcpu, gmem_guest_fill, GMEM_GVA + AT, GMEM_PAGE, m->seed);

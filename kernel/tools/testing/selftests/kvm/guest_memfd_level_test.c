@@ -633,13 +633,17 @@ LEVEL_TEST(cost)
 	}
 	TEST_ASSERT_EQ(gmem_vmstat("direct_map_level2_splits"), splits);
 
-	/* A part of it splits the mapping once, and it is whole again in the end. */
+	/*
+	 * A part of it splits the mapping once, unless the block was allocated
+	 * where an earlier test has split the direct map.
+	 */
 	set(self, 100, 100, KERNEL);
 	set(self, 150, 100, USER);
 	set(self, 0, BLOCK_PAGES, USER);
-	TEST_ASSERT_EQ(gmem_vmstat("direct_map_level2_splits"), splits + 1);
+	n = gmem_vmstat("direct_map_level2_splits");
+	TEST_ASSERT(n <= splits + 1, "%lu splits", n - splits);
 	gmem_punch(self->g.fd, 0, SIZE);
-	TEST_ASSERT_EQ(gmem_vmstat("direct_map_level2_splits"), splits + 1);
+	TEST_ASSERT_EQ(gmem_vmstat("direct_map_level2_splits"), n);
 }
 
 #ifdef __x86_64__

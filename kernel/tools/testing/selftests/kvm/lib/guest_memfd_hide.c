@@ -449,6 +449,7 @@ void gmem_assert_present(const u64 *pfns, size_t nr)
 
 void gmem_assert_given_back(const u64 *pfns, size_t nr, u64 seed)
 {
+	int tries = 0;
 	size_t i;
 
 	/*
@@ -459,10 +460,16 @@ void gmem_assert_given_back(const u64 *pfns, size_t nr, u64 seed)
 		gmem_assert_present(pfns, nr);
 	else
 		usleep(1000000);
-	/* Ordinary memory keeps its contents until it is allocated again. */
-	for (i = 0; i < nr && !gmem_plain(); i++)
+	/*
+	 * Ordinary memory keeps its contents until it is allocated again.  A page
+	 * that was at level KERNEL is present before a worker clears it.
+	 */
+	for (i = 0; i < nr && !gmem_plain(); i++) {
+		while (gmem_kernel_sees(pfns[i], seed) && worker_tries(&tries))
+			;
 		TEST_ASSERT(!gmem_kernel_sees(pfns[i], seed),
 			    "freed page %lu, frame 0x%lx, still holds guest data", i, pfns[i]);
+	}
 }
 
 /* What the file says */
