@@ -44,8 +44,14 @@
 /* Attempts to freeze a page before the first sleep. */
 #define FREEZE_TRIES 64
 
-/* How often one change sleeps for short references, and how long: 64 ms in all. */
-#define MAX_SLEEPS 64
+/*
+ * A change waits at a page that has other references.  At each page it sleeps so
+ * often, which a short reference does not outlast; a pin is reported within
+ * 100 ms.  The sleeps of a whole change are limited too, against a task that
+ * takes short references to one page after the other.
+ */
+#define PAGE_SLEEPS 48
+#define MAX_SLEEPS 4096
 #define MIN_SLEEP_US 500
 #define MAX_SLEEP_US 1000
 
@@ -637,11 +643,12 @@ static int lower_folio_wait(struct guest_memfd *gm, struct folio *folio,
 	unsigned int tries = 0;
 	int err;
 
-	while ((err = lower_folio(gm, folio)) == -EAGAIN && *sleeps) {
+	while ((err = lower_folio(gm, folio)) == -EAGAIN && *sleeps &&
+	       tries++ < PAGE_SLEEPS) {
 		if (fatal_signal_pending(current))
 			return -EINTR;
 		/* A plain page may wait for its LRU list; faults are likelier. */
-		if (++tries == 2 && !gm_hides(gm))
+		if (tries == 2 && !gm_hides(gm))
 			lru_add_drain_all();
 		--*sleeps;
 		usleep_range(MIN_SLEEP_US, MAX_SLEEP_US);
