@@ -58,8 +58,12 @@
 /* Pages that one look into the page cache returns. */
 #define FOLIOS_PER_LOOK 64
 
-/* Pages that are unmapped from user space by one call. */
-#define PAGES_PER_UNMAP (8UL << GM_BLOCK_MAX_ORDER)
+/*
+ * Pages that are unmapped from user space by one call.  A page that a fault maps
+ * again before it is lowered must be unmapped alone, with a flush of its own, so
+ * that the pages of a call should be lowered soon after it.
+ */
+#define PAGES_PER_UNMAP (1UL << GM_BLOCK_MAX_ORDER)
 
 /* Limits of what one flush hides: ranges, and pages in all of them together. */
 #define RANGES_PER_FLUSH 64
@@ -827,8 +831,8 @@ static bool needs_transition(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
  *
  * Return: 1 when there is nothing to do, 0, or an error.
  */
-static int begin_change(struct guest_memfd *gm, struct ma_state *mas,
-			pgoff_t start, pgoff_t end, unsigned int level, bool ask)
+static int begin_change(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
+			unsigned int level, bool ask)
 {
 	pgoff_t first, last;
 	int err;
@@ -841,10 +845,6 @@ static int begin_change(struct guest_memfd *gm, struct ma_state *mas,
 	if (guest_memfd_access_run(gm, start, &first, &last) == level &&
 	    last >= end - 1)
 		return 1;
-	/* gm->change_lock keeps the tree as it is until the commit. */
-	err = prepare_store(gm, mas, start, end, level);
-	if (err)
-		return err;
 	gm_references_drain(gm, start, end);
 	if (needs_transition(gm, start, end, level))
 		set_change(gm, start, end, level == GUEST_MEMFD_ACCESS_KERNEL);
@@ -861,7 +861,7 @@ static int change(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 	MA_STATE(mas, &gm->levels, start, end - 1);
 
 	filemap_invalidate_lock(mapping);
-	err = begin_change(gm, &mas, start, end, level, ask);
+	err = begin_change(gm, start, end, level, ask);
 	filemap_invalidate_unlock(mapping);
 	if (err)
 		return err < 0 ? err : 0;
@@ -887,10 +887,11 @@ again:
 			goto again;
 		}
 	}
+	/* Here, as the state of a maple tree does not outlive its lock. */
+	if (!err)
+		err = prepare_store(gm, &mas, start, end, level);
 	if (!err)
 		mas_store_prealloc(&mas, level_entry(gm, level));
-	else
-		mas_destroy(&mas);
 	set_change(gm, 0, 0, false);
 	/* References that were put lazily since the change began. */
 	gm_references_drain(gm, start, end);

@@ -459,7 +459,8 @@ static void test_no_other_address(struct kunit *test)
 
 	KUNIT_EXPECT_EQ(test, a.wrong, 0);
 	KUNIT_EXPECT_FALSE(test, gm_test_present(a.folio));
-	KUNIT_EXPECT_GT(test, searches, 20);
+	/* KASAN's shadow makes each search a long one. */
+	KUNIT_EXPECT_GT(test, searches, IS_ENABLED(CONFIG_KASAN) ? 1 : 20);
 	KUNIT_EXPECT_EQ_MSG(test, s.found, 0, "first at 0x%lx, in %u searches",
 			    s.first, searches);
 	folio_put(a.folio);

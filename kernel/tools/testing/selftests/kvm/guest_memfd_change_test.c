@@ -117,6 +117,8 @@ static void *short_pin_thread(void *arg)
 			struct iovec local = { to, chunk }, remote = { g->mem + at, chunk };
 
 			r->rounds += process_vm_readv(getpid(), &local, 1, &remote, 1, 0) > 0;
+			/* A page that it maps again must be unmapped alone, with a flush. */
+			usleep(2000);
 		}
 	}
 	kvm_munmap(to, chunk);

@@ -31,6 +31,7 @@
 #include <unistd.h>
 
 #include "guest_memfd_hide.h"
+#include "guest_memfd_pin.h"
 #include "kvm_syscalls.h"
 #include "kvm_test_harness.h"
 #include "kvm_util.h"
@@ -454,16 +455,6 @@ PRESSURE_TEST(limit)
 	umount2(CGROUPS, MNT_DETACH);
 }
 
-/* KVM keeps the page that it writes Xen's wall clock to until it is told. */
-static void hold(struct gmem_vm *g, u64 gfn)
-{
-	struct kvm_xen_hvm_attr attr = {
-		.type = KVM_XEN_ATTR_TYPE_SHARED_INFO, .u.shared_info.gfn = gfn,
-	};
-
-	vm_ioctl(g->vm, KVM_XEN_HVM_SET_ATTR, &attr);
-}
-
 #define HELD_BLOCKS	4UL
 #define HELD_SIZE	(HELD_BLOCKS * BLOCK)
 #define HELD_PAGE	(BLOCK_PAGES + 77)
@@ -474,26 +465,23 @@ static u64 held_absent(const u64 *pfns)
 	return gmem_count_absent(pfns + BLOCK_PAGES, BLOCK_PAGES);
 }
 
-/* A hole, a hole under pressure, and the file's end, while a page is held. */
+/* A hole, a hole under pressure, and the file's end, while a page is pinned. */
 PRESSURE_TEST(held)
 {
-	struct kvm_xen_hvm_config config = {
-		.flags = KVM_XEN_HVM_CONFIG_INTERCEPT_HCALL, .msr = 0x40000000,
-	};
 	struct gmem_vm *g = &self->vms[0];
+	struct gmem_pin pin;
 	struct gmem_info info;
 	u64 *pfns, idle, absent;
 	int way;
 
-	if (!(kvm_check_cap(KVM_CAP_XEN_HVM) & KVM_XEN_HVM_CONFIG_SHARED_INFO))
-		SKIP(return, "no Xen shared info here, to hold a page with");
-
 	for (way = 0; way < 3; way++) {
 		gmem_vm_create(g, 1, HELD_SIZE, self->flags);
-		vm_ioctl(g->vm, KVM_XEN_HVM_CONFIG, &config);
 		gmem_guest_call(g->vcpus[0], gmem_guest_fill, GMEM_GVA, HELD_SIZE, self->seed);
 		pfns = gmem_pfns(g->mem, HELD_SIZE);
-		hold(g, GMEM_GPA / GMEM_PAGE + HELD_PAGE);
+		gmem_set_access(g->fd, HELD_PAGE * GMEM_PAGE, GMEM_PAGE,
+				GUEST_MEMFD_ACCESS_KERNEL);
+		TEST_ASSERT(!gmem_pin(&pin, GMEM_PIN_WRITE, g->mem + HELD_PAGE * GMEM_PAGE,
+				      GMEM_PAGE), "cannot pin: errno %d", errno);
 		gmem_assert_counts(g->fd, HELD_SIZE / GMEM_PAGE, 1);
 
 		if (way == 2) {
@@ -503,7 +491,7 @@ PRESSURE_TEST(held)
 			gmem_read_info(g->fd, &info);
 			TEST_ASSERT(info.blocks == 1 && !info.populated &&
 				    info.idle == BLOCK_PAGES - 1,
-				    "%lu blocks, %lu pages, %lu idle while one is held",
+				    "%lu blocks, %lu pages, %lu idle while one is pinned",
 				    info.blocks, info.populated, info.idle);
 		}
 		/* The others, and all that the held one has not been cleared of. */
@@ -530,7 +518,7 @@ PRESSURE_TEST(held)
 		usleep(300000);
 		TEST_ASSERT_EQ(held_absent(pfns), way == 1 ? idle : BLOCK_PAGES - 1);
 
-		hold(g, KVM_XEN_INVALID_GFN);
+		gmem_unpin(&pin);
 		gmem_assert_present(pfns, HELD_SIZE / GMEM_PAGE);
 		gmem_assert_given_back(pfns, HELD_SIZE / GMEM_PAGE, self->seed);
 		TEST_ASSERT_EQ(gmem_scan(self->seed, NULL), 0);
