@@ -156,8 +156,9 @@ static void set_change(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 		       bool raises)
 {
 	gm->change_raises = raises;
-	/* Both pair with guest_memfd_access_user_allowed(). */
+	/* Pairs with guest_memfd_access_user_allowed(). */
 	smp_store_release(&gm->change_start, start);
+	/* Likewise. */
 	smp_store_release(&gm->change_end, end);
 	/* The range, then the search for pages; pairs with the same function. */
 	smp_mb();
@@ -187,6 +188,7 @@ bool guest_memfd_access_user_allowed(struct guest_memfd *gm, pgoff_t index)
 	 * read below; and the second one will find the page.
 	 */
 	end = smp_load_acquire(&gm->change_end);
+	/* Pairs with set_change(), like the one above. */
 	start = smp_load_acquire(&gm->change_start);
 	if (index >= start && index < end)
 		return false;

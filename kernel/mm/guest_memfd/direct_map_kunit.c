@@ -10,6 +10,7 @@
 #include <linux/guest_memfd.h>
 #include <linux/kallsyms.h>
 #include <linux/kthread.h>
+#include <linux/nmi.h>
 #include <linux/pagemap.h>
 #include <linux/pagewalk.h>
 #include <linux/set_memory.h>
@@ -19,7 +20,6 @@
 
 #include <asm/apic.h>
 #include <asm/extable.h>
-#include <asm/nmi.h>
 #include <asm/tlbflush.h>
 #include <asm/trapnr.h>
 

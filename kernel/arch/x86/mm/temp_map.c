@@ -17,14 +17,14 @@
 #include <linux/init.h>
 #include <linux/irqflags.h>
 #include <linux/mm.h>
+#include <linux/mmu_context.h>
 #include <linux/percpu.h>
+#include <linux/pgtable.h>
 #include <linux/sched/mm.h>
 #include <linux/set_memory.h>
 #include <linux/temp_map.h>
 
-#include <asm/mmu_context.h>
 #include <asm/paravirt.h>
-#include <asm/pgtable.h>
 #include <asm/tlbflush.h>
 
 /**

@@ -136,7 +136,7 @@ static u64 guest_touch(u64 gva, u64 b, u64 c)
 
 static void *vcpu_thread(void *arg)
 {
-	FIXTURE_DATA(stall) *self = arg;
+	struct _test_data_stall *self = arg;
 	u64 start, gva = GMEM_GVA;
 
 	while (!READ_ONCE(self->stop)) {
@@ -154,7 +154,7 @@ static void *vcpu_thread(void *arg)
 
 static void *user_thread(void *arg)
 {
-	FIXTURE_DATA(stall) *self = arg;
+	struct _test_data_stall *self = arg;
 	char *page = self->g.mem;
 	u64 start;
 
@@ -174,7 +174,7 @@ static void *user_thread(void *arg)
 
 static void *writer_thread(void *arg)
 {
-	FIXTURE_DATA(stall) *self = arg;
+	struct _test_data_stall *self = arg;
 	int fd = self->g.fd;
 
 	while (!READ_ONCE(self->stop)) {
@@ -189,7 +189,7 @@ static void *writer_thread(void *arg)
 static void check_longest(const char *what, const char *when, struct longest *l,
 			  struct longest *control, u64 ns)
 {
-	ksft_print_msg("%s: %lu %s, the longest %lu us, of anonymous memory %lu us; %lu ms in all\n",
+	ksft_print_msg("%s: %lu %s, longest %lu us, anonymous memory %lu us; %lu ms in all\n",
 		       when, l->nr, what, l->ns / 1000, control->ns / 1000, ns / 1000000);
 	TEST_ASSERT(l->nr >= MIN_EVENTS, "%s: only %lu %s in %lu ms", when, l->nr, what,
 		    ns / 1000000);
@@ -197,7 +197,7 @@ static void check_longest(const char *what, const char *when, struct longest *l,
 		    l->ns / 1000);
 }
 
-static void run_phase(FIXTURE_DATA(stall) *self, const char *when, int mode)
+static void run_phase(struct _test_data_stall *self, const char *when, int mode)
 {
 	static void *(*const threads[])(void *) = { vcpu_thread, user_thread, writer_thread };
 	pthread_t ids[ARRAY_SIZE(threads)];
@@ -206,8 +206,10 @@ static void run_phase(FIXTURE_DATA(stall) *self, const char *when, int mode)
 
 	self->stop = false;
 	self->nr_writes = 0;
-	self->vcpu = self->user = (struct longest){};
-	self->vcpu_control = self->user_control = (struct longest){};
+	self->vcpu = (struct longest){};
+	self->user = (struct longest){};
+	self->vcpu_control = (struct longest){};
+	self->user_control = (struct longest){};
 	for (i = 0; i < ARRAY_SIZE(threads); i++)
 		TEST_ASSERT(!pthread_create(&ids[i], NULL, threads[i], self), "no thread");
 	usleep(100000);
@@ -263,7 +265,7 @@ static void on_bus(int sig)
 /* Faults on the first page, and loses it again, whatever its level is. */
 static void *touch_thread(void *arg)
 {
-	FIXTURE_DATA(stall) *self = arg;
+	struct _test_data_stall *self = arg;
 
 	while (!READ_ONCE(self->stop)) {
 		if (!sigsetjmp(bus_return, 1))
@@ -303,8 +305,8 @@ STALL_TEST(lowered)
 		err = __gmem_set_access(fd, 0, GMEM_PAGE, GUEST_MEMFD_ACCESS_NONE, &offset);
 		TEST_ASSERT(!err, "change %lu fails: errno %d", i, errno);
 		mapped += is_mapped(self->g.mem);
-		gmem_set_access(fd, 0, GMEM_PAGE,
-				variant->flags ? GUEST_MEMFD_ACCESS_USER : GUEST_MEMFD_ACCESS_KERNEL);
+		gmem_set_access(fd, 0, GMEM_PAGE, variant->flags ? GUEST_MEMFD_ACCESS_USER :
+				GUEST_MEMFD_ACCESS_KERNEL);
 		usleep(100);
 	}
 	WRITE_ONCE(self->stop, true);
@@ -353,7 +355,7 @@ STALL_TEST(fdinfo)
 	TEST_ASSERT_EQ(info.referenced, variant->flags ? 1 : 0);
 	kvm_close(fd);
 
-	ksft_print_msg("1 TiB raised in %lu us; fdinfo: empty %lu us, raised %lu us, 1 GiB in use %lu us\n",
+	ksft_print_msg("1 TiB raised in %lu us; fdinfo: %lu us empty, %lu raised, %lu in use\n",
 		       change / 1000, empty / 1000, sparse / 1000, full / 1000);
 	TEST_ASSERT(change < 10000000, "1 TiB without pages takes %lu us to raise", change / 1000);
 	TEST_ASSERT(sparse < 10000000, "fdinfo takes %lu us", sparse / 1000);
@@ -441,9 +443,12 @@ STALL_TEST(close)
 		back = now_ns() - start;
 	nr_free -= min(nr_free, gmem_free_pages());
 	free(sample);
-	ksft_print_msg("1 GiB closed in %lu ms, back after %lu ms\n", closed / 1000000, back / 1000000);
-	TEST_ASSERT(back < 20 * NSEC_PER_SEC, "%lu pages are not free, %lu hidden", nr_free, absent);
-	TEST_ASSERT(closed < back / 2, "a close takes %lu of %lu ms", closed / 1000000, back / 1000000);
+	ksft_print_msg("1 GiB closed in %lu ms, back after %lu ms\n", closed / 1000000,
+		       back / 1000000);
+	TEST_ASSERT(back < 20 * NSEC_PER_SEC, "%lu pages are not free, %lu hidden", nr_free,
+		    absent);
+	TEST_ASSERT(closed < back / 2, "a close takes %lu of %lu ms", closed / 1000000,
+		    back / 1000000);
 }
 
 int main(int argc, char **argv)

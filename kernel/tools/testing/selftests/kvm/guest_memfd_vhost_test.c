@@ -105,9 +105,7 @@ FIXTURE_VARIANT_ADD(vhost, pages) { .order = 0 };
 
 #define VHOST_TEST(name) TEST_F_TIMEOUT(vhost, name, TIMEOUT)
 
-typedef struct _test_data_vhost Vhost;
-
-static char *page_at(Vhost *self, int page)
+static char *page_at(struct _test_data_vhost *self, int page)
 {
 	return self->g.mem + page * GMEM_PAGE;
 }
@@ -117,12 +115,12 @@ static u64 gva(int page)
 	return GMEM_GVA + page * GMEM_PAGE;
 }
 
-static void set_level(Vhost *self, int page, int nr, u32 level)
+static void set_level(struct _test_data_vhost *self, int page, int nr, u32 level)
 {
 	gmem_set_access(self->g.fd, page * GMEM_PAGE, nr * GMEM_PAGE, level);
 }
 
-static void set_all(Vhost *self, u32 level)
+static void set_all(struct _test_data_vhost *self, u32 level)
 {
 	set_level(self, 0, SIZE / GMEM_PAGE, level);
 }
@@ -133,7 +131,7 @@ do {										\
 	TEST_ASSERT(!r_, "vhost: " #cmd ": %d, errno %d", r_, errno);		\
 } while (0)
 
-static int packet_socket(Vhost *self, u16 type)
+static int packet_socket(struct _test_data_vhost *self, u16 type)
 {
 	int fd = socket(AF_PACKET, SOCK_RAW, 0);
 
@@ -144,7 +142,7 @@ static int packet_socket(Vhost *self, u16 type)
 	return fd;
 }
 
-static void loopback_up(Vhost *self)
+static void loopback_up(struct _test_data_vhost *self)
 {
 	struct ifreq ifr = { .ifr_name = "lo" };
 	int fd = socket(AF_PACKET, SOCK_RAW, 0);
@@ -160,20 +158,20 @@ static void loopback_up(Vhost *self)
 }
 
 /* @features: what the log needs, or nothing more. */
-static void set_features(Vhost *self, u64 features)
+static void set_features(struct _test_data_vhost *self, u64 features)
 {
 	features |= BIT_ULL(VIRTIO_F_VERSION_1) | BIT_ULL(VHOST_NET_F_VIRTIO_NET_HDR);
 	vhost(self, VHOST_SET_FEATURES, &features);
 }
 
-static void set_backend(Vhost *self, int i, int fd)
+static void set_backend(struct _test_data_vhost *self, int i, int fd)
 {
 	struct vhost_vring_file file = { .index = i, .fd = fd };
 
 	vhost(self, VHOST_NET_SET_BACKEND, &file);
 }
 
-static void create_ring(Vhost *self, int i)
+static void create_ring(struct _test_data_vhost *self, int i)
 {
 	struct ring *ring = &self->rings[i];
 	void *mem = page_at(self, PAGE_RINGS + i);
@@ -189,11 +187,14 @@ static void create_ring(Vhost *self, int i)
 	addr.avail_user_addr = (u64)ring->v.avail;
 	addr.used_user_addr = (u64)ring->v.used;
 	vhost(self, VHOST_SET_VRING_ADDR, &addr);
-	file.fd = ring->kick = kvm_new_eventfd();
+	ring->kick = kvm_new_eventfd();
+	file.fd = ring->kick;
 	vhost(self, VHOST_SET_VRING_KICK, &file);
-	file.fd = ring->call = kvm_new_eventfd();
+	ring->call = kvm_new_eventfd();
+	file.fd = ring->call;
 	vhost(self, VHOST_SET_VRING_CALL, &file);
-	file.fd = ring->err = kvm_new_eventfd();
+	ring->err = kvm_new_eventfd();
+	file.fd = ring->err;
 	vhost(self, VHOST_SET_VRING_ERR, &file);
 	ring->backend = packet_socket(self, i == TX ? SENDER_TYPE : RECEIVED_TYPE);
 	set_backend(self, i, ring->backend);
@@ -228,7 +229,7 @@ FIXTURE_SETUP(vhost)
 		create_ring(self, i);
 }
 
-static void destroy_vhost(Vhost *self)
+static void destroy_vhost(struct _test_data_vhost *self)
 {
 	int i;
 
@@ -278,7 +279,7 @@ static bool drain(int fd, int ms)
 }
 
 /* Give the device a header and data. */
-static void make_available(Vhost *self, int i, u64 header, u64 data)
+static void make_available(struct _test_data_vhost *self, int i, u64 header, u64 data)
 {
 	struct vring *v = &self->rings[i].v;
 	u16 write = i == RX ? VRING_DESC_F_WRITE : 0;
@@ -306,7 +307,7 @@ static void kick(struct ring *ring)
 #define SHORT_MS	300
 
 /* The device has used what it was given. */
-static void assert_used(Vhost *self, int i)
+static void assert_used(struct _test_data_vhost *self, int i)
 {
 	struct ring *ring = &self->rings[i];
 
@@ -315,7 +316,7 @@ static void assert_used(Vhost *self, int i)
 	ring->used++;
 }
 
-static void assert_nothing_used(Vhost *self, int i)
+static void assert_nothing_used(struct _test_data_vhost *self, int i)
 {
 	TEST_ASSERT_EQ(self->rings[i].v.used->idx, self->rings[i].used);
 }
@@ -329,7 +330,7 @@ static void ethernet_header(void *at, u16 type)
 }
 
 /* The guest writes the data, the driver gives them to the device, but does not kick it. */
-static void prepare_packet(Vhost *self, u64 seed)
+static void prepare_packet(struct _test_data_vhost *self, u64 seed)
 {
 	char *header = page_at(self, PAGE_HEADERS);
 
@@ -342,7 +343,7 @@ static void prepare_packet(Vhost *self, u64 seed)
 /* At the other end of the wire; what is in a page depends on where in the page. */
 static char wire_data[DATA_SIZE] __aligned(SZ_4K);
 
-static void receive(Vhost *self)
+static void receive(struct _test_data_vhost *self)
 {
 	char header[ETH_HLEN];
 	struct iovec iov[] = {
@@ -355,14 +356,14 @@ static void receive(Vhost *self)
 	TEST_ASSERT(n == ETH_HLEN + DATA_SIZE, "%ld bytes were sent", n);
 }
 
-static void assert_on_wire(Vhost *self, u64 seed)
+static void assert_on_wire(struct _test_data_vhost *self, u64 seed)
 {
 	receive(self);
 	gmem_assert_filled(wire_data, DATA_SIZE, seed);
 }
 
 /* From the other end of the wire. */
-static void send_frame(Vhost *self, u64 seed)
+static void send_frame(struct _test_data_vhost *self, u64 seed)
 {
 	char header[ETH_HLEN];
 	struct iovec iov[] = {
@@ -374,19 +375,19 @@ static void send_frame(Vhost *self, u64 seed)
 	TEST_ASSERT_EQ(writev(self->wire, iov, ARRAY_SIZE(iov)), ETH_HLEN + DATA_SIZE);
 }
 
-static void prepare_buffer(Vhost *self)
+static void prepare_buffer(struct _test_data_vhost *self)
 {
 	make_available(self, RX, PAGE_HEADERS * GMEM_PAGE + GMEM_PAGE / 2,
 		       PAGE_RX_DATA * GMEM_PAGE);
 }
 
-static void assert_in_guest(Vhost *self, u64 seed)
+static void assert_in_guest(struct _test_data_vhost *self, u64 seed)
 {
 	gmem_guest_call(self->g.vcpus[0], gmem_guest_check, gva(PAGE_RX_DATA), DATA_SIZE, seed);
 }
 
 /* There and back: both ways, whole. */
-static void exchange(Vhost *self)
+static void exchange(struct _test_data_vhost *self)
 {
 	u64 seed = gmem_new_seed();
 	struct vring_used_elem *used;
@@ -406,7 +407,7 @@ static void exchange(Vhost *self)
 	assert_in_guest(self, seed);
 }
 
-static void set_log(Vhost *self)
+static void set_log(struct _test_data_vhost *self)
 {
 	u64 base = (u64)page_at(self, PAGE_LOG);
 
@@ -416,7 +417,7 @@ static void set_log(Vhost *self)
 }
 
 /* So many pages were written, the log says, and no others. */
-static void assert_logged(Vhost *self, u64 headers, u64 received)
+static void assert_logged(struct _test_data_vhost *self, u64 headers, u64 received)
 {
 	const char *log = page_at(self, PAGE_LOG);
 	u64 i, have[3] = {};
@@ -553,7 +554,7 @@ VHOST_TEST(sealed_rings)
 
 static void *change_levels(void *arg)
 {
-	Vhost *self = arg;
+	struct _test_data_vhost *self = arg;
 	u32 level = USER;
 
 	while (!__atomic_load_n(&self->stop, __ATOMIC_RELAXED)) {

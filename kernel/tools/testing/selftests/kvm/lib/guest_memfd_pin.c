@@ -159,7 +159,8 @@ int gmem_ring_wait(struct gmem_pin *pin)
 	int res;
 
 	ring_enter(pin, 0, 1);
-	TEST_ASSERT(__atomic_load_n(RING(CQ_TAIL), __ATOMIC_ACQUIRE) == head + 1, "nothing is done");
+	TEST_ASSERT(__atomic_load_n(RING(CQ_TAIL), __ATOMIC_ACQUIRE) == head + 1,
+		    "nothing is done");
 	cqe = (struct cqe *)RING(CQ_CQES) + (head & *RING(CQ_MASK));
 	TEST_ASSERT_EQ(cqe->user_data, *RING(SQ_TAIL) - 1);
 	res = cqe->res;

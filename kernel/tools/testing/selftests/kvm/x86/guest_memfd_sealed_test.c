@@ -168,19 +168,19 @@ FIXTURE_VARIANT_ADD(sealed, user) {
 
 /* The instructions that are executed from guest memory; the system V ABI. */
 asm(".pushsection .rodata\n"
-    "insns:\n"
-    "insn_cmpxchg1: mov %rsi, %rax; " KVM_FEP "lock cmpxchgb %dl, (%rdi); ret\n"
-    "insn_cmpxchg2: mov %rsi, %rax; " KVM_FEP "lock cmpxchgw %dx, (%rdi); ret\n"
-    "insn_cmpxchg4: mov %rsi, %rax; " KVM_FEP "lock cmpxchgl %edx, (%rdi); ret\n"
-    "insn_cmpxchg8: mov %rsi, %rax; " KVM_FEP "lock cmpxchgq %rdx, (%rdi); ret\n"
-    "insn_store: movq %rsi, (%rdi); ret\n"
-    "insn_load: movq (%rdi), %rax; ret\n"
-    "insn_move: mov %rdx, %rcx; rep movsb; ret\n"
-    "insn_move_fep: mov %rdx, %rcx; " KVM_FEP "rep movsb; ret\n"
-    "insn_out: mov %rdx, %rcx; mov $" __stringify(PORT) ", %dx; rep outsb; ret\n"
-    "insn_in: mov %rdx, %rcx; mov $" __stringify(PORT) ", %dx; rep insb; ret\n"
-    "insns_end:\n"
-    ".popsection\n");
+	"insns:\n"
+	"insn_cmpxchg1: mov %rsi, %rax; " KVM_FEP "lock cmpxchgb %dl, (%rdi); ret\n"
+	"insn_cmpxchg2: mov %rsi, %rax; " KVM_FEP "lock cmpxchgw %dx, (%rdi); ret\n"
+	"insn_cmpxchg4: mov %rsi, %rax; " KVM_FEP "lock cmpxchgl %edx, (%rdi); ret\n"
+	"insn_cmpxchg8: mov %rsi, %rax; " KVM_FEP "lock cmpxchgq %rdx, (%rdi); ret\n"
+	"insn_store: movq %rsi, (%rdi); ret\n"
+	"insn_load: movq (%rdi), %rax; ret\n"
+	"insn_move: mov %rdx, %rcx; rep movsb; ret\n"
+	"insn_move_fep: mov %rdx, %rcx; " KVM_FEP "rep movsb; ret\n"
+	"insn_out: mov %rdx, %rcx; mov $" __stringify(PORT) ", %dx; rep outsb; ret\n"
+	"insn_in: mov %rdx, %rcx; mov $" __stringify(PORT) ", %dx; rep insb; ret\n"
+	"insns_end:\n"
+	".popsection\n");
 
 extern const char insns[], insn_cmpxchg1[], insn_cmpxchg2[], insn_cmpxchg4[], insn_cmpxchg8[],
 	insn_store[], insn_load[], insn_move[], insn_move_fep[], insn_out[], insn_in[],
@@ -807,7 +807,8 @@ static u64 guest_walk(u64 data_gpa, u64 b, u64 c)
 	memcpy(tables, (void *)root_gva, GMEM_PAGE);
 	for (i = 1; i < nr_levels; i++) {
 		memset(tables + i * 512, 0, GMEM_PAGE);
-		tables[(i - 1) * 512 + (i == 1 ? slot : 0)] = (at(PAGE_TABLES) + i * GMEM_PAGE) | PT_RW;
+		tables[(i - 1) * 512 + (i == 1 ? slot : 0)] =
+			(at(PAGE_TABLES) + i * GMEM_PAGE) | PT_RW;
 	}
 	tables[(i - 1) * 512] = data_gpa | PT_RW;
 	gva = (u64)slot << (PAGE_SHIFT + 9 * (nr_levels - 1));
@@ -1107,7 +1108,8 @@ SEALED_TEST(xen)
 	expect_shared(3);
 
 	send_xen_event(g);
-	TEST_ASSERT_EQ(peek(g, PAGE_SHINFO, XEN_EVENTS + XEN_PORT / 64 * 8), BIT_ULL(XEN_PORT % 64));
+	TEST_ASSERT_EQ(peek(g, PAGE_SHINFO, XEN_EVENTS + XEN_PORT / 64 * 8),
+		       BIT_ULL(XEN_PORT % 64));
 	/* Pending upcall, and which word of events to look at. */
 	TEST_ASSERT_EQ(peek(g, PAGE_VCPU_INFO, 0) & 0xff, 1);
 	TEST_ASSERT_EQ(peek(g, PAGE_VCPU_INFO, 8), BIT_ULL(XEN_PORT / 64));

@@ -396,10 +396,13 @@ static int send_event(struct gmem_vm *g)
 /* The event comes to where it is to, and is taken there. */
 #define assert_event(what, word)					\
 do {									\
-	TEST_ASSERT(!send_event(g), "%s: errno %d", what, errno);	\
-	TEST_ASSERT(READ_ONCE(*(u64 *)(word)) == BIT_ULL(PORT % 64),	\
-		    "%s: no event", what);				\
-	WRITE_ONCE(*(u64 *)(word), 0);					\
+	const char *__what = (what);					\
+	u64 *__word = (void *)(word);					\
+									\
+	TEST_ASSERT(!send_event(g), "%s: errno %d", __what, errno);	\
+	TEST_ASSERT(READ_ONCE(*__word) == BIT_ULL(PORT % 64),		\
+		    "%s: no event", __what);				\
+	WRITE_ONCE(*__word, 0);						\
 } while (0)
 
 static u64 guest_take_event(u64 gva, u64 b, u64 c)
