@@ -155,8 +155,6 @@ int guest_memfd_write_folio(struct folio *folio, unsigned int offset,
 			    const void *buf, unsigned int len);
 int guest_memfd_cmpxchg_folio(struct folio *folio, unsigned int offset,
 			      void *old, const void *new, unsigned int size);
-void *guest_memfd_map_local(struct folio *folio);
-void guest_memfd_unmap_local(struct folio *folio, void *vaddr);
 unsigned int guest_memfd_max_order(struct guest_memfd *gm, pgoff_t index);
 int guest_memfd_get_direct_map(struct folio *folio);
 void guest_memfd_put_direct_map(struct folio *folio);

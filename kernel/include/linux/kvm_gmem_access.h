@@ -58,7 +58,7 @@ bool __kvm_gmem_user_disabled(const struct kvm_memory_slot *slot, gfn_t gfn);
 int __kvm_gmem_read(struct kvm_memory_slot *slot, gfn_t gfn, void *data,
 		    const void __user *from, unsigned int len, bool atomic);
 int __kvm_gmem_write(struct kvm_memory_slot *slot, gfn_t gfn, void __user *to,
-		     const void *data, unsigned int len, bool atomic);
+		     const void *data, unsigned int len);
 int __kvm_gmem_cmpxchg(struct kvm_memory_slot *slot, gfn_t gfn,
 		       void __user *ptr, void *old, const void *new,
 		       unsigned int size);
@@ -98,7 +98,7 @@ static inline int __kvm_gmem_read(struct kvm_memory_slot *slot, gfn_t gfn,
 
 static inline int __kvm_gmem_write(struct kvm_memory_slot *slot, gfn_t gfn,
 				   void __user *to, const void *data,
-				   unsigned int len, bool atomic)
+				   unsigned int len)
 {
 	return -EFAULT;
 }
@@ -133,11 +133,11 @@ static inline int kvm_gmem_reread(struct kvm_memory_slot *slot, gfn_t gfn,
 /* The same for writing. */
 static inline int kvm_gmem_rewrite(struct kvm_memory_slot *slot, gfn_t gfn,
 				   void __user *to, const void *data,
-				   unsigned int len, bool atomic)
+				   unsigned int len)
 {
 	if (!slot || !kvm_memslot_is_gmem_only(slot))
 		return -EFAULT;
-	return __kvm_gmem_write(slot, gfn, to, data, len, atomic);
+	return __kvm_gmem_write(slot, gfn, to, data, len);
 }
 
 static inline int kvm_gmem_copy_from_user(struct kvm_memory_slot *slot,
@@ -168,18 +168,7 @@ static inline int kvm_gmem_copy_to_user(struct kvm_memory_slot *slot, gfn_t gfn,
 {
 	if (!kvm_gmem_has_levels(slot) && !__copy_to_user(to, data, len))
 		return 0;
-	return kvm_gmem_rewrite(slot, gfn, to, data, len, false);
-}
-
-/* Also with the scheduler's locks held. */
-static inline int kvm_gmem_copy_to_user_nofault(struct kvm_memory_slot *slot,
-						gfn_t gfn, void __user *to,
-						const void *data,
-						unsigned int len)
-{
-	if (!kvm_gmem_has_levels(slot) && !copy_to_user_nofault(to, data, len))
-		return 0;
-	return kvm_gmem_rewrite(slot, gfn, to, data, len, true);
+	return kvm_gmem_rewrite(slot, gfn, to, data, len);
 }
 
 static __always_inline int kvm_gmem_read_value(struct kvm_memory_slot *slot,
@@ -201,7 +190,7 @@ static __always_inline int kvm_gmem_write_value(struct kvm_vcpu *vcpu,
 
 	if (!kvm_gmem_has_levels(slot) && !kvm_write_user(to, value, size))
 		return 0;
-	return kvm_gmem_rewrite(slot, gfn, to, value, size, false);
+	return kvm_gmem_rewrite(slot, gfn, to, value, size);
 }
 
 /* get_user() of guest memory: stores a value of 1, 2, 4 or 8 bytes to @x. */

@@ -314,41 +314,6 @@ int guest_memfd_cmpxchg_folio(struct folio *folio, unsigned int offset,
 EXPORT_SYMBOL_FOR_MODULES(guest_memfd_cmpxchg_folio, GUEST_MEMFD_OWNERS);
 
 /**
- * guest_memfd_map_local - reach a page for a moment (to be removed)
- * @folio: A folio of a guest_memfd file, with a reference.
- *
- * Until guest_memfd_unmap_local() interrupts are off and no other folio can be
- * accessed.  Its last user is the steal time of a gfn without a user mapping,
- * which is to hold a direct-map reference.
- *
- * Context: Any but interrupt; interrupts may be off.
- * Return: The address of the page.
- */
-void *guest_memfd_map_local(struct folio *folio)
-{
-	if (gm_page_has_state(folio))
-		return temp_map(&folio->page, BIT(0));
-	return kmap_local_folio(folio, 0);
-}
-EXPORT_SYMBOL_FOR_MODULES(guest_memfd_map_local, GUEST_MEMFD_OWNERS);
-
-/**
- * guest_memfd_unmap_local - undo guest_memfd_map_local() (to be removed)
- * @folio: The folio.
- * @vaddr: What guest_memfd_map_local() returned.
- *
- * Context: As guest_memfd_map_local().
- */
-void guest_memfd_unmap_local(struct folio *folio, void *vaddr)
-{
-	if (gm_page_has_state(folio))
-		temp_unmap();
-	else
-		kunmap_local(vaddr);
-}
-EXPORT_SYMBOL_FOR_MODULES(guest_memfd_unmap_local, GUEST_MEMFD_OWNERS);
-
-/**
  * guest_memfd_max_order - how much of the memory around an index is in one piece
  * @gm: The file's memory.
  * @index: Index in the file, in pages.

@@ -104,21 +104,11 @@ static int read_file(struct kvm_memory_slot *slot, gfn_t gfn,
 }
 
 static int write_file(struct kvm_memory_slot *slot, gfn_t gfn,
-		      unsigned int offset, const void *data, unsigned int len,
-		      bool atomic)
+		      unsigned int offset, const void *data, unsigned int len)
 {
-	struct folio *folio;
+	struct folio *folio = kvm_gmem_access_folio(slot, gfn, false);
 	int ret;
 
-	/*
-	 * folio_put() may drop the last reference to a plain page that was
-	 * truncated concurrently, and then frees it, which takes locks that an
-	 * atomic caller may hold.  The library frees a hidden page itself, after
-	 * it has frozen the reference count.
-	 */
-	if (atomic && !kvm_slot_is_hidden(slot))
-		return -EFAULT;
-	folio = kvm_gmem_access_folio(slot, gfn, atomic);
 	if (!folio)
 		return -EFAULT;
 	ret = guest_memfd_write_folio(folio, offset, data, len);
@@ -178,13 +168,12 @@ EXPORT_SYMBOL_FOR_KVM_INTERNAL(__kvm_gmem_read);
  * @to: The user address of the first byte, in the page of @gfn.
  * @data: What to write.
  * @len: How many bytes, all in that page.
- * @atomic: Do not sleep; the scheduler's locks may be held.
  *
- * Context: kvm->srcu or kvm->slots_lock is held.  May sleep unless @atomic.
+ * Context: May sleep; kvm->srcu or kvm->slots_lock is held.
  * Return: 0 or -EFAULT.
  */
 int __kvm_gmem_write(struct kvm_memory_slot *slot, gfn_t gfn, void __user *to,
-		     const void *data, unsigned int len, bool atomic)
+		     const void *data, unsigned int len)
 {
 	unsigned int tries;
 	int ret = -EFAULT;
@@ -192,11 +181,8 @@ int __kvm_gmem_write(struct kvm_memory_slot *slot, gfn_t gfn, void __user *to,
 	for (tries = 0; ret && tries < ACCESS_TRIES; tries++) {
 		if (kvm_gmem_user_disabled(slot, gfn))
 			return write_file(slot, gfn, offset_in_page(to), data,
-					  len, atomic);
-		if (!atomic)
-			ret = kvm_write_user(to, data, len);
-		else
-			ret = copy_to_user_nofault(to, data, len);
+					  len);
+		ret = kvm_write_user(to, data, len);
 	}
 	return ret;
 }
