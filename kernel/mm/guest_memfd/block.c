@@ -1587,6 +1587,19 @@ static struct notifier_block oom_notifier = {
 	.notifier_call = oom_free_idle,
 };
 
+static bool ready __ro_after_init;
+
+/**
+ * guest_memfd_block_ready - could what blocks need be allocated at boot?
+ *
+ * Context: Any.
+ * Return: False before the initcall, and where it found no memory.
+ */
+bool guest_memfd_block_ready(void)
+{
+	return ready;
+}
+
 static int __init block_init(void)
 {
 	struct shrinker *shrinker = shrinker_alloc(0, "guest_memfd");
@@ -1602,15 +1615,16 @@ static int __init block_init(void)
 
 	for (i = 0; i <= GM_BLOCK_MAX_ORDER; i++)
 		xa_init(&blocks_by_pfn[i]);
-	/* At boot, without which there is no file. */
+	/* Without them no file is hidden: see guest_memfd_block_ready(). */
 	if (!shrinker || !unscrubbed_shrinker || !guest_memfd_wq)
-		panic("guest_memfd: no memory");
+		return -ENOMEM;
 	unscrubbed_shrinker->count_objects = count_unscrubbed;
 	unscrubbed_shrinker->scan_objects = scan_unscrubbed;
 	shrinker_register(unscrubbed_shrinker);
 	shrinker->count_objects = count_idle;
 	shrinker->scan_objects = scan_idle;
 	shrinker_register(shrinker);
+	ready = true;
 	return register_oom_notifier(&oom_notifier);
 }
 core_initcall(block_init);

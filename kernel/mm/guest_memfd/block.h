@@ -12,6 +12,7 @@ struct gm_block_counts {
 	unsigned long in_file, idle;
 };
 
+bool guest_memfd_block_ready(void);
 void guest_memfd_block_init(struct guest_memfd *gm);
 int guest_memfd_block_populate(struct guest_memfd *gm, pgoff_t index);
 int guest_memfd_block_populate_range(struct guest_memfd *gm, pgoff_t index,

@@ -44,7 +44,7 @@ static struct guest_memfd *mapping_gm(const struct address_space *mapping)
 bool guest_memfd_can_hide(void)
 {
 	return IS_ENABLED(CONFIG_GUEST_MEMFD_NO_DIRECT_MAP) &&
-	       direct_map_can_hide();
+	       direct_map_can_hide() && guest_memfd_block_ready();
 }
 EXPORT_SYMBOL_FOR_MODULES(guest_memfd_can_hide, GUEST_MEMFD_OWNERS);
 
