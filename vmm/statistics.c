@@ -25,6 +25,8 @@ static void print_counters(const struct memory *memory)
 	say("idle=%llu", (unsigned long long)c.idle);
 	say("hidden=%llu", (unsigned long long)c.hidden);
 	say("referenced=%llu", (unsigned long long)c.referenced);
+	say("put-pending=%llu", (unsigned long long)c.put_pending);
+	say("left-referenced=%llu", (unsigned long long)c.left_referenced);
 	say("level-none=%llu", (unsigned long long)c.level_none);
 	say("level-user=%llu", (unsigned long long)c.level_user);
 	say("level-kernel=%llu", (unsigned long long)c.level_kernel);
