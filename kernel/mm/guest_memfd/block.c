@@ -178,8 +178,8 @@ static struct gm_block *folio_block(struct folio *folio)
 }
 
 /*
- * A page that came alone has no block to find its file by.  While it is on no
- * list its lru field points to the file, which is valid until it leaves that.
+ * An order-0 page has no block that leads to its file.  While it is on no list
+ * its lru field points to the file, which is valid until the page leaves it.
  */
 static void set_single_file(struct folio *folio, struct guest_memfd *gm)
 {
@@ -745,11 +745,11 @@ static void keep_out(struct gm_block *block, unsigned int i)
 }
 
 /*
- * A page that is out of its file is nobody's, once its references are down to
- * ours: nobody can find it any more.
+ * A page that left its file cannot be found any more, so it is free to be
+ * cleared once only the library's own reference is left.
  *
- * Return: 1 when nobody can take a reference until unfreeze_orphan(), 0 when somebody holds
- * it, -EHWPOISON.
+ * Return: 1 when no reference can be taken until unfreeze_orphan(), 0 when the
+ * page has other references, -EHWPOISON.
  */
 static int freeze_orphan(struct folio *folio)
 {

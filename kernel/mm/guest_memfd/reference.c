@@ -9,7 +9,7 @@
  * gets and puts a reference: it turns its clock on and off, or runs nested guests.
  * So the last put of a page that stays in its file is lazy.  It leaves the
  * reference in a queue of the owner, where the next get of the page takes it over
- * without touching the direct map.  A worker drops what nobody took over within
+ * without touching the direct map.  A worker drops what no get has taken over within
  * 50 ms, with one flush for all pages of the queue.  A reference in a queue counts
  * like any other.
  */
@@ -489,7 +489,7 @@ EXPORT_SYMBOL_FOR_MODULES(guest_memfd_put_queue_free, GUEST_MEMFD_OWNERS);
 
 /**
  * guest_memfd_set_put_queue - have the last put of the pages of a file be lazy
- * @gm: The memory of a new file, which nobody has used yet.
+ * @gm: The memory of a new file, which is not in use yet.
  * @queue: The owner's queue, for all files of one guest.  The file takes a
  *	reference to it.
  *
