@@ -341,6 +341,9 @@ static vm_fault_t map_allowed(struct vm_fault *vmf, pgoff_t start, pgoff_t end)
 
 	if (!guest_memfd_access_run(gm, vmf->pgoff, &first, &last))
 		return 0;
+	/* A change of the level would have to unmap each of them alone. */
+	if (vmf->pgoff >= gm->change_start && vmf->pgoff < gm->change_end)
+		return 0;
 	return filemap_map_pages(vmf, max(start, first), min(end, last));
 }
 
