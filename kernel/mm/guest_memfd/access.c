@@ -653,9 +653,6 @@ static int lower_folio_wait(struct guest_memfd *gm, struct folio *folio,
 	       tries++ < PAGE_SLEEPS) {
 		if (fatal_signal_pending(current))
 			return -EINTR;
-		/* A plain page may wait for its LRU list; faults are likelier. */
-		if (tries == 2 && !gm_hides(gm))
-			lru_add_drain_all();
 		--*sleeps;
 		usleep_range(MIN_SLEEP_US, MAX_SLEEP_US);
 	}
@@ -857,7 +854,8 @@ static int change(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 		  unsigned int level, bool ask, pgoff_t *error_index)
 {
 	struct address_space *mapping = gm->inode->i_mapping;
-	unsigned int sleeps = MAX_SLEEPS, none = 0;
+	bool hides = gm_hides(gm);
+	unsigned int sleeps = hides ? MAX_SLEEPS : PAGE_SLEEPS, none = 0;
 	int err;
 
 	MA_STATE(mas, &gm->levels, start, end - 1);
@@ -870,10 +868,14 @@ static int change(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 
 again:
 	if (level != GUEST_MEMFD_ACCESS_KERNEL)
-		err = lower(gm, start, end, level, &sleeps, error_index);
-	else if (gm_hides(gm))
+		err = lower(gm, start, end, level, hides ? &sleeps : &none,
+			    error_index);
+	else if (hides)
 		err = take_references(gm, start, end, middle(start, end),
 				      false, error_index);
+	/* Faults may map plain pages again: only what is seen below counts. */
+	if (err == -EAGAIN && !hides)
+		err = 0;
 
 	filemap_invalidate_lock(mapping);
 	/*
@@ -881,11 +883,14 @@ again:
 	 * in a range that is being lowered, user faults on plain files wait for
 	 * this lock.  The pages are unmapped, so this is quick.
 	 */
-	if (!err && !gm_hides(gm) && level != GUEST_MEMFD_ACCESS_KERNEL) {
+	if (!err && !hides && level != GUEST_MEMFD_ACCESS_KERNEL) {
 		err = lower(gm, start, end, level, &none, error_index);
-		if (err == -EAGAIN && sleeps) {
+		if (err == -EAGAIN && sleeps && !fatal_signal_pending(current)) {
 			filemap_invalidate_unlock(mapping);
-			sleeps--;
+			/* A page may wait for its LRU list; faults are likelier. */
+			if (--sleeps == PAGE_SLEEPS - 2)
+				lru_add_drain_all();
+			usleep_range(MIN_SLEEP_US, MAX_SLEEP_US);
 			goto again;
 		}
 	}
@@ -899,7 +904,7 @@ again:
 	gm_references_drain(gm, start, end);
 	filemap_invalidate_unlock(mapping);
 
-	if (!gm_hides(gm))
+	if (!hides)
 		return err;
 	if (err)
 		undo(gm, start, end, level);
