@@ -248,14 +248,9 @@ bool guest_memfd_access_carries(struct guest_memfd *gm, pgoff_t index,
 		return kernel;
 	}
 	*pinnable = false;
-	if (gm->change_raises) {
-		*first = gm->change_start;
-		*last = gm->change_end - 1;
-		return true;
-	}
 	*first = max(*first, gm->change_start);
 	*last = min(*last, gm->change_end - 1);
-	return kernel;
+	return gm->change_raises || kernel;
 }
 
 /* The next page of [*index, end).  gm->change_lock keeps it in the file. */

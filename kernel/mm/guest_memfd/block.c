@@ -578,7 +578,8 @@ void guest_memfd_block_init(struct guest_memfd *gm)
 }
 
 /*
- * @memory: For the block, hidden, or NULL as yet.  What is there afterwards was
+ * @memory: For the block, hidden, or to be allocated; NULL after that has failed.
+ * Memory that is there afterwards was
  * not taken.
  */
 static int populate_block(struct guest_memfd *gm, pgoff_t index,
@@ -602,7 +603,7 @@ static int populate_block(struct guest_memfd *gm, pgoff_t index,
 
 	/* Others who want the block wait here, and need none then. */
 	if (!block->first && range_is_free(gm, start, nr) &&
-	    (*memory || alloc_memory(gm, start, start + 1, memory)) &&
+	    memory && (*memory || alloc_memory(gm, start, start + 1, memory)) &&
 	    give_memory(block, *memory)) {
 		*memory = NULL;
 		fresh = true;
@@ -695,7 +696,8 @@ int guest_memfd_block_populate_range(struct guest_memfd *gm, pgoff_t index,
 		if (xa_load(&mapping->i_pages, index))
 			err = 0;
 		else if (gm->block_order)
-			err = populate_block(gm, index, &memory[n]);
+			err = populate_block(gm, index,
+					     nr_blocks ? &memory[n] : NULL);
 		else
 			err = populate_single(gm, index);
 		filemap_invalidate_unlock_shared(mapping);
@@ -848,7 +850,9 @@ static bool release_memory(struct gm_block *block)
 		/* As it was hidden: this edits what is there already. */
 		if (WARN_ON_ONCE(direct_map_restore(first, nr)))
 			bitmap_zero(freed, nr);
-		else if (block->order == PMD_ORDER)
+		/* Reclaim may run under the locks that merging takes. */
+		else if (block->order == PMD_ORDER &&
+			 !(current->flags & PF_MEMALLOC))
 			direct_map_merge(first);
 	} else {
 		for_each_set_bit(i, freed, nr) {
@@ -1568,16 +1572,19 @@ static int oom_free_idle(struct notifier_block *nb, unsigned long unused,
 {
 	/* A page table page may be needed: from the reserves, or not at all. */
 	unsigned int flags = memalloc_noreclaim_save();
-	unsigned long nr;
+	unsigned long nr, waiting = atomic_long_read(&nr_unscrubbed);
 
 	nr = scrub_for_reclaim(NULL, OOM_PAGES);
 	if (nr < OOM_PAGES)
 		nr += guest_memfd_block_shrink(OOM_PAGES - nr);
 	memalloc_noreclaim_restore(flags);
-	/* The workers are clearing the last pages, or those at KERNEL. */
-	if (!nr && atomic_long_read(&nr_unscrubbed)) {
+	/*
+	 * The workers are clearing the last pages, or those at KERNEL.  Only what
+	 * they get done counts: they may wait for memory themselves.
+	 */
+	if (!nr && waiting) {
 		schedule_timeout_uninterruptible(HZ / 50 + 1);
-		nr = 1;
+		nr = atomic_long_read(&nr_unscrubbed) < waiting;
 	}
 	*(unsigned long *)freed += nr;
 	return NOTIFY_OK;

@@ -248,6 +248,7 @@ static void drop_locked(struct guest_memfd_put_queue *queue, struct folio **foli
 			unsigned int nr)
 {
 	struct page *pages[PUT_QUEUE_MAX];
+	bool orphan[PUT_QUEUE_MAX];
 	unsigned int i, done;
 
 	if (!nr)
@@ -263,18 +264,21 @@ static void drop_locked(struct guest_memfd_put_queue *queue, struct folio **foli
 		if (i < done)
 			gm_put_direct_map_hidden(folio);
 		remove_folio(queue, folio);
+		orphan[i] = state & GM_PAGE_ORPHAN;
 		folio_unlock(folio);
-		/*
-		 * The first reference made the page table for this page, so that
-		 * hiding it cannot fail.  If it fails the page keeps the reference
-		 * for good, and never reaches the allocator.
-		 */
-		if (WARN_ON_ONCE(i >= done))
-			continue;
-		folio_put(folio);
-		if (state & GM_PAGE_ORPHAN)
-			guest_memfd_block_release(folio);
 	}
+	/* No folio is locked any more: to release one takes its block's lock. */
+	for (i = 0; i < done; i++) {
+		folio_put(folios[i]);
+		if (orphan[i])
+			guest_memfd_block_release(folios[i]);
+	}
+	/*
+	 * The first reference made the page table for a page, so that hiding it
+	 * cannot fail.  If it fails the page keeps the reference for good, and
+	 * never reaches the allocator.
+	 */
+	WARN_ON_ONCE(done < nr);
 }
 
 /* Drop what is in the range; other entries can be added meanwhile. */

@@ -171,15 +171,15 @@ int kvm_gmem_reference_file(struct kvm *kvm, struct guest_memfd *gm)
 static int map_copy(struct kvm_vcpu *vcpu, struct kvm_memory_slot *slot,
 		    struct kvm_host_map *map)
 {
-	u64 *copy = kmalloc(2 * PAGE_SIZE, GFP_KERNEL_ACCOUNT);
+	/* A nested exit that fails would end L1. */
+	u64 *copy = kmalloc(map->writable ? 2 * PAGE_SIZE : PAGE_SIZE,
+			    GFP_KERNEL_ACCOUNT | __GFP_NOFAIL);
 
 	map->pfn = KVM_PFN_ERR_FAULT;
-	if (!copy)
-		return -ENOMEM;
 	/* By the file where the user address maps nothing. */
 	if (kvm_vcpu_read_guest_page(vcpu, map->gfn, copy, 0, PAGE_SIZE) &&
 	    kvm_gmem_read_file(slot, map->gfn, 0, copy, PAGE_SIZE)) {
-		kfree(copy);
+		kfree_sensitive(copy);
 		return -EFAULT;
 	}
 	if (map->writable)
@@ -210,7 +210,7 @@ static void unmap_copy(struct kvm_vcpu *vcpu, struct kvm_host_map *map)
 	if (map->writable && len && slot &&
 	    kvm_vcpu_write_guest_page(vcpu, map->gfn, copy + first, offset, len))
 		kvm_gmem_write_file(slot, map->gfn, offset, copy + first, len);
-	kfree(copy);
+	kfree_sensitive(copy);
 	map->copied = false;
 }
 

