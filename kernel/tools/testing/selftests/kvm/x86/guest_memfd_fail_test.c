@@ -93,6 +93,8 @@ FIXTURE_SETUP(fail)
 FIXTURE_TEARDOWN(fail)
 {
 	gmem_vm_destroy(&self->g);
+	/* A worker clears and restores the pages. */
+	gmem_assert_all_back();
 	TEST_ASSERT_EQ(gmem_trace_pages(&self->trace, "guest_memfd_hide", NULL, 0),
 		       gmem_trace_pages(&self->trace, "guest_memfd_restore", NULL, 0));
 	TEST_ASSERT_EQ(gmem_trace_pages(&self->trace, "guest_memfd_get", NULL, 0),

@@ -84,6 +84,8 @@ FIXTURE_TEARDOWN(xen)
 	gmem_vm_destroy(g);
 	TEST_ASSERT_EQ(gmem_trace_pages(&self->trace, "guest_memfd_get", NULL, 0),
 		       gmem_trace_pages(&self->trace, "guest_memfd_put", NULL, 0));
+	/* A worker clears and restores the pages. */
+	gmem_assert_all_back();
 	TEST_ASSERT_EQ(gmem_trace_pages(&self->trace, "guest_memfd_hide", NULL, 0),
 		       gmem_trace_pages(&self->trace, "guest_memfd_restore", NULL, 0));
 	gmem_trace_stop(&self->trace);
