@@ -472,7 +472,7 @@ SEALED_TEST(steal_time)
 	WRITE_ONCE(stop, true);
 	pthread_join(burner, NULL);
 	pthread_join(spinner, NULL);
-	TEST_ASSERT(seen, "nobody was told that the vCPU was preempted");
+	TEST_ASSERT(seen, "the guest never saw that the vCPU was preempted");
 	/* At NONE KVM writes by reference, else by the user address. */
 	expect_shared(variant->level == NONE);
 	TEST_ASSERT(s.stolen && s.stolen < TIMEOUT * NSEC_PER_SEC, "%lu ns were stolen", s.stolen);
