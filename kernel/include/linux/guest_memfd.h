@@ -74,6 +74,11 @@ struct guest_memfd_operations {
  *	exclusively.
  * @change_end: Index after that range, 0 when there is none; written likewise.
  * @change_raises: The change is one to KERNEL; written likewise.
+ * @unmap_lock: Taken under @change_lock while a change unmaps and lowers a few
+ *	pages.  User faults on them wait for it, and for nothing else, before they
+ *	take other locks of the file.
+ * @unmap_start: First index of these pages; written under @unmap_lock.
+ * @unmap_end: Index after them, 0 when there are none; written likewise.
  * @nr_referenced: The library's: pages in the file that have a direct-map
  *	reference; protected by the lock of the mapping's i_pages.
  * @users: The library's: one of the inode, and one of each memory_failure() that
@@ -93,6 +98,8 @@ struct guest_memfd {
 	struct mutex change_lock; /* Serialises changes of levels and holes. */
 	pgoff_t change_start, change_end;
 	bool change_raises;
+	struct rw_semaphore unmap_lock; /* Held while user faults wait. */
+	pgoff_t unmap_start, unmap_end;
 	unsigned long nr_referenced;
 	atomic_t users;
 	struct gm_left *left;

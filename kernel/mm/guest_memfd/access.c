@@ -45,10 +45,10 @@
 #define FREEZE_TRIES 64
 
 /*
- * A change waits at a page that has other references.  At each page it sleeps so
- * often, which a short reference does not outlast; a pin is reported within
- * 100 ms.  The sleeps of a whole change are limited too, against a task that
- * takes short references to one page after the other.
+ * A change waits for pages that have other references.  It sleeps so often for the
+ * first of them, which a short reference does not outlast; a pin is reported
+ * within 100 ms.  The sleeps of a whole change are limited too, against a task
+ * that takes short references to one page after the other.
  */
 #define PAGE_SLEEPS 48
 #define MAX_SLEEPS 4096
@@ -59,9 +59,8 @@
 #define FOLIOS_PER_LOOK 64
 
 /*
- * Pages that are unmapped from user space by one call.  A page that a fault maps
- * again before it is lowered must be unmapped alone, with a flush of its own, so
- * that the pages of a call should be lowered soon after it.
+ * Pages that are unmapped from user space by one call, and lowered while user
+ * faults on them wait.
  */
 #define PAGES_PER_UNMAP (1UL << GM_BLOCK_MAX_ORDER)
 
@@ -96,6 +95,9 @@ void guest_memfd_access_init(struct guest_memfd *gm)
 	mutex_init(&gm->change_lock);
 	gm->change_start = 0;
 	gm->change_end = 0;
+	init_rwsem(&gm->unmap_lock);
+	gm->unmap_start = 0;
+	gm->unmap_end = 0;
 	mt_init_flags(&gm->levels, MT_FLAGS_USE_RCU | MT_FLAGS_LOCK_EXTERN);
 	mt_set_external_lock(&gm->levels,
 			     &gm->inode->i_mapping->invalidate_lock);
@@ -193,6 +195,42 @@ bool guest_memfd_access_user_allowed(struct guest_memfd *gm, pgoff_t index)
 	if (index >= start && index < end)
 		return false;
 	return guest_memfd_access_level(gm, index) != GUEST_MEMFD_ACCESS_NONE;
+}
+
+/* Let user faults on these pages wait until end_unmap(). */
+static void begin_unmap(struct guest_memfd *gm, pgoff_t start, pgoff_t end)
+{
+	down_write(&gm->unmap_lock);
+	WRITE_ONCE(gm->unmap_start, start);
+	WRITE_ONCE(gm->unmap_end, end);
+}
+
+static void end_unmap(struct guest_memfd *gm)
+{
+	WRITE_ONCE(gm->unmap_end, 0);
+	up_write(&gm->unmap_lock);
+}
+
+/**
+ * guest_memfd_access_wait_unmap - wait while a change of level unmaps a page
+ * @gm: The file's memory.
+ * @index: Index in the file, in pages.
+ *
+ * For a user fault, before it takes any lock of the file.  A page that a fault
+ * maps before the change has lowered it must be unmapped alone, with a flush of
+ * the TLBs, so faults wait until the change is done with the pages around.  It
+ * does not sleep for references meanwhile.  A fault that does not see the change
+ * maps the page, and the change unmaps it.
+ *
+ * Context: May sleep, for as long as it takes to lower PAGES_PER_UNMAP pages.
+ */
+void guest_memfd_access_wait_unmap(struct guest_memfd *gm, pgoff_t index)
+{
+	if (index < READ_ONCE(gm->unmap_start) ||
+	    index >= READ_ONCE(gm->unmap_end))
+		return;
+	down_read(&gm->unmap_lock);
+	up_read(&gm->unmap_lock);
 }
 
 /*
@@ -627,6 +665,10 @@ static int lower_folio(struct guest_memfd *gm, struct folio *folio)
 {
 	int err;
 
+	/* It was lowered before, or has been populated since. */
+	if (gm_hides(gm) &&
+	    !(gm_page_state(folio) & GUEST_MEMFD_PAGE_PINNABLE))
+		return 0;
 	lock_unmapped(folio);
 	err = gm_hides(gm) ? end_pinnable(folio) : end_plain(folio);
 	folio_unlock(folio);
@@ -634,22 +676,62 @@ static int lower_folio(struct guest_memfd *gm, struct folio *folio)
 }
 
 /*
- * As lower_folio(), but wait while the page has other references.  A vCPU that
- * faults, KVM's accesses and I/O on its way hold such references for a short time;
- * their holder may be preempted.  The caller holds no lock but gm->change_lock.
+ * Lower the pages of [*index, end) that have no other references, while user
+ * faults on them wait.
+ *
+ * Return: 0; or -EAGAIN or -EHWPOISON with *@index that of the first page that is
+ * not lowered, or of the poisoned one.
  */
-static int lower_folio_wait(struct guest_memfd *gm, struct folio *folio,
+static int lower_pages(struct guest_memfd *gm, pgoff_t *index, pgoff_t end,
+		       bool unmap)
+{
+	struct folio *folios[FOLIOS_PER_LOOK];
+	pgoff_t next = *index;
+	unsigned int i, nr;
+	int err, ret = 0;
+
+	begin_unmap(gm, next, end);
+	if (unmap)
+		unmap_mapping_pages(gm->inode->i_mapping, next, end - next,
+				    false);
+	while (ret != -EHWPOISON && (nr = next_folios(gm, &next, end, folios))) {
+		for (i = 0; i < nr; i++) {
+			err = lower_folio(gm, folios[i]);
+			/* The first one, but a poisoned page ends it all. */
+			if (!err || (ret && err == -EAGAIN))
+				continue;
+			*index = folios[i]->index;
+			ret = err;
+			if (err == -EHWPOISON)
+				break;
+		}
+	}
+	end_unmap(gm);
+	return ret;
+}
+
+/*
+ * As lower_pages(), but wait while pages have other references.  A vCPU that
+ * faults, KVM's accesses and I/O on its way hold such references for a short time;
+ * their holder may be preempted, or wait for begin_unmap() with a part of what it
+ * wants.  The caller holds no lock but gm->change_lock.
+ */
+static int lower_pages_wait(struct guest_memfd *gm, pgoff_t *index, pgoff_t end,
 			    unsigned int *sleeps)
 {
 	unsigned int tries = 0;
-	int err;
+	int err = lower_pages(gm, index, end, true);
 
-	while ((err = lower_folio(gm, folio)) == -EAGAIN && *sleeps &&
-	       tries++ < PAGE_SLEEPS) {
+	while (err == -EAGAIN && *sleeps && tries++ < PAGE_SLEEPS) {
+		pgoff_t first = *index;
+
 		if (fatal_signal_pending(current))
 			return -EINTR;
 		--*sleeps;
 		usleep_range(MIN_SLEEP_US, MAX_SLEEP_US);
+		err = lower_pages(gm, index, end, false);
+		if (*index != first)
+			tries = 0;
 	}
 	return err;
 }
@@ -664,33 +746,25 @@ static int lower_folio_wait(struct guest_memfd *gm, struct folio *folio,
 static int lower_run(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 		     int old, unsigned int *sleeps, pgoff_t *error_index)
 {
-	struct folio *folios[FOLIOS_PER_LOOK];
-	pgoff_t index = start, unmapped = start;
-	unsigned int i, nr;
+	pgoff_t part, index;
 	int err;
 
-	while (unmapped < end) {
-		pgoff_t part = min(end, unmapped + PAGES_PER_UNMAP);
-
-		unmap_mapping_pages(gm->inode->i_mapping, unmapped,
-				    part - unmapped, false);
-		unmapped = part;
-		/* Of a hidden page below KERNEL only the mapping ends. */
-		if (gm_hides(gm) && old != GUEST_MEMFD_ACCESS_KERNEL)
-			index = part;
-		while ((nr = next_folios(gm, &index, part, folios))) {
-			for (i = 0; i < nr; i++) {
-				err = lower_folio_wait(gm, folios[i], sleeps);
-				if (err) {
-					*error_index = folios[i]->index;
-					return err;
-				}
-			}
+	for (; start < end; start = part) {
+		part = min(end, start + PAGES_PER_UNMAP);
+		index = start;
+		if (gm_hides(gm) && old != GUEST_MEMFD_ACCESS_KERNEL) {
+			/* Of a hidden page below KERNEL only the mapping ends. */
+			unmap_mapping_pages(gm->inode->i_mapping, start,
+					    part - start, false);
+			err = 0;
+		} else {
+			err = lower_pages_wait(gm, &index, part, sleeps);
 		}
-		index = part;
-		if (fatal_signal_pending(current)) {
-			*error_index = part - 1;
-			return -EINTR;
+		if (!err && fatal_signal_pending(current))
+			err = -EINTR;
+		if (err) {
+			*error_index = index;
+			return err;
 		}
 	}
 	return 0;

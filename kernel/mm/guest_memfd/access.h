@@ -7,6 +7,7 @@
 void guest_memfd_access_init(struct guest_memfd *gm);
 void guest_memfd_access_destroy(struct guest_memfd *gm);
 bool guest_memfd_access_user_allowed(struct guest_memfd *gm, pgoff_t index);
+void guest_memfd_access_wait_unmap(struct guest_memfd *gm, pgoff_t index);
 unsigned int guest_memfd_access_run(struct guest_memfd *gm, pgoff_t index,
 				    pgoff_t *first, pgoff_t *last);
 bool guest_memfd_access_carries(struct guest_memfd *gm, pgoff_t index,

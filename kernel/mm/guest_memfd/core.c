@@ -341,7 +341,7 @@ static vm_fault_t map_allowed(struct vm_fault *vmf, pgoff_t start, pgoff_t end)
 
 	if (!guest_memfd_access_run(gm, vmf->pgoff, &first, &last))
 		return 0;
-	/* A change of the level would have to unmap each of them alone. */
+	/* A change of the level would have to unmap them again. */
 	if (vmf->pgoff >= gm->change_start && vmf->pgoff < gm->change_end)
 		return 0;
 	return filemap_map_pages(vmf, max(start, first), min(end, last));
@@ -428,6 +428,7 @@ static vm_fault_t guest_memfd_fault(struct vm_fault *vmf)
 		return VM_FAULT_LOCKED;
 	}
 
+	guest_memfd_access_wait_unmap(gm, vmf->pgoff);
 	/*
 	 * A change of levels waits for this lock, and then for the folio lock,
 	 * which is held until the page is mapped.

@@ -11,7 +11,9 @@
  *
  * Catches: a change that gives up after a fixed number of attempts without sleep,
  * one that waits for ever, and one that holds the invalidate_lock for the range: a
- * writer that waits for the lock then blocks every fault behind it.
+ * writer that waits for the lock then blocks every fault behind it.  When faults
+ * on the pages that a change unmaps do not wait for it, it flushes for each page
+ * that they map again, and short_references makes a tenth of the changes.
  *
  * Not covered: populating a range that changes; guest_memfd_stress_test does that.
  *
@@ -117,7 +119,6 @@ static void *short_pin_thread(void *arg)
 			struct iovec local = { to, chunk }, remote = { g->mem + at, chunk };
 
 			r->rounds += process_vm_readv(getpid(), &local, 1, &remote, 1, 0) > 0;
-			/* A page that it maps again must be unmapped alone, with a flush. */
 			usleep(2000);
 		}
 	}
@@ -127,7 +128,7 @@ static void *short_pin_thread(void *arg)
 
 CHANGE_TEST(short_references)
 {
-	const u64 seconds = 25, max_changes = 1000;
+	const u64 seconds = 150, max_changes = 1000, min_changes = 200;
 	struct runner runners[NR_VCPUS + 1] = {};
 	pthread_t threads[NR_VCPUS + 1];
 	u64 changes = 0, refused = 0, at, start;
@@ -158,7 +159,7 @@ CHANGE_TEST(short_references)
 		       (now_us() - start) / 1000, refused);
 	ksft_print_msg("%lu times 64 pages of a vCPU, %lu short pins\n", runners[0].rounds,
 		       runners[NR_VCPUS].rounds);
-	TEST_ASSERT(changes >= 10, "only %lu changes", changes);
+	TEST_ASSERT(changes >= min_changes, "only %lu changes", changes);
 	TEST_ASSERT(runners[NR_VCPUS].rounds, "no short pin");
 	TEST_ASSERT(!refused, "%lu of %lu changes were refused", refused, changes);
 }
