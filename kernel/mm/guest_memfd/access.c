@@ -406,6 +406,15 @@ static void set_bit_of(struct folio *folio, unsigned long bit, bool set)
 	gm_page_set_state(folio, set ? state | bit : state & ~bit);
 }
 
+/*
+ * A fatal signal undoes a change that has not done half of its range yet, and
+ * lets another one complete: in both cases the caller ends soon.
+ */
+static pgoff_t middle(pgoff_t start, pgoff_t end)
+{
+	return start + (end - start) / 2;
+}
+
 /* Ranges of equal length whose pages are all locked. */
 struct hide_batch {
 	struct page *first[RANGES_PER_FLUSH];
@@ -572,6 +581,31 @@ static int take_references(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 		if (err)
 			return err;
 		index += nr - 1;
+	}
+	return 0;
+}
+
+/*
+ * All of a change to KERNEL that can fail.  Each run of one level is restored by
+ * itself, as undo() hides it.
+ *
+ * Return: As take_references().
+ */
+static int raise_range(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
+		       pgoff_t *error_index)
+{
+	pgoff_t kill_before = middle(start, end), run, run_end;
+	int old, err;
+
+	for (run = start;
+	     (old = next_run(gm, &run, end, &run_end, 0)) >= 0;
+	     run = run_end) {
+		if (old == GUEST_MEMFD_ACCESS_KERNEL)
+			continue;
+		err = take_references(gm, run, run_end, kill_before, false,
+				      error_index);
+		if (err)
+			return err;
 	}
 	return 0;
 }
@@ -771,15 +805,6 @@ static int lower_run(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 }
 
 /*
- * A fatal signal undoes a change that has not done half of its range yet, and
- * lets another one complete: in both cases the caller ends soon.
- */
-static pgoff_t middle(pgoff_t start, pgoff_t end)
-{
-	return start + (end - start) / 2;
-}
-
-/*
  * All of lowering that can fail; the invalidate_lock is not needed.
  *
  * Return: 0; or an error, and undo() is to be called.
@@ -811,26 +836,49 @@ static int lower(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 }
 
 /*
+ * As drop_references(), where there is no way back: the range is below KERNEL.
+ * What was restored as one piece is hidden as one, so page tables are needed only
+ * where the direct map was merged since; and so small an allocation fails for a
+ * moment only.
+ */
+static void drop_all_references(struct guest_memfd *gm, pgoff_t start,
+				pgoff_t end)
+{
+	while (drop_references(gm, start, end, 0))
+		schedule_timeout_uninterruptible(1);
+}
+
+/* As take_references(), for what is at KERNEL; likewise. */
+static void take_all_references(struct guest_memfd *gm, pgoff_t start,
+				pgoff_t end)
+{
+	pgoff_t ignored;
+	int err;
+
+	while ((err = take_references(gm, start, end, 0, true, &ignored)) == -ENOMEM)
+		schedule_timeout_uninterruptible(1);
+	/* The pages carried the reference before. */
+	WARN_ON_ONCE(err);
+}
+
+/*
  * Undo what a change to @level did to the pages of a hidden file before it
  * failed.  The range has its old levels and is not in transition any more.
  */
 static void undo(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 		 unsigned int level)
 {
-	pgoff_t run, run_end, ignored;
+	pgoff_t run, run_end;
 	int old;
 
 	for (run = start;
 	     (old = next_run(gm, &run, end, &run_end, 0)) >= 0;
 	     run = run_end) {
 		if (old == GUEST_MEMFD_ACCESS_KERNEL) {
-			/* As the pages were hidden, so they can be restored. */
-			WARN_ON_ONCE(take_references(gm, run, run_end, 0, true,
-						     &ignored));
+			take_all_references(gm, run, run_end);
 			make_pinnable(gm, run, run_end);
 		} else if (level == GUEST_MEMFD_ACCESS_KERNEL) {
-			/* As they were restored, so they can be hidden. */
-			WARN_ON_ONCE(drop_references(gm, run, run_end, 0));
+			drop_all_references(gm, run, run_end);
 		}
 	}
 }
@@ -876,7 +924,7 @@ static void finish_lower(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 	}
 	/* Each was restored alone, or as a block that is all in the range. */
 	if (populated)
-		WARN_ON_ONCE(drop_references(gm, start, end, 0));
+		drop_all_references(gm, start, end);
 }
 
 /*
@@ -940,8 +988,7 @@ again:
 		err = lower(gm, start, end, level, hides ? &sleeps : &none,
 			    error_index);
 	else if (hides)
-		err = take_references(gm, start, end, middle(start, end),
-				      false, error_index);
+		err = raise_range(gm, start, end, error_index);
 	/* Faults may map plain pages again: only what is seen below counts. */
 	if (err == -EAGAIN && !hides)
 		err = 0;
