@@ -107,9 +107,8 @@ u64 gmem_wait(bool (*done)(void *), void *arg, u64 limit_ms);
 u64 gmem_wait_put(int fd);
 /* Flushes of kernel addresses on all CPUs since the host has booted. */
 u64 gmem_flushes(void);
-/* KVM's references to what it has lost end within so many. */
-/* 100 ms, and what the other work of an emulated host's CPUs adds. */
-#define GMEM_REFERENCE_MS	300
+/* KVM's references to what it has lost end within so many milliseconds. */
+#define GMEM_REFERENCE_MS	100
 
 /*
  * Access levels.  The first is the ioctl; @error_offset, which may be NULL, is
