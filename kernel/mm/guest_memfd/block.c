@@ -1205,12 +1205,44 @@ static bool need_worker(struct list_head *singles)
 	return false;
 }
 
+/*
+ * A cgroup that was removed is not reclaimed any more, but its pages count in
+ * those above it.
+ *
+ * Return: True when the file's pages count in @memcg, or when that is NULL.
+ */
+static bool counts_in(const struct gm_teardown *teardown,
+		      struct mem_cgroup *memcg)
+{
+#ifdef CONFIG_MEMCG
+	if (memcg)
+		return teardown->memcg &&
+		       mem_cgroup_is_descendant(teardown->memcg, memcg);
+#endif
+	return true;
+}
+
+/* Have the reclaim of the cgroups, and the global one, find pages of the file. */
+static void show_to_reclaim(struct gm_teardown *teardown)
+{
+#ifdef CONFIG_MEMCG
+	struct mem_cgroup *memcg;
+	int nid;
+
+	lockdep_assert_held(&teardown_lock);
+	for (memcg = teardown->memcg; memcg; memcg = parent_mem_cgroup(memcg)) {
+		for_each_node_state(nid, N_MEMORY)
+			set_shrinker_bit(memcg, nid, unscrubbed_shrinker->id);
+	}
+#endif
+}
+
 static struct gm_teardown *next_teardown(struct mem_cgroup *memcg)
 {
 	struct gm_teardown *teardown;
 
 	list_for_each_entry(teardown, &teardowns, list) {
-		if (teardown->nr_waiting && (!memcg || teardown->memcg == memcg))
+		if (teardown->nr_waiting && counts_in(teardown, memcg))
 			return teardown;
 	}
 	return NULL;
@@ -1225,7 +1257,7 @@ static void free_teardown(struct gm_teardown *teardown)
 /*
  * Clear and free a block, or some order-0 pages, of a closed file.
  *
- * @memcg: Only of files that are charged to it, or NULL.
+ * @memcg: Only of files whose pages count in it, or NULL.
  * @reclaim: As for scrub_block().
  *
  * Return: How many pages are done with; 0 when there is nothing to do.
@@ -1278,6 +1310,8 @@ static unsigned long scrub_some(struct mem_cgroup *memcg, bool reclaim)
 			list_add_tail(&block->teardown_list, &teardown->blocks);
 		list_splice_tail(&singles, &teardown->singles);
 		teardown->nr_waiting += nr;
+		/* Reclaim may have counted no pages meanwhile. */
+		show_to_reclaim(teardown);
 	}
 	over = !--teardown->nr_scrubbers && !teardown->nr_waiting;
 	if (over)
@@ -1310,19 +1344,6 @@ static void start_scrubbers(unsigned long nr)
 		    DIV_ROUND_UP((unsigned long)num_online_cpus(), 2));
 	for (i = 0; i < want; i++)
 		queue_work(guest_memfd_wq, &scrub_works[i]);
-}
-
-/* Have the reclaim of a cgroup, and the global one, find pages of it. */
-static void show_to_reclaim(struct gm_teardown *teardown)
-{
-#ifdef CONFIG_MEMCG
-	int nid;
-
-	if (!teardown->memcg)
-		return;
-	for_each_node_state(nid, N_MEMORY)
-		set_shrinker_bit(teardown->memcg, nid, unscrubbed_shrinker->id);
-#endif
 }
 
 /* A page that has memory of the block, or NULL. */
@@ -1450,7 +1471,7 @@ static unsigned long count_unscrubbed(struct shrinker *shrinker,
 
 	spin_lock(&teardown_lock);
 	list_for_each_entry(teardown, &teardowns, list) {
-		if (!memcg || teardown->memcg == memcg)
+		if (counts_in(teardown, memcg))
 			nr += teardown->nr_waiting;
 	}
 	spin_unlock(&teardown_lock);
