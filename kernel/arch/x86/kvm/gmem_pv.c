@@ -120,6 +120,39 @@ int kvm_gmem_pv_read(struct kvm_vcpu *vcpu, struct gfn_to_pfn_cache *gpc,
 	return 0;
 }
 
+static void flush_if(struct kvm_vcpu *vcpu, bool flush)
+{
+	trace_kvm_pv_tlb_flush(vcpu->vcpu_id, flush);
+	if (!flush)
+		return;
+	kvm_make_request(KVM_REQ_TLB_FLUSH_GUEST, vcpu);
+	kvm_service_local_tlb_flush_requests(vcpu);
+}
+
+/*
+ * KVM has no direct-map reference to the structure, for want of memory say.  While
+ * the vCPU is marked preempted its guest leaves flushes of its TLB to KVM, so the
+ * mark must go before the vCPU runs, whatever else is not written.
+ */
+static void clear_preempted(struct kvm_vcpu *vcpu)
+{
+	const struct gfn_to_hva_cache *ghc = &vcpu->arch.st.cache;
+	struct kvm_steal_time __user *st = (void __user *)ghc->hva;
+	u8 preempted = vcpu->arch.st.preempted, none = 0;
+	int ret;
+
+	/* Twice: the guest only adds the request for a flush. */
+	ret = kvm_gmem_cmpxchg_value(vcpu, gpa_to_gfn(ghc->gpa), &st->preempted,
+				     &preempted, &none, sizeof(preempted));
+	if (ret > 0)
+		ret = kvm_gmem_cmpxchg_value(vcpu, gpa_to_gfn(ghc->gpa),
+					     &st->preempted, &preempted, &none,
+					     sizeof(preempted));
+	vcpu->arch.st.preempted = 0;
+	if (guest_pv_has(vcpu, KVM_FEATURE_PV_TLB_FLUSH))
+		flush_if(vcpu, ret || (preempted & KVM_VCPU_FLUSH_TLB));
+}
+
 /**
  * kvm_gmem_record_steal_time - record_steal_time() by reference
  * @vcpu: The vCPU, which is the caller's; its st.cache is up to date.
@@ -139,8 +172,10 @@ bool kvm_gmem_record_steal_time(struct kvm_vcpu *vcpu)
 	if (!uses_reference(vcpu, gpc, &vcpu->arch.st.cache, sizeof(*st)))
 		return false;
 	st = lock_cache(gpc, sizeof(*st), &flags);
-	if (!st)
+	if (!st) {
+		clear_preempted(vcpu);
 		return true;
+	}
 
 	kvm_gpc_mark_dirty_in_slot(gpc);
 	if (guest_pv_has(vcpu, KVM_FEATURE_PV_TLB_FLUSH)) {
@@ -148,14 +183,7 @@ bool kvm_gmem_record_steal_time(struct kvm_vcpu *vcpu)
 
 		vcpu->arch.st.preempted = 0;
 		unlock_cache(gpc, flags);
-
-		trace_kvm_pv_tlb_flush(vcpu->vcpu_id,
-				       preempted & KVM_VCPU_FLUSH_TLB);
-		if (preempted & KVM_VCPU_FLUSH_TLB) {
-			kvm_make_request(KVM_REQ_TLB_FLUSH_GUEST, vcpu);
-			kvm_service_local_tlb_flush_requests(vcpu);
-		}
-
+		flush_if(vcpu, preempted & KVM_VCPU_FLUSH_TLB);
 		st = lock_cache(gpc, sizeof(*st), &flags);
 		if (!st)
 			return true;
