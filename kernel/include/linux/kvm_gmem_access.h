@@ -118,14 +118,14 @@ kvm_gmem_access_folio(struct kvm_memory_slot *slot, gfn_t gfn, bool atomic)
 #endif /* CONFIG_KVM_GUEST_MEMFD */
 
 /*
- * After an access by the user address failed: a read of a gmem-only memslot
- * tests the level and is repeated, any other read has failed.
+ * After an access by the user address failed, or was not tried: a memslot that can
+ * have pages at level NONE tests the level, for any other the access has failed.
  */
 static inline int kvm_gmem_reread(struct kvm_memory_slot *slot, gfn_t gfn,
 				  void *data, const void __user *from,
 				  unsigned int len, bool atomic)
 {
-	if (!slot || !kvm_memslot_is_gmem_only(slot))
+	if (!kvm_gmem_has_levels(slot))
 		return -EFAULT;
 	return __kvm_gmem_read(slot, gfn, data, from, len, atomic);
 }
@@ -135,7 +135,7 @@ static inline int kvm_gmem_rewrite(struct kvm_memory_slot *slot, gfn_t gfn,
 				   void __user *to, const void *data,
 				   unsigned int len)
 {
-	if (!slot || !kvm_memslot_is_gmem_only(slot))
+	if (!kvm_gmem_has_levels(slot))
 		return -EFAULT;
 	return __kvm_gmem_write(slot, gfn, to, data, len);
 }
@@ -248,7 +248,7 @@ static inline int kvm_gmem_cmpxchg_value(struct kvm_vcpu *vcpu, gfn_t gfn,
 
 	if (!kvm_gmem_has_levels(slot))
 		ret = kvm_cmpxchg_user(ptr, old, new, size);
-	if (ret < 0 && slot && kvm_memslot_is_gmem_only(slot))
+	if (ret < 0 && kvm_gmem_has_levels(slot))
 		ret = __kvm_gmem_cmpxchg(slot, gfn, ptr, old, new, size);
 	return ret;
 }

@@ -21,8 +21,9 @@
 #include "guest_memfd.h"
 
 /*
- * The level can change between the test of the level and the access by the user
- * address.  Each failed access tests the level again, at most so many times.
+ * The level can be NONE for a moment between the test of the level and the access
+ * by the user address.  Each failed access tests the level again, and is tried at
+ * most so many times.
  */
 #define ACCESS_TRIES	8
 
@@ -137,7 +138,8 @@ static int cmpxchg_file(struct kvm_memory_slot *slot, gfn_t gfn,
  * @data: Where to store what is read.
  * @from: The user address of the first byte, in the page of @gfn.
  * @len: How many bytes, all in that page.
- * @atomic: Do not sleep; page faults are disabled.
+ * @atomic: Do not sleep; page faults are disabled.  An access by the user address
+ *	that fails is not repeated: the page may only be absent.
  *
  * Context: kvm->srcu or kvm->slots_lock is held.  May sleep unless @atomic.
  * Return: 0 or -EFAULT.
@@ -152,6 +154,8 @@ int __kvm_gmem_read(struct kvm_memory_slot *slot, gfn_t gfn, void *data,
 		if (kvm_gmem_user_disabled(slot, gfn))
 			return read_file(slot, gfn, offset_in_page(from), data,
 					 len, atomic);
+		if (atomic && tries)
+			break;
 		if (!atomic)
 			ret = kvm_read_user(data, from, len);
 		else if (!__copy_from_user_inatomic(data, from, len))

@@ -100,6 +100,12 @@ void kvm_gmem_reference_arm(struct kvm *kvm)
 	queue_work(system_dfl_wq, &kvm->gmem_reference_work);
 }
 
+static bool is_in_file_range(const struct gfn_to_pfn_cache *gpc,
+			     unsigned long first, unsigned long last)
+{
+	return gpc->source != GPC_USER && gpc->uhva >= first && gpc->uhva <= last;
+}
+
 /**
  * gfn_to_pfn_cache_invalidate_gmem - invalidate the caches of a range of a file
  * @kvm: The VM.
@@ -130,8 +136,19 @@ void gfn_to_pfn_cache_invalidate_gmem(struct kvm *kvm,
 
 	spin_lock(&kvm->gpc_lock);
 	list_for_each_entry(gpc, &kvm->gpc_list, list) {
+		/*
+		 * Interrupts of other vCPUs hold the lock for reading.  No refresh
+		 * makes a cache of the range valid while the invalidate_lock is held.
+		 */
+		read_lock_irq(&gpc->lock);
+		if (!is_in_file_range(gpc, first, last)) {
+			read_unlock_irq(&gpc->lock);
+			continue;
+		}
+		read_unlock_irq(&gpc->lock);
+
 		write_lock_irq(&gpc->lock);
-		if (gpc->source != GPC_USER && gpc->uhva >= first && gpc->uhva <= last) {
+		if (is_in_file_range(gpc, first, last)) {
 			gpc->valid = false;
 			/* Also when the MMU notifier invalidated it before. */
 			arm |= gpc->source == GPC_DIRECT_MAP;
@@ -189,28 +206,42 @@ static int map_copy(struct kvm_vcpu *vcpu, struct kvm_memory_slot *slot,
 	return 0;
 }
 
-static void unmap_copy(struct kvm_vcpu *vcpu, struct kvm_host_map *map)
+/*
+ * Write what has changed, and no other word: the guest may have written those.  If
+ * it has lost the page, what was written is lost, as it would be with a mapping of
+ * that page.
+ *
+ * Return: 0 or -EFAULT.
+ */
+static int write_copy(struct kvm_vcpu *vcpu, struct kvm_host_map *map)
 {
 	struct kvm_memory_slot *slot = kvm_vcpu_gfn_to_memslot(vcpu, map->gfn);
-	u64 *copy = map->hva, *was = copy + COPY_WORDS;
-	unsigned int first = 0, last = COPY_WORDS, offset, len;
+	const u64 *copy = map->hva, *was = copy + COPY_WORDS;
+	unsigned int first, end, offset, len;
 
-	if (map->writable) {
-		while (first < last && copy[first] == was[first])
-			first++;
-		while (last > first && copy[last - 1] == was[last - 1])
-			last--;
+	if (!slot)
+		return -EFAULT;
+	for (first = 0; first < COPY_WORDS; first = end) {
+		end = first + 1;
+		if (copy[first] == was[first])
+			continue;
+		while (end < COPY_WORDS && copy[end] != was[end])
+			end++;
+		offset = first * sizeof(u64);
+		len = (end - first) * sizeof(u64);
+		/* By the file where the user address maps nothing. */
+		if (kvm_vcpu_write_guest_page(vcpu, map->gfn, copy + first, offset, len) &&
+		    kvm_gmem_write_file(slot, map->gfn, offset, copy + first, len))
+			return -EFAULT;
 	}
-	offset = first * sizeof(u64);
-	len = (last - first) * sizeof(u64);
-	/*
-	 * If the guest lost the page meanwhile, what was written is lost, as it
-	 * would be with a mapping of that page.
-	 */
-	if (map->writable && len && slot &&
-	    kvm_vcpu_write_guest_page(vcpu, map->gfn, copy + first, offset, len))
-		kvm_gmem_write_file(slot, map->gfn, offset, copy + first, len);
-	kfree_sensitive(copy);
+	return 0;
+}
+
+static void unmap_copy(struct kvm_vcpu *vcpu, struct kvm_host_map *map)
+{
+	if (map->writable && write_copy(vcpu, map))
+		vcpu_debug_ratelimited(vcpu, "cannot write guest page 0x%llx\n", map->gfn);
+	kfree_sensitive(map->hva);
 	map->copied = false;
 }
 
