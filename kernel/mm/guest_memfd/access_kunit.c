@@ -315,6 +315,8 @@ static void test_veto(struct kunit *test)
 
 static struct {
 	unsigned int step, at, events;
+	/* Edits that were refused.  Undo would try again for ever. */
+	unsigned int refused;
 	struct page *poison;
 	bool armed, may_fail, fail;
 	/* A page that is populated at that step, and its state then. */
@@ -343,6 +345,14 @@ static void mishap_event(void *unused, unsigned long pfn, unsigned long count)
 		mishap_step();
 }
 
+/* A change needs no page table after the first that it does not get. */
+static bool refuse(void)
+{
+	if (mishap.refused++)
+		mishap.fail = false;
+	return mishap.fail;
+}
+
 /* Does an edit of these pages split a large mapping? */
 static bool would_split(struct page *page, unsigned int nr_pages)
 {
@@ -368,7 +378,7 @@ static int failing_restore(struct page *page, unsigned int nr_pages)
 	int err = -ENOMEM;
 
 	mishap_step();
-	if (!mishap.fail || !would_split(page, nr_pages)) {
+	if (!mishap.fail || !would_split(page, nr_pages) || !refuse()) {
 		kunit_deactivate_static_stub(test, direct_map_restore);
 		err = direct_map_restore(page, nr_pages);
 		kunit_activate_static_stub(test, direct_map_restore,
@@ -386,7 +396,7 @@ static unsigned int failing_hide(struct page *const *first,
 
 	mishap_step();
 	for (n = 0; n < nr_ranges; n++) {
-		if (mishap.fail && would_split(first[n], nr_pages))
+		if (mishap.fail && would_split(first[n], nr_pages) && refuse())
 			break;
 	}
 	kunit_deactivate_static_stub(test, direct_map_hide_ranges);
@@ -399,13 +409,14 @@ static unsigned int failing_hide(struct page *const *first,
 
 /*
  * One change, with one mishap.  Either all pages are at the new level afterwards
- * or all are as they were, whatever went wrong.
+ * or all are as they were, whatever went wrong.  @halves: Half of the first block
+ * is at USER, and the rest of the file at @from.
  *
  * Return: False when the change had no such step.
  */
 static bool change_with_mishap(struct kunit *test, struct guest_memfd *gm,
 			       struct folio **folios, pgoff_t start, pgoff_t end,
-			       unsigned int from, unsigned int to,
+			       unsigned int from, unsigned int to, bool halves,
 			       unsigned long *before)
 {
 	unsigned int wrong = 0;
@@ -413,11 +424,15 @@ static bool change_with_mishap(struct kunit *test, struct guest_memfd *gm,
 	int err;
 
 	KUNIT_ASSERT_EQ(test, set(gm, 0, UNDO_PAGES, from), 0);
+	if (halves)
+		KUNIT_ASSERT_EQ(test, set(gm, BLOCK_PAGES / 2, BLOCK_PAGES,
+					  GUEST_MEMFD_ACCESS_USER), 0);
 	for (i = 0; i < UNDO_PAGES; i++)
 		before[i] = gm_page_state(folios[i]);
 
 	mishap.step = 0;
 	mishap.events = 0;
+	mishap.refused = 0;
 	mishap.fail = false;
 	mishap.armed = true;
 	kunit_activate_static_stub(test, direct_map_restore, failing_restore);
@@ -443,6 +458,7 @@ static bool change_with_mishap(struct kunit *test, struct guest_memfd *gm,
 			wrong += !hidden;
 	}
 	wrong += guest_memfd_access_level(gm, start) != (err ? from : to);
+	wrong += mishap.refused > 1;
 	KUNIT_EXPECT_EQ_MSG(test, wrong, 0,
 			    "[%lu, %lu) from %u to %u, step %u, poison %d, failure %d: error %d",
 			    start, end, from, to, mishap.at, !!mishap.poison,
@@ -466,13 +482,16 @@ static void test_undo(struct kunit *test)
 	};
 	static const struct {
 		unsigned int from, to;
+		bool halves;
 	} levels[] = {
+		{ GUEST_MEMFD_ACCESS_NONE, GUEST_MEMFD_ACCESS_KERNEL, true },
 		{ GUEST_MEMFD_ACCESS_NONE, GUEST_MEMFD_ACCESS_KERNEL },
 		{ GUEST_MEMFD_ACCESS_KERNEL, GUEST_MEMFD_ACCESS_NONE },
 		{ GUEST_MEMFD_ACCESS_KERNEL, GUEST_MEMFD_ACCESS_USER },
 	};
 	struct guest_memfd *gm = sealed_file(test);
 	unsigned int r, l, p, trials = 0;
+	bool few;
 	struct folio **folios;
 	unsigned long *before;
 	pgoff_t i;
@@ -490,9 +509,13 @@ static void test_undo(struct kunit *test)
 		pgoff_t end = ranges[r / ARRAY_SIZE(levels)][1];
 
 		l = r % ARRAY_SIZE(levels);
+		/* One range has two halves of a block, and more behind them. */
+		if (levels[l].halves && r >= ARRAY_SIZE(levels))
+			continue;
 		/* A part of a block needs other blocks for each trial. */
-		for (p = 0; p < 7; p += r < 2 * ARRAY_SIZE(levels) ? 1 : 3) {
-			pgoff_t victim[] = { start, (start + end) / 2, end - 1 };
+		few = levels[l].halves || r >= 2 * ARRAY_SIZE(levels);
+		for (p = 0; p < 7; p += few ? 3 : 1) {
+			pgoff_t victim[] = { end - 1, start, (start + end) / 2 };
 
 			mishap.may_fail = p % 2 == 0;
 			mishap.at = 0;
@@ -511,7 +534,7 @@ static void test_undo(struct kunit *test)
 				cond_resched();
 			} while (change_with_mishap(test, gm, folios, start, end,
 						    levels[l].from, levels[l].to,
-						    before) && ++mishap.at);
+						    levels[l].halves, before) && ++mishap.at);
 		}
 	}
 	kunit_info(test, "%u changes with a mishap\n", trials);
