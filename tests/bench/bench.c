@@ -22,7 +22,7 @@ static const struct figure {
 	{ "guest", figure_guest, "cost of a page that the guest touches first" },
 	{ "counts", figure_counts, "TLB flushes and splits of the direct map" },
 	{ "walk", figure_walk, "faults and mappings of a guest, and its accesses at random" },
-	{ "clock", figure_clock, "share and unshare of a page, by kvm-clock" },
+	{ "clock", figure_clock, "direct-map references to a page, by kvm-clock" },
 	{ "nested", figure_nested, "round trips into a nested guest, by VMMCALL" },
 	{ "access", figure_access, "a change of access levels, of a block and of a page" },
 	{ "translate", figure_translate, "KVM's own read of guest memory, by its walk of page tables" },

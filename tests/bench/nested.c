@@ -15,7 +15,7 @@ static void round_trips(struct tiny *t, unsigned int n, const char *when, unsign
 {
 	const char *name = backing_name(t->memory.backing);
 	struct vmstat before = vmstat_now(), v;
-	uint64_t start = now(), cost;
+	uint64_t flushes = library_flushes(), start = now(), cost;
 
 	tiny_nested(t, n);
 	cost = now() - start;
@@ -23,6 +23,8 @@ static void round_trips(struct tiny *t, unsigned int n, const char *when, unsign
 	report("nested-round-trip", name, when, rep, (double)cost / n, now_unit());
 	report("nested-flushes", name, when, rep,
 	       vmstat_flushes(&v, sysconf(_SC_NPROCESSORS_ONLN)) / n, "per-trip");
+	report("nested-library-flushes", name, when, rep,
+	       (double)(library_flushes() - flushes) / n, "per-trip");
 }
 
 void figure_nested(const struct parameters *p)

@@ -3,13 +3,18 @@
  * What a page costs to get and to give back, by the three ways to get it: the
  * VMM touches it, the VMM asks for all at once, the guest touches it.
  */
+#include <errno.h>
 #include <stdio.h>
+#include <sys/sysinfo.h>
+#include <unistd.h>
 
 #include "backing.h"
 #include "busy.h"
 #include "figures.h"
 #include "measure.h"
 #include "tiny.h"
+
+#define WAIT_MS 60000
 
 static void per_page(const char *figure, const struct region *r, const struct parameters *p,
 		     unsigned int rep, uint64_t start)
@@ -22,10 +27,34 @@ static void per_page(const char *figure, const struct region *r, const struct pa
 	       (double)cost / (r->size / PAGE), now_unit());
 }
 
+static uint64_t free_memory(void)
+{
+	struct sysinfo info;
+
+	if (sysinfo(&info))
+		die(errno, "sysinfo");
+	return (uint64_t)info.freeram * info.mem_unit;
+}
+
+/*
+ * A worker clears and frees hidden memory after its file was closed.  Wait until
+ * @before and nearly all of the region are free: the CPUs keep some pages.
+ */
+static void wait_until_free(const struct region *r, uint64_t before)
+{
+	unsigned int ms;
+
+	for (ms = 0; free_memory() < before + r->size - r->size / 32; ms++) {
+		if (ms == WAIT_MS)
+			die(0, "the memory of a closed file is not free after %u ms", ms);
+		usleep(1000);
+	}
+}
+
 static void by_touch(const struct parameters *p, enum backing backing, unsigned int rep)
 {
+	uint64_t start, before;
 	struct region r;
-	uint64_t start;
 
 	region_create(&r, backing, figure_size(p, backing));
 	start = now();
@@ -36,8 +65,11 @@ static void by_touch(const struct parameters *p, enum backing backing, unsigned 
 		region_clear(&r);
 		per_page("clear", &r, p, rep, start);
 	}
+	before = free_memory();
 	start = now();
 	region_close(&r);
+	per_page("teardown-close-returns", &r, p, rep, start);
+	wait_until_free(&r, before);
 	per_page("teardown-close", &r, p, rep, start);
 	region_destroy(&r);
 }
@@ -60,15 +92,17 @@ static void by_fallocate(const struct parameters *p, enum backing backing, unsig
 
 static void by_guest(const struct parameters *p, enum backing backing, unsigned int rep)
 {
+	uint64_t start, before;
 	struct tiny t;
-	uint64_t start;
 
 	tiny_create(&t, backing, figure_size(p, backing), 1);
 	start = now();
 	tiny_touch(&t, PAGE);
 	per_page("populate-guest", &t.memory, p, rep, start);
+	before = free_memory();
 	start = now();
 	tiny_destroy(&t);
+	wait_until_free(&t.memory, before);
 	per_page("teardown-guest", &t.memory, p, rep, start);
 }
 

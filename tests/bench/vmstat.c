@@ -7,6 +7,8 @@
 #include "measure.h"
 #include "vmstat.h"
 
+#define LIBRARY_FLUSHES "/sys/module/guest_memfd/parameters/flushes"
+
 static const char * const keys[NR_VMSTATS] = {
 	[SPLITS_2M] = "direct_map_level2_splits",
 	[SPLITS_1G] = "direct_map_level3_splits",
@@ -88,6 +90,17 @@ struct vmstat vmstat_since(const struct vmstat *before)
 	for (unsigned int nr = 0; nr < NR_VMSTATS; nr++)
 		v.value[nr] -= before->value[nr];
 	return v;
+}
+
+uint64_t library_flushes(void)
+{
+	FILE *f = fopen(LIBRARY_FLUSHES, "re");
+	unsigned long long n;
+
+	if (!f || fscanf(f, "%llu", &n) != 1)
+		die(errno, LIBRARY_FLUSHES);
+	fclose(f);
+	return n;
 }
 
 double vmstat_flushes(const struct vmstat *v, unsigned int cpus)

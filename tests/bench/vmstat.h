@@ -30,6 +30,9 @@ int vmstat_parse(const char *text, struct vmstat *v, const char **missing);
 struct vmstat vmstat_now(void);
 struct vmstat vmstat_since(const struct vmstat *before);
 
+/* How often the kernel's library flushed all CPUs to hide memory, since boot. */
+uint64_t library_flushes(void);
+
 /*
  * How often all @cpus CPUs have flushed: a kernel flush is on all of them, and each
  * counts it either as received or once for every page of it. A page that one

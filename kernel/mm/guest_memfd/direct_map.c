@@ -7,7 +7,9 @@
 
 #include <kunit/static_stub.h>
 #include <linux/mm.h>
+#include <linux/moduleparam.h>
 #include <linux/set_memory.h>
+#include <linux/sysfs.h>
 #include <linux/temp_map.h>
 
 #include <asm/tlbflush.h>
@@ -17,6 +19,7 @@
 #include "direct_map.h"
 
 static atomic_long_t nr_hidden_pages;
+static atomic_long_t nr_flushes;
 
 /**
  * direct_map_can_hide - can single pages leave the direct map on this machine?
@@ -29,6 +32,20 @@ bool direct_map_can_hide(void)
 {
 	return temp_map_ready() && can_set_direct_map();
 }
+
+static int get_flushes(char *buffer, const struct kernel_param *kp)
+{
+	return sysfs_emit(buffer, "%ld\n", atomic_long_read(&nr_flushes));
+}
+
+static const struct kernel_param_ops flushes_ops = {
+	.get	= get_flushes,
+};
+
+#undef MODULE_PARAM_PREFIX
+#define MODULE_PARAM_PREFIX "guest_memfd."
+module_param_cb(flushes, &flushes_ops, NULL, 0444);
+MODULE_PARM_DESC(flushes, "How often memory was hidden, each with one flush of all CPUs");
 
 /**
  * direct_map_nr_hidden - how many pages of the machine are hidden now
@@ -155,6 +172,7 @@ unsigned int direct_map_hide_ranges(struct page *const *first,
 	 * On s390 it does nothing: there, editing the direct map flushes.
 	 */
 	flush_tlb_all();
+	atomic_long_inc(&nr_flushes);
 	atomic_long_add(done * nr_pages, &nr_hidden_pages);
 	for (i = 0; i < done; i++)
 		trace_guest_memfd_hide(page_to_pfn(first[i]), nr_pages);
