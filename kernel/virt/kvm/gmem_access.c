@@ -90,11 +90,10 @@ struct folio *kvm_gmem_access_folio(struct kvm_memory_slot *slot, gfn_t gfn,
 }
 EXPORT_SYMBOL_FOR_KVM_INTERNAL(kvm_gmem_access_folio);
 
-static int read_file(struct kvm_memory_slot *slot, gfn_t gfn,
-		     unsigned int offset, void *data, unsigned int len,
-		     bool atomic)
+/* Access a page, or fail without one, and drop the reference to it. */
+static int read_and_put(struct folio *folio, unsigned int offset, void *data,
+			unsigned int len)
 {
-	struct folio *folio = kvm_gmem_access_folio(slot, gfn, atomic);
 	int ret;
 
 	if (!folio)
@@ -104,10 +103,9 @@ static int read_file(struct kvm_memory_slot *slot, gfn_t gfn,
 	return ret;
 }
 
-static int write_file(struct kvm_memory_slot *slot, gfn_t gfn,
-		      unsigned int offset, const void *data, unsigned int len)
+static int write_and_put(struct folio *folio, unsigned int offset,
+			 const void *data, unsigned int len)
 {
-	struct folio *folio = kvm_gmem_access_folio(slot, gfn, false);
 	int ret;
 
 	if (!folio)
@@ -152,8 +150,8 @@ int __kvm_gmem_read(struct kvm_memory_slot *slot, gfn_t gfn, void *data,
 
 	for (tries = 0; ret && tries < ACCESS_TRIES; tries++) {
 		if (kvm_gmem_user_disabled(slot, gfn))
-			return read_file(slot, gfn, offset_in_page(from), data,
-					 len, atomic);
+			return read_and_put(kvm_gmem_access_folio(slot, gfn, atomic),
+					    offset_in_page(from), data, len);
 		if (atomic && tries)
 			break;
 		if (!atomic)
@@ -184,8 +182,8 @@ int __kvm_gmem_write(struct kvm_memory_slot *slot, gfn_t gfn, void __user *to,
 
 	for (tries = 0; ret && tries < ACCESS_TRIES; tries++) {
 		if (kvm_gmem_user_disabled(slot, gfn))
-			return write_file(slot, gfn, offset_in_page(to), data,
-					  len);
+			return write_and_put(kvm_gmem_access_folio(slot, gfn, false),
+					     offset_in_page(to), data, len);
 		ret = kvm_write_user(to, data, len);
 	}
 	return ret;
@@ -254,14 +252,7 @@ static struct folio *get_slot_folio(struct kvm_memory_slot *slot, gfn_t gfn)
 int kvm_gmem_read_file(struct kvm_memory_slot *slot, gfn_t gfn,
 		       unsigned int offset, void *data, unsigned int len)
 {
-	struct folio *folio = get_slot_folio(slot, gfn);
-	int ret;
-
-	if (!folio)
-		return -EFAULT;
-	ret = guest_memfd_read_folio(folio, offset, data, len);
-	folio_put(folio);
-	return ret;
+	return read_and_put(get_slot_folio(slot, gfn), offset, data, len);
 }
 
 /**
@@ -278,14 +269,7 @@ int kvm_gmem_read_file(struct kvm_memory_slot *slot, gfn_t gfn,
 int kvm_gmem_write_file(struct kvm_memory_slot *slot, gfn_t gfn,
 			unsigned int offset, const void *data, unsigned int len)
 {
-	struct folio *folio = get_slot_folio(slot, gfn);
-	int ret;
-
-	if (!folio)
-		return -EFAULT;
-	ret = guest_memfd_write_folio(folio, offset, data, len);
-	folio_put(folio);
-	return ret;
+	return write_and_put(get_slot_folio(slot, gfn), offset, data, len);
 }
 
 /**
