@@ -5,8 +5,8 @@
 /*
  * Guest memory as a file, for hypervisor drivers.  An owner embeds a struct
  * guest_memfd in its inode; the memory of a file created with
- * GM_FILE_NO_DIRECT_MAP is hidden: the kernel's direct map has no
- * entry for it, except while somebody holds a share of the page.
+ * GM_FILE_NO_DIRECT_MAP is hidden: the kernel's direct map has no entry for it,
+ * except while the page has a direct-map reference.
  */
 
 #include <linux/bits.h>

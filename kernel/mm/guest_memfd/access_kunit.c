@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Access levels: what a change does to pages that are there, that come later,
- * and that somebody holds.
+ * and that have other references.
  */
 
 #include <kunit/static_stub.h>
@@ -21,7 +21,7 @@
 
 #define NR_PAGES (TAIL + 16)
 
-/* Level KERNEL's share, and leave to pin. */
+/* The reference of level KERNEL, and PINNABLE. */
 static bool at_kernel(struct folio *folio)
 {
 	unsigned long state = gm_page_state(folio);
@@ -139,7 +139,7 @@ static void test_part_down(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, count_at_kernel(test, gm), BLOCK_PAGES);
 }
 
-/* Pages that come to a range at KERNEL, a whole block and one alone. */
+/* Pages that are populated in a range at KERNEL, a whole block and a single one. */
 static void test_absent(struct kunit *test)
 {
 	struct guest_memfd *gm = sealed_file(test);
@@ -155,7 +155,7 @@ static void test_absent(struct kunit *test)
 			t->hidden_before + BLOCK_PAGES + 1);
 }
 
-/* A block of which only a part is at KERNEL when it comes. */
+/* A block of which only a part is at KERNEL when it is populated. */
 static void test_absent_part(struct kunit *test)
 {
 	struct guest_memfd *gm = sealed_file(test);
@@ -167,7 +167,7 @@ static void test_absent_part(struct kunit *test)
 			t->hidden_before + BLOCK_PAGES - 3);
 }
 
-/* Somebody holds a page: nothing changes. */
+/* A page has another reference: nothing changes. */
 static void test_held(struct kunit *test)
 {
 	struct guest_memfd *gm = sealed_file(test);
@@ -196,7 +196,7 @@ static void test_held(struct kunit *test)
 			t->hidden_before + BLOCK_PAGES + 1);
 }
 
-/* The share of a KVM cache is no reason to wait, and keeps the page visible. */
+/* The reference of a KVM cache does not delay a change, and keeps the page visible. */
 static void test_shared_besides(struct kunit *test)
 {
 	struct guest_memfd *gm = sealed_file(test);
@@ -205,7 +205,7 @@ static void test_shared_besides(struct kunit *test)
 
 	KUNIT_EXPECT_EQ(test, set(gm, 0, BLOCK_PAGES, GUEST_MEMFD_ACCESS_KERNEL), 0);
 	folio = gm_test_grab(test, gm, 5);
-	KUNIT_EXPECT_EQ(test, gm_test_share(folio), 0);
+	KUNIT_EXPECT_EQ(test, gm_test_get(folio), 0);
 	folio_unlock(folio);
 	folio_put(folio);
 
@@ -229,7 +229,7 @@ static void leave_pinned(struct kunit *test, pgoff_t index, bool shared)
 	KUNIT_EXPECT_EQ(test, set(gm, 0, NR_PAGES, GUEST_MEMFD_ACCESS_KERNEL), 0);
 	folio = gm_test_grab(test, gm, index);
 	if (shared)
-		KUNIT_EXPECT_EQ(test, gm_test_share(folio), 0);
+		KUNIT_EXPECT_EQ(test, gm_test_get(folio), 0);
 	folio_unlock(folio);
 	memset(folio_address(folio), 0x5a, PAGE_SIZE);
 	t->restored_pfn = folio_pfn(folio);

@@ -1,21 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Blocks: where the hidden memory of a file comes from and goes to.
+ * Blocks: how the hidden memory of a file is allocated, and how it is freed.
  *
  * A block is a naturally aligned, contiguous part of a file and of physical
  * memory.  It is allocated, cleared and hidden as one unit, which costs one page
  * table entry and one TLB flush, and only then do its pages enter the file, one
  * folio each, at their natural indexes.  Where that cannot be (the tail of a
- * file, no such memory, pages there already) a page comes alone.
+ * file, no such memory, pages there already) a page is allocated alone.
  *
  * A block holds a reference to each of its pages, and the library one to each
- * that came alone: no page reaches the allocator through somebody's put.
+ * single page: no put of another holder frees a page.
  *
  * A page that has left its file waits, hidden, until that reference is the only
  * one.  Then it is cleared through the temporary mapping.  A page of a block is
  * then idle: hidden and clean, it can enter the same place of the file again,
- * or go when memory is short.  A block that has only idle pages left, and a
- * page that came alone, is restored to the direct map and freed, in this order:
+ * or is freed when memory is short.  The library restores a block that has only
+ * idle pages left, and a single page, to the direct map and frees it, in this order:
  * former guest memory is never readable through the direct map.
  */
 
@@ -472,7 +472,7 @@ static bool range_is_free(struct guest_memfd *gm, pgoff_t start, unsigned int nr
 /* So many blocks are hidden with one flush. */
 #define BLOCKS_PER_FLUSH 8
 
-/* So many idle pages go before the first process has to. */
+/* The OOM notifier frees so many idle pages before a process is killed. */
 #define OOM_PAGES 1024
 
 /* So many blocks are looked at by one call of the shrinker. */
@@ -516,8 +516,8 @@ static bool give_memory(struct gm_block *block, struct page *first)
 }
 
 /*
- * The page at @index leaves the block for the allocator: nobody has it, it is
- * clean, and the direct map has it already.
+ * Free the page at @index of the block: it has no other reference, is clean, and is
+ * in the direct map already.
  */
 static void let_go(struct gm_block *block, pgoff_t index)
 {
@@ -607,7 +607,7 @@ static int populate_block(struct guest_memfd *gm, pgoff_t index,
 	    give_memory(block, *memory)) {
 		*memory = NULL;
 		fresh = true;
-		/* All of it at KERNEL: it comes back as it was hidden. */
+		/* All of it at KERNEL: it is restored as it was hidden. */
 		if (guest_memfd_access_carries(gm, start, &first, &last,
 					       &ignored) &&
 		    last >= start + nr - 1)
@@ -860,7 +860,7 @@ static bool release_memory(struct gm_block *block)
 				break;
 		}
 		if (i < nr) {
-			/* Those that are back can go, the rest waits. */
+			/* Those that are restored can be freed, the rest waits. */
 			for (; i < nr; i++)
 				__clear_bit(i, freed);
 			goto free;
@@ -902,8 +902,9 @@ static void retry_later(struct gm_block *block)
 }
 
 /*
- * Pages at KERNEL that somebody held when they left the file.  One that only
- * others share leaves block->left: their last unshare puts it back there.
+ * Pages at KERNEL that had other references when they left the file.  One with
+ * direct-map references beside the level's leaves block->left: the last put of
+ * those sets its bit again.
  */
 static void end_kernel(struct gm_block *block)
 {
@@ -969,9 +970,8 @@ static void reap_block(struct gm_block *block)
 }
 
 /*
- * Return: False when others still hold the page.  Their references are short
- * ones, or pins of a page that was at KERNEL; a share of somebody else keeps it
- * from becoming an orphan.
+ * Return: False when the page has other references.  Those are short ones, or pins
+ * of a page that was at KERNEL: a page with a direct-map reference is no orphan.
  */
 static bool release_single(struct folio *folio)
 {
@@ -1028,10 +1028,10 @@ static void reap_orphans(struct guest_memfd *gm)
 /**
  * guest_memfd_block_orphan - the page has left its file for good
  * @folio: A locked folio that is in no file any more, or just on its way out;
- *	others may still hold references, shares among them.
+ *	it may have other references, those to the direct map among them.
  *
- * A hidden page, and one that the level KERNEL shares, is given back by a later
- * guest_memfd_block_reap(), another one by guest_memfd_block_release().
+ * A later guest_memfd_block_reap() frees a hidden page, and one with the reference
+ * of level KERNEL; guest_memfd_block_release() frees any other.
  *
  * Context: Any but interrupt.
  */
@@ -1056,7 +1056,7 @@ void guest_memfd_block_orphan(struct folio *folio)
 }
 
 /**
- * guest_memfd_block_release - give back one page, now or by and by
+ * guest_memfd_block_release - free one page, now or by the retry worker
  * @folio: A hidden folio that is in no file and on no list, with no reference
  *	of the caller's.
  *
@@ -1067,7 +1067,7 @@ void guest_memfd_block_release(struct folio *folio)
 	struct gm_block *block = folio_block(folio);
 
 	if (block) {
-		/* When the bit is set others may take the page, and go. */
+		/* With the bit set another task may free the page and its block. */
 		refcount_inc(&block->refs);
 		set_bit(page_nr(block, folio), block->left);
 		reap_block(block);

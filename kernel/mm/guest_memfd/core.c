@@ -4,7 +4,7 @@
  *
  * A page of a NO_DIRECT_MAP file is hidden before it enters the file, and
  * restored after it has left and has been cleared (both in block.c).  In between
- * only a share makes it visible to the kernel.
+ * only a direct-map reference makes it visible to the kernel.
  */
 
 #include <linux/fs.h>
@@ -63,8 +63,8 @@ bool guest_memfd_active(void)
  * guest_memfd_get_direct_map - take a right to use a page through the direct map
  * @folio: A locked folio of a guest_memfd file.
  *
- * The first share of a hidden page restores its direct map entry.  A share
- * holds a reference: it survives truncation, and keeps the page from reuse.
+ * The first reference to a hidden page restores its direct map entry.  It holds a
+ * reference to the folio: it survives truncation, and keeps the page from reuse.
  *
  * Context: May sleep; the folio is locked, and the invalidate_lock of its file is
  * held.
@@ -95,7 +95,7 @@ EXPORT_SYMBOL_FOR_MODULES(guest_memfd_get_direct_map, GUEST_MEMFD_OWNERS);
 
 /**
  * guest_memfd_put_direct_map - drop a right to use a page through the direct map
- * @folio: A folio that the caller holds a share of.
+ * @folio: A folio that the caller has a direct-map reference to.
  *
  * The last put hides the page again: within 100 ms, if the file has a queue for
  * lazy puts, else at once.  If the page has left its file in the meantime, it is
@@ -117,9 +117,9 @@ void guest_memfd_put_direct_map(struct folio *folio)
 		}
 		ret = gm_put_direct_map(folio);
 		/*
-		 * The split was done by the first share at the latest, so this
-		 * cannot fail.  If it does all the same, the page stays shared
-		 * and is leaked with the caller's reference.
+		 * The first reference has split the large mapping, so this
+		 * cannot fail.  If it does, the page stays visible and is leaked
+		 * with the caller's reference.
 		 */
 		if (WARN_ON_ONCE(ret < 0)) {
 			folio_unlock(folio);
@@ -129,7 +129,7 @@ void guest_memfd_put_direct_map(struct folio *folio)
 	}
 	folio_unlock(folio);
 	folio_put(folio);
-	/* Nobody else gives it back: it was on no list while it was shared. */
+	/* It is on no list, so no other path frees it. */
 	if (orphan)
 		guest_memfd_block_release(folio);
 }
@@ -154,7 +154,7 @@ static struct folio *grab_plain_folio(struct guest_memfd *gm, pgoff_t index)
  * @index: Index in the file, in pages, below its size.
  *
  * Never changes the state of a folio that is already there.  A new folio of a
- * NO_DIRECT_MAP file is cleared, hidden and up to date, and shared if its range
+ * NO_DIRECT_MAP file is cleared, hidden and up to date, or visible if its range
  * is at GUEST_MEMFD_ACCESS_KERNEL; one of a plain file is not up to date until
  * the caller has cleared or filled it and says so.
  *
@@ -809,13 +809,13 @@ void guest_memfd_show_fdinfo(struct seq_file *m, struct file *file)
 {
 	struct guest_memfd *gm = mapping_gm(file->f_mapping);
 	unsigned long pages = READ_ONCE(file->f_mapping->nrpages);
-	unsigned long shared = READ_ONCE(gm->nr_referenced);
+	unsigned long referenced = READ_ONCE(gm->nr_referenced);
 	pgoff_t index, last, ignored, nr = i_size_read(gm->inode) >> PAGE_SHIFT;
 	unsigned long levels[GUEST_MEMFD_ACCESS_KERNEL + 1] = {};
 	struct gm_block_counts counts;
 	bool hides = gm_hides(gm);
 
-	/* Each run as it is when its turn comes. */
+	/* Each run as it is when it is counted. */
 	for (index = 0; index < nr; index = last + 1) {
 		unsigned int level;
 
@@ -825,7 +825,7 @@ void guest_memfd_show_fdinfo(struct seq_file *m, struct file *file)
 		cond_resched();
 	}
 	guest_memfd_block_count(gm, &counts);
-	/* A page that came alone is a block of its own. */
+	/* A single page is a block of its own. */
 	if (hides)
 		counts.blocks += pages - min(pages, counts.in_file);
 
@@ -834,10 +834,10 @@ void guest_memfd_show_fdinfo(struct seq_file *m, struct file *file)
 	seq_printf(m, "guest_memfd-populated:\t%lu\n", pages);
 	seq_printf(m, "guest_memfd-blocks:\t%lu\n", counts.blocks);
 	seq_printf(m, "guest_memfd-idle:\t%lu\n", counts.idle);
-	/* A page that is shared just now may be missing from the first sum. */
+	/* A page that gets its first reference now may miss in both sums. */
 	seq_printf(m, "guest_memfd-hidden:\t%lu\n",
-		   hides ? pages - min(pages, shared) : 0);
-	seq_printf(m, "guest_memfd-referenced:\t%lu\n", shared);
+		   hides ? pages - min(pages, referenced) : 0);
+	seq_printf(m, "guest_memfd-referenced:\t%lu\n", referenced);
 	/* Counted above, and dropped unless they are taken over soon. */
 	seq_printf(m, "guest_memfd-put-pending:\t%lu\n",
 		   gm_references_pending(gm));
@@ -858,8 +858,8 @@ EXPORT_SYMBOL_FOR_MODULES(guest_memfd_show_fdinfo, GUEST_MEMFD_OWNERS);
  * guest_memfd_free_folio - the free_folio operation, or the last part of it
  * @folio: A locked folio that has just left its mapping.
  *
- * Others may still hold references, shares among them, so the page is not
- * given back here: its block does that when they are gone.
+ * It may have other references, those to the direct map among them, so the page is
+ * not freed here: its block frees it when they are gone.
  */
 void guest_memfd_free_folio(struct folio *folio)
 {

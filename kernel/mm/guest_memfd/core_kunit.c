@@ -152,7 +152,7 @@ struct folio *gm_test_grab(struct kunit *test, struct guest_memfd *gm,
 	return folio;
 }
 
-int gm_test_share(struct folio *folio)
+int gm_test_get(struct folio *folio)
 {
 	struct address_space *mapping = folio->mapping;
 	int err;
@@ -242,7 +242,7 @@ static void test_grab_keeps_shares(struct kunit *test)
 	struct guest_memfd *gm = gm_test_file(test, GM_FILE_NO_DIRECT_MAP);
 	struct folio *folio = gm_test_grab(test, gm, TAIL);
 
-	KUNIT_EXPECT_EQ(test, gm_test_share(folio), 0);
+	KUNIT_EXPECT_EQ(test, gm_test_get(folio), 0);
 	folio_unlock(folio);
 	folio_put(folio);
 
@@ -263,12 +263,12 @@ static void test_share_count(struct kunit *test)
 	int i;
 
 	for (i = 1; i <= 8; i++) {
-		KUNIT_EXPECT_EQ(test, gm_test_share(folio), 0);
+		KUNIT_EXPECT_EQ(test, gm_test_get(folio), 0);
 		KUNIT_EXPECT_TRUE(test, gm_test_present(folio));
 		KUNIT_EXPECT_EQ(test, gm_page_count(gm_page_state(folio)), i);
 	}
 	folio_unlock(folio);
-	/* Page cache, block, eight shares, and ours. */
+	/* Page cache, block, eight direct-map references, and ours. */
 	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 11);
 	for (i = 7; i > 0; i--) {
 		guest_memfd_put_direct_map(folio);
@@ -288,10 +288,10 @@ static void test_share_overflow(struct kunit *test)
 	struct folio *folio = gm_test_grab(test, gm, TAIL);
 	unsigned long one;
 
-	KUNIT_EXPECT_EQ(test, gm_test_share(folio), 0);
+	KUNIT_EXPECT_EQ(test, gm_test_get(folio), 0);
 	one = gm_page_state(folio);
 	gm_page_set_state(folio, one | GM_PAGE_COUNT_MASK);
-	KUNIT_EXPECT_EQ(test, gm_test_share(folio), -EOVERFLOW);
+	KUNIT_EXPECT_EQ(test, gm_test_get(folio), -EOVERFLOW);
 	KUNIT_EXPECT_EQ(test, gm_page_count(gm_page_state(folio)),
 			GM_PAGE_COUNT_MAX);
 	gm_page_set_state(folio, one);
@@ -306,7 +306,7 @@ static void test_scrubbed_before_restore(struct kunit *test)
 	struct gm_test *t = test->priv;
 	struct folio *folio = gm_test_grab(test, gm, TAIL);
 
-	KUNIT_EXPECT_EQ(test, gm_test_share(folio), 0);
+	KUNIT_EXPECT_EQ(test, gm_test_get(folio), 0);
 	memset(page_address(&folio->page), PATTERN, PAGE_SIZE);
 	folio_unlock(folio);
 	guest_memfd_put_direct_map(folio);
@@ -345,8 +345,8 @@ static void test_share_survives_truncation(struct kunit *test)
 	struct folio *folio = gm_test_grab(test, gm, TAIL);
 	struct folio *next;
 
-	KUNIT_EXPECT_EQ(test, gm_test_share(folio), 0);
-	KUNIT_EXPECT_EQ(test, gm_test_share(folio), 0);
+	KUNIT_EXPECT_EQ(test, gm_test_get(folio), 0);
+	KUNIT_EXPECT_EQ(test, gm_test_get(folio), 0);
 	memset(page_address(&folio->page), PATTERN, PAGE_SIZE);
 	folio_unlock(folio);
 	folio_put(folio);
@@ -379,7 +379,7 @@ static void test_no_share_after_truncation(struct kunit *test)
 	folio_unlock(folio);
 	truncate_all(gm);
 	folio_lock(folio);
-	KUNIT_EXPECT_EQ(test, gm_test_share(folio), -ESTALE);
+	KUNIT_EXPECT_EQ(test, gm_test_get(folio), -ESTALE);
 	KUNIT_EXPECT_FALSE(test, gm_test_present(folio));
 	folio_unlock(folio);
 	folio_put(folio);
@@ -391,7 +391,7 @@ static void test_share_outlives_file(struct kunit *test)
 	struct gm_test *t = test->priv;
 	struct folio *folio = gm_test_grab(test, gm, TAIL);
 
-	KUNIT_EXPECT_EQ(test, gm_test_share(folio), 0);
+	KUNIT_EXPECT_EQ(test, gm_test_get(folio), 0);
 	folio_unlock(folio);
 	folio_put(folio);
 	t->gm = NULL;
@@ -410,8 +410,8 @@ static void test_referenced_is_counted(struct kunit *test)
 	struct folio *folio = gm_test_grab(test, gm, TAIL);
 
 	KUNIT_EXPECT_EQ(test, gm->nr_referenced, 0);
-	KUNIT_EXPECT_EQ(test, gm_test_share(folio), 0);
-	KUNIT_EXPECT_EQ(test, gm_test_share(folio), 0);
+	KUNIT_EXPECT_EQ(test, gm_test_get(folio), 0);
+	KUNIT_EXPECT_EQ(test, gm_test_get(folio), 0);
 	KUNIT_EXPECT_EQ(test, gm->nr_referenced, 1);
 	folio_unlock(folio);
 	folio_put(folio);
@@ -429,8 +429,8 @@ static void test_gup(struct kunit *test)
 	struct folio *folio = gm_test_grab(test, gm, TAIL);
 
 	KUNIT_EXPECT_FALSE(test, guest_memfd_gup_allowed(folio, gm->inode->i_mapping));
-	/* A share is the kernel's own right, it lets nobody pin. */
-	KUNIT_EXPECT_EQ(test, gm_test_share(folio), 0);
+	/* A direct-map reference is the kernel's own: it allows no pin. */
+	KUNIT_EXPECT_EQ(test, gm_test_get(folio), 0);
 	KUNIT_EXPECT_FALSE(test, guest_memfd_gup_allowed(folio, gm->inode->i_mapping));
 	folio_unlock(folio);
 	guest_memfd_put_direct_map(folio);
@@ -450,7 +450,7 @@ static void test_plain_file(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, gm_test_present(folio));
 	KUNIT_EXPECT_FALSE(test, folio_test_uptodate(folio));
 	KUNIT_EXPECT_TRUE(test, guest_memfd_gup_allowed(folio, gm->inode->i_mapping));
-	KUNIT_EXPECT_EQ(test, gm_test_share(folio), 0);
+	KUNIT_EXPECT_EQ(test, gm_test_get(folio), 0);
 	folio_unlock(folio);
 	folio_put(folio);
 	guest_memfd_put_direct_map(folio);
@@ -475,7 +475,7 @@ static void test_poisoned_page_stays_out(struct kunit *test)
 	/* And nothing polls for it. */
 	KUNIT_EXPECT_TRUE(test, list_empty(&folio->lru));
 
-	/* It was only a test: by hand, as nobody else will. */
+	/* The test restores it itself: no other code will. */
 	folio_put(folio);
 	folio_test_clear_hwpoison(folio);
 	gm_page_clear_state(folio);
@@ -706,7 +706,7 @@ static void test_block_page_is_scrubbed(struct kunit *test)
 	struct folio *folio = grab_of_block(test, gm, 7), *again;
 
 	folio_lock(folio);
-	KUNIT_EXPECT_EQ(test, gm_test_share(folio), 0);
+	KUNIT_EXPECT_EQ(test, gm_test_get(folio), 0);
 	memset(folio_address(folio), PATTERN, PAGE_SIZE);
 	folio_unlock(folio);
 	guest_memfd_put_direct_map(folio);
@@ -716,7 +716,7 @@ static void test_block_page_is_scrubbed(struct kunit *test)
 
 	again = gm_test_grab(test, gm, 7);
 	KUNIT_EXPECT_PTR_EQ(test, again, folio);
-	KUNIT_EXPECT_EQ(test, gm_test_share(again), 0);
+	KUNIT_EXPECT_EQ(test, gm_test_get(again), 0);
 	KUNIT_EXPECT_NULL(test, memchr_inv(folio_address(again), 0, PAGE_SIZE));
 	folio_unlock(again);
 	guest_memfd_put_direct_map(again);
@@ -736,7 +736,7 @@ static void test_block_is_scrubbed(struct kunit *test)
 		folio = i ? gm_test_grab(test, gm, dirty[i]) : grab_of_block(test, gm, 0);
 		if (!i)
 			folio_lock(folio);
-		KUNIT_EXPECT_EQ(test, gm_test_share(folio), 0);
+		KUNIT_EXPECT_EQ(test, gm_test_get(folio), 0);
 		memset(folio_address(folio), PATTERN, PAGE_SIZE);
 		folio_unlock(folio);
 		guest_memfd_put_direct_map(folio);
@@ -780,7 +780,7 @@ static void test_block_merged_again(struct kunit *test)
 
 	for (i = 0; i < 3; i++) {
 		folio_lock(folio);
-		KUNIT_EXPECT_EQ(test, gm_test_share(folio), 0);
+		KUNIT_EXPECT_EQ(test, gm_test_get(folio), 0);
 		KUNIT_EXPECT_TRUE(test, gm_test_present(folio));
 		folio_unlock(folio);
 		guest_memfd_put_direct_map(folio);
@@ -802,7 +802,7 @@ static void test_block_shared_outlives_file(struct kunit *test)
 	struct folio *folio = grab_of_block(test, gm, 9);
 
 	folio_lock(folio);
-	KUNIT_EXPECT_EQ(test, gm_test_share(folio), 0);
+	KUNIT_EXPECT_EQ(test, gm_test_get(folio), 0);
 	memset(folio_address(folio), PATTERN, PAGE_SIZE);
 	folio_unlock(folio);
 	folio_put(folio);
@@ -892,7 +892,7 @@ static void test_block_poisoned_page(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 2);
 	expect_counts(test, gm, 0, 0, 0);
 
-	/* It was only a test: by hand, as nobody else will. */
+	/* The test restores it itself: no other code will. */
 	folio_put(folio);
 	folio_test_clear_hwpoison(folio);
 	gm_page_clear_state(folio);

@@ -110,7 +110,7 @@ int direct_map_split(struct page *page)
 
 /**
  * direct_map_merge - use a large mapping again around a page, where possible
- * @page: A page that is restored, and its neighbours as well, and nobody uses.
+ * @page: A page that is restored, as its neighbours are, and that is not in use.
  *
  * Undoes the split that restoring a part of a large mapping made.
  *
@@ -123,7 +123,7 @@ void direct_map_merge(struct page *page)
 
 /**
  * direct_map_hide_ranges - take several ranges out of the direct map at once
- * @first: First pages of the ranges, which nobody else uses.
+ * @first: First pages of the ranges, which have no other users.
  * @nr_ranges: Number of ranges.
  * @nr_pages: Number of contiguous pages of each.
  *
@@ -181,7 +181,7 @@ unsigned int direct_map_hide_ranges(struct page *const *first,
 
 /**
  * direct_map_hide - take pages out of the direct map
- * @page: First of @nr_pages contiguous pages that nobody else uses.
+ * @page: First of @nr_pages contiguous pages that have no other users.
  * @nr_pages: Number of pages.
  *
  * Context: As direct_map_hide_ranges().

@@ -154,7 +154,7 @@ static void flags_of_file(struct kunit *test, pgoff_t index, unsigned int level)
 			KUNIT_EXPECT_FALSE(test, gm_test_present(folio));
 	}
 	folio_lock(folio);
-	KUNIT_EXPECT_EQ(test, gm_test_share(folio), 0);
+	KUNIT_EXPECT_EQ(test, gm_test_get(folio), 0);
 	expect_flags(test, &folio->page, 1);
 	folio_unlock(folio);
 	guest_memfd_put_direct_map(folio);
@@ -524,7 +524,7 @@ static void test_read_and_write(struct kunit *test)
 	read_and_write(test, folio);
 	KUNIT_EXPECT_FALSE(test, gm_test_present(folio));
 	folio_lock(folio);
-	KUNIT_EXPECT_EQ(test, gm_test_share(folio), 0);
+	KUNIT_EXPECT_EQ(test, gm_test_get(folio), 0);
 	folio_unlock(folio);
 	read_and_write(test, folio);
 	guest_memfd_put_direct_map(folio);

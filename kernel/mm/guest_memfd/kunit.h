@@ -33,13 +33,13 @@ struct gm_test {
 int gm_test_init(struct kunit *test);
 void gm_test_exit(struct kunit *test);
 
-/* A file of one block and a tail of 16 pages, which come alone. */
+/* A file of one block and a tail of 16 single pages. */
 struct guest_memfd *gm_test_file(struct kunit *test, u64 flags);
 /* A locked folio with a reference. */
 struct folio *gm_test_grab(struct kunit *test, struct guest_memfd *gm,
 			   pgoff_t index);
-/* Take a share of a folio that the caller has locked, and locks again. */
-int gm_test_share(struct folio *folio);
+/* Take a direct-map reference to a locked folio, which is unlocked for a moment. */
+int gm_test_get(struct folio *folio);
 bool gm_test_present(struct folio *folio);
 
 #endif /* _MM_GUEST_MEMFD_KUNIT_H */

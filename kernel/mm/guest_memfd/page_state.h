@@ -21,9 +21,9 @@
 /* No direct map entry, and no stale TLB entry on any CPU. */
 #define GM_PAGE_HIDDEN		BIT(0)
 /* BIT(1) is GUEST_MEMFD_PAGE_PINNABLE. */
-/* Has left its file: the last unshare gives it back. */
+/* Has left its file: the last put of a direct-map reference frees it. */
 #define GM_PAGE_ORPHAN		BIT(2)
-/* The order of the block that the page is of, 0 for one that came alone. */
+/* The order of the block that the page is of, 0 for a single page. */
 #define GM_PAGE_ORDER_SHIFT	3
 #define GM_PAGE_ORDER_MASK	GENMASK(6, GM_PAGE_ORDER_SHIFT)
 /* The count includes the reference of level KERNEL; PINNABLE implies it. */
@@ -44,7 +44,7 @@
 #define GM_PAGE_COUNT_ONE	BIT(GM_PAGE_COUNT_SHIFT)
 #define GM_PAGE_COUNT_MAX	(GM_PAGE_COUNT_MASK >> GM_PAGE_COUNT_SHIFT)
 
-/* Tag of shared pages in the mapping; nothing is written back here. */
+/* Tag of pages with a direct-map reference in the mapping; nothing is written back here. */
 #define GM_TAG_REFERENCED		PAGECACHE_TAG_TOWRITE
 
 /* Are the pages of this file out of the direct map? */

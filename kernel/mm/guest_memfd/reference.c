@@ -534,7 +534,7 @@ void gm_untag_range(struct address_space *mapping, pgoff_t start, pgoff_t end)
 }
 
 /**
- * gm_get_direct_map_restored - the first share of a page, whose entry is there already
+ * gm_get_direct_map_restored - take the first reference to a page that was restored
  * @folio: A locked hidden folio whose direct map entry was just restored.
  */
 void gm_get_direct_map_restored(struct folio *folio)
@@ -549,13 +549,13 @@ void gm_get_direct_map_restored(struct folio *folio)
 }
 
 /**
- * gm_get_direct_map - take a share
+ * gm_get_direct_map - take a direct-map reference
  * @folio: A locked folio of a NO_DIRECT_MAP file.
  *
  * A reference that was put lazily becomes the caller's.
  *
- * Return: 0, -EOVERFLOW, or -ENOMEM: the first share of a block splits a large
- * mapping, and so may any of a page that came to level KERNEL with its block.
+ * Return: 0, -EOVERFLOW, or -ENOMEM: the first reference to a page of a block splits
+ * a large mapping, and so may any to a page that was raised with its block.
  */
 int gm_get_direct_map(struct folio *folio)
 {
@@ -574,7 +574,7 @@ int gm_get_direct_map(struct folio *folio)
 			gm_get_direct_map_restored(folio);
 		return err;
 	}
-	/* It may have come back with its whole block, and go alone. */
+	/* It may have been restored with its block, and will be hidden alone. */
 	if (state & GM_PAGE_LEVEL) {
 		err = direct_map_split(&folio->page);
 		if (err)
@@ -589,10 +589,10 @@ int gm_get_direct_map(struct folio *folio)
 }
 
 /**
- * gm_put_direct_map_hidden - the last unshare of a page, whose entry has gone already
- * @folio: A locked folio with one share that was just hidden.
+ * gm_put_direct_map_hidden - drop the last reference to a page that was just hidden
+ * @folio: A locked folio with one direct-map reference.
  *
- * The share's reference is left to the caller.
+ * The caller drops the reference to the folio that belongs to it.
  */
 void gm_put_direct_map_hidden(struct folio *folio)
 {
@@ -607,14 +607,14 @@ void gm_put_direct_map_hidden(struct folio *folio)
 }
 
 /**
- * gm_put_direct_map - drop a share
- * @folio: A locked folio with a share of the caller's.
+ * gm_put_direct_map - drop a direct-map reference
+ * @folio: A locked folio with such a reference of the caller's.
  *
- * Hiding a page that shares of its own made visible cannot fail: the first one
- * split the large mapping.  Of a block that came to level KERNEL as a whole, a
- * single page can fail.  The share's reference is left to the caller.
+ * Hiding a page that was restored alone cannot fail: that has split the large
+ * mapping.  Hiding a single page of a block that was raised as a whole can fail.
+ * The caller drops the reference to the folio that belongs to the put one.
  *
- * Return: 1 when it was the last share and the page is hidden now, 0 when there
+ * Return: 1 when it was the last reference and the page is hidden now, 0 when there
  * are others, or -ENOMEM with nothing changed.
  */
 int gm_put_direct_map(struct folio *folio)

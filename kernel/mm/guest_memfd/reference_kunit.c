@@ -34,7 +34,7 @@ static struct folio *get(struct kunit *test, struct guest_memfd *gm, pgoff_t ind
 {
 	struct folio *folio = gm_test_grab(test, gm, index);
 
-	KUNIT_ASSERT_EQ(test, gm_test_share(folio), 0);
+	KUNIT_ASSERT_EQ(test, gm_test_get(folio), 0);
 	folio_unlock(folio);
 	folio_put(folio);
 	return folio;

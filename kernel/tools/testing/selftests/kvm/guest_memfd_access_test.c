@@ -9,7 +9,7 @@
  * holes do: what the level allows works and carries the right data, what it does
  * not allow fails with a clean error.  Afterwards the memory is at the same
  * level, holds what it held, and the kernel sees it only at KERNEL.  A page that
- * is pinned keeps its range at KERNEL, whoever pinned it, and one that is
+ * is pinned keeps its range at KERNEL, however it was pinned, and one that is
  * truncated while it is pinned goes when the pin does, hidden and cleared.
  *
  * Catches: a level that does not reach the page tables of user space (host) or
@@ -753,7 +753,7 @@ PINNED_TEST(several)
 	gmem_unpin(&pin[0]);
 }
 
-/* What is not needed any more goes by and by. */
+/* The worker drops what is not needed any more after some time. */
 static void wait_given_back(const u64 *pfns, size_t nr, u64 seed)
 {
 	int tries;

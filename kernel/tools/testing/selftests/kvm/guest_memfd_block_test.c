@@ -98,7 +98,7 @@ static void touch(char *mem, size_t size)
 		WRITE_ONCE(mem[i], 1);
 }
 
-/* Blocks, and a tail of single pages, whoever comes first. */
+/* Blocks, and a tail of single pages, by whatever access is first. */
 BLOCK_TEST(populated_by_blocks)
 {
 	struct gmem_vm *g = &self->g;
@@ -240,7 +240,7 @@ BLOCK_TEST(punch_patterns)
 	for (i = 0; i < ARRAY_SIZE(holes); i++)
 		hole_and_check(g, holes[i].first, holes[i].nr, self->seed + i);
 
-	/* Every other page; they are idle until somebody comes for them. */
+	/* Every other page; they are idle until they are populated again. */
 	gmem_guest_call(g->vcpus[0], gmem_guest_fill, GMEM_GVA, size, self->seed);
 	for (i = 0; i < BLOCK_PAGES; i += 2)
 		gmem_punch(g->fd, i * GMEM_PAGE, GMEM_PAGE);
@@ -378,7 +378,7 @@ BLOCK_TEST(nested)
 	gmem_guest_call(g->vcpus[0], gmem_guest_check, GMEM_GVA, NESTED_SIZE, self->seed);
 }
 
-/* A page that is lent splits the mapping, and its return mends it. */
+/* A direct-map reference to a page splits the mapping, and its end merges it. */
 BLOCK_TEST(merged_again)
 {
 	struct kvm_xen_hvm_attr attr = { .type = KVM_XEN_ATTR_TYPE_SHARED_INFO };

@@ -14,7 +14,7 @@
  * -s SEED does the same again, as far as races allow; -r ROUND begins with that
  * worker.
  *
- * Catches what the other tests catch, by sequences that nobody thought of.
+ * Catches what the other tests catch, by sequences that no other test has.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -364,7 +364,7 @@ static void do_touch(struct fuzzer *z)
 	}
 	sigbus_expected = false;
 	fail_over(z);
-	TEST_ASSERT(sane, "page %lu holds what nobody wrote there", page);
+	TEST_ASSERT(sane, "page %lu holds what no worker wrote there", page);
 	if (!f->exact)
 		return;
 	TEST_ASSERT(refused == (f->level[page] == NONE), "page %lu at level %u: %s", page,
@@ -687,7 +687,7 @@ int main(int argc, char *argv[])
 			 did->guests && did->looks && (!can_fail || did->short_of_memory),
 			 "something of everything was done\n");
 
-	/* What was held when its file went goes by and by. */
+	/* The worker frees what was held when its file was closed. */
 	for (i = 0; i < 10; i++) {
 		absent = gmem_absent_total();
 		if (absent == gmem_absent_before())

@@ -696,7 +696,7 @@ static void *punch_thread(void *arg)
 }
 
 /*
- * Of plain memory, with a guest that faults on the page and somebody who makes
+ * Of plain memory, with a guest that faults on the page and a thread that makes
  * holes elsewhere: all of them get through, and the guest loses the page.
  */
 TEST(plain_memory_failure)

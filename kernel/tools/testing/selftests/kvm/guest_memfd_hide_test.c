@@ -4,7 +4,7 @@
  *
  * Proves that every page of a GUEST_MEMFD_FLAG_NO_DIRECT_MAP file is absent
  * from the host kernel's direct map from before anybody can put data into it
- * until it has left the file, whoever touched it first; that it is hidden once
+ * until it has left the file, by whatever access it was populated; that it is hidden once
  * only; that no CPU keeps an old translation of it; and that it comes back
  * zeroed, by whichever way it left.
  *

@@ -42,7 +42,7 @@
 #include "ucall_common.h"
 
 #define TIMEOUT		900
-/* How often somebody is killed: at these many moments, and again if in vain. */
+/* A child is killed at so many moments, and again if it had ended before. */
 #define MOMENTS		8
 #define MAX_KILLS	(5 * MOMENTS)
 /* How long a child may live after it was killed, and how often in a row it may not. */
@@ -267,7 +267,7 @@ INTERRUPT_TEST(killed)
 	ksft_print_msg("a change takes %lu us; %u callers killed: %u before, %u in, %u after it\n",
 		       ns / 1000, i, early, interrupted, done);
 	ksft_print_msg("each was dead within %lu us\n", longest);
-	TEST_ASSERT(interrupted, "nobody was killed while the level changed: nothing is proved");
+	TEST_ASSERT(interrupted, "no child was killed while the level changed: nothing is proved");
 }
 
 static volatile sig_atomic_t nr_signals;

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Blocks of hidden guest memory where memory is short, or somebody is slow.
+ * Blocks of hidden guest memory where memory is short, or a reference lasts.
  *
  * Proves that VMs which take most of the host's memory can come and go; that
  * idle pages go back to a host that needs them, and that pages alone serve where
  * no block can be had; that a cgroup's limit holds, and that nothing stays
- * charged; that a block waits, cleared, for a page that somebody holds; and that
+ * charged; that a block waits, cleared, for a page that is pinned; and that
  * the direct map shows nothing of a guest while its blocks are torn down.
  *
  * Catches: a shrinker that gives nothing back (idle_shrinks, fragmented), that
@@ -367,7 +367,7 @@ static void exceed(bool killable, u64 flags, u64 seed)
 	int r;
 
 	/*
-	 * Its own pages are there, and charged to nobody here: a process that
+	 * Its own pages are there, and charged to no cgroup here: a process that
 	 * cannot be killed tries for ever to touch a page beyond its limit.
 	 */
 	TEST_ASSERT(!mlockall(MCL_CURRENT), "cannot lock the test's own pages");
@@ -441,7 +441,7 @@ PRESSURE_TEST(limit)
 			TEST_ASSERT(WIFEXITED(status) && !WEXITSTATUS(status),
 				    "the child says 0x%x", status);
 
-		/* Some is charged in advance on each CPU; the kill ends by and by. */
+		/* Some is charged in advance on each CPU; the kill takes time. */
 		for (i = 0; i < 50; i++) {
 			charged = read_number(GROUP "/memory.current");
 			if (charged < SZ_1M)
@@ -501,7 +501,7 @@ PRESSURE_TEST(held)
 		gmem_assert_present(pfns, BLOCK_PAGES);
 		gmem_assert_present(pfns + 2 * BLOCK_PAGES, (HELD_BLOCKS - 2) * BLOCK_PAGES);
 
-		/* The shrinker may have those that nobody holds, and no other. */
+		/* The shrinker may free those without other references, and no other. */
 		if (way == 1) {
 			idle = gmem_free_pages();
 			/* More than there is: the idle pages go before it does. */

@@ -18,8 +18,12 @@
  * Catches: the invalidate_lock held over the whole range by fallocate() or by a
  * hole (faults), a sum over pages in fdinfo (fdinfo), one list of pages for all
  * files (strangers), a close that clears (close), one that shows the memory
- * before it is cleared (close), and a fault that does not look at the level again
- * with the folio locked (lowered).
+ * before it is cleared (close), and a fault on plain memory that does not look at
+ * the level (lowered).
+ *
+ * Not covered: a fault that looks only before it has locked the folio.  A change
+ * would have to begin and end in between; 200 changes beside twelve threads did not
+ * show it.
  */
 #include <fcntl.h>
 #include <linux/falloc.h>
@@ -301,8 +305,8 @@ static void *touch_thread(void *arg)
 STALL_TEST(lowered)
 {
 	struct sigaction action = { .sa_handler = on_bus };
-	/* More than CPUs, so that they are preempted in their faults. */
-	pthread_t ids[12];
+	/* More than CPUs. */
+	pthread_t ids[5];
 	u64 i, offset;
 	int fd = self->g.fd, err;
 
@@ -317,7 +321,7 @@ STALL_TEST(lowered)
 		err = __gmem_set_access(fd, 0, GMEM_PAGE, GUEST_MEMFD_ACCESS_NONE, &offset);
 		TEST_ASSERT(!err, "change %lu fails: errno %d", i, errno);
 		WRITE_ONCE(self->none, i + 1);
-		usleep(3000);
+		usleep(500);
 		WRITE_ONCE(self->none, 0);
 		gmem_set_access(fd, 0, GMEM_PAGE, variant->flags ? GUEST_MEMFD_ACCESS_USER :
 				GUEST_MEMFD_ACCESS_KERNEL);
@@ -379,6 +383,7 @@ STALL_TEST(fdinfo)
 
 #define HELD	(8000 * GMEM_PAGE)
 
+/* Over half a second, in which the kernel's worker tries the held pages five times. */
 static u64 hole_ns(int fd)
 {
 	u64 start, least = ~0UL;
@@ -388,6 +393,7 @@ static u64 hole_ns(int fd)
 		start = now_ns();
 		gmem_punch(fd, 0, HELD);
 		least = min(least, now_ns() - start);
+		usleep(10000);
 	}
 	return least;
 }

@@ -48,7 +48,7 @@
 #define NR_PAGES	512UL
 #define SIZE		(NR_PAGES * GMEM_PAGE)
 #define CHURN_PAGES	64UL
-/* The first pages of each file are for clocks and hold nobody's data. */
+/* The first pages of each file are for clocks and hold no data. */
 #define CLOCK_PAGES	2
 #define GUEST_STEPS	16
 
@@ -284,7 +284,7 @@ static void on_sigbus(int sig)
 	siglongjmp(refused, 1);
 }
 
-/* Return: False when somebody else has written to the page. */
+/* Return: False when another thread has written to the page. */
 static bool touch_page(char *page, u64 seed)
 {
 	bool sane = true;
@@ -368,7 +368,7 @@ static void *touch_thread(void *arg)
 			p = random_below(&state, nr);
 			page = mem + p * GMEM_PAGE;
 			TEST_ASSERT(touch_page(page, seed_at(v->seed, at + p)),
-				    "a page in user space holds what nobody wrote there");
+				    "a page in user space holds what no thread wrote there");
 			remember_page(pagemap, page);
 		}
 		did.touches += n;
@@ -413,7 +413,7 @@ static void *fork_thread(void *arg)
 		TEST_ASSERT(pid > 0, "fork() failed");
 		TEST_ASSERT(waitpid(pid, &status, 0) == pid, "waitpid() failed");
 		TEST_ASSERT(WIFEXITED(status) && !WEXITSTATUS(status),
-			    "the child found what nobody wrote, or died: status 0x%x", status);
+			    "the child found what no thread wrote, or died: status 0x%x", status);
 		did.forks++;
 		usleep(10000);
 	}
@@ -457,7 +457,7 @@ static bool any_seen(u64 pfn, bool all)
 	u64 page[GMEM_WORDS];
 	unsigned int i, j;
 
-	/* A place in the table that somebody is about to fill. */
+	/* A place in the table that another thread is about to fill. */
 	if (!pfn)
 		return false;
 	if (gmem_kcore_read(pfn, page))
@@ -618,7 +618,7 @@ int main(int argc, char *argv[])
 		gmem_vm_destroy(&vms[i].g);
 	}
 
-	/* What was pinned when it left its file goes by and by. */
+	/* The worker frees what was pinned when it left its file. */
 	for (i = 0; i < 10 && gmem_absent_total() != gmem_absent_before(); i++)
 		sleep(1);
 	nr = min_t(unsigned int, nr_frames, MAX_FRAMES);

@@ -57,7 +57,7 @@
 /* What a packet has before its data: virtio's header, and Ethernet's. */
 #define VIRTIO_HEADER	12
 #define HEADER		(VIRTIO_HEADER + ETH_HLEN)
-/* Ethernet types for experiments; what vhost's sender is bound to nobody sends. */
+/* Ethernet types for experiments; vhost's sender is bound to one that is not sent. */
 #define SENT_TYPE	0x88b5
 #define RECEIVED_TYPE	0x88b6
 #define SENDER_TYPE	0x88b7

@@ -10,7 +10,7 @@
  * is out of its hands within 100 ms, whether or not a vCPU runs again; and that the
  * guest's MSR writes never fail, and cost less than one flush in 100.
  *
- * Catches: share skipped (the clock never starts, or the host oopses), unshare
+ * Catches: a get skipped (the clock never starts, or the host oopses), a put
  * skipped or done twice (orders, move, toggle_together), a share that outlives
  * hole, memslot, file or VM (punch_hole, memslot, file_closed, vm_destroyed), a
  * hole that KVM's caches are not told of (punch_hole_unmapped), a reference that
@@ -116,7 +116,7 @@ static u64 guest_check_clock(u64 gva, u64 b, u64 c)
 	return later;
 }
 
-/* Guest: nobody updates the clock at @gva any more; clear it for the next. */
+/* Guest: KVM does not update the clock at @gva any more; clear it for the next. */
 static u64 guest_clear_clock(u64 gva, u64 b, u64 c)
 {
 	struct pvclock_vcpu_time_info *pvti = (void *)gva;
@@ -163,7 +163,7 @@ static void clock_off(struct gmem_vm *g, int vcpu)
 	clock_write(g, vcpu, 0);
 }
 
-/* Has KVM write the clock anew, as it does now and then by itself. */
+/* Has KVM write the clock again, as it does now and then by itself. */
 static void clock_kick(struct gmem_vm *g, int vcpu)
 {
 	int r = __vcpu_ioctl(g->vcpus[vcpu], KVM_KVMCLOCK_CTRL, NULL);
@@ -863,7 +863,7 @@ CLOCK_TEST(other_user_address)
 	gmem_assert_counts(g->fd, NR_PAGES, 0);
 }
 
-/* Memory that user space cannot map has a clock all the same. */
+/* Memory that user space cannot map can have a clock. */
 CLOCK_TEST(sealed)
 {
 	struct gmem_vm *g = &self->g;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KVM's own accesses to guest memory that nobody has mapped.
+ * KVM's own accesses to guest memory that has no user mapping.
  *
  * Proves that what KVM reads and writes for the guest works at level NONE, where
  * the memslot's user address maps nothing, or something else that must stay as
@@ -349,7 +349,7 @@ SEALED_TEST(clocks)
 		gmem_guest_call(g->vcpus[i], guest_poke, gva, 0, 0);
 		write_msr(g, i, MSR_KVM_SYSTEM_TIME_NEW, gva | KVM_MSR_ENABLED);
 		before = gmem_guest_call(g->vcpus[i], guest_clock, gva, 0, 0);
-		/* KVM writes it anew. */
+		/* KVM writes it again. */
 		vcpu_ioctl(g->vcpus[i], KVM_KVMCLOCK_CTRL, NULL);
 		TEST_ASSERT(gmem_guest_call(g->vcpus[i], guest_clock, gva, 0, 0) >= before,
 			    "the clock of vCPU %d goes back", i);
@@ -553,7 +553,7 @@ static u64 guest_async_pf(u64 times, u64 b, u64 c)
 		WRITE_ONCE(*(u64 *)at(PAGE_APF), 0);
 		apf_token = 0;
 		sti();
-		/* It wakes whoever waits, by a token that means all. */
+		/* It wakes all that wait, by a token that means all. */
 		GUEST_ASSERT(!wrmsr_safe(MSR_KVM_ASYNC_PF_EN, at(PAGE_APF) | flags));
 		while (nr_irqs < i)
 			cpu_relax();
@@ -1279,7 +1279,7 @@ SEALED_TEST(absent)
 
 /*
  * Where memory may be private by hardware, KVM does not reach plain files by the
- * file, and nobody raises them; hidden files are not for such hardware.
+ * file, and no request raises them; hidden files are not for such hardware.
  */
 TEST(private_memory)
 {
