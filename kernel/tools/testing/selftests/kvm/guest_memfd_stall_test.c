@@ -19,11 +19,7 @@
  * hole (faults), a sum over pages in fdinfo (fdinfo), one list of pages for all
  * files (strangers), a close that clears (close), one that shows the memory
  * before it is cleared (close), and a fault on plain memory that does not look at
- * the level (lowered).
- *
- * Not covered: a fault that looks only before it has locked the folio.  A change
- * would have to begin and end in between; 200 changes beside twelve threads did not
- * show it.
+ * the level again with the folio locked (lowered; three reads in 200 changes).
  */
 #include <fcntl.h>
 #include <linux/falloc.h>

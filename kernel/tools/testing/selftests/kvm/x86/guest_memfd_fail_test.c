@@ -5,15 +5,16 @@
  * The kernel's fault injection makes the 1st, 2nd, 3rd... allocation of one
  * operation fail, until the operation comes through without: fallocate(),
  * MADV_POPULATE_WRITE and a plain touch of a page, KVM_PRE_FAULT_MEMORY and a
- * guest's access, turning a kvm-clock on, and changing the access level of a
- * range.  Each failure is to be a clean
+ * guest's access, turning a kvm-clock on, KVM's first reference to steal time at
+ * NONE, and changing the access level of a range.  Each failure is to be a clean
  * error that leaves the file's counters as they were and hides nothing that is
  * in no file, and the next attempt has to succeed.  Among the allocations is the
  * page table that the split of a large mapping of the direct map needs.
  *
  * Catches: a page that stays hidden, or charged, or is lost on an error path
  * (absent pages, hide and restore events, free memory), a half-made state that
- * the next attempt trips over, a clock that never starts.
+ * the next attempt trips over, a clock that never starts, a vCPU that runs while
+ * its guest takes it for preempted.
  */
 #include <asm/kvm_para.h>
 #include <asm/pvclock-abi.h>
@@ -456,6 +457,67 @@ FAIL_TEST(clock)
 	self->deepest = nth - 2;
 	ksft_print_msg("%u clocks had to be set again\n", lost);
 	TEST_ASSERT(nth > 2, "a clock allocated nothing");
+}
+
+static u64 guest_steal_on(u64 gpa, u64 b, u64 c)
+{
+	return wrmsr_safe(MSR_KVM_STEAL_TIME, gpa | KVM_MSR_ENABLED);
+}
+
+static u64 guest_preempted(u64 gva, u64 b, u64 c)
+{
+	return READ_ONCE(((struct kvm_steal_time *)gva)->preempted);
+}
+
+/*
+ * The mark of a vCPU that was preempted while KVM reached the structure by the user
+ * address.  The guest leaves flushes to KVM as long as it sees it, so the mark must
+ * be gone when the vCPU runs, though KVM has no reference at NONE for want of memory.
+ */
+FAIL_TEST(preempted)
+{
+	struct gmem_vm *g = &self->g;
+	unsigned int nth, marked = 0;
+	struct kvm_steal_time *st;
+	struct gmem_info info;
+	struct ucall uc;
+	bool fired = true;
+	int r;
+
+	gmem_set_block_order(ilog2(SZ_2M / GMEM_PAGE));
+	gmem_vm_create(g, 1, SZ_2M, gmem_test_flags());
+	kvm_fallocate(g->fd, FALLOC_FL_KEEP_SIZE, 0, g->size);
+	st = (void *)g->mem;
+	gmem_guest_call(g->vcpus[0], guest_preempted, GMEM_GVA, 0, 0);
+	for (nth = 1; fired; nth++) {
+		TEST_ASSERT(nth <= MAX_NTH, "no end of allocations");
+		/* A write of the MSR ends the reference that KVM may have. */
+		TEST_ASSERT(!gmem_guest_call(g->vcpus[0], guest_steal_on, GMEM_GPA, 0, 0),
+			    "the MSR write faults");
+		gmem_wait_put(g->fd);
+		WRITE_ONCE(st->preempted, KVM_VCPU_PREEMPTED | KVM_VCPU_FLUSH_TLB);
+		gmem_set_access(g->fd, 0, g->size, GUEST_MEMFD_ACCESS_NONE);
+
+		gmem_guest_post(g->vcpus[0], guest_preempted, GMEM_GVA, 0, 0);
+		inject(self->nth_fd, nth);
+		r = run_only(g->vcpus[0]);
+		fired = injected(self->nth_fd);
+		TEST_ASSERT(!r || (r == -1 && errno == ENOMEM && fired),
+			    "allocation %u: KVM_RUN gives %d, errno %d", nth, r, errno);
+		self->errors += !!r;
+		self->tolerated += !r && fired;
+		gmem_read_info(g->fd, &info);
+		/* The guest ran, and KVM had no reference. */
+		marked += !r && !info.referenced;
+		if (r)
+			vcpu_run(g->vcpus[0]);
+		TEST_ASSERT_EQ(get_ucall(g->vcpus[0], &uc), UCALL_SYNC);
+		TEST_ASSERT(!uc.args[0], "allocation %u: the guest runs, marked preempted (%lu)",
+			    nth, uc.args[0]);
+		gmem_set_access(g->fd, 0, g->size, GUEST_MEMFD_ACCESS_USER);
+	}
+	self->deepest = nth - 2;
+	TEST_ASSERT(marked, "KVM got its reference each time");
 }
 
 #define BLOCK_PAGES	(SZ_2M / GMEM_PAGE)
