@@ -129,6 +129,18 @@ static bool injected(int nth_fd)
 	return !strtoul(buf, NULL, 10);
 }
 
+/* Each allocation of pages by this thread fails, or none. */
+static void fail_pages(bool fail)
+{
+	int fd = open_path_or_exit("/proc/thread-self/make-it-fail", O_WRONLY);
+
+	set_attr("fail_page_alloc", "task-filter", "Y");
+	set_attr("fail_page_alloc", "times", "-1");
+	set_attr("fail_page_alloc", "probability", fail ? "100" : "0");
+	TEST_ASSERT(write(fd, fail ? "1" : "0", 1) == 1, "cannot write to make-it-fail");
+	close(fd);
+}
+
 typedef int (*fail_op)(struct _test_data_fail *self, u64 page);
 
 /*
@@ -477,47 +489,35 @@ static u64 guest_preempted(u64 gva, u64 b, u64 c)
 FAIL_TEST(preempted)
 {
 	struct gmem_vm *g = &self->g;
-	unsigned int nth, marked = 0;
 	struct kvm_steal_time *st;
 	struct gmem_info info;
 	struct ucall uc;
-	bool fired = true;
 	int r;
 
 	gmem_set_block_order(ilog2(SZ_2M / GMEM_PAGE));
 	gmem_vm_create(g, 1, SZ_2M, gmem_test_flags());
 	kvm_fallocate(g->fd, FALLOC_FL_KEEP_SIZE, 0, g->size);
 	st = (void *)g->mem;
+	TEST_ASSERT(!gmem_guest_call(g->vcpus[0], guest_steal_on, GMEM_GPA, 0, 0),
+		    "the MSR write faults");
 	gmem_guest_call(g->vcpus[0], guest_preempted, GMEM_GVA, 0, 0);
-	for (nth = 1; fired; nth++) {
-		TEST_ASSERT(nth <= MAX_NTH, "no end of allocations");
-		/* A write of the MSR ends the reference that KVM may have. */
-		TEST_ASSERT(!gmem_guest_call(g->vcpus[0], guest_steal_on, GMEM_GPA, 0, 0),
-			    "the MSR write faults");
-		gmem_wait_put(g->fd);
-		WRITE_ONCE(st->preempted, KVM_VCPU_PREEMPTED | KVM_VCPU_FLUSH_TLB);
-		gmem_set_access(g->fd, 0, g->size, GUEST_MEMFD_ACCESS_NONE);
+	WRITE_ONCE(st->preempted, KVM_VCPU_PREEMPTED | KVM_VCPU_FLUSH_TLB);
+	gmem_set_access(g->fd, 0, g->size, GUEST_MEMFD_ACCESS_NONE);
 
-		gmem_guest_post(g->vcpus[0], guest_preempted, GMEM_GVA, 0, 0);
-		inject(self->nth_fd, nth);
-		r = run_only(g->vcpus[0]);
-		fired = injected(self->nth_fd);
-		TEST_ASSERT(!r || (r == -1 && errno == ENOMEM && fired),
-			    "allocation %u: KVM_RUN gives %d, errno %d", nth, r, errno);
-		self->errors += !!r;
-		self->tolerated += !r && fired;
-		gmem_read_info(g->fd, &info);
-		/* The guest ran, and KVM had no reference. */
-		marked += !r && !info.referenced;
-		if (r)
-			vcpu_run(g->vcpus[0]);
-		TEST_ASSERT_EQ(get_ucall(g->vcpus[0], &uc), UCALL_SYNC);
-		TEST_ASSERT(!uc.args[0], "allocation %u: the guest runs, marked preempted (%lu)",
-			    nth, uc.args[0]);
-		gmem_set_access(g->fd, 0, g->size, GUEST_MEMFD_ACCESS_USER);
-	}
-	self->deepest = nth - 2;
-	TEST_ASSERT(marked, "KVM got its reference each time");
+	/* KVM tries twice, so each allocation is to fail. */
+	gmem_guest_post(g->vcpus[0], guest_preempted, GMEM_GVA, 0, 0);
+	fail_pages(true);
+	r = run_only(g->vcpus[0]);
+	fail_pages(false);
+	TEST_ASSERT(!r, "KVM_RUN: errno %d", errno);
+	gmem_read_info(g->fd, &info);
+	TEST_ASSERT(!info.referenced, "KVM got its reference");
+	TEST_ASSERT_EQ(get_ucall(g->vcpus[0], &uc), UCALL_SYNC);
+	TEST_ASSERT(!uc.args[0], "the guest runs and is marked preempted (%lu)", uc.args[0]);
+
+	/* With memory KVM gets it. */
+	TEST_ASSERT_EQ(gmem_guest_call(g->vcpus[0], guest_preempted, GMEM_GVA, 0, 0), 0);
+	gmem_assert_counts(g->fd, g->size / GMEM_PAGE, 1);
 }
 
 #define BLOCK_PAGES	(SZ_2M / GMEM_PAGE)
