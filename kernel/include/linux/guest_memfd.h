@@ -74,9 +74,10 @@ struct guest_memfd_operations {
  *	exclusively.
  * @change_end: Index after that range, 0 when there is none; written likewise.
  * @change_raises: The change is one to KERNEL; written likewise.
- * @unmap_lock: Taken under @change_lock while a change unmaps and lowers a few
- *	pages.  User faults on them wait for it, and for nothing else, before they
- *	take other locks of the file.
+ * @unmap_lock: A change holds it exclusively while it unmaps and lowers a few
+ *	pages; it is taken under @change_lock, and for plain files also under the
+ *	invalidate_lock.  A user fault on these pages waits for it and releases it
+ *	before it takes another lock of the file.
  * @unmap_start: First index of these pages; written under @unmap_lock.
  * @unmap_end: Index after them, 0 when there are none; written likewise.
  * @nr_referenced: The library's: pages in the file that have a direct-map

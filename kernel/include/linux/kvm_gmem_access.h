@@ -118,8 +118,8 @@ kvm_gmem_access_folio(struct kvm_memory_slot *slot, gfn_t gfn, bool atomic)
 #endif /* CONFIG_KVM_GUEST_MEMFD */
 
 /*
- * After an access by the user address failed, or was not tried: a memslot that can
- * have pages at level NONE tests the level, for any other the access has failed.
+ * After an access by the user address failed, or was not tried: KVM tests the level
+ * where the memslot can have pages at NONE.  Elsewhere the access has failed.
  */
 static inline int kvm_gmem_reread(struct kvm_memory_slot *slot, gfn_t gfn,
 				  void *data, const void __user *from,
@@ -239,11 +239,10 @@ static inline int kvm_cmpxchg_user(void __user *ptr, void *old, const void *new,
 	}
 }
 
-static inline int kvm_gmem_cmpxchg_value(struct kvm_vcpu *vcpu, gfn_t gfn,
-					 void __user *ptr, void *old,
-					 const void *new, unsigned int size)
+static inline int kvm_gmem_cmpxchg_slot(struct kvm_memory_slot *slot, gfn_t gfn,
+					void __user *ptr, void *old,
+					const void *new, unsigned int size)
 {
-	struct kvm_memory_slot *slot = kvm_vcpu_gfn_to_memslot(vcpu, gfn);
 	int ret = -EFAULT;
 
 	if (!kvm_gmem_has_levels(slot))
@@ -251,6 +250,14 @@ static inline int kvm_gmem_cmpxchg_value(struct kvm_vcpu *vcpu, gfn_t gfn,
 	if (ret < 0 && kvm_gmem_has_levels(slot))
 		ret = __kvm_gmem_cmpxchg(slot, gfn, ptr, old, new, size);
 	return ret;
+}
+
+static inline int kvm_gmem_cmpxchg_value(struct kvm_vcpu *vcpu, gfn_t gfn,
+					 void __user *ptr, void *old,
+					 const void *new, unsigned int size)
+{
+	return kvm_gmem_cmpxchg_slot(kvm_vcpu_gfn_to_memslot(vcpu, gfn), gfn,
+				     ptr, old, new, size);
 }
 
 /*

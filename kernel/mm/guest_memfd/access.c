@@ -45,15 +45,18 @@
 #define FREEZE_TRIES 64
 
 /*
- * A change waits for pages that have other references.  It sleeps so often for the
- * first of them, which a short reference does not outlast; a pin is reported
- * within 100 ms.  The sleeps of a whole change are limited too, against a task
- * that takes short references to one page after the other.
+ * A change waits for pages that have other references.  It tries the first of them
+ * again after each of PAGE_SLEEPS sleeps; a short reference ends sooner, and a pin
+ * is reported within 100 ms.  The sleeps of a whole change are limited too, against
+ * a task that takes short references to one page after the other.
  */
 #define PAGE_SLEEPS 48
 #define MAX_SLEEPS 4096
 #define MIN_SLEEP_US 500
 #define MAX_SLEEP_US 1000
+
+/* Attempts of what must not fail, a tick apart, when there is no memory. */
+#define UNDO_TRIES HZ
 
 /* Pages that one look into the page cache returns. */
 #define FOLIOS_PER_LOOK 64
@@ -643,11 +646,9 @@ static void lock_unmapped(struct folio *folio)
 }
 
 /* Freeze the page if only @expected references are there. */
-static bool freeze_folio(struct folio *folio, int expected)
+static bool freeze_folio(struct folio *folio, int expected, unsigned int tries)
 {
-	int tries;
-
-	for (tries = 0; tries < FREEZE_TRIES; tries++) {
+	while (tries--) {
 		if (folio_ref_freeze(folio, expected))
 			return true;
 		cpu_relax();
@@ -656,7 +657,7 @@ static bool freeze_folio(struct folio *folio, int expected)
 }
 
 /* Return: 0; -EAGAIN while the page has other references; -EHWPOISON. */
-static int end_pinnable(struct folio *folio)
+static int end_pinnable(struct folio *folio, unsigned int tries)
 {
 	unsigned long state = gm_page_state(folio);
 	/* The library's, the page cache's, and one for each direct-map reference. */
@@ -669,33 +670,31 @@ static int end_pinnable(struct folio *folio)
 		return -EHWPOISON;
 	/* A look-up retries while the page is frozen, at any priority. */
 	guard(preempt)();
-	if (!freeze_folio(folio, expected))
+	if (!freeze_folio(folio, expected, tries))
 		return -EAGAIN;
 	set_bit_of(folio, GUEST_MEMFD_PAGE_PINNABLE, false);
 	folio_ref_unfreeze(folio, expected);
 	return 0;
 }
 
-static bool only_references(struct folio *folio, int expected)
-{
-	guard(preempt)();
-	if (!freeze_folio(folio, expected))
-		return false;
-	folio_ref_unfreeze(folio, expected);
-	return true;
-}
-
 /*
  * A page of a file that is in the direct map in any case: the page cache has the
  * only reference.
  */
-static int end_plain(struct folio *folio)
+static int end_plain(struct folio *folio, unsigned int tries)
 {
-	return only_references(folio, folio_nr_pages(folio)) ? 0 : -EAGAIN;
+	int expected = folio_nr_pages(folio);
+
+	guard(preempt)();
+	if (!freeze_folio(folio, expected, tries))
+		return -EAGAIN;
+	folio_ref_unfreeze(folio, expected);
+	return 0;
 }
 
 /* Take one page out of user space and out of GUP's reach. */
-static int lower_folio(struct guest_memfd *gm, struct folio *folio)
+static int lower_folio(struct guest_memfd *gm, struct folio *folio,
+		       unsigned int tries)
 {
 	int err;
 
@@ -704,7 +703,7 @@ static int lower_folio(struct guest_memfd *gm, struct folio *folio)
 	    !(gm_page_state(folio) & GUEST_MEMFD_PAGE_PINNABLE))
 		return 0;
 	lock_unmapped(folio);
-	err = gm_hides(gm) ? end_pinnable(folio) : end_plain(folio);
+	err = gm_hides(gm) ? end_pinnable(folio, tries) : end_plain(folio, tries);
 	folio_unlock(folio);
 	return err;
 }
@@ -730,8 +729,9 @@ static int lower_pages(struct guest_memfd *gm, pgoff_t *index, pgoff_t end,
 				    false);
 	while (ret != -EHWPOISON && (nr = next_folios(gm, &next, end, folios))) {
 		for (i = 0; i < nr; i++) {
-			err = lower_folio(gm, folios[i]);
-			/* The first one, but a poisoned page ends it all. */
+			/* The change will wait for the first; do not spin at others. */
+			err = lower_folio(gm, folios[i], ret ? 1 : FREEZE_TRIES);
+			/* A poisoned page ends it all. */
 			if (!err || (ret && err == -EAGAIN))
 				continue;
 			*index = folios[i]->index;
@@ -747,8 +747,9 @@ static int lower_pages(struct guest_memfd *gm, pgoff_t *index, pgoff_t end,
 /*
  * As lower_pages(), but wait while pages have other references.  A vCPU that
  * faults, KVM's accesses and I/O on its way hold such references for a short time;
- * their holder may be preempted, or wait for begin_unmap() with a part of what it
- * wants.  The caller holds no lock but gm->change_lock.
+ * their holder may be preempted, or a GUP that has some pages and whose fault on the
+ * next one waits in guest_memfd_access_wait_unmap().  *@sleeps is 0 if the caller
+ * holds the invalidate_lock.
  */
 static int lower_pages_wait(struct guest_memfd *gm, pgoff_t *index, pgoff_t end,
 			    unsigned int *sleeps)
@@ -781,7 +782,7 @@ static int lower_run(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 		     int old, unsigned int *sleeps, pgoff_t *error_index)
 {
 	pgoff_t part, index;
-	int err;
+	int err, again = 0;
 
 	for (; start < end; start = part) {
 		part = min(end, start + PAGES_PER_UNMAP);
@@ -794,14 +795,23 @@ static int lower_run(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 		} else {
 			err = lower_pages_wait(gm, &index, part, sleeps);
 		}
-		if (!err && fatal_signal_pending(current))
+		if (fatal_signal_pending(current) && (!err || err == -EAGAIN))
 			err = -EINTR;
+		/*
+		 * Before the invalidate_lock is taken no page of a plain file counts,
+		 * but all are to be unmapped: it is held while they are seen again.
+		 */
+		if (err == -EAGAIN && !gm_hides(gm)) {
+			*error_index = index;
+			again = err;
+			continue;
+		}
 		if (err) {
 			*error_index = index;
 			return err;
 		}
 	}
-	return 0;
+	return again;
 }
 
 /*
@@ -838,26 +848,33 @@ static int lower(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 /*
  * As drop_references(), where there is no way back: the range is below KERNEL.
  * What was restored as one piece is hidden as one, so page tables are needed only
- * where the direct map was merged since; and so small an allocation fails for a
- * moment only.
+ * where the direct map was merged since.  Such an allocation fails for a moment at
+ * most; else a page that no task can pin stays in the direct map.
  */
 static void drop_all_references(struct guest_memfd *gm, pgoff_t start,
 				pgoff_t end)
 {
-	while (drop_references(gm, start, end, 0))
+	unsigned int tries = UNDO_TRIES;
+	int err;
+
+	while ((err = drop_references(gm, start, end, 0)) && --tries)
 		schedule_timeout_uninterruptible(1);
+	WARN_ON_ONCE(err);
 }
 
-/* As take_references(), for what is at KERNEL; likewise. */
+/*
+ * As take_references(), where there is no way back: the range is at KERNEL.  A page
+ * that is not restored stays out of reach of GUP.
+ */
 static void take_all_references(struct guest_memfd *gm, pgoff_t start,
 				pgoff_t end)
 {
+	unsigned int tries = UNDO_TRIES;
 	pgoff_t ignored;
 	int err;
 
-	while ((err = take_references(gm, start, end, 0, true, &ignored)) == -ENOMEM)
+	while ((err = take_references(gm, start, end, 0, true, &ignored)) && --tries)
 		schedule_timeout_uninterruptible(1);
-	/* The pages carried the reference before. */
 	WARN_ON_ONCE(err);
 }
 
@@ -1080,8 +1097,8 @@ int guest_memfd_access_change(struct guest_memfd *gm, pgoff_t start, pgoff_t end
  * Context: May sleep; takes gm->change_lock, and the invalidate_lock for a short
  * time that does not depend on the size of the range (of a plain file that is
  * lowered to NONE, the time that it takes to look at its pages).
- * Return: 0; -EAGAIN when a page still has other references after 64 ms;
- * -EHWPOISON for a
+ * Return: 0; -EAGAIN when a page still has other references after PAGE_SLEEPS
+ * sleeps of up to 1 ms, or after MAX_SLEEPS in the whole range; -EHWPOISON for a
  * poisoned page on its way to or from KERNEL; -EINTR after a fatal signal; or
  * -ENOMEM.
  */
@@ -1118,7 +1135,7 @@ void guest_memfd_access_take_back(struct guest_memfd *gm, pgoff_t start,
 		index = run;
 		while ((nr = next_folios(gm, &index, run_end, folios))) {
 			for (i = 0; i < nr; i++)
-				lower_folio(gm, folios[i]);
+				lower_folio(gm, folios[i], FREEZE_TRIES);
 		}
 		if (drop_references(gm, run, run_end, 0))
 			make_pinnable(gm, run, run_end);

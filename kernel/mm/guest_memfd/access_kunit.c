@@ -315,7 +315,7 @@ static void test_veto(struct kunit *test)
 
 static struct {
 	unsigned int step, at, events;
-	/* Edits that were refused.  Undo would try again for ever. */
+	/* Edits that were refused.  Undo tries again, and is not to need to. */
 	unsigned int refused;
 	struct page *poison;
 	bool armed, may_fail, fail;

@@ -1215,11 +1215,18 @@ static bool counts_in(const struct gm_teardown *teardown,
 		      struct mem_cgroup *memcg)
 {
 #ifdef CONFIG_MEMCG
-	if (memcg)
-		return teardown->memcg &&
-		       mem_cgroup_is_descendant(teardown->memcg, memcg);
-#endif
+	struct mem_cgroup *above;
+
+	if (!memcg)
+		return true;
+	for (above = teardown->memcg; above; above = parent_mem_cgroup(above)) {
+		if (above == memcg)
+			return true;
+	}
+	return false;
+#else
 	return true;
+#endif
 }
 
 /* Have the reclaim of the cgroups, and the global one, find pages of the file. */

@@ -612,7 +612,7 @@ void gm_put_direct_map_hidden(struct folio *folio)
  *
  * Hiding a page that was restored alone cannot fail: that has split the large
  * mapping.  Hiding a single page of a block that was raised as a whole can fail.
- * The caller drops the reference to the folio that belongs to the put one.
+ * The caller drops the reference to the folio that came with it.
  *
  * Return: 1 when it was the last reference and the page is hidden now, 0 when there
  * are others, or -ENOMEM with nothing changed.

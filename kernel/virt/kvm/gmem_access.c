@@ -136,8 +136,8 @@ static int cmpxchg_file(struct kvm_memory_slot *slot, gfn_t gfn,
  * @data: Where to store what is read.
  * @from: The user address of the first byte, in the page of @gfn.
  * @len: How many bytes, all in that page.
- * @atomic: Do not sleep; page faults are disabled.  An access by the user address
- *	that fails is not repeated: the page may only be absent.
+ * @atomic: Do not sleep; page faults are disabled.  KVM does not repeat an access by
+ *	the user address that failed: mostly no page is mapped there yet.
  *
  * Context: kvm->srcu or kvm->slots_lock is held.  May sleep unless @atomic.
  * Return: 0 or -EFAULT.

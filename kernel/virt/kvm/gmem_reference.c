@@ -137,8 +137,9 @@ void gfn_to_pfn_cache_invalidate_gmem(struct kvm *kvm,
 	spin_lock(&kvm->gpc_lock);
 	list_for_each_entry(gpc, &kvm->gpc_list, list) {
 		/*
-		 * Interrupts of other vCPUs hold the lock for reading.  No refresh
-		 * makes a cache of the range valid while the invalidate_lock is held.
+		 * A writer blocks interrupt handlers of other vCPUs that read, so
+		 * only caches of the range are locked for writing.  A refresh cannot
+		 * make one of those valid in between: it holds the invalidate_lock.
 		 */
 		read_lock_irq(&gpc->lock);
 		if (!is_in_file_range(gpc, first, last)) {
@@ -202,25 +203,23 @@ static int map_copy(struct kvm_vcpu *vcpu, struct kvm_memory_slot *slot,
 	if (map->writable)
 		memcpy(copy + COPY_WORDS, copy, PAGE_SIZE);
 	map->hva = copy;
+	map->slot = slot;
 	map->copied = true;
 	return 0;
 }
 
 /*
  * Write what has changed, and no other word: the guest may have written those.  If
- * it has lost the page, what was written is lost, as it would be with a mapping of
- * that page.
+ * the page has left its file, what was written is lost, as it would be with a
+ * mapping of that page.
  *
  * Return: 0 or -EFAULT.
  */
 static int write_copy(struct kvm_vcpu *vcpu, struct kvm_host_map *map)
 {
-	struct kvm_memory_slot *slot = kvm_vcpu_gfn_to_memslot(vcpu, map->gfn);
 	const u64 *copy = map->hva, *was = copy + COPY_WORDS;
 	unsigned int first, end, offset, len;
 
-	if (!slot)
-		return -EFAULT;
 	for (first = 0; first < COPY_WORDS; first = end) {
 		end = first + 1;
 		if (copy[first] == was[first])
@@ -229,9 +228,9 @@ static int write_copy(struct kvm_vcpu *vcpu, struct kvm_host_map *map)
 			end++;
 		offset = first * sizeof(u64);
 		len = (end - first) * sizeof(u64);
-		/* By the file where the user address maps nothing. */
+		/* By the file where the user address, or the memslot, is gone. */
 		if (kvm_vcpu_write_guest_page(vcpu, map->gfn, copy + first, offset, len) &&
-		    kvm_gmem_write_file(slot, map->gfn, offset, copy + first, len))
+		    kvm_gmem_write_file(map->slot, map->gfn, offset, copy + first, len))
 			return -EFAULT;
 	}
 	return 0;

@@ -16,6 +16,7 @@ int kvm_gmem_pv_write(struct kvm_vcpu *vcpu, struct gfn_to_pfn_cache *gpc,
 int kvm_gmem_pv_read(struct kvm_vcpu *vcpu, struct gfn_to_pfn_cache *gpc,
 		     struct gfn_to_hva_cache *ghc, void *data, unsigned int len);
 bool kvm_gmem_record_steal_time(struct kvm_vcpu *vcpu);
+void kvm_gmem_end_steal_time(struct kvm_vcpu *vcpu);
 bool kvm_gmem_steal_time_preempted(struct kvm_vcpu *vcpu);
 #else
 static inline void kvm_gmem_pv_init(struct kvm_vcpu *vcpu)

@@ -84,8 +84,9 @@ int kvm_gmem_pv_write(struct kvm_vcpu *vcpu, struct gfn_to_pfn_cache *gpc,
 		return kvm_write_guest_cached(vcpu->kvm, ghc, data, len);
 
 	to = lock_cache(gpc, len, &flags);
+	/* By the file, which needs no memory. */
 	if (!to)
-		return -EFAULT;
+		return kvm_write_guest_cached(vcpu->kvm, ghc, data, len);
 	memcpy(to, data, len);
 	kvm_gpc_mark_dirty_in_slot(gpc);
 	unlock_cache(gpc, flags);
@@ -114,7 +115,7 @@ int kvm_gmem_pv_read(struct kvm_vcpu *vcpu, struct gfn_to_pfn_cache *gpc,
 
 	from = lock_cache(gpc, len, &flags);
 	if (!from)
-		return -EFAULT;
+		return kvm_read_guest_cached(vcpu->kvm, ghc, data, len);
 	memcpy(data, from, len);
 	unlock_cache(gpc, flags);
 	return 0;
@@ -130,24 +131,28 @@ static void flush_if(struct kvm_vcpu *vcpu, bool flush)
 }
 
 /*
- * KVM has no direct-map reference to the structure, for want of memory say.  While
- * the vCPU is marked preempted its guest leaves flushes of its TLB to KVM, so the
- * mark must go before the vCPU runs, whatever else is not written.
+ * KVM could not write the structure: it has no memory for a direct-map reference,
+ * or the level was NONE for a moment.  While the vCPU is marked preempted its guest
+ * leaves flushes of its TLB to KVM, so KVM clears the mark before the vCPU runs.
+ * Where even that fails the page has left its file, and the mark with it.
+ *
+ * The caller has just looked up the memslot in vcpu->arch.st.cache.
  */
 static void clear_preempted(struct kvm_vcpu *vcpu)
 {
 	const struct gfn_to_hva_cache *ghc = &vcpu->arch.st.cache;
 	struct kvm_steal_time __user *st = (void __user *)ghc->hva;
 	u8 preempted = vcpu->arch.st.preempted, none = 0;
-	int ret;
+	gfn_t gfn = gpa_to_gfn(ghc->gpa);
+	int ret, tries = 0;
 
-	/* Twice: the guest only adds the request for a flush. */
-	ret = kvm_gmem_cmpxchg_value(vcpu, gpa_to_gfn(ghc->gpa), &st->preempted,
-				     &preempted, &none, sizeof(preempted));
-	if (ret > 0)
-		ret = kvm_gmem_cmpxchg_value(vcpu, gpa_to_gfn(ghc->gpa),
-					     &st->preempted, &preempted, &none,
-					     sizeof(preempted));
+	/* What KVM expects, the mark, and the mark with a request that came since. */
+	do {
+		ret = kvm_gmem_cmpxchg_slot(ghc->memslot, gfn, &st->preempted,
+					    &preempted, &none, sizeof(preempted));
+	} while (ret > 0 && ++tries < 3);
+	if (!ret)
+		mark_page_dirty_in_slot(vcpu->kvm, ghc->memslot, gfn);
 	vcpu->arch.st.preempted = 0;
 	if (guest_pv_has(vcpu, KVM_FEATURE_PV_TLB_FLUSH))
 		flush_if(vcpu, ret || (preempted & KVM_VCPU_FLUSH_TLB));
@@ -211,6 +216,24 @@ bool kvm_gmem_record_steal_time(struct kvm_vcpu *vcpu)
 	WRITE_ONCE(st->version, version + 1);
 	unlock_cache(gpc, flags);
 	return true;
+}
+
+/**
+ * kvm_gmem_end_steal_time - complete record_steal_time() by the user address
+ * @vcpu: The vCPU, which is the caller's.
+ *
+ * The level may have become NONE meanwhile, so that nothing, or a part, was
+ * written; and it may have been raised since.
+ *
+ * Context: May sleep; kvm->srcu is held.
+ */
+void kvm_gmem_end_steal_time(struct kvm_vcpu *vcpu)
+{
+	if (!kvm_gmem_has_levels(vcpu->arch.st.cache.memslot) ||
+	    kvm_gmem_record_steal_time(vcpu))
+		return;
+	if (vcpu->arch.st.preempted)
+		clear_preempted(vcpu);
 }
 
 /**

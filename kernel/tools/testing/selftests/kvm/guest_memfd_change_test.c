@@ -161,7 +161,8 @@ CHANGE_TEST(short_references)
 		       runners[NR_VCPUS].rounds);
 	TEST_ASSERT(changes >= min_changes, "only %lu changes", changes);
 	TEST_ASSERT(runners[NR_VCPUS].rounds, "no short pin");
-	TEST_ASSERT(!refused, "%lu of %lu changes were refused", refused, changes);
+	/* Who holds a page may lose its CPU for longer than a change waits. */
+	TEST_ASSERT(refused <= changes / 500, "%lu of %lu changes were refused", refused, changes);
 }
 
 CHANGE_TEST(long_term_pin)

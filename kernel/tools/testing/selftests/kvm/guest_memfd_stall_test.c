@@ -8,8 +8,9 @@
  * millisecond.  Each of them also faults on anonymous memory, as a control: what
  * the machine itself takes away shows there too.
  *
- * Proves that no fault waits for longer than 100 ms, neither on hidden nor on
- * plain memory, that fdinfo is read in constant time, that a hole costs the same
+ * Proves that in one of three rounds at least no fault waits for 100 ms longer than
+ * one on anonymous memory, and in none for 500 ms, neither on hidden nor on plain
+ * memory, that fdinfo is read in constant time, that a hole costs the same
  * whatever another, closed file has left behind, and that a close does not wait
  * until the memory is cleared.  Proves as well that no user fault, which takes no
  * lock on plain memory, maps a page that goes down to NONE meanwhile, or makes the
@@ -19,7 +20,7 @@
  * hole (faults), a sum over pages in fdinfo (fdinfo), one list of pages for all
  * files (strangers), a close that clears (close), one that shows the memory
  * before it is cleared (close), and a fault on plain memory that does not look at
- * the level again with the folio locked (lowered; three reads in 200 changes).
+ * the level again with the folio locked (lowered, in one run of three).
  */
 #include <fcntl.h>
 #include <linux/falloc.h>
@@ -49,6 +50,8 @@
 #define SIZE		(OTHER + SZ_2M)
 /* The emulated host shares its CPUs with other work: one round must meet this. */
 #define LIMIT_NS	(100 * 1000 * 1000UL)
+/* Each round meets this. */
+#define LIMIT_EACH_NS	(5 * LIMIT_NS)
 #define ROUNDS		3
 /* Of each kind, or the test says nothing. */
 #define MIN_EVENTS	50
@@ -196,12 +199,12 @@ static bool is_short(const char *what, const char *when, struct longest *l,
 {
 	ksft_print_msg("%s: %lu %s, longest %lu us, anonymous memory %lu us; %lu ms in all\n",
 		       when, l->nr, what, l->ns / 1000, control->ns / 1000, ns / 1000000);
-	TEST_ASSERT(l->nr >= MIN_EVENTS, "%s: only %lu %s in %lu ms", when, l->nr, what,
-		    ns / 1000000);
-	return l->ns < LIMIT_NS + control->ns;
+	TEST_ASSERT(l->ns < LIMIT_EACH_NS + control->ns, "%s: one of the %s took %lu us", when,
+		    what, l->ns / 1000);
+	return l->nr >= MIN_EVENTS && l->ns < LIMIT_NS + control->ns;
 }
 
-/* Returns whether no fault was longer than the limit. */
+/* Returns whether there were enough faults, and none longer than the limit. */
 static bool run_phase(struct _test_data_stall *self, const char *when, int mode)
 {
 	static void *(*const threads[])(void *) = { vcpu_thread, user_thread, writer_thread };
@@ -226,9 +229,8 @@ static bool run_phase(struct _test_data_stall *self, const char *when, int mode)
 		pthread_join(ids[i], NULL);
 
 	ksft_print_msg("%s: %lu writers\n", when, self->nr_writes);
-	TEST_ASSERT(self->nr_writes >= MIN_EVENTS, "%s: only %lu writers in %lu ms", when,
-		    self->nr_writes, ns / 1000000);
-	return is_short("vCPU faults", when, &self->vcpu, &self->vcpu_control, ns) &
+	return self->nr_writes >= MIN_EVENTS &&
+	       is_short("vCPU faults", when, &self->vcpu, &self->vcpu_control, ns) &
 	       is_short("user faults", when, &self->user, &self->user_control, ns);
 }
 
@@ -257,7 +259,7 @@ STALL_TEST(faults)
 		populate |= run_phase(self, "populate", FALLOC_FL_KEEP_SIZE);
 		punch |= run_phase(self, "punch", FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE);
 	}
-	TEST_ASSERT(populate && punch, "a fault waits for longer than %lu ms",
+	TEST_ASSERT(populate && punch, "in each round few faults, or one for longer than %lu ms",
 		    LIMIT_NS / 1000000);
 	vm_set_user_memory_region2(g->vm, GMEM_SLOT, KVM_MEM_GUEST_MEMFD, GMEM_GPA, 0,
 				   g->mem + GMEM_PAGE, g->fd, GMEM_PAGE);
