@@ -103,7 +103,7 @@ unsigned long temp_copy(void *to, const void *from, size_t len)
  * @ptr: Kernel address in guest memory.
  * @old: What must be there; gets what was there.
  * @new: What to put there.
- * @size: 1, 2, 4 or 8 bytes.
+ * @size: 1, 2 or 4 bytes, or 8 on a 64-bit kernel.
  *
  * Context: Any.
  * Return: 0; 1 if something else than @old was there; -EFAULT for another size.
@@ -117,8 +117,10 @@ int temp_cmpxchg(void *ptr, void *old, const void *new, unsigned int size)
 		return !try_cmpxchg((u16 *)ptr, (u16 *)old, *(u16 *)new);
 	case 4:
 		return !try_cmpxchg((u32 *)ptr, (u32 *)old, *(u32 *)new);
+#ifdef CONFIG_64BIT
 	case 8:
 		return !try_cmpxchg((u64 *)ptr, (u64 *)old, *(u64 *)new);
+#endif
 	}
 	WARN_ON_ONCE(1);
 	return -EFAULT;
