@@ -116,20 +116,6 @@ static int write_file(struct kvm_memory_slot *slot, gfn_t gfn,
 	return ret;
 }
 
-static int cmpxchg_file(struct kvm_memory_slot *slot, gfn_t gfn,
-			unsigned int offset, void *old, const void *new,
-			unsigned int size)
-{
-	struct folio *folio = kvm_gmem_access_folio(slot, gfn, false);
-	int ret;
-
-	if (!folio)
-		return -EFAULT;
-	ret = guest_memfd_cmpxchg_folio(folio, offset, old, new, size);
-	folio_put(folio);
-	return ret;
-}
-
 /**
  * __kvm_gmem_read - read guest memory of a gmem-only memslot
  * @slot: The memslot.
@@ -189,6 +175,20 @@ int __kvm_gmem_write(struct kvm_memory_slot *slot, gfn_t gfn, void __user *to,
 EXPORT_SYMBOL_FOR_KVM_INTERNAL(__kvm_gmem_write);
 
 #ifdef unsafe_try_cmpxchg_user
+static int cmpxchg_file(struct kvm_memory_slot *slot, gfn_t gfn,
+			unsigned int offset, void *old, const void *new,
+			unsigned int size)
+{
+	struct folio *folio = kvm_gmem_access_folio(slot, gfn, false);
+	int ret;
+
+	if (!folio)
+		return -EFAULT;
+	ret = guest_memfd_cmpxchg_folio(folio, offset, old, new, size);
+	folio_put(folio);
+	return ret;
+}
+
 /**
  * __kvm_gmem_cmpxchg - compare and exchange in guest memory of a gmem-only memslot
  * @slot: The memslot.
