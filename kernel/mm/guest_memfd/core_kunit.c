@@ -477,7 +477,7 @@ static void test_poisoned_page_stays_out(struct kunit *test)
 
 	/* The test restores it itself: no other code will. */
 	folio_put(folio);
-	folio_test_clear_hwpoison(folio);
+	folio_clear_hwpoison(folio);
 	gm_page_clear_state(folio);
 	KUNIT_EXPECT_EQ(test, direct_map_restore(&folio->page, 1), 0);
 	folio_put(folio);
@@ -894,7 +894,7 @@ static void test_block_poisoned_page(struct kunit *test)
 
 	/* The test restores it itself: no other code will. */
 	folio_put(folio);
-	folio_test_clear_hwpoison(folio);
+	folio_clear_hwpoison(folio);
 	gm_page_clear_state(folio);
 	KUNIT_EXPECT_EQ(test, direct_map_restore(&folio->page, 1), 0);
 	folio_put(folio);

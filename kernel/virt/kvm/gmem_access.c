@@ -18,7 +18,7 @@
 #include <linux/pagemap.h>
 
 #include "gmem_access.h"
-#include "guest_memfd.h"
+#include "gmem_file.h"
 
 /*
  * The level can be NONE for a moment between the test of the level and the access
@@ -32,11 +32,63 @@ static pgoff_t slot_index(const struct kvm_memory_slot *slot, gfn_t gfn)
 	return gfn - slot->base_gfn + slot->gmem.pgoff;
 }
 
+/*
+ * slot_file - the guest_memfd that a memslot is bound to
+ * @slot: A memslot with a guest_memfd.
+ *
+ * Takes no reference: kvm_gmem_release() waits for the readers of kvm->srcu
+ * before the file and its inode can be freed.  The reference count of the file
+ * may be zero already.
+ *
+ * Context: kvm->srcu or kvm->slots_lock is held, and protects the file.
+ * Return: The file, or NULL after it was closed.
+ */
+static struct file *slot_file(const struct kvm_memory_slot *slot)
+{
+	struct file *file = READ_ONCE(slot->gmem.file);
+	struct gmem_file *f;
+
+	if (!file)
+		return NULL;
+	f = file->private_data;
+	RCU_LOCKDEP_WARN(!srcu_read_lock_held(&f->kvm->srcu) &&
+			 !lockdep_is_held(&f->kvm->slots_lock),
+			 "guest_memfd of a memslot is used unprotected");
+	return file;
+}
+
+/*
+ * slot_folio - get or populate the page behind a gfn of a memslot
+ * @slot: A memslot with a guest_memfd.
+ * @gfn: A gfn in it.
+ *
+ * Context: May sleep; the invalidate_lock of the file is held.
+ * Return: A locked folio that is up to date, with a reference for the caller; or
+ * an ERR_PTR().
+ */
+static struct folio *slot_folio(struct kvm_memory_slot *slot, gfn_t gfn)
+{
+	struct file *file = READ_ONCE(slot->gmem.file);
+	struct folio *folio;
+	kvm_pfn_t pfn;
+
+	/* The file was closed before the caller acquired the invalidate_lock. */
+	if (!file)
+		return ERR_PTR(-EFAULT);
+	folio = __kvm_gmem_get_pfn(file, slot, slot_index(slot, gfn), &pfn,
+				   NULL);
+	if (!IS_ERR(folio) && !folio_test_uptodate(folio)) {
+		clear_highpage(folio_page(folio, 0));
+		folio_mark_uptodate(folio);
+	}
+	return folio;
+}
+
 static struct guest_memfd *slot_levels(const struct kvm_memory_slot *slot)
 {
 	/* The file itself is not needed here, only its assertion. */
 	if (IS_ENABLED(CONFIG_PROVE_RCU))
-		kvm_gmem_slot_file(slot);
+		slot_file(slot);
 	return READ_ONCE(slot->gmem.levels);
 }
 
@@ -81,7 +133,7 @@ struct folio *kvm_gmem_access_folio(struct kvm_memory_slot *slot, gfn_t gfn,
 		return folio;
 
 	guest_memfd_fault_lock(gm);
-	folio = kvm_gmem_slot_folio(slot, gfn);
+	folio = slot_folio(slot, gfn);
 	guest_memfd_fault_unlock(gm);
 	if (IS_ERR(folio))
 		return NULL;
@@ -111,20 +163,6 @@ static int write_and_put(struct folio *folio, unsigned int offset,
 	if (!folio)
 		return -EFAULT;
 	ret = guest_memfd_write_folio(folio, offset, data, len);
-	folio_put(folio);
-	return ret;
-}
-
-static int cmpxchg_file(struct kvm_memory_slot *slot, gfn_t gfn,
-			unsigned int offset, void *old, const void *new,
-			unsigned int size)
-{
-	struct folio *folio = kvm_gmem_access_folio(slot, gfn, false);
-	int ret;
-
-	if (!folio)
-		return -EFAULT;
-	ret = guest_memfd_cmpxchg_folio(folio, offset, old, new, size);
 	folio_put(folio);
 	return ret;
 }
@@ -191,6 +229,20 @@ int __kvm_gmem_write(struct kvm_memory_slot *slot, gfn_t gfn, void __user *to,
 EXPORT_SYMBOL_FOR_KVM_INTERNAL(__kvm_gmem_write);
 
 #ifdef unsafe_try_cmpxchg_user
+static int cmpxchg_file(struct kvm_memory_slot *slot, gfn_t gfn,
+			unsigned int offset, void *old, const void *new,
+			unsigned int size)
+{
+	struct folio *folio = kvm_gmem_access_folio(slot, gfn, false);
+	int ret;
+
+	if (!folio)
+		return -EFAULT;
+	ret = guest_memfd_cmpxchg_folio(folio, offset, old, new, size);
+	folio_put(folio);
+	return ret;
+}
+
 /**
  * __kvm_gmem_cmpxchg - compare and exchange in guest memory of a gmem-only memslot
  * @slot: The memslot.
@@ -224,13 +276,13 @@ EXPORT_SYMBOL_FOR_KVM_INTERNAL(__kvm_gmem_cmpxchg);
 /* Return: The unlocked page behind a gfn at any level, with a reference; or NULL. */
 static struct folio *get_slot_folio(struct kvm_memory_slot *slot, gfn_t gfn)
 {
-	struct file *file = kvm_gmem_slot_file(slot);
+	struct file *file = slot_file(slot);
 	struct folio *folio;
 
 	if (!file)
 		return NULL;
 	filemap_invalidate_lock_shared(file->f_mapping);
-	folio = kvm_gmem_slot_folio(slot, gfn);
+	folio = slot_folio(slot, gfn);
 	filemap_invalidate_unlock_shared(file->f_mapping);
 	if (IS_ERR(folio))
 		return NULL;
@@ -294,12 +346,12 @@ struct page *kvm_gmem_get_direct_map(struct kvm_memory_slot *slot, gfn_t gfn,
 	struct page *page;
 	int err;
 
-	*file = kvm_gmem_slot_file(slot);
+	*file = slot_file(slot);
 	if (!*file)
 		return ERR_PTR(-EFAULT);
 
 	filemap_invalidate_lock_shared((*file)->f_mapping);
-	folio = kvm_gmem_slot_folio(slot, gfn);
+	folio = slot_folio(slot, gfn);
 	if (IS_ERR(folio)) {
 		err = PTR_ERR(folio);
 		goto err_unlock;

@@ -2,19 +2,23 @@
 #ifndef __KVM_GMEM_ACCESS_INTERNAL_H__
 #define __KVM_GMEM_ACCESS_INTERNAL_H__
 
-/* What guest_memfd.c provides to gmem_access.c. */
+/* What gmem_access.c provides to KVM's other gmem_*.c files. */
 
 #include <linux/kvm_types.h>
 
 struct file;
-struct folio;
+struct kvm_host_map;
 struct kvm_memory_slot;
+struct page;
 
-struct file *kvm_gmem_slot_file(const struct kvm_memory_slot *slot);
-struct folio *kvm_gmem_slot_folio(struct kvm_memory_slot *slot, gfn_t gfn);
 int kvm_gmem_read_file(struct kvm_memory_slot *slot, gfn_t gfn,
 		       unsigned int offset, void *data, unsigned int len);
 int kvm_gmem_write_file(struct kvm_memory_slot *slot, gfn_t gfn,
 			unsigned int offset, const void *data, unsigned int len);
+struct page *kvm_gmem_get_direct_map(struct kvm_memory_slot *slot, gfn_t gfn,
+				     struct file **file);
+void kvm_gmem_get_direct_map_done(struct file *file);
+int kvm_gmem_map_host(struct kvm_memory_slot *slot, struct kvm_host_map *map);
+void kvm_gmem_unmap_host(struct kvm_host_map *map);
 
 #endif /* __KVM_GMEM_ACCESS_INTERNAL_H__ */

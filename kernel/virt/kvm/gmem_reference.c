@@ -20,7 +20,6 @@
 #include <linux/workqueue.h>
 
 #include "gmem_access.h"
-#include "guest_memfd.h"
 #include "kvm_mm.h"
 
 /* References that the worker collects before it drops gpc_lock to put them. */

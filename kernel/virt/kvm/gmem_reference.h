@@ -15,7 +15,11 @@ enum gpc_source {
 	GPC_PLAIN,	/* a file in the direct map; no reference */
 };
 
+/* In pfncache.c: the lookup by the user address. */
+kvm_pfn_t hva_to_pfn_retry(struct gfn_to_pfn_cache *gpc);
+
 #ifdef CONFIG_KVM_GUEST_MEMFD
+int gpc_to_pfn(struct gfn_to_pfn_cache *gpc);
 void kvm_gmem_reference_init(struct kvm *kvm);
 void kvm_gmem_reference_destroy(struct kvm *kvm);
 void kvm_gmem_reference_arm(struct kvm *kvm);
@@ -28,6 +32,11 @@ void gfn_to_pfn_cache_invalidate_gmem(struct kvm *kvm,
 				      const struct kvm_memory_slot *slot,
 				      pgoff_t start, pgoff_t end);
 #else
+static inline int gpc_to_pfn(struct gfn_to_pfn_cache *gpc)
+{
+	return hva_to_pfn_retry(gpc);
+}
+
 static inline void kvm_gmem_reference_init(struct kvm *kvm)
 {
 }
