@@ -6,7 +6,9 @@
  * An invalidation cannot drop a reference itself: it holds spinlocks, and a put
  * sleeps.  It marks the caches invalid and queues a worker of the VM.  The worker
  * takes the references out of the invalid caches and puts them, whether or not a
- * vCPU ever refreshes those caches again.
+ * vCPU ever refreshes those caches again.  It does the same with the revocable
+ * mappings of kvm_vcpu_map_revocable(), which are in use while a vCPU runs a
+ * nested guest.
  *
  * A reference is put by the one who took it out of its cache under gpc->lock, in
  * gpc_take_direct_map(): the worker, a refresh, or kvm_gpc_deactivate().  A
@@ -71,9 +73,8 @@ static unsigned int take_invalid(struct kvm *kvm, struct page **pages)
 	return n;
 }
 
-static void drop_references(struct work_struct *work)
+static void drop_caches(struct kvm *kvm)
 {
-	struct kvm *kvm = container_of(work, struct kvm, gmem_reference_work);
 	struct page *pages[REFERENCE_BATCH];
 	unsigned int i, n;
 
@@ -83,6 +84,101 @@ static void drop_references(struct work_struct *work)
 			guest_memfd_put_direct_map(page_folio(pages[i]));
 		cond_resched();
 	} while (n == REFERENCE_BATCH);
+}
+
+/*
+ * Make the vCPU map again before it enters the guest, or blocks, the next time.
+ *
+ * Return: True if it has a mapping whose page has left.
+ */
+static bool request_remap(struct kvm_vcpu *vcpu)
+{
+	struct kvm_host_map *map;
+	bool found = false;
+
+	spin_lock(&vcpu->gmem_maps_lock);
+	list_for_each_entry(map, &vcpu->gmem_maps, link) {
+		if (map->revoke != KVM_MAP_LEFT)
+			continue;
+		map->revoke = KVM_MAP_REVOKING;
+		found = true;
+	}
+	spin_unlock(&vcpu->gmem_maps_lock);
+	if (!found)
+		return false;
+
+#ifdef KVM_REQ_GET_NESTED_STATE_PAGES
+	kvm_make_request(KVM_REQ_GET_NESTED_STATE_PAGES, vcpu);
+#endif
+	/* A vCPU that blocks for the guest's HLT serves the request, and blocks again. */
+	kvm_make_request(KVM_REQ_UNBLOCK, vcpu);
+	kvm_vcpu_wake_up(vcpu);
+	return true;
+}
+
+static struct page *take_revoking(struct kvm_vcpu *vcpu)
+{
+	struct page *page = NULL;
+	struct kvm_host_map *map;
+
+	spin_lock(&vcpu->gmem_maps_lock);
+	list_for_each_entry(map, &vcpu->gmem_maps, link) {
+		if (map->revoke != KVM_MAP_REVOKING)
+			continue;
+		page = map->page;
+		list_del(&map->link);
+		map->revoke = KVM_MAP_REVOKED;
+		map->page = NULL;
+		map->hva = NULL;
+		break;
+	}
+	spin_unlock(&vcpu->gmem_maps_lock);
+	return page;
+}
+
+/*
+ * End the revocable mappings whose page has left.  Three users of a mapping have
+ * to be excluded:
+ *
+ * The CPU, which uses the page by its physical address while the vCPU is in guest
+ * mode.  The vCPU gets a request and leaves guest mode, and does not enter it
+ * again before it has served the request.
+ *
+ * KVM, which uses the kernel address with vcpu->gmem_maps_lock held.
+ *
+ * The vCPU that serves the request: it unmaps, which takes the mapping out of the
+ * list, and maps what is at the gfn then.  A page that leaves again is marked
+ * KVM_MAP_LEFT, and only the next run makes a request for that and ends the
+ * mapping.
+ */
+static void drop_maps(struct kvm *kvm)
+{
+	struct kvm_vcpu *vcpu;
+	bool found = false;
+	struct page *page;
+	unsigned long i;
+
+	kvm_for_each_vcpu(i, vcpu, kvm)
+		found |= request_remap(vcpu);
+	if (!found)
+		return;
+
+	/* Wait until the CPUs have left guest mode. */
+	kvm_make_all_cpus_request(kvm, KVM_REQ_OUTSIDE_GUEST_MODE);
+
+	kvm_for_each_vcpu(i, vcpu, kvm) {
+		while ((page = take_revoking(vcpu)))
+			guest_memfd_put_direct_map(page_folio(page));
+		cond_resched();
+	}
+}
+
+static void drop_references(struct work_struct *work)
+{
+	struct kvm *kvm = container_of(work, struct kvm, gmem_reference_work);
+
+	drop_caches(kvm);
+	drop_maps(kvm);
 }
 
 /**
@@ -105,8 +201,28 @@ static bool is_in_file_range(const struct gfn_to_pfn_cache *gpc,
 	return gpc->source != GPC_USER && gpc->uhva >= first && gpc->uhva <= last;
 }
 
+/* Does @vcpu have revocable mappings of the gfns?  Mark them. */
+static bool mark_left(struct kvm_vcpu *vcpu, const struct kvm_memory_slot *slot,
+		      gfn_t first, gfn_t last)
+{
+	struct kvm_host_map *map;
+	bool found = false;
+
+	spin_lock(&vcpu->gmem_maps_lock);
+	list_for_each_entry(map, &vcpu->gmem_maps, link) {
+		if (map->as_id != slot->as_id || map->gfn < first || map->gfn > last)
+			continue;
+		/* One that is being revoked is not used again. */
+		if (map->revoke == KVM_MAP_STAYS)
+			map->revoke = KVM_MAP_LEFT;
+		found = true;
+	}
+	spin_unlock(&vcpu->gmem_maps_lock);
+	return found;
+}
+
 /**
- * gfn_to_pfn_cache_invalidate_gmem - invalidate the caches of a range of a file
+ * gfn_to_pfn_cache_invalidate_gmem - invalidate KVM's references to a range of a file
  * @kvm: The VM.
  * @slot: A memslot that is bound to the file, or was until just now.
  * @start: First index of the range, in pages of the file.
@@ -120,6 +236,8 @@ static bool is_in_file_range(const struct gfn_to_pfn_cache *gpc,
  * A user of the cache that holds gpc->lock just now reads its own page: the
  * reference keeps the page out of reuse until the worker has put it.
  *
+ * Revocable mappings of the range are marked likewise.
+ *
  * Context: The file's invalidate_lock is held for writing.
  */
 void gfn_to_pfn_cache_invalidate_gmem(struct kvm *kvm,
@@ -130,8 +248,12 @@ void gfn_to_pfn_cache_invalidate_gmem(struct kvm *kvm,
 	unsigned long uhva = slot->userspace_addr;
 	unsigned long first = uhva + (max(start, pgoff) - pgoff) * PAGE_SIZE;
 	unsigned long last = uhva + (min(end - pgoff, slot->npages) * PAGE_SIZE) - 1;
+	gfn_t gfn = slot->base_gfn + max(start, pgoff) - pgoff;
+	gfn_t last_gfn = slot->base_gfn + min(end - pgoff, slot->npages) - 1;
 	struct gfn_to_pfn_cache *gpc;
+	struct kvm_vcpu *vcpu;
 	bool arm = false;
+	unsigned long i;
 
 	spin_lock(&kvm->gpc_lock);
 	list_for_each_entry(gpc, &kvm->gpc_list, list) {
@@ -156,6 +278,10 @@ void gfn_to_pfn_cache_invalidate_gmem(struct kvm *kvm,
 		write_unlock_irq(&gpc->lock);
 	}
 	spin_unlock(&kvm->gpc_lock);
+
+	kvm_for_each_vcpu(i, vcpu, kvm)
+		arm |= mark_left(vcpu, slot, gfn, last_gfn);
+
 	if (arm)
 		kvm_gmem_reference_arm(kvm);
 }
@@ -243,6 +369,50 @@ static void unmap_copy(struct kvm_vcpu *vcpu, struct kvm_host_map *map)
 	map->copied = false;
 }
 
+static int map_reference(struct kvm_vcpu *vcpu, struct kvm_memory_slot *slot,
+			 struct kvm_host_map *map)
+{
+	struct file *file;
+	struct page *page;
+
+	page = kvm_gmem_get_direct_map(slot, map->gfn, &file);
+	if (IS_ERR(page)) {
+		map->pfn = KVM_PFN_ERR_FAULT;
+		return -EFAULT;
+	}
+	map->pfn = page_to_pfn(page);
+	map->page = page;
+	map->hva = page_address(page);
+	map->direct_map_ref = true;
+	if (map->revocable) {
+		map->as_id = slot->as_id;
+		spin_lock(&vcpu->gmem_maps_lock);
+		list_add(&map->link, &vcpu->gmem_maps);
+		spin_unlock(&vcpu->gmem_maps_lock);
+	}
+	/* From here on an invalidation finds the mapping. */
+	kvm_gmem_get_direct_map_done(file);
+	return 0;
+}
+
+static void unmap_reference(struct kvm_vcpu *vcpu, struct kvm_host_map *map)
+{
+	struct page *page = map->page;
+
+	if (map->revocable) {
+		spin_lock(&vcpu->gmem_maps_lock);
+		page = map->page;
+		if (map->revoke != KVM_MAP_REVOKED)
+			list_del(&map->link);
+		map->revoke = KVM_MAP_STAYS;
+		map->hva = NULL;
+		spin_unlock(&vcpu->gmem_maps_lock);
+	}
+	map->direct_map_ref = false;
+	if (page)
+		guest_memfd_put_direct_map(page_folio(page));
+}
+
 /**
  * kvm_gmem_map - kvm_vcpu_map() of memory that KVM cannot map by the user address
  * @vcpu: The vCPU.
@@ -253,7 +423,8 @@ static void unmap_copy(struct kvm_vcpu *vcpu, struct kvm_host_map *map)
  * in it is written back at the end.  Nested virtualization maps VMCBs and MSR
  * bitmaps at each entry and exit in this way, and with a direct-map reference each
  * would cost the flush of all TLBs.  What hardware uses by its physical address,
- * or the guest changes meanwhile, gets a direct-map reference.
+ * or the guest changes meanwhile, gets a direct-map reference.  It ends with
+ * kvm_gmem_unmap(), or by revocation if the mapping is revocable.
  *
  * Context: May sleep.
  * Return: 0, -ENOMEM or -EFAULT.
@@ -261,7 +432,7 @@ static void unmap_copy(struct kvm_vcpu *vcpu, struct kvm_host_map *map)
 int kvm_gmem_map(struct kvm_vcpu *vcpu, struct kvm_memory_slot *slot,
 		 struct kvm_host_map *map)
 {
-	return map->local ? map_copy(vcpu, slot, map) : kvm_gmem_map_host(slot, map);
+	return map->local ? map_copy(vcpu, slot, map) : map_reference(vcpu, slot, map);
 }
 
 /**
@@ -276,7 +447,7 @@ void kvm_gmem_unmap(struct kvm_vcpu *vcpu, struct kvm_host_map *map)
 	if (map->copied)
 		unmap_copy(vcpu, map);
 	else
-		kvm_gmem_unmap_host(map);
+		unmap_reference(vcpu, map);
 }
 
 void kvm_gmem_reference_init(struct kvm *kvm)

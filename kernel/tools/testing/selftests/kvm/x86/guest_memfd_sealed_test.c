@@ -17,10 +17,13 @@
  * that is not atomic any more (locked), a share that is left or not taken (each
  * test's end, clocks, nested, xen), pages that KVM populates and that stay
  * visible (absent), VMs with private memory that are treated like others
- * (private_memory).
+ * (private_memory), pages of a nested guest's APIC that left and stay referenced,
+ * or that the nested guest goes on to use (nested_paused, nested_memslot,
+ * nested_halted, nested_running).
  *
- * Not covered: page tables that are shadowed without nested paging (KVM's
- * npt parameter cannot be changed at run time), SMM.
+ * Not covered: an enlightened VMCS whose page leaves, page tables that are
+ * shadowed without nested paging (KVM's npt parameter cannot be changed at run
+ * time), SMM.
  */
 #include <asm/kvm_para.h>
 #include <asm/pvclock-abi.h>
@@ -76,7 +79,9 @@ enum {
 	PAGE_SHADOW_VMCS,
 	PAGE_VMREAD,
 	PAGE_VMWRITE,
-	PAGE_VAPIC,
+	PAGE_VAPIC,		/* these three in one piece */
+	PAGE_APIC_ACCESS,
+	PAGE_PI_DESC,
 	PAGE_L2,
 	PAGE_SHINFO,
 	PAGE_VCPU_INFO,
@@ -390,10 +395,16 @@ static void *burn(void *unused)
 	return NULL;
 }
 
+/*
+ * Guest: spin without PAUSE, of which a loop causes exits on Intel.  After such
+ * an exit KVM yields to another vCPU of the VM, and does not mark this one
+ * preempted: the exit was not at an instruction boundary.  With one host CPU
+ * nearly every switch to the other vCPU would be of that kind.
+ */
 static u64 guest_spin(u64 gva, u64 b, u64 c)
 {
 	while (READ_ONCE(*(u64 *)gva))
-		cpu_relax();
+		barrier();
 	return 0;
 }
 
@@ -443,11 +454,10 @@ SEALED_TEST(steal_time)
 {
 	struct gmem_vm *g = &self->g;
 	struct spinner s = { .g = g };
+	/* With two CPUs the other vCPU can look on while this one waits. */
+	int cpu = sysconf(_SC_NPROCESSORS_ONLN) > 1;
 	pthread_t spinner, burner;
 	u64 seen, first;
-
-	if (sysconf(_SC_NPROCESSORS_ONLN) < 2)
-		SKIP(return, "one vCPU cannot watch another on one CPU");
 
 	gmem_guest_call(g->vcpus[0], guest_clear, at(PAGE_STEAL), sizeof(struct kvm_steal_time), 0);
 	/* What is left there of another: an odd version. */
@@ -464,8 +474,8 @@ SEALED_TEST(steal_time)
 	while (!READ_ONCE(s.ready))
 		sched_yield();
 	pthread_create(&burner, NULL, burn, NULL);
-	pin_thread(burner, 1);
-	pin_thread(spinner, 1);
+	pin_thread(burner, cpu);
+	pin_thread(spinner, cpu);
 	seen = gmem_guest_call(g->vcpus[1], guest_wait_preempted, at(PAGE_STEAL),
 			       PREEMPTED_MS * __vcpu_ioctl(g->vcpus[1], KVM_GET_TSC_KHZ, NULL),
 			       at(PAGE_DATA));
@@ -1002,6 +1012,272 @@ static void l2_trips(void)
 {
 	for (;;)
 		vmmcall();
+}
+
+/*
+ * The pages of a nested guest's APIC, which KVM keeps mapped while the vCPU is in
+ * nested mode, leave the file.
+ */
+
+enum l2_how { PAUSED, HALTED, RUNNING };
+
+static enum l2_how l2_how;
+
+#define NR_APIC_PAGES	3
+#define POSTED_VECTOR	0x61
+/* Many more turns than an interrupt needs that has been posted. */
+#define POSTED_TURNS	10000000
+
+static unsigned int nr_posted;
+
+static void posted_handler(struct ex_regs *regs)
+{
+	WRITE_ONCE(nr_posted, nr_posted + 1);
+}
+
+/* Guest: post an interrupt to the nested guest of another vCPU. */
+static u64 guest_post_interrupt(u64 apic_id, u64 b, u64 c)
+{
+	u64 *desc = (u64 *)at(PAGE_PI_DESC);
+
+	desc[POSTED_VECTOR / 64] |= BIT_ULL(POSTED_VECTOR % 64);
+	/* Outstanding notification */
+	desc[4] |= 1;
+	x2apic_enable();
+	x2apic_write_reg(APIC_ICR, apic_id << 32 | APIC_DM_FIXED | EOI_VECTOR);
+	return 0;
+}
+
+static void l2_apic(void)
+{
+	int i;
+
+	switch (l2_how) {
+	case PAUSED:
+		asm volatile("inb %%dx, %%al" : : "d"(PORT) : "rax");
+		break;
+	case HALTED:
+		asm volatile("sti; hlt; cli");
+		break;
+	case RUNNING:
+		while (READ_ONCE(*(u64 *)at(PAGE_DATA)))
+			asm volatile("mov %0, %%cr8" : : "r"(0UL));
+		break;
+	}
+	/* Out of the posted-interrupt descriptor. */
+	asm volatile("sti");
+	for (i = 0; i < POSTED_TURNS && !READ_ONCE(nr_posted); i++)
+		barrier();
+	asm volatile("cli");
+	GUEST_ASSERT_EQ(READ_ONCE(nr_posted), 1);
+	/* Into the virtual-APIC page, and from there by the APIC-access page. */
+	asm volatile("mov %0, %%cr8" : : "r"((u64)L2_TPR));
+	GUEST_ASSERT_EQ(READ_ONCE(*(u32 *)(at(PAGE_APIC_ACCESS) + APIC_TASKPRI)), L2_TPR << 4);
+	vmcall();
+}
+
+/* Guest: a nested guest with an APIC of its own and a posted-interrupt descriptor. */
+static u64 guest_nested_apic(u64 vmx_gva, u64 b, u64 c)
+{
+	struct vmx_pages *vmx = (void *)vmx_gva;
+	u8 *vapic = (void *)at(PAGE_VAPIC);
+
+	x2apic_enable();
+	guest_make_tdp(EPT_RWX, EPT_RWX | EPT_WB | EPT_LARGE);
+	memset(vapic, 0, NR_APIC_PAGES * GMEM_PAGE);
+	GUEST_ASSERT(prepare_for_vmx_operation(vmx));
+	GUEST_ASSERT(load_vmcs(vmx));
+	prepare_vmcs(vmx, l2_apic);
+	GUEST_ASSERT(!vmwrite(VIRTUAL_APIC_PAGE_ADDR, at(PAGE_VAPIC)));
+	GUEST_ASSERT(!vmwrite(APIC_ACCESS_ADDR, at(PAGE_APIC_ACCESS)));
+	GUEST_ASSERT(!vmwrite(POSTED_INTR_DESC_ADDR, at(PAGE_PI_DESC)));
+	GUEST_ASSERT(!vmwrite(POSTED_INTR_NV, EOI_VECTOR));
+	GUEST_ASSERT(!vmwrite(GUEST_INTR_STATUS, 0));
+	GUEST_ASSERT(!vmwrite(PIN_BASED_VM_EXEC_CONTROL,
+			      vmreadz(PIN_BASED_VM_EXEC_CONTROL) |
+			      PIN_BASED_EXT_INTR_MASK | PIN_BASED_POSTED_INTR));
+	GUEST_ASSERT(!vmwrite(CPU_BASED_VM_EXEC_CONTROL,
+			      vmreadz(CPU_BASED_VM_EXEC_CONTROL) | CPU_BASED_TPR_SHADOW));
+	GUEST_ASSERT(!vmwrite(SECONDARY_VM_EXEC_CONTROL,
+			      vmreadz(SECONDARY_VM_EXEC_CONTROL) |
+			      SECONDARY_EXEC_VIRTUALIZE_APIC_ACCESSES |
+			      SECONDARY_EXEC_VIRTUAL_INTR_DELIVERY));
+	GUEST_ASSERT(!vmwrite(VM_EXIT_CONTROLS,
+			      vmreadz(VM_EXIT_CONTROLS) | VM_EXIT_ACK_INTR_ON_EXIT));
+	GUEST_ASSERT(!vmlaunch());
+	GUEST_ASSERT_EQ(vmreadz(VM_EXIT_REASON), EXIT_REASON_VMCALL);
+	GUEST_ASSERT_EQ(READ_ONCE(vapic[APIC_TASKPRI]), L2_TPR << 4);
+	return 1;
+}
+
+static bool can_post_interrupts(void)
+{
+	return kvm_cpu_has_ept() &&
+	       kvm_get_feature_msr(MSR_IA32_VMX_TRUE_PINBASED_CTLS) >> 32 &
+	       PIN_BASED_POSTED_INTR;
+}
+
+static bool none_left(void *fd)
+{
+	struct gmem_info info;
+
+	gmem_read_info(*(int *)fd, &info);
+	return !info.left_referenced;
+}
+
+static bool none_referenced(void *fd)
+{
+	struct gmem_info info;
+
+	gmem_read_info(*(int *)fd, &info);
+	return !info.referenced;
+}
+
+/* A vCPU of its own runs until its nested guest does what @how says. */
+static struct kvm_vcpu *start_nested_apic(struct gmem_vm *g, enum l2_how how)
+{
+	struct kvm_vcpu *vcpu = g->vcpus[2];
+
+	l2_how = how;
+	sync_global_to_guest(g->vm, l2_how);
+	vm_install_exception_handler(g->vm, POSTED_VECTOR, posted_handler);
+	gmem_guest_post(vcpu, guest_nested_apic, create_vmx(g->vm), 0, 0);
+	return vcpu;
+}
+
+static void pause_in_l2(struct kvm_vcpu *vcpu)
+{
+	vcpu_run(vcpu);
+	TEST_ASSERT_KVM_EXIT_REASON(vcpu, KVM_EXIT_IO);
+	TEST_ASSERT_EQ(vcpu->run->io.port, PORT);
+}
+
+static void post_interrupt(struct gmem_vm *g, struct kvm_vcpu *vcpu)
+{
+	gmem_guest_call(g->vcpus[0], guest_post_interrupt, vcpu->id, 0, 0);
+}
+
+static void finish_nested_apic(struct kvm_vcpu *vcpu)
+{
+	vcpu_run(vcpu);
+	TEST_ASSERT_EQ(gmem_guest_result(vcpu), 1);
+}
+
+static void punch_apic(struct gmem_vm *g)
+{
+	u64 ms;
+
+	gmem_punch(g->fd, PAGE_VAPIC * GMEM_PAGE, NR_APIC_PAGES * GMEM_PAGE);
+	ms = gmem_wait(none_left, &g->fd, GMEM_REFERENCE_MS);
+	ksft_print_msg("the references ended within %lu ms\n", ms);
+}
+
+SEALED_TEST(nested_paused)
+{
+	struct gmem_vm *g = &self->g;
+	struct kvm_vcpu *vcpu;
+
+	if (!can_post_interrupts())
+		SKIP(return, "no nested VMX with posted interrupts here");
+
+	vcpu = start_nested_apic(g, PAUSED);
+	pause_in_l2(vcpu);
+	expect_shared(NR_APIC_PAGES);
+	punch_apic(g);
+	self->punched = true;
+	if (is_hidden())
+		gmem_assert_counts(g->fd, NR_PAGES - NR_APIC_PAGES, 0);
+	post_interrupt(g, vcpu);
+	finish_nested_apic(vcpu);
+	if (is_hidden())
+		gmem_assert_counts(g->fd, NR_PAGES, 0);
+}
+
+SEALED_TEST(nested_memslot)
+{
+	struct gmem_vm *g = &self->g;
+	struct kvm_vcpu *vcpu;
+	u64 ms;
+
+	if (!can_post_interrupts())
+		SKIP(return, "no nested VMX with posted interrupts here");
+
+	vcpu = start_nested_apic(g, PAUSED);
+	pause_in_l2(vcpu);
+	expect_shared(NR_APIC_PAGES);
+	gmem_vm_unbind(g);
+	ms = gmem_wait(none_referenced, &g->fd, GMEM_REFERENCE_MS);
+	ksft_print_msg("the references ended within %lu ms\n", ms);
+	expect_shared(0);
+	gmem_vm_bind(g, self->address);
+	post_interrupt(g, vcpu);
+	finish_nested_apic(vcpu);
+	expect_shared(0);
+}
+
+static void *run_to_end(void *arg)
+{
+	finish_nested_apic(arg);
+	return NULL;
+}
+
+SEALED_TEST(nested_halted)
+{
+	struct gmem_vm *g = &self->g;
+	struct kvm_vcpu *vcpu;
+	pthread_t thread;
+
+	if (!can_post_interrupts())
+		SKIP(return, "no nested VMX with posted interrupts here");
+
+	vcpu = start_nested_apic(g, HALTED);
+	kvm_pthread_create(&thread, NULL, run_to_end, vcpu);
+	while (!vcpu_get_stat(vcpu, blocking))
+		usleep(1000);
+	expect_shared(NR_APIC_PAGES);
+	punch_apic(g);
+	self->punched = true;
+	/* The vCPU maps what is there now, without waking up. */
+	while (!vcpu_get_stat(vcpu, blocking))
+		usleep(1000);
+	if (is_hidden())
+		gmem_assert_counts(g->fd, NR_PAGES, NR_APIC_PAGES);
+	post_interrupt(g, vcpu);
+	kvm_pthread_join(thread, NULL);
+}
+
+static bool apic_referenced(void *fd)
+{
+	struct gmem_info info;
+
+	gmem_read_info(*(int *)fd, &info);
+	return info.referenced == NR_APIC_PAGES;
+}
+
+SEALED_TEST(nested_running)
+{
+	struct gmem_vm *g = &self->g;
+	struct kvm_vcpu *vcpu;
+	pthread_t thread;
+	int i;
+
+	if (!can_post_interrupts())
+		SKIP(return, "no nested VMX with posted interrupts here");
+
+	gmem_guest_call(g->vcpus[0], guest_poke, at(PAGE_DATA), 1, 0);
+	vcpu = start_nested_apic(g, RUNNING);
+	kvm_pthread_create(&thread, NULL, run_to_end, vcpu);
+	for (i = 0; i < 10; i++) {
+		if (is_hidden())
+			gmem_wait(apic_referenced, &g->fd, 10 * GMEM_REFERENCE_MS);
+		punch_apic(g);
+	}
+	self->punched = true;
+	post_interrupt(g, vcpu);
+	gmem_guest_call(g->vcpus[0], guest_poke, at(PAGE_DATA), 0, 0);
+	kvm_pthread_join(thread, NULL);
+	if (is_hidden())
+		gmem_assert_counts(g->fd, NR_PAGES, 0);
 }
 
 /* Guest: enter the nested guest and come back, many times. */
