@@ -17,6 +17,48 @@
 
 #include <linux/uaccess.h>
 
+/* KVM reaches this memory only with a direct-map reference to the page. */
+static inline bool kvm_slot_is_hidden(const struct kvm_memory_slot *slot)
+{
+	return slot && (slot->flags & KVM_MEMSLOT_GMEM_HIDDEN);
+}
+
+/* The index in the file of the slot's first page. */
+static inline pgoff_t kvm_gmem_pgoff(const struct kvm_memory_slot *slot)
+{
+#ifdef CONFIG_KVM_GUEST_MEMFD
+	return slot->gmem.pgoff;
+#else
+	return 0;
+#endif
+}
+
+/* What became of a revocable mapping whose page has left its file or memslot. */
+enum kvm_map_revoke {
+	KVM_MAP_STAYS,
+	KVM_MAP_LEFT,		/* the page has left */
+	KVM_MAP_REVOKING,	/* the vCPU was requested to map again */
+	KVM_MAP_REVOKED,	/* there is no mapping any more */
+};
+
+/*
+ * A mapping that ends when its page leaves the guest_memfd or the memslot.  The
+ * caller reads map->hva with vcpu->gmem_maps_lock held only, and maps again upon
+ * KVM_REQ_GET_NESTED_STATE_PAGES.
+ */
+static inline int kvm_vcpu_map_revocable(struct kvm_vcpu *vcpu, gfn_t gfn,
+					 struct kvm_host_map *map)
+{
+	map->revocable = true;
+	return __kvm_vcpu_map(vcpu, gfn, map, true);
+}
+
+/* vcpu->gmem_maps_lock is held. */
+static inline bool kvm_vcpu_map_revoked(const struct kvm_host_map *map)
+{
+	return map->revoke == KVM_MAP_REVOKED;
+}
+
 /* Values of 1, 2, 4 and 8 bytes are read by one load, as the guest sees them. */
 static __always_inline int kvm_read_user(void *data, const void __user *from,
 					 unsigned int len)

@@ -13,12 +13,21 @@
  * kvm-clock, it keeps its reference over changes of the level.
  */
 
+#include <linux/guest_memfd.h>
 #include <linux/kvm_host.h>
 
 #include "cpuid.h"
 #include "gmem.h"
 #include "trace.h"
 #include "x86.h"
+
+/* Confidential VMs protect their memory by other means. */
+bool kvm_arch_supports_gmem_no_direct_map(struct kvm *kvm)
+{
+	return guest_memfd_can_hide() &&
+	       (!kvm || kvm->arch.vm_type == KVM_X86_DEFAULT_VM ||
+		kvm->arch.vm_type == KVM_X86_SW_PROTECTED_VM);
+}
 
 /*
  * The caller holds kvm->srcu.

@@ -548,7 +548,7 @@ u64 gmem_wait(bool (*done)(void *), void *arg, u64 limit_ms)
 			usleep(1000);
 			slept = now_us() - slept;
 			not_ours += slept > OVERSLEPT_US ? slept - OVERSLEPT_US : 0;
-			not_ours = min(not_ours, (u64)MAX_NOT_OURS_US);
+			not_ours = min_t(u64, not_ours, MAX_NOT_OURS_US);
 		}
 	} while (!is && ms < 10 * limit_ms);
 	TEST_ASSERT(is, "not after %lu ms", ms);
