@@ -1008,10 +1008,16 @@ SEALED_TEST(nested)
 	TEST_ASSERT(vmx || !shares, "%lu references for 10 nested runs", shares);
 }
 
-static void l2_trips(void)
+static void l2_trips_svm(void)
 {
 	for (;;)
 		vmmcall();
+}
+
+static void l2_trips_vmx(void)
+{
+	for (;;)
+		vmcall();
 }
 
 /*
@@ -1281,7 +1287,7 @@ SEALED_TEST(nested_running)
 }
 
 /* Guest: enter the nested guest and come back, many times. */
-static u64 guest_trips(u64 svm_gva, u64 trips, u64 c)
+static u64 guest_trips_svm(u64 svm_gva, u64 trips, u64 c)
 {
 	struct svm_test_data *svm = (void *)svm_gva;
 	struct vmcb *vmcb = svm->vmcb;
@@ -1289,7 +1295,7 @@ static u64 guest_trips(u64 svm_gva, u64 trips, u64 c)
 
 	guest_make_tdp(PT_RW | PT_USER, PT_RW | PT_USER | PT_LARGE);
 	memset((void *)at(PAGE_MSRPM), 0xff, 2 * GMEM_PAGE);
-	generic_svm_setup(svm, l2_trips);
+	generic_svm_setup(svm, l2_trips_svm);
 	vmcb->control.intercept |= BIT_ULL(INTERCEPT_MSR_PROT);
 	for (i = 0; i < trips; i++) {
 		run_guest(vmcb, svm->vmcb_gpa);
@@ -1299,23 +1305,48 @@ static u64 guest_trips(u64 svm_gva, u64 trips, u64 c)
 	return trips;
 }
 
+/* The same; the MSR bitmap and the virtual-APIC page are in the memory as well. */
+static u64 guest_trips_vmx(u64 vmx_gva, u64 trips, u64 first)
+{
+	struct vmx_pages *vmx = (void *)vmx_gva;
+	u64 i;
+
+	guest_make_tdp(EPT_RWX, EPT_RWX | EPT_WB | EPT_LARGE);
+	memset((void *)at(PAGE_MSRPM), 0xff, GMEM_PAGE);
+	GUEST_ASSERT(!first || prepare_for_vmx_operation(vmx));
+	GUEST_ASSERT(load_vmcs(vmx));
+	prepare_vmcs(vmx, l2_trips_vmx);
+	GUEST_ASSERT(!vmwrite(VIRTUAL_APIC_PAGE_ADDR, at(PAGE_VAPIC)));
+	GUEST_ASSERT(!vmwrite(CPU_BASED_VM_EXEC_CONTROL,
+			      vmreadz(CPU_BASED_VM_EXEC_CONTROL) |
+			      CPU_BASED_USE_MSR_BITMAPS | CPU_BASED_TPR_SHADOW));
+	for (i = 0; i < trips; i++) {
+		GUEST_ASSERT(i ? !vmresume() : !vmlaunch());
+		GUEST_ASSERT_EQ(vmreadz(VM_EXIT_REASON), EXIT_REASON_VMCALL);
+		GUEST_ASSERT(!vmwrite(GUEST_RIP, vmreadz(GUEST_RIP) + 3));
+	}
+	return trips;
+}
+
 /* A guest cannot make the host flush by running nested guests. */
 SEALED_TEST(nested_flushes)
 {
 	const u64 limit = TRIPS / 100 * sysconf(_SC_NPROCESSORS_ONLN);
 	struct gmem_vm *g = &self->g;
+	bool vmx = kvm_cpu_has(X86_FEATURE_VMX);
+	gmem_guest_fn trips = vmx ? guest_trips_vmx : guest_trips_svm;
 	u64 before, hides, n;
-	gva_t svm_gva;
+	gva_t gva;
 
-	if (!kvm_cpu_has(X86_FEATURE_SVM) || !kvm_cpu_has_npt())
-		SKIP(return, "no nested SVM with nested paging here");
+	if (!kvm_cpu_has_tdp())
+		SKIP(return, "no nested virtualisation with nested paging here");
 
-	svm_gva = create_svm(g->vm);
+	gva = vmx ? create_vmx(g->vm) : create_svm(g->vm);
 	/* The first use of the block, and of the pages of the test. */
-	gmem_guest_call(g->vcpus[0], guest_trips, svm_gva, 1, 0);
+	gmem_guest_call(g->vcpus[0], trips, gva, 1, true);
 	hides = gmem_trace_pages(&self->trace, "guest_memfd_hide", NULL, 0);
 	before = gmem_flushes();
-	TEST_ASSERT_EQ(gmem_guest_call(g->vcpus[0], guest_trips, svm_gva, TRIPS, 0), TRIPS);
+	TEST_ASSERT_EQ(gmem_guest_call(g->vcpus[0], trips, gva, TRIPS, false), TRIPS);
 	n = gmem_flushes() - before;
 	hides = gmem_trace_pages(&self->trace, "guest_memfd_hide", NULL, 0) - hides;
 	ksft_print_msg("%lu pages hidden and %lu flushes of one CPU for %u nested round trips\n",
