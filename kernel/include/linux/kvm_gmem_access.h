@@ -53,6 +53,12 @@ static inline int kvm_vcpu_map_revocable(struct kvm_vcpu *vcpu, gfn_t gfn,
 	return __kvm_vcpu_map(vcpu, gfn, map, true);
 }
 
+/* Is there anything to unmap?  A revoked mapping has a reference without address. */
+static inline bool kvm_vcpu_map_held(const struct kvm_host_map *map)
+{
+	return READ_ONCE(map->hva) || map->direct_map_ref;
+}
+
 /* vcpu->gmem_maps_lock is held. */
 static inline bool kvm_vcpu_map_revoked(const struct kvm_host_map *map)
 {

@@ -748,8 +748,8 @@ static int lower_pages(struct guest_memfd *gm, pgoff_t *index, pgoff_t end,
  * As lower_pages(), but wait while pages have other references.  A vCPU that
  * faults, KVM's accesses and I/O on its way hold such references for a short time;
  * their holder may be preempted, or a GUP that has some pages and whose fault on the
- * next one waits in guest_memfd_access_wait_unmap().  *@sleeps is 0 if the caller
- * holds the invalidate_lock.
+ * next one waits in guest_memfd_access_wait_unmap().  *@sleeps is 0 for a plain
+ * file, whose caller may hold the invalidate_lock.
  */
 static int lower_pages_wait(struct guest_memfd *gm, pgoff_t *index, pgoff_t end,
 			    unsigned int *sleeps)
@@ -774,15 +774,16 @@ static int lower_pages_wait(struct guest_memfd *gm, pgoff_t *index, pgoff_t end,
 /*
  * Take [start, end), which is at @old, out of user space, and where it is at
  * KERNEL out of GUP's reach.  *@sleeps says how often to wait for short
- * references.
+ * references.  With @only_unmap those do not count: the caller will look again.
  *
  * Return: 0; or -EAGAIN, -EHWPOISON or -EINTR with *@error_index.
  */
 static int lower_run(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
-		     int old, unsigned int *sleeps, pgoff_t *error_index)
+		     int old, unsigned int *sleeps, bool only_unmap,
+		     pgoff_t *error_index)
 {
 	pgoff_t part, index;
-	int err, again = 0;
+	int err;
 
 	for (; start < end; start = part) {
 		part = min(end, start + PAGES_PER_UNMAP);
@@ -795,32 +796,27 @@ static int lower_run(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 		} else {
 			err = lower_pages_wait(gm, &index, part, sleeps);
 		}
-		if (fatal_signal_pending(current) && (!err || err == -EAGAIN))
+		if (err == -EAGAIN && only_unmap)
+			err = 0;
+		if (!err && fatal_signal_pending(current))
 			err = -EINTR;
-		/*
-		 * Before the invalidate_lock is taken no page of a plain file counts,
-		 * but all are to be unmapped: it is held while they are seen again.
-		 */
-		if (err == -EAGAIN && !gm_hides(gm)) {
-			*error_index = index;
-			again = err;
-			continue;
-		}
 		if (err) {
 			*error_index = index;
 			return err;
 		}
 	}
-	return again;
+	return 0;
 }
 
 /*
- * All of lowering that can fail; the invalidate_lock is not needed.
+ * All of lowering that can fail; the invalidate_lock is not needed.  @sleeps and
+ * @only_unmap are as for lower_run().
  *
  * Return: 0; or an error, and undo() is to be called.
  */
 static int lower(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
-		 unsigned int level, unsigned int *sleeps, pgoff_t *error_index)
+		 unsigned int level, unsigned int *sleeps, bool only_unmap,
+		 pgoff_t *error_index)
 {
 	pgoff_t run, run_end;
 	int old, err;
@@ -831,7 +827,8 @@ static int lower(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 	for (run = start;
 	     (old = next_run(gm, &run, end, &run_end, level + 1)) >= 0;
 	     run = run_end) {
-		err = lower_run(gm, run, run_end, old, sleeps, error_index);
+		err = lower_run(gm, run, run_end, old, sleeps, only_unmap,
+				error_index);
 		if (err)
 			return err;
 	}
@@ -1003,21 +1000,18 @@ static int change(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 again:
 	if (level != GUEST_MEMFD_ACCESS_KERNEL)
 		err = lower(gm, start, end, level, hides ? &sleeps : &none,
-			    error_index);
+			    !hides, error_index);
 	else if (hides)
 		err = raise_range(gm, start, end, error_index);
-	/* Faults may map plain pages again: only what is seen below counts. */
-	if (err == -EAGAIN && !hides)
-		err = 0;
 
 	filemap_invalidate_lock(mapping);
 	/*
 	 * References to plain pages count only while no user fault can add one:
 	 * in a range that is being lowered, user faults on plain files wait for
-	 * this lock.  The pages are unmapped, so this is quick.
+	 * this lock.  Nearly all pages are unmapped, so this is quick.
 	 */
 	if (!err && !hides && level != GUEST_MEMFD_ACCESS_KERNEL) {
-		err = lower(gm, start, end, level, &none, error_index);
+		err = lower(gm, start, end, level, &none, false, error_index);
 		if (err == -EAGAIN && sleeps && !fatal_signal_pending(current)) {
 			filemap_invalidate_unlock(mapping);
 			/* A page may wait for its LRU list; faults are likelier. */

@@ -96,6 +96,9 @@ static bool request_remap(struct kvm_vcpu *vcpu)
 	struct kvm_host_map *map;
 	bool found = false;
 
+	/* A mapping that was marked can only be gone. */
+	if (list_empty(&vcpu->gmem_maps))
+		return false;
 	spin_lock(&vcpu->gmem_maps_lock);
 	list_for_each_entry(map, &vcpu->gmem_maps, link) {
 		if (map->revoke != KVM_MAP_LEFT)
@@ -129,7 +132,7 @@ static struct page *take_revoking(struct kvm_vcpu *vcpu)
 		list_del(&map->link);
 		map->revoke = KVM_MAP_REVOKED;
 		map->page = NULL;
-		map->hva = NULL;
+		WRITE_ONCE(map->hva, NULL);
 		break;
 	}
 	spin_unlock(&vcpu->gmem_maps_lock);
@@ -208,6 +211,9 @@ static bool mark_left(struct kvm_vcpu *vcpu, const struct kvm_memory_slot *slot,
 	struct kvm_host_map *map;
 	bool found = false;
 
+	/* A mapping is added with the invalidate_lock held for reading. */
+	if (list_empty(&vcpu->gmem_maps))
+		return false;
 	spin_lock(&vcpu->gmem_maps_lock);
 	list_for_each_entry(map, &vcpu->gmem_maps, link) {
 		if (map->as_id != slot->as_id || map->gfn < first || map->gfn > last)

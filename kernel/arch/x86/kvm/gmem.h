@@ -2,7 +2,10 @@
 #ifndef ARCH_X86_KVM_GMEM_H
 #define ARCH_X86_KVM_GMEM_H
 
-/* Paravirtual structures in guest memory that has no user mapping (gmem_pv.c). */
+/*
+ * Paravirtual structures in guest memory that has no user mapping (gmem_pv.c), and
+ * the pages of a nested guest.
+ */
 
 #include <linux/kvm_host.h>
 
@@ -52,10 +55,28 @@ static inline bool kvm_gmem_record_steal_time(struct kvm_vcpu *vcpu)
 	return false;
 }
 
+static inline void kvm_gmem_end_steal_time(struct kvm_vcpu *vcpu)
+{
+}
+
 static inline bool kvm_gmem_steal_time_preempted(struct kvm_vcpu *vcpu)
 {
 	return false;
 }
 #endif
+
+/* Return: False when KVM_RUN is to end with vcpu->run->exit_reason. */
+static inline bool kvm_get_nested_state_pages(struct kvm_vcpu *vcpu)
+{
+	if (!kvm_check_request(KVM_REQ_GET_NESTED_STATE_PAGES, vcpu) ||
+	    likely(kvm_nested_call(get_nested_state_pages)(vcpu)))
+		return true;
+
+	vcpu->run->exit_reason = KVM_EXIT_INTERNAL_ERROR;
+	vcpu->run->internal.suberror = KVM_INTERNAL_ERROR_EMULATION;
+	vcpu->run->internal.ndata = 0;
+	kvm_make_request(KVM_REQ_GET_NESTED_STATE_PAGES, vcpu);
+	return false;
+}
 
 #endif /* ARCH_X86_KVM_GMEM_H */

@@ -143,7 +143,8 @@ static void flush_if(struct kvm_vcpu *vcpu, bool flush)
  * KVM could not write the structure: it has no memory for a direct-map reference,
  * or the level was NONE for a moment.  While the vCPU is marked preempted its guest
  * leaves flushes of its TLB to KVM, so KVM clears the mark before the vCPU runs.
- * Where even that fails the page has left its file, and the mark with it.
+ * Where even that fails (no page, poison) KVM flushes once, as it knows of no later
+ * request.
  *
  * The caller has just looked up the memslot in vcpu->arch.st.cache.
  */
@@ -238,11 +239,18 @@ bool kvm_gmem_record_steal_time(struct kvm_vcpu *vcpu)
  */
 void kvm_gmem_end_steal_time(struct kvm_vcpu *vcpu)
 {
-	if (!kvm_gmem_has_levels(vcpu->arch.st.cache.memslot) ||
-	    kvm_gmem_record_steal_time(vcpu))
+	const struct gfn_to_hva_cache *ghc = &vcpu->arch.st.cache;
+	struct kvm_steal_time __user *st = (void __user *)ghc->hva;
+	u32 version;
+
+	if (!kvm_gmem_has_levels(ghc->memslot) || kvm_gmem_record_steal_time(vcpu))
 		return;
 	if (vcpu->arch.st.preempted)
 		clear_preempted(vcpu);
+	/* The guest waits for the end of an update. */
+	if (!kvm_gmem_read_value(ghc->memslot, gpa_to_gfn(ghc->gpa), &version,
+				 &st->version, sizeof(version)) && (version & 1))
+		kvm_make_request(KVM_REQ_STEAL_UPDATE, vcpu);
 }
 
 /**
