@@ -5,7 +5,6 @@
  */
 #include <errno.h>
 #include <stdio.h>
-#include <sys/sysinfo.h>
 #include <unistd.h>
 
 #include "backing.h"
@@ -27,18 +26,27 @@ static void per_page(const char *figure, const struct region *r, const struct pa
 	       (double)cost / (r->size / PAGE), now_unit());
 }
 
+/* Free bytes of all zones, and of the lists that the CPUs have. */
 static uint64_t free_memory(void)
 {
-	struct sysinfo info;
+	FILE *f = fopen("/proc/zoneinfo", "re");
+	unsigned long pages = 0, n;
+	char line[256];
 
-	if (sysinfo(&info))
-		die(errno, "sysinfo");
-	return (uint64_t)info.freeram * info.mem_unit;
+	if (!f)
+		die(errno, "/proc/zoneinfo");
+	while (fgets(line, sizeof(line), f)) {
+		if (sscanf(line, " pages free %lu", &n) == 1 ||
+		    sscanf(line, " count: %lu", &n) == 1)
+			pages += n;
+	}
+	fclose(f);
+	return (uint64_t)pages * PAGE;
 }
 
 /*
  * A worker clears and frees hidden memory after its file was closed.  Wait until
- * @before and nearly all of the region are free: the CPUs keep some pages.
+ * @before and nearly all of the region are free: others take some pages meanwhile.
  */
 static void wait_until_free(const struct region *r, uint64_t before)
 {
