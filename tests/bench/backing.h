@@ -62,7 +62,10 @@ void region_unmap(struct region *r);
 void region_punch(struct region *r);
 /* The file and its mapping, but for the VM. */
 void region_close(struct region *r);
+/* Returns when the memory is free. */
 void region_destroy(struct region *r);
+/* Free bytes of all zones, and of the lists that the CPUs have. */
+uint64_t free_memory(void);
 
 /* As the kernel clears a page, one page after the other. */
 void region_clear(struct region *r);

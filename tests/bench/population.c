@@ -26,24 +26,6 @@ static void per_page(const char *figure, const struct region *r, const struct pa
 	       (double)cost / (r->size / PAGE), now_unit());
 }
 
-/* Free bytes of all zones, and of the lists that the CPUs have. */
-static uint64_t free_memory(void)
-{
-	FILE *f = fopen("/proc/zoneinfo", "re");
-	unsigned long pages = 0, n;
-	char line[256];
-
-	if (!f)
-		die(errno, "/proc/zoneinfo");
-	while (fgets(line, sizeof(line), f)) {
-		if (sscanf(line, " pages free %lu", &n) == 1 ||
-		    sscanf(line, " count: %lu", &n) == 1)
-			pages += n;
-	}
-	fclose(f);
-	return (uint64_t)pages * PAGE;
-}
-
 /*
  * A worker clears and frees hidden memory after its file was closed.  Wait until
  * @before and nearly all of the region are free: others take some pages meanwhile.
