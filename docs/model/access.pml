@@ -26,7 +26,7 @@
 #define SLOW	4	/* the same by GUP-slow */
 #define GFAULT	5	/* the guest touches its memory */
 #define ACCESS	6	/* KVM reads or writes at level NONE */
-#define SHARE	7	/* share, use through the direct map, unshare */
+#define DMREF	7	/* get, use through the direct map, put */
 #define SET	8	/* SET_ACCESS */
 #define PUNCH	9	/* punch hole */
 #define REAP	10	/* the worker that gives pages back */
@@ -58,7 +58,7 @@
 #define W_FAULT_UNLOCKED	12
 #define W_FAULT_LEVEL		13
 #define W_POPULATE_LATE		14
-#define W_UNSHARE_HIDES		15
+#define W_PUT_HIDES		15
 #define W_PUNCH_HELD		16
 #define W_GUEST_LATE		17
 #define W_RAISE_HALF		18
@@ -114,8 +114,8 @@ bit present[FRAMES] = 1;	/* in the direct map */
 /* For assertions only: */
 byte owner[FRAMES];
 bit dirty[FRAMES];	/* not zero */
-bit at_level[FRAMES];	/* the count has level KERNEL's share */
-byte shares[FRAMES];	/* somebody uses the direct map */
+bit at_level[FRAMES];	/* the count has level KERNEL's reference */
+byte dmrefs[FRAMES];	/* uses through the direct map */
 byte pins[FRAMES];
 bit busy[PAGES];	/* in the range of a change or hole that has not returned */
 
@@ -132,7 +132,7 @@ inline put(f)
 	:: ref[f] == 0 ->
 		/* The page goes to the allocator. */
 		assert(!ours[f] && present[f] && !dirty[f]);
-		assert(pins[f] == 0 && shares[f] == 0 && !locked[f] && !listed[f]);
+		assert(pins[f] == 0 && dmrefs[f] == 0 && !locked[f] && !listed[f]);
 		assert(!IS_IN(pte, f) && !IS_IN(gpte, f) && !IS_IN(at, f));
 		owner[f] = FREE
 	:: else
@@ -171,8 +171,8 @@ inline clear_word(f)
 	at_level[f] = 0
 }
 
-/* The second half of a share, after the entry is there. */
-inline count_share(f)
+/* The second half of a get, after the entry is there. */
+inline count_dmref(f)
 {
 	assert(wrong || (ours[f] && present[f] && !orphan[f]));
 	hid[f] = 0;
@@ -180,8 +180,8 @@ inline count_share(f)
 	ref[f]++
 }
 
-/* The second half of an unshare, after the entry has gone if it has to. */
-inline uncount_share(f)
+/* The second half of a put, after the entry has gone if it has to. */
+inline uncount_dmref(f)
 {
 	assert(ours[f] && count[f] > 0);
 	count[f]--;
@@ -190,7 +190,7 @@ inline uncount_share(f)
 
 /* References of a page in its file that nobody holds. */
 #define IN_FILE_REFS(f)	(2 + count[f])
-/* And of one that has left it: the library's and the shares'. */
+/* And of one that has left it: the library's and the direct-map references'. */
 #define ORPHAN_REFS(f)	(1 + count[f])
 
 #define GUP_ALLOWED(f)	(!ours[f] || pinnable[f])
@@ -210,7 +210,7 @@ proctype actor(byte op, lo, hi, to)
 
 	i = lo;
 	if
-	:: op == UFAULT || op == GFAULT || op == ACCESS || op == SHARE -> goto find
+	:: op == UFAULT || op == GFAULT || op == ACCESS || op == DMREF -> goto find
 	:: op == UNMAP -> goto unmap
 	:: op == FAST -> goto fast
 	:: op == SLOW -> goto slow
@@ -221,7 +221,7 @@ proctype actor(byte op, lo, hi, to)
 	:: op == IDLE -> goto out
 	fi;
 
-	/* A page to map or use: user fault, guest fault, KVM's access, share. */
+	/* A page to map or use: user fault, guest fault, KVM's access, get. */
 find:
 	if
 	:: WRONG(W_FAULT_LEVEL) && op == UFAULT -> seen = level[i]
@@ -279,7 +279,7 @@ look_up:
 	:: CARRIES(i) && !WRONG(W_POPULATE_LATE) ->
 		atomic {
 			present[f] = 1;
-			count_share(f);
+			count_dmref(f);
 			at_level[f] = 1
 		}
 		if
@@ -317,7 +317,7 @@ late:
 	atomic {
 		!locked[f];
 		present[f] = 1;
-		count_share(f);
+		count_dmref(f);
 		at_level[f] = 1;
 		pinnable[f] = 1;
 		goto look_up
@@ -338,7 +338,7 @@ lock_found:
 		:: op == UFAULT -> goto map
 		:: op == GFAULT -> goto guest_map
 		:: op == ACCESS -> goto kvm_access
-		:: op == SHARE -> goto share
+		:: op == DMREF -> goto dmref
 		fi
 	}
 
@@ -398,32 +398,32 @@ kvm_access:
 		goto out
 	}
 
-share:
+dmref:
 	if
 	:: hid[f] -> present[f] = 1
 	:: else
 	fi;
 	atomic {
-		count_share(f);
-		shares[f]++;
+		count_dmref(f);
+		dmrefs[f]++;
 		dirty[f] = 1;
 		put(f);	/* the one of the look-up */
 		locked[f] = 0;
 		inv_shared--;
 		users--
 	}
-	/* Used here; then the unshare. */
+	/* Used here; then the put. */
 	atomic {
 		!locked[f];
 		locked[f] = 1;
-		shares[f]--
+		dmrefs[f]--
 	}
 	if
-	:: count[f] == 1 || WRONG(W_UNSHARE_HIDES) -> present[f] = 0
+	:: count[f] == 1 || WRONG(W_PUT_HIDES) -> present[f] = 0
 	:: else
 	fi;
 	atomic {
-		uncount_share(f);
+		uncount_dmref(f);
 		seen = hid[f] && orphan[f];
 		locked[f] = 0
 	}
@@ -613,7 +613,7 @@ raise:
 			:: !hid[f]
 			fi;
 			atomic {
-				count_share(f);
+				count_dmref(f);
 				at_level[f] = 1;
 				locked[f] = 0;
 				i++
@@ -733,7 +733,7 @@ lower_next:
 	:: else -> i = lo; break
 	od;
 
-	/* The level's share of what is not PINNABLE any more, or not yet. */
+	/* The level's reference of what is not PINNABLE any more, or not yet. */
 drop:
 	do
 	:: i <= hi ->
@@ -762,7 +762,7 @@ drop:
 		:: count[f] != 1
 		fi;
 		atomic {
-			uncount_share(f);
+			uncount_dmref(f);
 			at_level[f] = 0;
 			locked[f] = 0
 		}
@@ -778,7 +778,7 @@ drop:
 	:: else -> goto commit
 	fi;
 
-	/* Take the shares that were dropped, which cannot fail. */
+	/* Take the references that were dropped, which cannot fail. */
 lower_failed:
 	atomic {
 		!inv && inv_shared == 0;
@@ -808,14 +808,14 @@ lower_undo:
 		:: else
 		fi;
 		atomic {
-			count_share(f);
+			count_dmref(f);
 			at_level[f] = 1;
 			locked[f] = 0;
 			i++
 		}
 	:: else -> i = lo; break
 	od;
-	/* All that carry the share of KERNEL are PINNABLE, or are again. */
+	/* All that carry KERNEL's reference are PINNABLE, or are again. */
 pin_again:
 	do
 	:: i <= hi ->
@@ -887,7 +887,7 @@ finish:
 			:: else
 			fi;
 			atomic {
-				uncount_share(f);
+				uncount_dmref(f);
 				at_level[f] = 0;
 				locked[f] = 0
 			}
@@ -1036,7 +1036,7 @@ reap_next:
 		:: count[f] != 1
 		fi;
 		atomic {
-			uncount_share(f);
+			uncount_dmref(f);
 			at_level[f] = 0;
 			seen = hid[f];
 			locked[f] = 0
@@ -1044,7 +1044,7 @@ reap_next:
 		atomic {
 			put(f);
 			if
-			/* The last unshare gives it back. */
+			/* The last put frees it. */
 			:: !seen -> f++; goto reap_next
 			:: else
 			fi
@@ -1068,7 +1068,7 @@ give_back:
 		:: else
 		fi;
 		atomic {
-			assert(owner[f] == GUEST && pins[f] == 0 && shares[f] == 0);
+			assert(owner[f] == GUEST && pins[f] == 0 && dmrefs[f] == 0);
 			dirty[f] = 0;
 			if
 			:: ref[f] == 0 -> ref[f] = 1
@@ -1106,20 +1106,20 @@ out:
 /* HIDDEN if and only if the count is 0; no entry then, and else there is one. */
 #define HIDDEN_RIGHT(f)	(!ours[f] || (hid[f] == (count[f] == 0) && \
 			 (locked[f] || hid[f] == !present[f])))
-/* PINNABLE only with the level's share. */
+/* PINNABLE only with the level's reference. */
 #define PIN_SHARED(f)	(!pinnable[f] || (ours[f] && !hid[f] && count[f] > 0 && at_level[f] && present[f]))
-/* The count is those who hold a share, and the level. */
-#define COUNT_RIGHT(f)	(!ours[f] || locked[f] || count[f] == shares[f] + at_level[f])
+/* The count is the direct-map references, and the level. */
+#define COUNT_RIGHT(f)	(!ours[f] || locked[f] || count[f] == dmrefs[f] + at_level[f])
 /* PINNABLE if and only if the level is KERNEL, unless it is just being changed. */
 #define LEVEL_RIGHT(i)	(inv || busy[i] || at[i] == NOTHING || \
 			 ((level[i] == KERNEL) == pinnable[at[i]] && \
 			  (level[i] == KERNEL) == at_level[at[i]]))
 
 /* Who uses a page through the direct map finds it there. */
-#define USE_PRESENT(f)	((pins[f] == 0 && shares[f] == 0) || (owner[f] == GUEST && ours[f] && present[f]))
+#define USE_PRESENT(f)	((pins[f] == 0 && dmrefs[f] == 0) || (owner[f] == GUEST && ours[f] && present[f]))
 /* Contents can be read through the direct map only by right. */
 #define ONLY_BY_RIGHT(f) (owner[f] != GUEST || !dirty[f] || !present[f] || locked[f] || \
-			 shares[f] > 0 || (at_level[f] && AT_RIGHT(f, 0) && AT_RIGHT(f, 1)))
+			 dmrefs[f] > 0 || (at_level[f] && AT_RIGHT(f, 0) && AT_RIGHT(f, 1)))
 /* One that level KERNEL has, or had when the page left the file. */
 #define AT_RIGHT(f, i)	(at[i] != f || level[i] == KERNEL || busy[i])
 /* A process has what its level promises: no mapping, or one that can be pinned. */
@@ -1196,7 +1196,7 @@ init {
 				if
 				:: level[i] == KERNEL ->
 					present[i] = 1;
-					count_share(i);
+					count_dmref(i);
 					at_level[i] = 1;
 					pinnable[i] = 1
 				:: else
