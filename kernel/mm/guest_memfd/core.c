@@ -834,7 +834,7 @@ void guest_memfd_show_fdinfo(struct seq_file *m, struct file *file)
 	seq_printf(m, "guest_memfd-populated:\t%lu\n", pages);
 	seq_printf(m, "guest_memfd-blocks:\t%lu\n", counts.blocks);
 	seq_printf(m, "guest_memfd-idle:\t%lu\n", counts.idle);
-	/* A page that gets its first reference now may miss in both sums. */
+	/* A page that entered the file after @pages was read may be referenced. */
 	seq_printf(m, "guest_memfd-hidden:\t%lu\n",
 		   hides ? pages - min(pages, referenced) : 0);
 	seq_printf(m, "guest_memfd-referenced:\t%lu\n", referenced);
