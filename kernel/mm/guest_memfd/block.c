@@ -785,36 +785,6 @@ static int scrub(struct folio *folio)
 	return ret;
 }
 
-/*
- * When the last pages leave a block together, they can be cleared by a mapping
- * of the whole block: no guest has a page of it any more, and no other owner.
- *
- * Return: True when all of block->left is cleared.
- */
-static bool scrub_whole(struct gm_block *block)
-{
-	unsigned int i, end, nr = nr_pages_of(block);
-
-	lockdep_assert_held(&block->lock);
-	if (block->order != PMD_ORDER || bitmap_empty(block->left, nr) ||
-	    !bitmap_empty(block->gone, nr) ||
-	    !bitmap_equal(block->left, block->out, nr))
-		return false;
-
-	for (end = 0; end < nr; end++) {
-		if (PageHWPoison(block->first + end))
-			break;
-		if (test_bit(end, block->left) &&
-		    freeze_orphan(page_folio(block->first + end)) != 1)
-			break;
-	}
-	if (end == nr)
-		direct_map_zero_hidden_large(block->first, block->left);
-	for_each_set_bit(i, block->left, end)
-		unfreeze_orphan(page_folio(block->first + i));
-	return end == nr;
-}
-
 /* A page that has left the file, and is cleared. */
 static void make_idle(struct gm_block *block, unsigned int i)
 {
@@ -826,6 +796,43 @@ static void make_idle(struct gm_block *block, unsigned int i)
 }
 
 /*
+ * When the last pages leave a block together, they can be cleared by a mapping
+ * of the whole block: no guest has a page of it any more, and no other owner.
+ * If nobody else has a reference to one of them they become idle.
+ */
+static void scrub_whole(struct gm_block *block)
+{
+	unsigned int i, end, nr = nr_pages_of(block);
+
+	lockdep_assert_held(&block->lock);
+	if (block->order != PMD_ORDER || bitmap_empty(block->left, nr) ||
+	    !bitmap_empty(block->gone, nr) ||
+	    !bitmap_equal(block->left, block->out, nr))
+		return;
+
+	for (end = 0; end < nr; end++) {
+		if (PageHWPoison(block->first + end))
+			break;
+		if (test_bit(end, block->left) &&
+		    freeze_orphan(page_folio(block->first + end)) != 1)
+			break;
+	}
+	if (end == nr)
+		direct_map_zero_hidden_large(block->first, block->left);
+	for_each_set_bit(i, block->left, end) {
+		unfreeze_orphan(page_folio(block->first + i));
+		if (end == nr)
+			make_idle(block, i);
+	}
+}
+
+static void uncharge(struct folio_batch *batch)
+{
+	mem_cgroup_uncharge_folios(batch);
+	folio_batch_reinit(batch);
+}
+
+/*
  * Restore and free what is idle, and with it the block's memory; no page may
  * be out.  Where some pages are gone the others are restored one by one, which
  * can fail for want of a page table page.
@@ -834,7 +841,7 @@ static void make_idle(struct gm_block *block, unsigned int i)
  */
 static bool release_memory(struct gm_block *block)
 {
-	unsigned int i, nr = nr_pages_of(block);
+	unsigned int i, end, nr = nr_pages_of(block);
 	struct page *first = block->first;
 	DECLARE_BITMAP(freed, GM_BLOCK_MAX_PAGES);
 	struct folio_batch batch;
@@ -881,9 +888,12 @@ free:
 		if (block->first)
 			__set_bit(i, block->gone);
 		if (!folio_batch_add(&batch, folio))
-			folios_put(&batch);
+			uncharge(&batch);
 	}
-	folios_put(&batch);
+	uncharge(&batch);
+	/* In few large pieces: by itself each page would be merged nine times. */
+	for_each_set_bitrange(i, end, freed, nr)
+		__free_contig_range(page_to_pfn(first + i), end - i);
 	if (block->first)
 		return false;
 	block_put(block);
@@ -938,13 +948,13 @@ static bool left_at_kernel(struct gm_block *block)
 static void reap_locked_block(struct gm_block *block)
 {
 	unsigned int i, nr = nr_pages_of(block);
-	bool done = true, whole;
+	bool done = true;
 
 	lockdep_assert_held(&block->lock);
 	end_kernel(block);
-	whole = scrub_whole(block);
+	scrub_whole(block);
 	for_each_set_bit(i, block->left, nr) {
-		int ret = whole ? 1 : scrub(page_folio(block->first + i));
+		int ret = scrub(page_folio(block->first + i));
 
 		if (ret < 0)
 			keep_out(block, i);
