@@ -6,6 +6,7 @@
  */
 
 #include <kunit/static_stub.h>
+#include <linux/bitmap.h>
 #include <linux/mm.h>
 #include <linux/moduleparam.h>
 #include <linux/set_memory.h>
@@ -256,10 +257,11 @@ int direct_map_cmpxchg_hidden(struct page *page, unsigned int offset, void *old,
 static void zero_hidden(struct page *first, unsigned long which)
 {
 	void *vaddr = temp_map(first, which);
-	unsigned int i;
 
-	for_each_set_bit(i, &which, TEMP_MAP_PAGES)
-		clear_page(vaddr + i * PAGE_SIZE);
+	for (; which; which >>= 1, vaddr += PAGE_SIZE) {
+		if (which & 1)
+			clear_page(vaddr);
+	}
 	temp_unmap();
 }
 
@@ -286,15 +288,11 @@ void direct_map_zero_hidden(struct page *page)
  */
 void direct_map_zero_hidden_large(struct page *first, const unsigned long *which)
 {
-	unsigned int start, i;
+	unsigned int start;
 
 	for (start = 0; start < PTRS_PER_PTE; start += TEMP_MAP_PAGES) {
-		unsigned long chunk = 0;
+		unsigned long chunk = bitmap_read(which, start, TEMP_MAP_PAGES);
 
-		for (i = 0; i < TEMP_MAP_PAGES; i++) {
-			if (test_bit(start + i, which))
-				__set_bit(i, &chunk);
-		}
 		if (!chunk)
 			continue;
 		zero_hidden(first + start, chunk);

@@ -16,6 +16,7 @@
 #include <linux/bitops.h>
 #include <linux/init.h>
 #include <linux/irqflags.h>
+#include <linux/log2.h>
 #include <linux/mm.h>
 #include <linux/mmu_context.h>
 #include <linux/percpu.h>
@@ -24,6 +25,7 @@
 #include <linux/set_memory.h>
 #include <linux/temp_map.h>
 
+#include <asm/cpufeature.h>
 #include <asm/paravirt.h>
 #include <asm/tlbflush.h>
 
@@ -71,23 +73,24 @@ bool temp_map_ready(void)
  */
 void *temp_map(struct page *first, unsigned long which)
 {
+	/*
+	 * Not global: unmapping must not leave the entry to other PCIDs, and
+	 * the slot holds something else in other mms.
+	 */
+	const pgprot_t prot = __pgprot(pgprot_val(PAGE_KERNEL) & ~_PAGE_GLOBAL);
+	unsigned long flags, left;
 	struct temp_map_cpu *t;
-	unsigned long flags;
-	unsigned int i;
+	pte_t *ptep;
 
 	WARN_ON_ONCE(in_nmi());
 	local_irq_save(flags);
 	t = this_cpu_ptr(&temp_map_cpu);
 	WARN_ON_ONCE(t->which);
 
-	/*
-	 * Not global: unmapping must not leave the entry to other PCIDs, and
-	 * the slot holds something else in other mms.
-	 */
-	for_each_set_bit(i, &which, TEMP_MAP_PAGES)
-		set_pte(t->ptep + i,
-			mk_pte(first + i,
-			       __pgprot(pgprot_val(PAGE_KERNEL) & ~_PAGE_GLOBAL)));
+	for (left = which, ptep = t->ptep; left; left >>= 1, ptep++, first++) {
+		if (left & 1)
+			set_pte(ptep, mk_pte(first, prot));
+	}
 	t->which = which;
 	t->irq_flags = flags;
 	/* Writes CR3 and is a compiler barrier: the entries are there now. */
@@ -98,28 +101,38 @@ void *temp_map(struct page *first, unsigned long which)
 /**
  * temp_unmap - undo temp_map()
  *
- * When this returns no TLB of any CPU has an entry for the pages: INVLPG
+ * When this returns no TLB of any CPU has an entry for the pages: the flush
  * removes those of the PCID that is loaded, and there is no other that had
  * them, as the mm is loaded on this CPU only and from temp_map() until now.
+ * Interrupts stay off until the former mm is loaded.
  *
  * Context: As temp_map(), whose interrupt state this restores.
  */
 void temp_unmap(void)
 {
 	struct temp_map_cpu *t = this_cpu_ptr(&temp_map_cpu);
-	unsigned long which = t->which;
-	unsigned int i;
+	unsigned long left, which = t->which, addr = LDT_BASE_ADDR;
+	pte_t *ptep = t->ptep;
 
 	/* All accesses come before the entries are cleared. */
 	barrier();
-	for_each_set_bit(i, &which, TEMP_MAP_PAGES)
-		pte_clear(t->mm, LDT_BASE_ADDR + i * PAGE_SIZE, t->ptep + i);
+	for (left = which; left; left >>= 1, ptep++, addr += PAGE_SIZE) {
+		if (left & 1)
+			pte_clear(t->mm, addr, ptep);
+	}
 	/*
 	 * While the mm is loaded: once its PCID is not the current one, the
-	 * entries could be used again the next time it is.
+	 * entries could be used again the next time it is.  One INVLPG for one
+	 * page; for more, one write to CR3, as nothing else that this PCID has
+	 * is worth keeping.  Without PCIDs the next load of CR3 does it.
 	 */
-	for_each_set_bit(i, &which, TEMP_MAP_PAGES)
-		flush_tlb_one_user(LDT_BASE_ADDR + i * PAGE_SIZE);
+	if (cpu_feature_enabled(X86_FEATURE_PCID)) {
+		if (is_power_of_2(which))
+			flush_tlb_one_user(LDT_BASE_ADDR +
+					   __ffs(which) * PAGE_SIZE);
+		else
+			flush_tlb_local();
+	}
 	t->which = 0;
 	unuse_temporary_mm(t->prev);
 	local_irq_restore(t->irq_flags);
