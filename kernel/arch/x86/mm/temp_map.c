@@ -14,6 +14,7 @@
  */
 
 #include <linux/bitops.h>
+#include <linux/cpufeature.h>
 #include <linux/init.h>
 #include <linux/irqflags.h>
 #include <linux/log2.h>
@@ -25,7 +26,6 @@
 #include <linux/set_memory.h>
 #include <linux/temp_map.h>
 
-#include <asm/cpufeature.h>
 #include <asm/paravirt.h>
 #include <asm/tlbflush.h>
 
