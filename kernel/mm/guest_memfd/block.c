@@ -475,6 +475,9 @@ static bool range_is_free(struct guest_memfd *gm, pgoff_t start, unsigned int nr
 /* The OOM notifier frees so many idle pages before a process is killed. */
 #define OOM_PAGES 1024
 
+/* So many pages are freed as one piece. */
+#define FREE_PAGES 64U
+
 /* So many blocks are looked at by one call of the shrinker. */
 #define SHRINK_TRIES 64
 
@@ -796,9 +799,9 @@ static void make_idle(struct gm_block *block, unsigned int i)
 }
 
 /*
- * When the last pages leave a block together, they can be cleared by a mapping
- * of the whole block: no guest has a page of it any more, and no other owner.
- * If nobody else has a reference to one of them they become idle.
+ * When the last pages leave a block together, they can be cleared many at a time: no
+ * guest has a page of the block any more, and no other owner.  They all become idle, or none
+ * does: where one has another reference, or a page of the block is poisoned.
  */
 static void scrub_whole(struct gm_block *block)
 {
@@ -826,6 +829,10 @@ static void scrub_whole(struct gm_block *block)
 	}
 }
 
+/*
+ * A reference that a task took for an instant may remain.  Its put frees the page
+ * then, and finds no charge.
+ */
 static void uncharge(struct folio_batch *batch)
 {
 	mem_cgroup_uncharge_folios(batch);
@@ -841,7 +848,7 @@ static void uncharge(struct folio_batch *batch)
  */
 static bool release_memory(struct gm_block *block)
 {
-	unsigned int i, end, nr = nr_pages_of(block);
+	unsigned int i, n, end, nr = nr_pages_of(block);
 	struct page *first = block->first;
 	DECLARE_BITMAP(freed, GM_BLOCK_MAX_PAGES);
 	struct folio_batch batch;
@@ -891,9 +898,17 @@ free:
 			uncharge(&batch);
 	}
 	uncharge(&batch);
-	/* In few large pieces: by itself each page would be merged nine times. */
-	for_each_set_bitrange(i, end, freed, nr)
-		__free_contig_range(page_to_pfn(first + i), end - i);
+	/*
+	 * In large pieces: page by page the allocator would queue and merge each
+	 * of them.  Not in one, as it looks for poison in all pages of a piece before it
+	 * frees the first.
+	 */
+	for_each_set_bitrange(i, end, freed, nr) {
+		for (; i < end; i += n) {
+			n = min(end - i, FREE_PAGES);
+			__free_contig_range(page_to_pfn(first + i), n);
+		}
+	}
 	if (block->first)
 		return false;
 	block_put(block);
