@@ -25,6 +25,9 @@
 bool temp_map_ready(void);
 void *temp_map(struct page *first, unsigned long which);
 void temp_unmap(void);
+#if IS_ENABLED(CONFIG_KUNIT)
+void temp_map_invalidate(unsigned long which);
+#endif
 
 unsigned long temp_copy(void *to, const void *from, size_t len);
 int temp_cmpxchg(void *ptr, void *old, const void *new, unsigned int size);

@@ -4,6 +4,7 @@
  * restoring puts back, and no other kernel address translates to a hidden page.
  */
 
+#include <kunit/static_stub.h>
 #include <kunit/test.h>
 #include <linux/cpu.h>
 #include <linux/delay.h>
@@ -312,6 +313,63 @@ static void test_poll_temporary_address(struct kunit *test)
 	KUNIT_EXPECT_EQ_MSG(test, poll.seen, 0,
 			    "another CPU read it after it was unmapped");
 	folio_put(folio);
+}
+
+/* What temp_unmap() does before it leaves the temporary mm. */
+struct invalidation {
+	unsigned long which;
+	unsigned int calls;
+	unsigned int entries;
+	unsigned int present;
+};
+
+static void note_invalidation(unsigned long which)
+{
+	struct invalidation *inv = kunit_get_current_test()->priv;
+	struct mm_struct *mm = this_cpu_read(cpu_tlbstate.loaded_mm);
+	unsigned int i, level;
+	unsigned long addr;
+	pte_t *pte;
+
+	inv->calls++;
+	inv->which = which;
+	for (i = 0; i < TEMP_MAP_PAGES; i++) {
+		addr = LDT_BASE_ADDR + i * PAGE_SIZE;
+		pte = lookup_address_in_pgd(pgd_offset(mm, addr), addr, &level);
+		/* Only a temporary mm has a page table there. */
+		inv->entries += pte && level == PG_LEVEL_4K;
+		inv->present += pte && pte_present(ptep_get(pte));
+	}
+	flush_tlb_local();
+}
+
+/*
+ * QEMU has no PCIDs, and Bochs drops all of them when CR3 is written, so that no
+ * emulator shows an entry that was left.  What is tested is that the TLB is told: of
+ * all pages, after their entries are cleared, while the mm is loaded.
+ */
+static void test_invalidate(struct kunit *test)
+{
+	static const unsigned long which[] = { BIT(0), BIT(0) | BIT(41), BIT(63), ~0UL };
+	struct page *page = new_pages(test, 6);
+	void *former = test->priv;
+	struct invalidation inv;
+	unsigned int i;
+
+	kunit_activate_static_stub(test, temp_map_invalidate, note_invalidation);
+	for (i = 0; i < ARRAY_SIZE(which); i++) {
+		inv = (struct invalidation){};
+		test->priv = &inv;
+		temp_map(page, which[i]);
+		temp_unmap();
+		test->priv = former;
+		KUNIT_EXPECT_EQ(test, inv.calls, 1);
+		KUNIT_EXPECT_EQ(test, inv.which, which[i]);
+		KUNIT_EXPECT_EQ(test, inv.present, 0);
+		KUNIT_EXPECT_EQ(test, inv.entries, TEMP_MAP_PAGES);
+	}
+	kunit_deactivate_static_stub(test, temp_map_invalidate);
+	__free_pages(page, 6);
 }
 
 /* Entries of init_mm, outside the direct map, for pages of hidden files. */
@@ -687,6 +745,7 @@ static struct kunit_case direct_map_test_cases[] = {
 	KUNIT_CASE(test_flags_kernel),
 	KUNIT_CASE(test_flags_kernel_block),
 	KUNIT_CASE(test_one_flush),
+	KUNIT_CASE(test_invalidate),
 	KUNIT_CASE_SLOW(test_poll_temporary_address),
 	KUNIT_CASE_SLOW(test_no_other_address),
 	KUNIT_CASE(test_read_and_write),

@@ -13,6 +13,8 @@
  * around each access, and the kernel's copy routines could not be called.
  */
 
+#include <kunit/static_stub.h>
+#include <kunit/visibility.h>
 #include <linux/bitops.h>
 #include <linux/cpufeature.h>
 #include <linux/init.h>
@@ -98,6 +100,26 @@ void *temp_map(struct page *first, unsigned long which)
 	return (void *)LDT_BASE_ADDR;
 }
 
+/*
+ * Remove the pages of @which from this CPU's TLB, while the mm is loaded: once its
+ * PCID is not the current one, the entries could be used again the next time
+ * that it is.
+ *
+ * One INVLPG for one page; for more, one write to CR3, as little else that this PCID
+ * has is worth keeping.  Without PCIDs unuse_temporary_mm() does it, which loads
+ * the CR3 of another mm.
+ */
+VISIBLE_IF_KUNIT void temp_map_invalidate(unsigned long which)
+{
+	KUNIT_STATIC_STUB_REDIRECT(temp_map_invalidate, which);
+	if (!cpu_feature_enabled(X86_FEATURE_PCID))
+		return;
+	if (is_power_of_2(which))
+		flush_tlb_one_user(LDT_BASE_ADDR + __ffs(which) * PAGE_SIZE);
+	else
+		flush_tlb_local();
+}
+
 /**
  * temp_unmap - undo temp_map()
  *
@@ -120,19 +142,7 @@ void temp_unmap(void)
 		if (left & 1)
 			pte_clear(t->mm, addr, ptep);
 	}
-	/*
-	 * While the mm is loaded: once its PCID is not the current one, the
-	 * entries could be used again the next time it is.  One INVLPG for one
-	 * page; for more, one write to CR3, as nothing else that this PCID has
-	 * is worth keeping.  Without PCIDs the next load of CR3 does it.
-	 */
-	if (cpu_feature_enabled(X86_FEATURE_PCID)) {
-		if (is_power_of_2(which))
-			flush_tlb_one_user(LDT_BASE_ADDR +
-					   __ffs(which) * PAGE_SIZE);
-		else
-			flush_tlb_local();
-	}
+	temp_map_invalidate(which);
 	t->which = 0;
 	unuse_temporary_mm(t->prev);
 	local_irq_restore(t->irq_flags);
