@@ -20,6 +20,7 @@
  */
 
 #include <linux/bitmap.h>
+#include <linux/cpuset.h>
 #include <linux/gfp.h>
 #include <linux/memcontrol.h>
 #include <linux/mm.h>
@@ -40,6 +41,7 @@
 #include "block.h"
 #include "direct_map.h"
 #include "page_state.h"
+#include "pool.h"
 #include "reference.h"
 
 #define GM_BLOCK_MAX_PAGES	(1U << GM_BLOCK_MAX_ORDER)
@@ -242,14 +244,92 @@ static struct page *alloc_pages_by_policy(struct guest_memfd *gm, pgoff_t index,
 	return page;
 }
 
+/*
+ * The node that the policy takes a block from if it has one; NUMA_NO_NODE for a
+ * policy that takes the next node each time, and would skip one for a look.
+ */
+static int preferred_node(struct guest_memfd *gm, pgoff_t index, gfp_t gfp,
+			  unsigned int order)
+{
+	int nid = numa_node_id();
+#ifdef CONFIG_NUMA
+	pgoff_t ilx = index >> order;
+	nodemask_t *nodemask = NULL;
+	struct mempolicy *policy;
+	struct zoneref *z;
+	struct zone *zone;
+
+	policy = mpol_shared_policy_lookup(&gm->policy, index);
+	if (!policy) {
+		policy = get_task_policy(current);
+		if (policy->mode == MPOL_INTERLEAVE ||
+		    policy->mode == MPOL_WEIGHTED_INTERLEAVE)
+			return NUMA_NO_NODE;
+		nodemask = policy_nodemask(gfp, policy, ilx, &nid);
+		policy = NULL;
+	} else {
+		nodemask = policy_nodemask(gfp, policy, ilx, &nid);
+	}
+	for_each_zone_zonelist_nodemask(zone, z, node_zonelist(nid, gfp),
+					gfp_zone(gfp), nodemask) {
+		if (cpuset_zone_allowed(zone, gfp))
+			break;
+	}
+	nid = zone ? zone_to_nid(zone) : NUMA_NO_NODE;
+	if (policy)
+		mpol_cond_put(policy);
+#endif
+	return nid;
+}
+
 static unsigned long scrub_some(struct mem_cgroup *memcg, bool reclaim);
 
-static void put_pages(struct page *first, unsigned int nr)
+static bool charge(struct page *first, unsigned int nr, gfp_t gfp)
 {
 	unsigned int i;
 
-	for (i = 0; i < nr; i++)
-		put_page(first + i);
+	for (i = 0; i < nr; i++) {
+		if (mem_cgroup_charge(page_folio(first + i), NULL, gfp))
+			return false;
+	}
+	return true;
+}
+
+/*
+ * A reference that a task took for an instant may remain.  Its put frees the page
+ * then, and finds no charge.
+ */
+static void uncharge(struct page *first, unsigned int nr)
+{
+	struct folio_batch batch;
+	unsigned int i;
+
+	folio_batch_init(&batch);
+	for (i = 0; i < nr; i++) {
+		if (folio_batch_add(&batch, page_folio(first + i)) && i < nr - 1)
+			continue;
+		mem_cgroup_uncharge_folios(&batch);
+		folio_batch_reinit(&batch);
+	}
+}
+
+/* So many pages are freed as one piece. */
+#define FREE_PAGES 64U
+
+/*
+ * In large pieces: page by page the allocator would queue and merge each of them.
+ * Not in one, as it looks for poison in all pages of a piece before it frees the
+ * first.
+ */
+static void free_pages_of(struct page *first, unsigned int nr)
+{
+	unsigned int i, n;
+
+	uncharge(first, nr);
+	for (i = 0; i < nr; i += n) {
+		n = min(nr - i, FREE_PAGES);
+		__free_contig_range(page_to_pfn(first + i), n);
+	}
 }
 
 /*
@@ -259,7 +339,7 @@ static void put_pages(struct page *first, unsigned int nr)
 static struct page *alloc_cleared(struct guest_memfd *gm, pgoff_t index,
 				  gfp_t gfp, unsigned int order)
 {
-	unsigned int i, nr = 1U << order;
+	unsigned int nr = 1U << order;
 	struct page *first;
 
 	do {
@@ -270,14 +350,22 @@ static struct page *alloc_cleared(struct guest_memfd *gm, pgoff_t index,
 		return NULL;
 	if (order)
 		split_page(first, order);
+	if (charge(first, nr, gfp))
+		return first;
+	free_pages_of(first, nr);
+	return NULL;
+}
 
-	for (i = 0; i < nr; i++) {
-		if (mem_cgroup_charge(page_folio(first + i), NULL, gfp)) {
-			put_pages(first, nr);
-			return NULL;
-		}
+static void set_fresh(struct page *first, unsigned int order)
+{
+	unsigned int i;
+
+	for (i = 0; i < 1U << order; i++) {
+		struct folio *folio = page_folio(first + i);
+
+		__folio_mark_uptodate(folio);
+		gm_page_set_state(folio, gm_page_fresh(order));
 	}
-	return first;
 }
 
 /*
@@ -289,19 +377,13 @@ static struct page *alloc_cleared(struct guest_memfd *gm, pgoff_t index,
 static unsigned int hide_fresh(struct page **first, unsigned int nr_ranges,
 			       unsigned int order)
 {
-	unsigned int i, n, done, nr = 1U << order;
+	unsigned int n, done, nr = 1U << order;
 
 	done = direct_map_hide_ranges(first, nr_ranges, nr);
-	for (n = 0; n < done; n++) {
-		for (i = 0; i < nr; i++) {
-			struct folio *folio = page_folio(first[n] + i);
-
-			__folio_mark_uptodate(folio);
-			gm_page_set_state(folio, gm_page_fresh(order));
-		}
-	}
+	for (n = 0; n < done; n++)
+		set_fresh(first[n], order);
 	for (; n < nr_ranges; n++) {
-		put_pages(first[n], nr);
+		free_pages_of(first[n], nr);
 		first[n] = NULL;
 	}
 	return done;
@@ -321,9 +403,40 @@ static void free_fresh(struct page *first, unsigned int order)
 		forget_single(first);
 	for (i = 0; i < nr; i++)
 		gm_page_clear_state(page_folio(first + i));
+	if (order == GM_BLOCK_MAX_ORDER) {
+		uncharge(first, nr);
+		if (gm_pool_give(first))
+			return;
+	}
 	/* A page that cannot be restored must not reach the allocator. */
 	if (!WARN_ON_ONCE(direct_map_restore(first, nr)))
-		put_pages(first, nr);
+		free_pages_of(first, nr);
+}
+
+/* Return: How many blocks of the pool are in @memory, charged, from @index on. */
+static unsigned int take_from_pool(struct guest_memfd *gm, pgoff_t index,
+				   gfp_t gfp, struct page **memory,
+				   unsigned int nr_blocks)
+{
+	unsigned int n, order = gm->block_order;
+	struct page *first;
+	int nid;
+
+	if (order != GM_BLOCK_MAX_ORDER)
+		return 0;
+	for (n = 0; n < nr_blocks; n++, index += 1UL << order) {
+		nid = preferred_node(gm, index, gfp, order);
+		first = nid == NUMA_NO_NODE ? NULL : gm_pool_take(nid);
+		if (!first)
+			break;
+		set_fresh(first, order);
+		if (!charge(first, 1U << order, gfp)) {
+			free_fresh(first, order);
+			break;
+		}
+		memory[n] = first;
+	}
+	return n;
 }
 
 static int add_to_file(struct guest_memfd *gm, struct folio *folio,
@@ -475,9 +588,6 @@ static bool range_is_free(struct guest_memfd *gm, pgoff_t start, unsigned int nr
 /* The OOM notifier frees so many idle pages before a process is killed. */
 #define OOM_PAGES 1024
 
-/* So many pages are freed as one piece. */
-#define FREE_PAGES 64U
-
 /* So many blocks are looked at by one call of the shrinker. */
 #define SHRINK_TRIES 64
 
@@ -492,14 +602,21 @@ static unsigned int alloc_memory(struct guest_memfd *gm, pgoff_t index,
 	/* A block is worth a try, but a page alone will do as well. */
 	gfp_t gfp = mapping_gfp_mask(gm->inode->i_mapping) | __GFP_NORETRY |
 		    __GFP_NOWARN;
-	unsigned int n, order = gm->block_order;
-	pgoff_t start = round_down(index, 1UL << order);
+	unsigned int n, nr_blocks, order = gm->block_order;
+	pgoff_t first = round_down(index, 1UL << order), start = first;
 
+	/* Asked again under the block's lock. */
 	for (n = 0; n < BLOCKS_PER_FLUSH && start < end; n++, start += 1UL << order) {
-		/* Asked again under the block's lock. */
 		if (!range_is_free(gm, start, 1U << order))
 			break;
-		memory[n] = alloc_cleared(gm, start, gfp, order);
+	}
+	nr_blocks = n;
+	n = take_from_pool(gm, first, gfp, memory, nr_blocks);
+	if (n)
+		return n;
+	for (n = 0; n < nr_blocks; n++) {
+		memory[n] = alloc_cleared(gm, first + ((pgoff_t)n << order), gfp,
+					  order);
 		if (!memory[n])
 			break;
 	}
@@ -829,14 +946,28 @@ static void scrub_whole(struct gm_block *block)
 	}
 }
 
-/*
- * A reference that a task took for an instant may remain.  Its put frees the page
- * then, and finds no charge.
- */
-static void uncharge(struct folio_batch *batch)
+/* All pages of the block are idle and hidden.  Restore and free them, or pool them. */
+static bool release_whole(struct gm_block *block)
 {
-	mem_cgroup_uncharge_folios(batch);
-	folio_batch_reinit(batch);
+	struct page *first = block->first;
+	unsigned int i, nr = nr_pages_of(block);
+
+	for (i = 0; i < nr; i++)
+		gm_page_clear_state(page_folio(first + i));
+	/* Reclaim has more use for the memory, and may run under locks that merging takes. */
+	if (block->order == GM_BLOCK_MAX_ORDER &&
+	    !(current->flags & PF_MEMALLOC)) {
+		uncharge(first, nr);
+		if (gm_pool_give(first))
+			return true;
+	}
+	/* As it was hidden: this edits what is there already. */
+	if (WARN_ON_ONCE(direct_map_restore(first, nr)))
+		return false;
+	if (block->order == PMD_ORDER && !(current->flags & PF_MEMALLOC))
+		direct_map_merge(first);
+	free_pages_of(first, nr);
+	return true;
 }
 
 /*
@@ -848,10 +979,8 @@ static void uncharge(struct folio_batch *batch)
  */
 static bool release_memory(struct gm_block *block)
 {
-	unsigned int i, n, end, nr = nr_pages_of(block);
+	unsigned int i, nr = nr_pages_of(block);
 	struct page *first = block->first;
-	DECLARE_BITMAP(freed, GM_BLOCK_MAX_PAGES);
-	struct folio_batch batch;
 
 	lockdep_assert_held(&block->lock);
 	for (i = 0; i < nr; i++) {
@@ -859,25 +988,15 @@ static bool release_memory(struct gm_block *block)
 			__set_bit(i, block->gone);
 	}
 
-	bitmap_complement(freed, block->gone, nr);
-	if (bitmap_full(freed, nr)) {
-		/* As it was hidden: this edits what is there already. */
-		if (WARN_ON_ONCE(direct_map_restore(first, nr)))
-			bitmap_zero(freed, nr);
-		/* Reclaim may run under the locks that merging takes. */
-		else if (block->order == PMD_ORDER &&
-			 !(current->flags & PF_MEMALLOC))
-			direct_map_merge(first);
+	if (bitmap_empty(block->gone, nr)) {
+		release_whole(block);
 	} else {
-		for_each_set_bit(i, freed, nr) {
+		for_each_clear_bit(i, block->gone, nr) {
 			if (direct_map_restore(first + i, 1))
-				break;
-		}
-		if (i < nr) {
-			/* Those that are restored can be freed, the rest waits. */
-			for (; i < nr; i++)
-				__clear_bit(i, freed);
-			goto free;
+				return false;
+			__set_bit(i, block->gone);
+			gm_page_clear_state(page_folio(first + i));
+			put_page(first + i);
 		}
 	}
 
@@ -886,31 +1005,6 @@ static bool release_memory(struct gm_block *block)
 	block->first = NULL;
 	block->poisoned = false;
 	bitmap_zero(block->gone, nr);
-free:
-	folio_batch_init(&batch);
-	for_each_set_bit(i, freed, nr) {
-		struct folio *folio = page_folio(first + i);
-
-		gm_page_clear_state(folio);
-		if (block->first)
-			__set_bit(i, block->gone);
-		if (!folio_batch_add(&batch, folio))
-			uncharge(&batch);
-	}
-	uncharge(&batch);
-	/*
-	 * In large pieces: page by page the allocator would queue and merge each
-	 * of them.  Not in one, as it looks for poison in all pages of a piece before it
-	 * frees the first.
-	 */
-	for_each_set_bitrange(i, end, freed, nr) {
-		for (; i < end; i += n) {
-			n = min(end - i, FREE_PAGES);
-			__free_contig_range(page_to_pfn(first + i), n);
-		}
-	}
-	if (block->first)
-		return false;
 	block_put(block);
 	return true;
 }
@@ -1154,7 +1248,7 @@ static void retry(struct work_struct *work)
  */
 bool guest_memfd_owns_pfn(unsigned long pfn)
 {
-	bool owned = xa_load(&blocks_by_pfn[0], pfn);
+	bool owned = xa_load(&blocks_by_pfn[0], pfn) || gm_pool_owns_pfn(pfn);
 	unsigned int order;
 
 	for (order = 1; !owned && order <= GM_BLOCK_MAX_ORDER; order++) {

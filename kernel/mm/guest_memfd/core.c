@@ -24,6 +24,7 @@
 #include "block.h"
 #include "direct_map.h"
 #include "page_state.h"
+#include "pool.h"
 #include "reference.h"
 
 /* Files that may hold hidden memory. */
@@ -52,11 +53,13 @@ EXPORT_SYMBOL_FOR_MODULES(guest_memfd_can_hide, GUEST_MEMFD_OWNERS);
  * guest_memfd_active - is there memory that the kernel cannot save or dump?
  *
  * Context: Any.
- * Return: True while a NO_DIRECT_MAP file exists or a page of one is hidden.
+ * Return: True while a NO_DIRECT_MAP file exists or a page of one is hidden.  The
+ * pool frees its pages when hibernation begins, so that they count only after that.
  */
 bool guest_memfd_active(void)
 {
-	return atomic_read(&nr_hidden_files) || direct_map_nr_hidden();
+	return atomic_read(&nr_hidden_files) ||
+	       direct_map_nr_hidden() > gm_pool_unsaved_pages();
 }
 
 /**

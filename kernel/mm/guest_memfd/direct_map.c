@@ -119,7 +119,21 @@ int direct_map_split(struct page *page)
  */
 void direct_map_merge(struct page *page)
 {
-	set_direct_map_merge(page);
+	if (set_direct_map_can_merge(page))
+		set_direct_map_merge(page);
+}
+
+/**
+ * direct_map_is_split - has a page an entry alone that was part of a large one?
+ * @page: A page, hidden or not.
+ *
+ * Context: May sleep.
+ * Return: True where direct_map_merge() would have something to do, once the page and
+ * its neighbours are restored.
+ */
+bool direct_map_is_split(struct page *page)
+{
+	return set_direct_map_can_merge(page);
 }
 
 /**

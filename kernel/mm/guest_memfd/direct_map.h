@@ -13,6 +13,7 @@ unsigned int direct_map_hide_ranges(struct page *const *first,
 				    unsigned int nr_pages);
 int direct_map_restore(struct page *page, unsigned int nr_pages);
 int direct_map_split(struct page *page);
+bool direct_map_is_split(struct page *page);
 void direct_map_merge(struct page *page);
 unsigned long direct_map_read_hidden(struct page *page, unsigned int offset,
 				     void *to, unsigned int len);
@@ -52,6 +53,11 @@ static inline int direct_map_restore(struct page *page, unsigned int nr_pages)
 static inline int direct_map_split(struct page *page)
 {
 	return -EOPNOTSUPP;
+}
+
+static inline bool direct_map_is_split(struct page *page)
+{
+	return false;
 }
 
 static inline void direct_map_merge(struct page *page)

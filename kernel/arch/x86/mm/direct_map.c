@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* What entries the direct map has for a page. */
+
+#include <linux/mm.h>
+#include <linux/mmap_lock.h>
+#include <linux/set_memory.h>
+
+#include <asm/pgtable_types.h>
+
+/**
+ * set_direct_map_can_merge - has a page an entry that was made by a split?
+ * @page: A page, hidden or in the direct map.
+ *
+ * With debug_pagealloc every page has an entry of its own from boot on, which
+ * stays.
+ *
+ * Context: May sleep.
+ * Return: True if set_direct_map_merge() may make one entry of 2 MiB of this
+ * one and its neighbours, once all of them are in the direct map.
+ */
+bool set_direct_map_can_merge(struct page *page)
+{
+	unsigned long addr = (unsigned long)page_address(page);
+	unsigned int level;
+	pte_t *pte;
+
+	if (debug_pagealloc_enabled())
+		return false;
+	scoped_guard(mmap_read_lock, &init_mm)
+		pte = lookup_address(addr, &level);
+	return pte && level == PG_LEVEL_4K;
+}

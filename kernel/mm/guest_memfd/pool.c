@@ -1,0 +1,717 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The pool: blocks of 2 MiB that are hidden and clean, and that no file has.
+ *
+ * Each NUMA node has a list of them.  A file that is populated takes a block from
+ * the list of the node that its policy prefers, and a file that has no more use for a
+ * block gives it back after it was cleared.  So the TLBs are not flushed, and the
+ * direct map is not edited, for memory that circulates between files.
+ *
+ * A worker fills the list of a node up to the high watermark when it falls below
+ * the low one.  It takes only memory that the node has plenty of, and does not
+ * reclaim.  Blocks that are given back above the high watermark are freed.
+ *
+ * Pages of the pool are charged to no cgroup, and their reference counts are frozen
+ * at zero.  The shrinker frees blocks when memory is short: their entries in the direct
+ * map are restored as they were removed, one for each block, which needs no
+ * memory and no flush.  The kernel counts the pool as reclaimable.
+ */
+
+#include <linux/debugfs.h>
+#include <linux/gfp.h>
+#include <linux/init.h>
+#include <linux/jiffies.h>
+#include <linux/kernel.h>
+#include <linux/math64.h>
+#include <linux/memory.h>
+#include <linux/mm.h>
+#include <linux/moduleparam.h>
+#include <linux/nodemask.h>
+#include <linux/page_ref.h>
+#include <linux/seq_file.h>
+#include <linux/shrinker.h>
+#include <linux/slab.h>
+#include <linux/spinlock.h>
+#include <linux/string.h>
+#include <linux/suspend.h>
+#include <linux/sysfs.h>
+#include <linux/vmstat.h>
+#include <linux/workqueue.h>
+#include <linux/xarray.h>
+
+#include "direct_map.h"
+#include "page_state.h"
+#include "pool.h"
+
+#define BLOCK_PAGES	(1U << GM_BLOCK_MAX_ORDER)
+
+/* The worker hides so many blocks with one flush. */
+#define REFILL_BLOCKS	8
+
+/* After the shrinker has freed a block the worker allocates none for so long. */
+#define REFILL_PAUSE	(10 * HZ)
+
+/**
+ * struct gm_pool - the blocks of one node
+ * @lock: Of all other fields; no other lock is taken under it.
+ * @blocks: By page->lru of their first pages, the one that was given last first.
+ * @nr_blocks: The number of them.
+ * @shrunk: jiffies when the shrinker freed a block last.
+ * @was_shrunk: It has freed one.
+ * @hits: Blocks that were taken.
+ * @misses: Attempts that found no block.
+ * @refilled: Blocks that the worker has allocated and hidden.
+ * @flushes: Flushes of all CPUs for these.
+ * @returned: Blocks that were given.
+ * @freed: Blocks that were freed from the pool.
+ */
+struct gm_pool {
+	spinlock_t lock; /* Of all other fields. */
+	struct list_head blocks;
+	unsigned long nr_blocks;
+	unsigned long shrunk;
+	bool was_shrunk;
+	unsigned long hits, misses, refilled, flushes, returned, freed;
+};
+
+/* By node; NULL where a node had no memory at boot. */
+static struct gm_pool *pools[MAX_NUMNODES] __ro_after_init;
+
+/* The pfn >> GM_BLOCK_MAX_ORDER of each block in a list, and of no other. */
+static DEFINE_XARRAY(pool_pfns);
+
+/* Hidden pages in all lists, on their way into one, and out of one to the allocator. */
+static atomic_long_t nr_pool_pages;
+
+/* Hibernation has begun: nothing enters the pool. */
+static bool stopped;
+
+/**
+ * struct gm_watermark - how many pages a node's list should have
+ * @value: Pages of all nodes together, or per cent of the node's pages.
+ * @percent: It is the latter.
+ */
+struct gm_watermark {
+	unsigned long value;
+	bool percent;
+};
+
+/*
+ * By default the pool keeps some of what files give back, and takes nothing from
+ * the allocator itself.
+ */
+static struct gm_watermark low_mark;
+static struct gm_watermark high_mark = { .value = 1, .percent = true };
+
+static void pool_work(struct work_struct *work);
+static DECLARE_DELAYED_WORK(refill_work, pool_work);
+static struct workqueue_struct *pool_wq __ro_after_init;
+
+static unsigned long mark_blocks(const struct gm_watermark *mark, int nid)
+{
+	unsigned long value = READ_ONCE(mark->value);
+
+	if (READ_ONCE(mark->percent))
+		value = mult_frac(node_present_pages(nid), value, 100UL);
+	else
+		value /= num_node_state(N_MEMORY);
+	return value >> GM_BLOCK_MAX_ORDER;
+}
+
+static bool is_poisoned(struct page *first)
+{
+	unsigned int i;
+
+	for (i = 0; i < BLOCK_PAGES; i++) {
+		if (PageHWPoison(first + i))
+			return true;
+	}
+	return false;
+}
+
+static void unfreeze(struct page *first, unsigned int nr)
+{
+	unsigned int i;
+
+	for (i = 0; i < nr; i++)
+		page_ref_unfreeze(first + i, 1);
+}
+
+/*
+ * No other task may have a reference, not even for an instant, to a page that a
+ * file gets as fresh memory.  What the last file left in the flags ends here, as
+ * the allocator does not see the page.
+ */
+static bool freeze(struct page *first)
+{
+	unsigned int i;
+
+	for (i = 0; i < BLOCK_PAGES; i++) {
+		if (!page_ref_freeze(first + i, 1)) {
+			unfreeze(first, i);
+			return false;
+		}
+	}
+	for (i = 0; i < BLOCK_PAGES; i++) {
+		VM_WARN_ON_ONCE_PAGE(first[i].mapping, first + i);
+		VM_WARN_ON_ONCE_PAGE(page_private(first + i), first + i);
+		first[i].flags.f &= ~PAGE_FLAGS_CHECK_AT_PREP;
+	}
+	return true;
+}
+
+/* Blocks with a poisoned page, by page->lru of their first pages. */
+static LIST_HEAD(bad_blocks);
+static DEFINE_SPINLOCK(bad_lock);
+
+/* Each page has the one reference of the caller, and is hidden and clean. */
+static void free_block(struct page *first)
+{
+	if (is_poisoned(first)) {
+		/* To restore a part of it takes memory. */
+		spin_lock(&bad_lock);
+		list_add_tail(&first->lru, &bad_blocks);
+		spin_unlock(&bad_lock);
+		queue_delayed_work(pool_wq, &refill_work, 0);
+		return;
+	}
+	/* As it was hidden: one entry, or those of a split that is there. */
+	if (!WARN_ON_ONCE(direct_map_restore(first, BLOCK_PAGES)))
+		__free_contig_range(page_to_pfn(first), BLOCK_PAGES);
+}
+
+/*
+ * Free all of a block but its poisoned pages, which stay hidden and out of the
+ * allocator.
+ *
+ * Return: False without the memory to split the block's entry, nothing changed.
+ */
+static bool free_bad_block(struct page *first)
+{
+	bool split = false;
+	unsigned int i;
+
+	for (i = 0; i < BLOCK_PAGES; i++) {
+		if (PageHWPoison(first + i))
+			continue;
+		if (direct_map_restore(first + i, 1)) {
+			/* The first one has split the entry for all. */
+			WARN_ON_ONCE(split);
+			return split;
+		}
+		split = true;
+		__free_page(first + i);
+	}
+	return true;
+}
+
+/* Return: False when it has to be tried again. */
+static bool free_bad_blocks(void)
+{
+	struct page *first;
+	LIST_HEAD(blocks);
+
+	spin_lock(&bad_lock);
+	list_splice_init(&bad_blocks, &blocks);
+	spin_unlock(&bad_lock);
+	while (!list_empty(&blocks)) {
+		first = list_first_entry(&blocks, struct page, lru);
+		list_del(&first->lru);
+		if (free_bad_block(first))
+			continue;
+		list_add(&first->lru, &blocks);
+		spin_lock(&bad_lock);
+		list_splice(&blocks, &bad_blocks);
+		spin_unlock(&bad_lock);
+		return false;
+	}
+	return true;
+}
+
+static void count_reclaimable(int nid, long nr_blocks)
+{
+	mod_node_page_state(NODE_DATA(nid), NR_KERNEL_MISC_RECLAIMABLE,
+			    nr_blocks * BLOCK_PAGES);
+}
+
+/* With the pool's lock held. */
+static struct page *remove_first(struct gm_pool *pool)
+{
+	struct page *first;
+
+	lockdep_assert_held(&pool->lock);
+	first = list_first_entry_or_null(&pool->blocks, struct page, lru);
+	if (first) {
+		list_del(&first->lru);
+		pool->nr_blocks--;
+	}
+	return first;
+}
+
+/* A block that is in no list any more. */
+static void leave_pool(int nid, struct page *first)
+{
+	xa_erase(&pool_pfns, page_to_pfn(first) >> GM_BLOCK_MAX_ORDER);
+	count_reclaimable(nid, -1);
+	unfreeze(first, BLOCK_PAGES);
+}
+
+/*
+ * @first: As for free_block().
+ * @limit: The list gets no longer.
+ *
+ * Return: False when the block is not in the list, and is still the caller's.
+ */
+static bool enter_pool(struct gm_pool *pool, int nid, struct page *first,
+		       unsigned long limit)
+{
+	unsigned long key = page_to_pfn(first) >> GM_BLOCK_MAX_ORDER;
+
+	if (READ_ONCE(pool->nr_blocks) >= limit || READ_ONCE(stopped) ||
+	    is_poisoned(first) || !freeze(first))
+		return false;
+	if (xa_err(xa_store(&pool_pfns, key, xa_mk_value(0),
+			    GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN))) {
+		unfreeze(first, BLOCK_PAGES);
+		return false;
+	}
+	count_reclaimable(nid, 1);
+	spin_lock(&pool->lock);
+	/* Against drain_all(), which sets it before it takes the lock. */
+	if (!stopped) {
+		list_add(&first->lru, &pool->blocks);
+		pool->nr_blocks++;
+		spin_unlock(&pool->lock);
+		return true;
+	}
+	spin_unlock(&pool->lock);
+	leave_pool(nid, first);
+	return false;
+}
+
+/**
+ * gm_pool_take - take a block out of the pool
+ * @nid: The node that it must be of.
+ *
+ * Context: May sleep.
+ * Return: The first of 1 << GM_BLOCK_MAX_ORDER contiguous pages, naturally aligned,
+ * hidden, clean, charged to no cgroup, each with one reference and no state; or
+ * NULL.
+ */
+struct page *gm_pool_take(int nid)
+{
+	struct gm_pool *pool = pools[nid];
+	struct page *first;
+	bool refill;
+
+	if (!pool)
+		return NULL;
+	do {
+		spin_lock(&pool->lock);
+		first = remove_first(pool);
+		if (first)
+			pool->hits++;
+		else
+			pool->misses++;
+		refill = pool->nr_blocks < mark_blocks(&low_mark, nid);
+		spin_unlock(&pool->lock);
+		if (refill)
+			queue_delayed_work(pool_wq, &refill_work, 0);
+		if (!first)
+			return NULL;
+		leave_pool(nid, first);
+		atomic_long_sub(BLOCK_PAGES, &nr_pool_pages);
+		/* Memory can go bad in the pool too. */
+		if (!is_poisoned(first))
+			return first;
+		free_block(first);
+	} while (true);
+}
+
+/**
+ * gm_pool_give - give a block to the pool
+ * @first: The first of 1 << GM_BLOCK_MAX_ORDER contiguous pages, naturally aligned,
+ *	hidden, clean, charged to no cgroup, in no file, each with one reference
+ *	and no state.
+ *
+ * Context: May sleep and allocate.  Not in reclaim.
+ * Return: False when the block is still the caller's: the pool has enough blocks, another
+ * task has a reference to a page, a page is poisoned, or the direct map has an entry
+ * for each of the block's pages.
+ */
+bool gm_pool_give(struct page *first)
+{
+	int nid = page_to_nid(first);
+	struct gm_pool *pool = pools[nid];
+
+	/* Its entries can become one again only when it is restored. */
+	if (!pool || direct_map_is_split(first))
+		return false;
+	atomic_long_add(BLOCK_PAGES, &nr_pool_pages);
+	if (!enter_pool(pool, nid, first, mark_blocks(&high_mark, nid))) {
+		atomic_long_sub(BLOCK_PAGES, &nr_pool_pages);
+		return false;
+	}
+	spin_lock(&pool->lock);
+	pool->returned++;
+	spin_unlock(&pool->lock);
+	return true;
+}
+
+/**
+ * gm_pool_owns_pfn - is this page in the pool?
+ * @pfn: Any page frame number.
+ *
+ * Context: Any.
+ * Return: True for such a page.
+ */
+bool gm_pool_owns_pfn(unsigned long pfn)
+{
+	return xa_load(&pool_pfns, pfn >> GM_BLOCK_MAX_ORDER);
+}
+
+/**
+ * gm_pool_unsaved_pages - hidden pages that do not keep the machine from hibernating
+ *
+ * Context: Any.
+ * Return: The number of the pool's pages, or 0 once hibernation has begun: what is still
+ * in the pool then could not be freed, and an image cannot have it.
+ */
+unsigned long gm_pool_unsaved_pages(void)
+{
+	return READ_ONCE(stopped) ? 0 : atomic_long_read(&nr_pool_pages);
+}
+
+/**
+ * gm_pool_shrink - free blocks of the pool
+ * @nid: Of this node.
+ * @nr_blocks: So many at most.
+ *
+ * Context: May sleep; does not allocate and does not flush.
+ * Return: How many were freed.
+ */
+unsigned long gm_pool_shrink(int nid, unsigned long nr_blocks)
+{
+	struct gm_pool *pool = pools[nid];
+	struct page *first;
+	unsigned long nr;
+
+	if (!pool)
+		return 0;
+	for (nr = 0; nr < nr_blocks; nr++) {
+		spin_lock(&pool->lock);
+		first = remove_first(pool);
+		if (first)
+			pool->freed++;
+		spin_unlock(&pool->lock);
+		if (!first)
+			break;
+		leave_pool(nid, first);
+		free_block(first);
+		atomic_long_sub(BLOCK_PAGES, &nr_pool_pages);
+		cond_resched();
+	}
+	return nr;
+}
+
+static unsigned long count_pool(struct shrinker *shrinker,
+				struct shrink_control *sc)
+{
+	struct gm_pool *pool = pools[sc->nid];
+
+	if (!pool)
+		return SHRINK_EMPTY;
+	return READ_ONCE(pool->nr_blocks) * BLOCK_PAGES ?: SHRINK_EMPTY;
+}
+
+static unsigned long scan_pool(struct shrinker *shrinker,
+			       struct shrink_control *sc)
+{
+	struct gm_pool *pool = pools[sc->nid];
+	unsigned long nr;
+
+	if (!pool)
+		return SHRINK_STOP;
+	nr = gm_pool_shrink(sc->nid, DIV_ROUND_UP(sc->nr_to_scan, BLOCK_PAGES));
+	if (!nr)
+		return SHRINK_STOP;
+	spin_lock(&pool->lock);
+	pool->shrunk = jiffies;
+	pool->was_shrunk = true;
+	spin_unlock(&pool->lock);
+	sc->nr_scanned = nr * BLOCK_PAGES;
+	/* They are no slab pages: reclaim has to be told of its progress. */
+	mm_account_reclaimed_pages(nr * BLOCK_PAGES);
+	return nr * BLOCK_PAGES;
+}
+
+/* Has the node so much memory that no one misses a few blocks? */
+static bool is_plenty(int nid)
+{
+	pg_data_t *pgdat = NODE_DATA(nid);
+	unsigned long nr_free = 0, nr_kept = 0;
+	enum zone_type i;
+
+	for (i = 0; i < MAX_NR_ZONES; i++) {
+		struct zone *zone = pgdat->node_zones + i;
+
+		if (!managed_zone(zone))
+			continue;
+		nr_free += zone_page_state(zone, NR_FREE_PAGES);
+		nr_kept += 2 * high_wmark_pages(zone);
+	}
+	/* Reserves of zones can be small: keep a part of the node, too. */
+	nr_kept += node_present_pages(nid) / 32;
+	return nr_free > nr_kept + REFILL_BLOCKS * BLOCK_PAGES;
+}
+
+/* Return: How many blocks were added to the node's list. */
+static unsigned int refill_some(struct gm_pool *pool, int nid,
+				unsigned long limit)
+{
+	/* Movable zones are not for memory that cannot be migrated. */
+	gfp_t gfp = (GFP_HIGHUSER & ~__GFP_RECLAIM) | __GFP_THISNODE |
+		    __GFP_NOMEMALLOC | __GFP_NOWARN | __GFP_ZERO;
+	unsigned int i, hidden, n = 0, nr_added = 0;
+	struct page *first[REFILL_BLOCKS];
+
+	while (n < REFILL_BLOCKS && pool->nr_blocks + n < limit &&
+	       is_plenty(nid)) {
+		first[n] = alloc_pages_node(nid, gfp, GM_BLOCK_MAX_ORDER);
+		if (!first[n])
+			break;
+		split_page(first[n++], GM_BLOCK_MAX_ORDER);
+		cond_resched();
+	}
+	if (!n)
+		return 0;
+	atomic_long_add(n * BLOCK_PAGES, &nr_pool_pages);
+	hidden = direct_map_hide_ranges(first, n, BLOCK_PAGES);
+	for (i = 0; i < n; i++) {
+		if (i >= hidden)
+			__free_contig_range(page_to_pfn(first[i]), BLOCK_PAGES);
+		else if (enter_pool(pool, nid, first[i], limit))
+			nr_added++;
+		else
+			free_block(first[i]);
+	}
+	atomic_long_sub((n - nr_added) * BLOCK_PAGES, &nr_pool_pages);
+	spin_lock(&pool->lock);
+	pool->flushes += !!hidden;
+	pool->refilled += nr_added;
+	spin_unlock(&pool->lock);
+	return nr_added;
+}
+
+static void pool_work(struct work_struct *work)
+{
+	unsigned long low, high, nr_blocks;
+	bool again = !free_bad_blocks();
+	struct gm_pool *pool;
+	int nid;
+
+	for_each_node_state(nid, N_MEMORY) {
+		pool = pools[nid];
+		if (!pool)
+			continue;
+		low = mark_blocks(&low_mark, nid);
+		high = mark_blocks(&high_mark, nid);
+		nr_blocks = READ_ONCE(pool->nr_blocks);
+		if (nr_blocks > high)
+			gm_pool_shrink(nid, nr_blocks - high);
+		if (nr_blocks >= low || READ_ONCE(stopped))
+			continue;
+		if (!pool->was_shrunk ||
+		    time_after(jiffies, pool->shrunk + REFILL_PAUSE)) {
+			while (refill_some(pool, nid, high))
+				cond_resched();
+		}
+		again |= READ_ONCE(pool->nr_blocks) < low;
+	}
+	if (again)
+		queue_delayed_work(pool_wq, &refill_work, REFILL_PAUSE);
+}
+
+static void drain_all(void)
+{
+	int nid;
+
+	for_each_node_state(nid, N_MEMORY)
+		gm_pool_shrink(nid, ULONG_MAX);
+}
+
+/* An image of the machine has no page that the kernel cannot read. */
+static int hibernation_notify(struct notifier_block *nb, unsigned long action,
+			      void *unused)
+{
+	switch (action) {
+	case PM_HIBERNATION_PREPARE:
+	case PM_RESTORE_PREPARE:
+		WRITE_ONCE(stopped, true);
+		cancel_delayed_work_sync(&refill_work);
+		drain_all();
+		break;
+	case PM_POST_HIBERNATION:
+	case PM_POST_RESTORE:
+		WRITE_ONCE(stopped, false);
+		queue_delayed_work(pool_wq, &refill_work, 0);
+		break;
+	}
+	return NOTIFY_OK;
+}
+
+static struct notifier_block hibernation_notifier = {
+	.notifier_call = hibernation_notify,
+};
+
+#ifdef CONFIG_MEMORY_HOTPLUG
+/* Memory that goes offline is isolated already: what is freed here stays free. */
+static int offline_notify(struct notifier_block *nb, unsigned long action,
+			  void *arg)
+{
+	struct memory_notify *range = arg;
+
+	if (action == MEM_GOING_OFFLINE)
+		gm_pool_shrink(page_to_nid(pfn_to_page(range->start_pfn)),
+			       ULONG_MAX);
+	return NOTIFY_OK;
+}
+#endif
+
+static int pool_show(struct seq_file *m, void *unused)
+{
+	struct gm_pool *pool, copy;
+	int nid;
+
+	for_each_node_state(nid, N_MEMORY) {
+		pool = pools[nid];
+		if (!pool)
+			continue;
+		spin_lock(&pool->lock);
+		copy = *pool;
+		spin_unlock(&pool->lock);
+		seq_printf(m, "node %d\n", nid);
+		seq_printf(m, "blocks %lu\nlow %lu\nhigh %lu\n", copy.nr_blocks,
+			   mark_blocks(&low_mark, nid),
+			   mark_blocks(&high_mark, nid));
+		seq_printf(m, "hits %lu\nmisses %lu\n", copy.hits, copy.misses);
+		seq_printf(m, "refilled %lu\nflushes %lu\n", copy.refilled,
+			   copy.flushes);
+		seq_printf(m, "returned %lu\nfreed %lu\n", copy.returned,
+			   copy.freed);
+	}
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(pool);
+
+static int __init pool_init(void)
+{
+	struct shrinker *shrinker;
+	int nid;
+
+	if (!direct_map_can_hide())
+		return 0;
+	shrinker = shrinker_alloc(SHRINKER_NUMA_AWARE, "guest_memfd-pool");
+	pool_wq = alloc_workqueue("guest_memfd-pool",
+				  WQ_UNBOUND | WQ_MEM_RECLAIM | WQ_FREEZABLE, 1);
+	if (!shrinker || !pool_wq)
+		goto no_memory;
+	shrinker->count_objects = count_pool;
+	shrinker->scan_objects = scan_pool;
+	shrinker->batch = BLOCK_PAGES;
+	for_each_node_state(nid, N_MEMORY) {
+		struct gm_pool *pool = kzalloc_node(sizeof(*pool), GFP_KERNEL, nid);
+
+		/* Such a node has no pool, and its blocks are freed. */
+		if (!pool)
+			continue;
+		spin_lock_init(&pool->lock);
+		INIT_LIST_HEAD(&pool->blocks);
+		pools[nid] = pool;
+	}
+	shrinker_register(shrinker);
+	register_pm_notifier(&hibernation_notifier);
+#ifdef CONFIG_MEMORY_HOTPLUG
+	hotplug_memory_notifier(offline_notify, DEFAULT_CALLBACK_PRI);
+#endif
+	debugfs_create_file("pool", 0400, debugfs_create_dir("guest_memfd", NULL),
+			    NULL, &pool_fops);
+	queue_delayed_work(pool_wq, &refill_work, 0);
+	return 0;
+
+no_memory:
+	if (shrinker)
+		shrinker_free(shrinker);
+	if (pool_wq)
+		destroy_workqueue(pool_wq);
+	pool_wq = NULL;
+	return -ENOMEM;
+}
+subsys_initcall(pool_init);
+
+static int parse_mark(char *text, struct gm_watermark *mark)
+{
+	size_t len;
+	int err;
+
+	text = strim(text);
+	len = strlen(text);
+	mark->percent = len && text[len - 1] == '%';
+	if (mark->percent)
+		text[len - 1] = '\0';
+	err = kstrtoul(text, 10, &mark->value);
+	if (!err && mark->value > (mark->percent ? 50 : LONG_MAX))
+		err = -ERANGE;
+	return err;
+}
+
+/* "LOW,HIGH", each in pages or with a % sign; one number is both. */
+static int set_pool(const char *val, const struct kernel_param *kp)
+{
+	struct gm_watermark low, high;
+	char buffer[64], *comma;
+	int err;
+
+	if (strscpy(buffer, val) < 0)
+		return -EINVAL;
+	comma = strchr(buffer, ',');
+	if (comma)
+		*comma = '\0';
+	err = parse_mark(buffer, &low);
+	if (err)
+		return err;
+	high = low;
+	if (comma)
+		err = parse_mark(comma + 1, &high);
+	if (err)
+		return err;
+	/* Pages and per cent can be compared for each node only. */
+	if (low.percent == high.percent && low.value > high.value)
+		return -EINVAL;
+	WRITE_ONCE(low_mark.percent, low.percent);
+	WRITE_ONCE(low_mark.value, low.value);
+	WRITE_ONCE(high_mark.percent, high.percent);
+	WRITE_ONCE(high_mark.value, high.value);
+	/* At boot pool_init() does it. */
+	if (pool_wq)
+		mod_delayed_work(pool_wq, &refill_work, 0);
+	return 0;
+}
+
+static int get_pool(char *buffer, const struct kernel_param *kp)
+{
+	return sysfs_emit(buffer, "%lu%s,%lu%s\n", low_mark.value,
+			  low_mark.percent ? "%" : "", high_mark.value,
+			  high_mark.percent ? "%" : "");
+}
+
+static const struct kernel_param_ops pool_ops = {
+	.set	= set_pool,
+	.get	= get_pool,
+};
+
+#undef MODULE_PARAM_PREFIX
+#define MODULE_PARAM_PREFIX "guest_memfd."
+module_param_cb(pool, &pool_ops, NULL, 0644);
+MODULE_PARM_DESC(pool,
+		 "LOW,HIGH: blocks kept hidden for files, in pages or per cent of each node (0,1%)");
