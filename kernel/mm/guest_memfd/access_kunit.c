@@ -107,13 +107,13 @@ static void test_block_up_and_down(struct kunit *test)
 
 	KUNIT_EXPECT_EQ(test, set(gm, 0, BLOCK_PAGES, GUEST_MEMFD_ACCESS_KERNEL), 0);
 	KUNIT_EXPECT_EQ(test, count_at_kernel(test, gm), BLOCK_PAGES);
-	KUNIT_EXPECT_EQ(test, direct_map_nr_hidden(), t->hidden_before);
+	KUNIT_EXPECT_EQ(test, gm_test_nr_hidden(), t->hidden_before);
 	word = folio_address(folio);
 	*word = 0x1234;
 
 	KUNIT_EXPECT_EQ(test, set(gm, 0, BLOCK_PAGES, GUEST_MEMFD_ACCESS_NONE), 0);
 	KUNIT_EXPECT_EQ(test, t->nr_hides, hides + 1);
-	KUNIT_EXPECT_EQ(test, direct_map_nr_hidden(),
+	KUNIT_EXPECT_EQ(test, gm_test_nr_hidden(),
 			t->hidden_before + BLOCK_PAGES);
 	KUNIT_EXPECT_EQ(test, gm_page_state(folio),
 			gm_page_fresh(GM_BLOCK_MAX_ORDER));
@@ -134,7 +134,7 @@ static void test_part_down(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, set(gm, 0, BLOCK_PAGES, GUEST_MEMFD_ACCESS_KERNEL), 0);
 	KUNIT_EXPECT_EQ(test, set(gm, 3, 10, GUEST_MEMFD_ACCESS_USER), 0);
 	KUNIT_EXPECT_EQ(test, count_at_kernel(test, gm), BLOCK_PAGES - 7);
-	KUNIT_EXPECT_EQ(test, direct_map_nr_hidden(), t->hidden_before + 7);
+	KUNIT_EXPECT_EQ(test, gm_test_nr_hidden(), t->hidden_before + 7);
 	KUNIT_EXPECT_EQ(test, set(gm, 0, NR_PAGES, GUEST_MEMFD_ACCESS_KERNEL), 0);
 	KUNIT_EXPECT_EQ(test, count_at_kernel(test, gm), BLOCK_PAGES);
 }
@@ -149,9 +149,9 @@ static void test_absent(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, gm->inode->i_mapping->nrpages, 0);
 	KUNIT_EXPECT_TRUE(test, at_kernel(page_of(test, gm, TAIL)));
 	KUNIT_EXPECT_EQ(test, count_at_kernel(test, gm), BLOCK_PAGES);
-	KUNIT_EXPECT_EQ(test, direct_map_nr_hidden(), t->hidden_before);
+	KUNIT_EXPECT_EQ(test, gm_test_nr_hidden(), t->hidden_before);
 	KUNIT_EXPECT_EQ(test, set(gm, 0, NR_PAGES, GUEST_MEMFD_ACCESS_NONE), 0);
-	KUNIT_EXPECT_EQ(test, direct_map_nr_hidden(),
+	KUNIT_EXPECT_EQ(test, gm_test_nr_hidden(),
 			t->hidden_before + BLOCK_PAGES + 1);
 }
 
@@ -163,7 +163,7 @@ static void test_absent_part(struct kunit *test)
 
 	KUNIT_EXPECT_EQ(test, set(gm, 1, 4, GUEST_MEMFD_ACCESS_KERNEL), 0);
 	KUNIT_EXPECT_EQ(test, count_at_kernel(test, gm), 3);
-	KUNIT_EXPECT_EQ(test, direct_map_nr_hidden(),
+	KUNIT_EXPECT_EQ(test, gm_test_nr_hidden(),
 			t->hidden_before + BLOCK_PAGES - 3);
 }
 
@@ -188,11 +188,11 @@ static void test_held(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, at_kernel(folio));
 	KUNIT_EXPECT_EQ(test, guest_memfd_access_level(gm, 0),
 			GUEST_MEMFD_ACCESS_KERNEL);
-	KUNIT_EXPECT_EQ(test, direct_map_nr_hidden(), t->hidden_before);
+	KUNIT_EXPECT_EQ(test, gm_test_nr_hidden(), t->hidden_before);
 
 	folio_put(folio);
 	KUNIT_EXPECT_EQ(test, set(gm, 0, NR_PAGES, GUEST_MEMFD_ACCESS_USER), 0);
-	KUNIT_EXPECT_EQ(test, direct_map_nr_hidden(),
+	KUNIT_EXPECT_EQ(test, gm_test_nr_hidden(),
 			t->hidden_before + BLOCK_PAGES + 1);
 }
 
@@ -212,11 +212,11 @@ static void test_shared_besides(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, set(gm, 5, 6, GUEST_MEMFD_ACCESS_NONE), 0);
 	KUNIT_EXPECT_TRUE(test, gm_test_present(folio));
 	KUNIT_EXPECT_FALSE(test, gm_page_state(folio) & GUEST_MEMFD_PAGE_PINNABLE);
-	KUNIT_EXPECT_EQ(test, direct_map_nr_hidden(), t->hidden_before);
+	KUNIT_EXPECT_EQ(test, gm_test_nr_hidden(), t->hidden_before);
 	/* The rest of its block is in the direct map. */
 	guest_memfd_put_direct_map(folio);
 	KUNIT_EXPECT_FALSE(test, gm_test_present(folio));
-	KUNIT_EXPECT_EQ(test, direct_map_nr_hidden(), t->hidden_before + 1);
+	KUNIT_EXPECT_EQ(test, gm_test_nr_hidden(), t->hidden_before + 1);
 }
 
 /* It leaves its file pinned: visible until the pin goes, then cleared and freed. */
@@ -249,9 +249,10 @@ static void leave_pinned(struct kunit *test, pgoff_t index, bool shared)
 		KUNIT_EXPECT_EQ(test, t->nr_restored, 0);
 		guest_memfd_put_direct_map(folio);
 	}
+	gm_test_drain();
 	KUNIT_EXPECT_EQ(test, t->nr_restored, 1);
 	KUNIT_EXPECT_FALSE(test, t->restored_dirty);
-	KUNIT_EXPECT_EQ(test, direct_map_nr_hidden(), t->hidden_before);
+	KUNIT_EXPECT_EQ(test, gm_test_nr_hidden(), t->hidden_before);
 }
 
 static void test_leaves_pinned(struct kunit *test)

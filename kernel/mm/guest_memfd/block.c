@@ -12,13 +12,15 @@
  * single page: no put of another holder frees a page.
  *
  * A page that has left its file waits, hidden, until that reference is the only
- * one.  Then it is cleared through the temporary mapping.  A page of a block is
- * then idle: hidden and clean, it can enter the same place of the file again,
- * or is freed when memory is short.  The library restores a block that has only
- * idle pages left, and a single page, to the direct map and frees it, in this order:
+ * one.  Then it is cleared through the temporary mapping, and is charged no more.
+ * A block whose pages have all left goes to the pool (pool.c), hidden, or is
+ * restored and freed.  When a page leaves alone, its block is cut (cut.c), and the
+ * page can be used as a single one.  Pages are cleared before they are restored:
  * former guest memory is never readable through the direct map.
  */
 
+#include <kunit/static_stub.h>
+#include <kunit/visibility.h>
 #include <linux/bitmap.h>
 #include <linux/cpuset.h>
 #include <linux/gfp.h>
@@ -26,7 +28,6 @@
 #include <linux/mm.h>
 #include <linux/moduleparam.h>
 #include <linux/folio_batch.h>
-#include <linux/oom.h>
 #include <linux/pagemap.h>
 #include <linux/page_ref.h>
 #include <linux/sched/mm.h>
@@ -39,6 +40,7 @@
 #include "../internal.h"
 #include "access.h"
 #include "block.h"
+#include "cut.h"
 #include "direct_map.h"
 #include "page_state.h"
 #include "pool.h"
@@ -56,15 +58,13 @@
  * @poisoned: A page was found bad: the guest must not get it with the rest.
  * @nr_out: Number of bits set in @out.
  * @nr_idle: Pages that are neither out nor gone; read without the lock.
- * @nr_shrinkable: Those of them that are worth the shrinker's while.
  * @nr_in_file: Pages in the file; less is written without the lock.
  * @nr_unscrubbed: Pages that it is counted with in a teardown.
  * @teardown_list: In the list of a teardown until it is scrubbed.
- * @idle_list: In idle_blocks while something is shrinkable; of idle_lock.
  * @retry_list: In retry_blocks while pages wait; of retry_lock.
  * @out: Pages that are in the file or have left it and are not cleared yet.
  * @left: Those of them that have left; set without the lock.
- * @gone: Pages that were freed one by one, or poisoned.
+ * @gone: Pages that left the block one by one, or are poisoned.
  */
 struct gm_block {
 	refcount_t refs;
@@ -74,11 +74,9 @@ struct gm_block {
 	bool poisoned;
 	unsigned int nr_out;
 	unsigned int nr_idle;
-	unsigned int nr_shrinkable;
 	atomic_t nr_in_file;
 	unsigned int nr_unscrubbed;
 	struct list_head teardown_list;
-	struct list_head idle_list;
 	struct list_head retry_list;
 	DECLARE_BITMAP(out, GM_BLOCK_MAX_PAGES);
 	DECLARE_BITMAP(left, GM_BLOCK_MAX_PAGES);
@@ -93,17 +91,6 @@ static unsigned int block_order = GM_BLOCK_MAX_ORDER;
  * order 0, a value for each page that is of no block.
  */
 static struct xarray blocks_by_pfn[GM_BLOCK_MAX_ORDER + 1];
-
-/* Blocks with pages for the shrinker, the one to be shrunk next first. */
-static LIST_HEAD(idle_blocks);
-static DEFINE_SPINLOCK(idle_lock);
-static atomic_long_t nr_shrinkable_pages;
-
-/*
- * Taking the first page of a block costs it its large mapping, and the host a
- * page table page: fewer idle pages are not worth that.
- */
-#define SHRINK_MIN 16
 
 /*
  * Blocks and order-0 pages, the latter by folio->lru, that have left their file
@@ -201,26 +188,13 @@ static unsigned int page_nr(struct gm_block *block, struct folio *folio)
 /* To be called when the pages of a block have changed hands. */
 static void update_idle(struct gm_block *block)
 {
-	unsigned int nr_gone, nr_idle = 0, nr_shrinkable = 0;
+	unsigned int nr_idle = 0;
 
 	lockdep_assert_held(&block->lock);
-	if (block->first) {
-		nr_gone = bitmap_weight(block->gone, nr_pages_of(block));
-		nr_idle = nr_pages_of(block) - block->nr_out - nr_gone;
-		if (nr_gone || nr_idle >= SHRINK_MIN)
-			nr_shrinkable = nr_idle;
-	}
-	atomic_long_add((long)nr_shrinkable - block->nr_shrinkable,
-			&nr_shrinkable_pages);
+	if (block->first)
+		nr_idle = nr_pages_of(block) - block->nr_out -
+			  bitmap_weight(block->gone, nr_pages_of(block));
 	WRITE_ONCE(block->nr_idle, nr_idle);
-	block->nr_shrinkable = nr_shrinkable;
-
-	spin_lock(&idle_lock);
-	if (!nr_shrinkable)
-		list_del_init(&block->idle_list);
-	else if (list_empty(&block->idle_list))
-		list_add_tail(&block->idle_list, &idle_blocks);
-	spin_unlock(&idle_lock);
 }
 
 static struct page *alloc_pages_by_policy(struct guest_memfd *gm, pgoff_t index,
@@ -394,13 +368,11 @@ static void forget_single(struct page *page)
 	xa_erase(&blocks_by_pfn[0], page_to_pfn(page));
 }
 
-/* Free hidden memory that was never used, and so is still clean. */
+/* Free a hidden block that was never used, and so is still clean. */
 static void free_fresh(struct page *first, unsigned int order)
 {
 	unsigned int i, nr = 1U << order;
 
-	if (!order)
-		forget_single(first);
 	for (i = 0; i < nr; i++)
 		gm_page_clear_state(page_folio(first + i));
 	if (order == GM_BLOCK_MAX_ORDER) {
@@ -495,21 +467,88 @@ static void undo_kernel(struct folio *folio)
 {
 	trace_guest_memfd_put(folio_pfn(folio), 0);
 	gm_page_clear_state(folio);
+	gm_cut_lose(&folio->page);
 	folio_put(folio);
 }
 
-/* Hide an order-0 page and record its pfn; on failure the page is freed. */
-static bool hide_single(struct page *page)
+/*
+ * Free a page that no block of the file has: it is hidden, clean, and has one
+ * reference and perhaps others that end in an instant.
+ */
+static void free_single(struct page *page)
 {
-	struct page *first = page;
+	gm_page_clear_state(page_folio(page));
+	if (page_ref_freeze(page, 1)) {
+		mem_cgroup_uncharge(page_folio(page));
+		if (gm_cut_give(page))
+			return;
+		page_ref_unfreeze(page, 1);
+	}
+	gm_cut_lose(page);
+	forget_single(page);
+	/* A page that cannot be restored must not reach the allocator. */
+	if (!WARN_ON_ONCE(direct_map_restore(page, 1)))
+		put_page(page);
+}
 
-	if (!hide_fresh(&first, 1, 0))
-		return false;
+/* Return: A block of the pool, or a new one; no task is charged for it. */
+static struct page *block_to_cut(struct guest_memfd *gm, pgoff_t index, int nid,
+				 gfp_t gfp)
+{
+	struct page *first = gm_pool_take(nid);
+
+	if (first)
+		return first;
+	first = alloc_pages_by_policy(gm, index, gfp | __GFP_ZERO | __GFP_NORETRY |
+				      __GFP_NOWARN, GM_BLOCK_MAX_ORDER);
+	if (!first)
+		return NULL;
+	split_page(first, GM_BLOCK_MAX_ORDER);
+	if (direct_map_hide_ranges(&first, 1, 1U << GM_BLOCK_MAX_ORDER))
+		return first;
+	free_pages_of(first, 1U << GM_BLOCK_MAX_ORDER);
+	return NULL;
+}
+
+/* Return: A page of a block that is cut, hidden and charged, or NULL. */
+VISIBLE_IF_KUNIT struct page *gm_take_single(struct guest_memfd *gm,
+					     pgoff_t index, gfp_t gfp)
+{
+	int nid = preferred_node(gm, index, gfp, GM_BLOCK_MAX_ORDER);
+	struct page *page, *first;
+
+	KUNIT_STATIC_STUB_REDIRECT(gm_take_single, gm, index, gfp);
+	if (!gm->block_order || nid == NUMA_NO_NODE)
+		return NULL;
+	page = gm_cut_take(nid);
+	if (!page) {
+		first = block_to_cut(gm, index, nid, gfp);
+		if (first && gm_cut_block(first))
+			page = gm_cut_take(page_to_nid(first));
+		else if (first)
+			free_fresh(first, GM_BLOCK_MAX_ORDER);
+	}
+	if (!page)
+		return NULL;
+	set_fresh(page, 0);
+	if (charge(page, 1, gfp))
+		return page;
+	free_single(page);
+	return NULL;
+}
+
+/* Return: A page that is hidden by itself and charged, or NULL. */
+static struct page *alloc_single(struct guest_memfd *gm, pgoff_t index, gfp_t gfp)
+{
+	struct page *page = alloc_cleared(gm, index, gfp, 0);
+
+	if (!page || !hide_fresh(&page, 1, 0))
+		return NULL;
 	if (!xa_err(xa_store(&blocks_by_pfn[0], page_to_pfn(page),
 			     xa_mk_value(0), GFP_KERNEL)))
-		return true;
-	free_fresh(page, 0);
-	return false;
+		return page;
+	free_single(page);
+	return NULL;
 }
 
 /* An order-0 page: for files without blocks, and where no block fits. */
@@ -520,15 +559,15 @@ static int populate_single(struct guest_memfd *gm, pgoff_t index)
 	struct page *page;
 	int err;
 
-	page = alloc_cleared(gm, index, gfp, 0);
 	/* Hide a page at KERNEL too, so that hiding it later cannot fail. */
-	if (!page || !hide_single(page))
+	page = gm_take_single(gm, index, gfp) ?: alloc_single(gm, index, gfp);
+	if (!page)
 		return -ENOMEM;
 
 	set_single_file(page_folio(page), gm);
 	err = bits ? begin_kernel(page_folio(page), bits, false) : 0;
 	if (err) {
-		free_fresh(page, 0);
+		free_single(page);
 		return err;
 	}
 	err = add_to_file(gm, page_folio(page), index);
@@ -539,7 +578,7 @@ static int populate_single(struct guest_memfd *gm, pgoff_t index)
 		forget_single(page);
 		put_page(page);
 	} else {
-		free_fresh(page, 0);
+		free_single(page);
 	}
 	return err == -EEXIST ? 0 : err;
 }
@@ -561,7 +600,6 @@ static struct gm_block *file_block(struct guest_memfd *gm, pgoff_t index)
 	mutex_init(&block->lock);
 	block->order = gm->block_order;
 	INIT_LIST_HEAD(&block->teardown_list);
-	INIT_LIST_HEAD(&block->idle_list);
 	INIT_LIST_HEAD(&block->retry_list);
 
 	other = xa_cmpxchg(&gm->blocks, key, NULL, block, GFP_KERNEL_ACCOUNT);
@@ -584,12 +622,6 @@ static bool range_is_free(struct guest_memfd *gm, pgoff_t start, unsigned int nr
 
 /* So many blocks are hidden with one flush. */
 #define BLOCKS_PER_FLUSH 8
-
-/* The OOM notifier frees so many idle pages before a process is killed. */
-#define OOM_PAGES 1024
-
-/* So many blocks are looked at by one call of the shrinker. */
-#define SHRINK_TRIES 64
 
 /*
  * Memory for the blocks of a range, as far as they need any and there is some.
@@ -645,6 +677,7 @@ static void let_go(struct gm_block *block, pgoff_t index)
 
 	gm_page_clear_state(page_folio(block->first + i));
 	__set_bit(i, block->gone);
+	gm_cut_lose(block->first + i);
 	put_page(block->first + i);
 }
 
@@ -687,6 +720,8 @@ static bool is_idle(struct gm_block *block, unsigned int i)
 }
 
 static bool release_memory(struct gm_block *block);
+static bool give_idle(struct gm_block *block);
+static void retry_later(struct gm_block *block);
 
 /**
  * guest_memfd_block_init - choose the order of a new file's blocks
@@ -751,8 +786,9 @@ static int populate_block(struct guest_memfd *gm, pgoff_t index,
 		    !test_bit(other - start, block->gone))
 			let_go(block, other);
 	}
-	if (block->first && !block->nr_out)
-		release_memory(block);
+	if (block->first && !(block->nr_out ? give_idle(block) :
+				      release_memory(block)))
+		retry_later(block);
 	update_idle(block);
 out:
 	mutex_unlock(&block->lock);
@@ -864,6 +900,7 @@ static void keep_out(struct gm_block *block, unsigned int i)
 	__clear_bit(i, block->out);
 	block->nr_out--;
 	__set_bit(i, block->gone);
+	gm_cut_lose(block->first + i);
 }
 
 /*
@@ -918,7 +955,7 @@ static void make_idle(struct gm_block *block, unsigned int i)
 /*
  * When the last pages leave a block together, they can be cleared many at a time: no
  * guest has a page of the block any more, and no other owner.  They all become idle, or none
- * does: where one has another reference, or a page of the block is poisoned.
+ * does: where one has another reference or is poisoned.
  */
 static void scrub_whole(struct gm_block *block)
 {
@@ -926,13 +963,10 @@ static void scrub_whole(struct gm_block *block)
 
 	lockdep_assert_held(&block->lock);
 	if (block->order != PMD_ORDER || bitmap_empty(block->left, nr) ||
-	    !bitmap_empty(block->gone, nr) ||
 	    !bitmap_equal(block->left, block->out, nr))
 		return;
 
 	for (end = 0; end < nr; end++) {
-		if (PageHWPoison(block->first + end))
-			break;
 		if (test_bit(end, block->left) &&
 		    freeze_orphan(page_folio(block->first + end)) != 1)
 			break;
@@ -954,6 +988,7 @@ static bool release_whole(struct gm_block *block)
 
 	for (i = 0; i < nr; i++)
 		gm_page_clear_state(page_folio(first + i));
+	gm_cut_forget(first);
 	/* Reclaim has more use for the memory, and may run under locks that merging takes. */
 	if (block->order == GM_BLOCK_MAX_ORDER &&
 	    !(current->flags & PF_MEMALLOC)) {
@@ -970,10 +1005,85 @@ static bool release_whole(struct gm_block *block)
 	return true;
 }
 
+/* To cut a block takes memory, which reclaim cannot wait for. */
+static bool can_cut(struct gm_block *block)
+{
+	return block->order == GM_BLOCK_MAX_ORDER &&
+	       !(current->flags & PF_MEMALLOC) &&
+	       !gm_cut_prepare(block->first, block->gone);
+}
+
+/* The page is idle, of a block that is cut, and its reference count is frozen. */
+static void give_page(struct gm_block *block, unsigned int i)
+{
+	struct page *page = block->first + i;
+
+	gm_page_clear_state(page_folio(page));
+	mem_cgroup_uncharge(page_folio(page));
+	WARN_ON_ONCE(!gm_cut_give(page));
+}
+
 /*
- * Restore and free what is idle, and with it the block's memory; no page may
- * be out.  Where some pages are gone the others are restored one by one, which
- * can fail for want of a page table page.
+ * Idle pages leave the block while others are out: they can be used elsewhere, and
+ * nothing that is idle is charged.
+ *
+ * Return: False when it has to be tried again.
+ */
+static bool give_idle(struct gm_block *block)
+{
+	unsigned int i, nr = nr_pages_of(block);
+	bool done = true;
+
+	lockdep_assert_held(&block->lock);
+	if (block->nr_out + bitmap_weight(block->gone, nr) == nr)
+		return true;
+	if (!can_cut(block))
+		return false;
+	for (i = 0; i < nr; i++) {
+		if (!is_idle(block, i))
+			continue;
+		if (page_ref_freeze(block->first + i, 1)) {
+			give_page(block, i);
+			__set_bit(i, block->gone);
+		} else {
+			done = false;
+		}
+	}
+	return done;
+}
+
+/*
+ * All pages of the block are idle or gone, and some are gone.  The others leave
+ * together: with the last of them the block's memory can be freed by another task.
+ *
+ * Return: False when it has to be tried again.
+ */
+static bool give_all(struct gm_block *block)
+{
+	unsigned int i, end, nr = nr_pages_of(block);
+	struct page *first = block->first;
+
+	if (!can_cut(block))
+		return false;
+	for (end = 0; end < nr; end++) {
+		if (!test_bit(end, block->gone) &&
+		    !page_ref_freeze(first + end, 1))
+			break;
+	}
+	if (end < nr) {
+		for_each_clear_bit(i, block->gone, end)
+			page_ref_unfreeze(first + i, 1);
+		return false;
+	}
+	xa_erase(&blocks_by_pfn[block->order],
+		 page_to_pfn(first) >> block->order);
+	for_each_clear_bit(i, block->gone, nr)
+		give_page(block, i);
+	return true;
+}
+
+/*
+ * No page of the block is out: free its memory.
  *
  * Return: False when it has to be tried again.
  */
@@ -984,24 +1094,17 @@ static bool release_memory(struct gm_block *block)
 
 	lockdep_assert_held(&block->lock);
 	for (i = 0; i < nr; i++) {
-		if (PageHWPoison(first + i))
-			__set_bit(i, block->gone);
+		if (PageHWPoison(first + i) && !test_and_set_bit(i, block->gone))
+			gm_cut_lose(first + i);
 	}
 
 	if (bitmap_empty(block->gone, nr)) {
 		release_whole(block);
-	} else {
-		for_each_clear_bit(i, block->gone, nr) {
-			if (direct_map_restore(first + i, 1))
-				return false;
-			__set_bit(i, block->gone);
-			gm_page_clear_state(page_folio(first + i));
-			put_page(first + i);
-		}
+		xa_erase(&blocks_by_pfn[block->order],
+			 page_to_pfn(first) >> block->order);
+	} else if (!give_all(block)) {
+		return false;
 	}
-
-	xa_erase(&blocks_by_pfn[block->order],
-		 page_to_pfn(first) >> block->order);
 	block->first = NULL;
 	block->poisoned = false;
 	bitmap_zero(block->gone, nr);
@@ -1073,8 +1176,8 @@ static void reap_locked_block(struct gm_block *block)
 			done = false;
 		cond_resched();
 	}
-	if (block->first && !block->nr_out)
-		done = release_memory(block);
+	if (block->first)
+		done &= block->nr_out ? give_idle(block) : release_memory(block);
 	update_idle(block);
 	if (!done)
 		retry_later(block);
@@ -1101,14 +1204,10 @@ static bool release_single(struct folio *folio)
 		return true;
 	ret = scrub(folio);
 	if (ret < 0)
-		return true;
-	if (!ret)
-		return false;
-	forget_single(&folio->page);
-	gm_page_clear_state(folio);
-	if (!WARN_ON_ONCE(direct_map_restore(&folio->page, 1)))
-		folio_put(folio);
-	return true;
+		gm_cut_lose(&folio->page);
+	else if (ret)
+		free_single(&folio->page);
+	return ret;
 }
 
 static void retry_single_later(struct folio *folio)
@@ -1240,7 +1339,7 @@ static void retry(struct work_struct *work)
  * @pfn: Any page frame number.
  *
  * Finds the pages of NO_DIRECT_MAP files, pages that have left their file and
- * are not freed yet, and the idle pages of blocks.
+ * are not freed yet, the pages of the pool, and free single ones.
  *
  * Context: Any.  The answer can change unless the caller holds a reference to
  * the page.
@@ -1248,7 +1347,8 @@ static void retry(struct work_struct *work)
  */
 bool guest_memfd_owns_pfn(unsigned long pfn)
 {
-	bool owned = xa_load(&blocks_by_pfn[0], pfn) || gm_pool_owns_pfn(pfn);
+	bool owned = xa_load(&blocks_by_pfn[0], pfn) || gm_pool_owns_pfn(pfn) ||
+		     gm_cut_owns_pfn(pfn);
 	unsigned int order;
 
 	for (order = 1; !owned && order <= GM_BLOCK_MAX_ORDER; order++) {
@@ -1569,6 +1669,7 @@ void guest_memfd_block_wait(void)
 	for (i = 0; i < MAX_SCRUBBERS; i++)
 		flush_work(&scrub_works[i]);
 	flush_delayed_work(&retry_work);
+	gm_cut_flush();
 }
 
 static unsigned long scrub_for_reclaim(struct mem_cgroup *memcg, unsigned long nr)
@@ -1633,114 +1734,6 @@ void guest_memfd_block_count(struct guest_memfd *gm,
 	}
 }
 
-static unsigned long shrink_block(struct gm_block *block, unsigned long nr)
-{
-	unsigned long freed = 0;
-	unsigned int i;
-	bool split;
-
-	/* Somebody may be waiting for memory with the lock held. */
-	if (!mutex_trylock(&block->lock))
-		return 0;
-	if (!block->nr_shrinkable) {
-		mutex_unlock(&block->lock);
-		return 0;
-	}
-	/* For a page table, at worst. */
-	split = block->order && bitmap_empty(block->gone, nr_pages_of(block));
-	for (i = 0; i < nr_pages_of(block) && freed < nr + split; i++) {
-		if (!is_idle(block, i))
-			continue;
-		if (direct_map_restore(block->first + i, 1))
-			break;
-		__set_bit(i, block->gone);
-		gm_page_clear_state(page_folio(block->first + i));
-		put_page(block->first + i);
-		freed++;
-	}
-	update_idle(block);
-	mutex_unlock(&block->lock);
-	if (split && freed)
-		freed--;
-	/* They are no slab pages: who reclaims has to be told of its progress. */
-	mm_account_reclaimed_pages(freed);
-	return freed;
-}
-
-/**
- * guest_memfd_block_shrink - free idle pages of blocks that are in use
- * @nr: How many at most.
- *
- * Context: May sleep; for the shrinker, and for its test.
- * Return: How many were freed.
- */
-unsigned long guest_memfd_block_shrink(unsigned long nr)
-{
-	unsigned long freed = 0;
-	struct gm_block *block;
-	unsigned int tries = 0;
-
-	while (freed < nr && tries++ < SHRINK_TRIES) {
-		spin_lock(&idle_lock);
-		block = list_first_entry_or_null(&idle_blocks, struct gm_block,
-						 idle_list);
-		/* On the list, a block has memory, and so a reference. */
-		if (block) {
-			refcount_inc(&block->refs);
-			list_move_tail(&block->idle_list, &idle_blocks);
-		}
-		spin_unlock(&idle_lock);
-		if (!block)
-			break;
-		freed += shrink_block(block, nr - freed);
-		block_put(block);
-	}
-	return freed;
-}
-
-static unsigned long count_idle(struct shrinker *shrinker,
-				struct shrink_control *sc)
-{
-	return atomic_long_read(&nr_shrinkable_pages) ?: SHRINK_EMPTY;
-}
-
-static unsigned long scan_idle(struct shrinker *shrinker,
-			       struct shrink_control *sc)
-{
-	return guest_memfd_block_shrink(sc->nr_to_scan) ?: SHRINK_STOP;
-}
-
-/*
- * Idle pages, and those of closed files, are on no LRU list, so reclaim may give
- * up without them.  Free them before the OOM killer selects a victim.
- */
-static int oom_free_idle(struct notifier_block *nb, unsigned long unused,
-			 void *freed)
-{
-	/* A page table page may be needed: from the reserves, or not at all. */
-	unsigned int flags = memalloc_noreclaim_save();
-	unsigned long nr, waiting = atomic_long_read(&nr_unscrubbed);
-
-	nr = scrub_for_reclaim(NULL, OOM_PAGES);
-	if (nr < OOM_PAGES)
-		nr += guest_memfd_block_shrink(OOM_PAGES - nr);
-	memalloc_noreclaim_restore(flags);
-	/*
-	 * The workers are clearing the last pages, or those at KERNEL.  Only what
-	 * they get done counts: they may wait for memory themselves.
-	 */
-	if (!nr && waiting) {
-		schedule_timeout_uninterruptible(HZ / 50 + 1);
-		nr = atomic_long_read(&nr_unscrubbed) < waiting;
-	}
-	*(unsigned long *)freed += nr;
-	return NOTIFY_OK;
-}
-
-static struct notifier_block oom_notifier = {
-	.notifier_call = oom_free_idle,
-};
-
 static bool ready __ro_after_init;
 
 /**
@@ -1756,7 +1749,6 @@ bool guest_memfd_block_ready(void)
 
 static int __init block_init(void)
 {
-	struct shrinker *shrinker = shrinker_alloc(0, "guest_memfd");
 	unsigned int i;
 
 	unscrubbed_shrinker = shrinker_alloc(SHRINKER_MEMCG_AWARE | SHRINKER_NONSLAB,
@@ -1770,22 +1762,26 @@ static int __init block_init(void)
 	for (i = 0; i <= GM_BLOCK_MAX_ORDER; i++)
 		xa_init(&blocks_by_pfn[i]);
 	/* Without them no file is hidden: see guest_memfd_block_ready(). */
-	if (!shrinker || !unscrubbed_shrinker || !guest_memfd_wq)
+	if (!unscrubbed_shrinker || !guest_memfd_wq)
 		return -ENOMEM;
 	unscrubbed_shrinker->count_objects = count_unscrubbed;
 	unscrubbed_shrinker->scan_objects = scan_unscrubbed;
 	shrinker_register(unscrubbed_shrinker);
-	shrinker->count_objects = count_idle;
-	shrinker->scan_objects = scan_idle;
-	shrinker_register(shrinker);
 	ready = true;
-	return register_oom_notifier(&oom_notifier);
+	return 0;
 }
 core_initcall(block_init);
 
 static int set_block_order(const char *val, const struct kernel_param *kp)
 {
-	return param_set_uint_minmax(val, kp, 0, GM_BLOCK_MAX_ORDER);
+	unsigned int order;
+	int err = kstrtouint(val, 0, &order);
+
+	if (err)
+		return err;
+	if (order && order != GM_BLOCK_MAX_ORDER)
+		return -EINVAL;
+	return param_set_uint(val, kp);
 }
 
 static const struct kernel_param_ops block_order_ops = {
@@ -1797,4 +1793,4 @@ static const struct kernel_param_ops block_order_ops = {
 #define MODULE_PARAM_PREFIX "guest_memfd."
 module_param_cb(block_order, &block_order_ops, &block_order, 0644);
 MODULE_PARM_DESC(block_order,
-		 "Order of the blocks that hidden memory is allocated in (0 to 9)");
+		 "Order of the blocks that hidden memory is allocated in (9, or 0: page by page)");

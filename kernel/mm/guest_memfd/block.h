@@ -26,6 +26,8 @@ void guest_memfd_block_destroy(struct guest_memfd *gm);
 void guest_memfd_block_wait(void);
 void guest_memfd_block_count(struct guest_memfd *gm,
 			     struct gm_block_counts *counts);
-unsigned long guest_memfd_block_shrink(unsigned long nr);
+#if IS_ENABLED(CONFIG_KUNIT)
+struct page *gm_take_single(struct guest_memfd *gm, pgoff_t index, gfp_t gfp);
+#endif
 
 #endif /* _MM_GUEST_MEMFD_BLOCK_H */

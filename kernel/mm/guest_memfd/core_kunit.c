@@ -4,6 +4,7 @@
  * back in the allocator, driven by an owner that has no guests.
  */
 
+#include <kunit/static_stub.h>
 #include <kunit/test.h>
 #include <linux/completion.h>
 #include <linux/fs.h>
@@ -17,9 +18,11 @@
 #include <trace/events/guest_memfd.h>
 
 #include "block.h"
+#include "cut.h"
 #include "direct_map.h"
 #include "kunit.h"
 #include "page_state.h"
+#include "pool.h"
 
 #define PATTERN 0x5a
 
@@ -177,6 +180,43 @@ static void truncate_all(struct guest_memfd *gm)
 	truncate_inode_pages(gm->inode->i_mapping, 0);
 }
 
+static struct page *no_single(struct guest_memfd *gm, pgoff_t index, gfp_t gfp)
+{
+	return NULL;
+}
+
+static struct page *no_block(int nid)
+{
+	return NULL;
+}
+
+static bool take_no_block(struct page *first)
+{
+	return false;
+}
+
+void gm_test_use_pool(struct kunit *test)
+{
+	kunit_deactivate_static_stub(test, gm_take_single);
+	kunit_deactivate_static_stub(test, gm_pool_take);
+	kunit_deactivate_static_stub(test, gm_pool_give);
+}
+
+void gm_test_drain(void)
+{
+	int nid;
+
+	guest_memfd_block_wait();
+	for_each_node_state(nid, N_MEMORY)
+		gm_cut_shrink(nid, ULONG_MAX);
+	guest_memfd_block_wait();
+}
+
+unsigned long gm_test_nr_hidden(void)
+{
+	return direct_map_nr_hidden() - gm_pool_unsaved_pages();
+}
+
 int gm_test_init(struct kunit *test)
 {
 	struct gm_test *t;
@@ -190,9 +230,12 @@ int gm_test_init(struct kunit *test)
 	t->mnt = kern_mount(&test_fs);
 	if (IS_ERR(t->mnt))
 		return PTR_ERR(t->mnt);
-	t->hidden_before = direct_map_nr_hidden();
+	t->hidden_before = gm_test_nr_hidden();
 	test->priv = t;
 	current_test = t;
+	kunit_activate_static_stub(test, gm_take_single, no_single);
+	kunit_activate_static_stub(test, gm_pool_take, no_block);
+	kunit_activate_static_stub(test, gm_pool_give, take_no_block);
 	register_trace_guest_memfd_restore(probe_restore, t);
 	register_trace_guest_memfd_hide(probe_hide, t);
 	return 0;
@@ -207,7 +250,7 @@ void gm_test_exit(struct kunit *test)
 	if (t->gm)
 		iput(t->gm->inode);
 	guest_memfd_block_wait();
-	KUNIT_EXPECT_EQ(test, direct_map_nr_hidden(), t->hidden_before);
+	KUNIT_EXPECT_EQ(test, gm_test_nr_hidden(), t->hidden_before);
 	unregister_trace_guest_memfd_restore(probe_restore, t);
 	unregister_trace_guest_memfd_hide(probe_hide, t);
 	tracepoint_synchronize_unregister();
@@ -226,7 +269,7 @@ static void test_hidden_once(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, folio_test_uptodate(folio));
 	KUNIT_EXPECT_FALSE(test, folio_test_lru(folio));
 	KUNIT_EXPECT_EQ(test, gm_page_state(folio), gm_page_fresh(0));
-	KUNIT_EXPECT_EQ(test, direct_map_nr_hidden(), t->hidden_before + 1);
+	KUNIT_EXPECT_EQ(test, gm_test_nr_hidden(), t->hidden_before + 1);
 	folio_unlock(folio);
 
 	again = gm_test_grab(test, gm, TAIL + 3);
@@ -662,7 +705,7 @@ static void test_block_hidden_as_one(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, folio->index, 5);
 	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 3);
 	KUNIT_EXPECT_EQ(test, gm->inode->i_mapping->nrpages, BLOCK_PAGES);
-	KUNIT_EXPECT_EQ(test, direct_map_nr_hidden(),
+	KUNIT_EXPECT_EQ(test, gm_test_nr_hidden(),
 			t->hidden_before + BLOCK_PAGES);
 	expect_counts(test, gm, 1, BLOCK_PAGES, 0);
 	/* The memory may have been mapped by 4 KiB already. */
@@ -673,7 +716,7 @@ static void test_block_hidden_as_one(struct kunit *test)
 	truncate_all(gm);
 	guest_memfd_block_reap(gm, 0, ULONG_MAX);
 	expect_counts(test, gm, 0, 0, 0);
-	KUNIT_EXPECT_EQ(test, direct_map_nr_hidden(), t->hidden_before);
+	KUNIT_EXPECT_EQ(test, gm_test_nr_hidden(), t->hidden_before);
 }
 
 static void test_block_page_comes_back(struct kunit *test)
@@ -682,20 +725,28 @@ static void test_block_page_comes_back(struct kunit *test)
 	struct gm_test *t = test->priv;
 	struct folio *folio = grab_of_block(test, gm, 7), *again;
 
+	gm_test_use_pool(test);
 	folio_put(folio);
 	punch(gm, 7);
 	KUNIT_EXPECT_EQ(test, guest_memfd_max_order(gm, 8), 0);
 	guest_memfd_block_reap(gm, 7, 8);
-	expect_counts(test, gm, 1, BLOCK_PAGES - 1, 1);
+	expect_counts(test, gm, 1, BLOCK_PAGES - 1, 0);
 	KUNIT_EXPECT_FALSE(test, gm_test_present(folio));
+	KUNIT_EXPECT_TRUE(test, gm_cut_owns_pfn(folio_pfn(folio)));
+	/* Free, and charged to no cgroup. */
+	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 0);
+	KUNIT_EXPECT_NULL(test, folio_memcg(folio));
+	KUNIT_EXPECT_EQ(test, gm_test_nr_hidden(),
+			t->hidden_before + BLOCK_PAGES - 1);
 
+	/* A single page, of this block or of one with fewer free pages. */
 	again = gm_test_grab(test, gm, 7);
-	KUNIT_EXPECT_PTR_EQ(test, again, folio);
-	KUNIT_EXPECT_EQ(test, gm_page_state(again),
-			gm_page_fresh(GM_BLOCK_MAX_ORDER));
-	KUNIT_EXPECT_EQ(test, guest_memfd_max_order(gm, 8), GM_BLOCK_MAX_ORDER);
+	KUNIT_EXPECT_EQ(test, gm_page_state(again), gm_page_fresh(0));
+	KUNIT_EXPECT_TRUE(test, gm_cut_owns_pfn(folio_pfn(again)));
+	KUNIT_EXPECT_EQ(test, guest_memfd_max_order(gm, 8), 0);
 	KUNIT_EXPECT_EQ(test, t->nr_hides, 1);
-	expect_counts(test, gm, 1, BLOCK_PAGES, 0);
+	KUNIT_EXPECT_EQ(test, gm_test_nr_hidden(),
+			t->hidden_before + BLOCK_PAGES);
 	folio_unlock(again);
 	folio_put(again);
 }
@@ -704,6 +755,7 @@ static void test_block_page_is_scrubbed(struct kunit *test)
 {
 	struct guest_memfd *gm = new_block_file(test);
 	struct folio *folio = grab_of_block(test, gm, 7), *again;
+	pgoff_t i;
 
 	folio_lock(folio);
 	KUNIT_EXPECT_EQ(test, gm_test_get(folio), 0);
@@ -714,13 +766,16 @@ static void test_block_page_is_scrubbed(struct kunit *test)
 	punch(gm, 7);
 	guest_memfd_block_reap(gm, 7, 8);
 
-	again = gm_test_grab(test, gm, 7);
-	KUNIT_EXPECT_PTR_EQ(test, again, folio);
-	KUNIT_EXPECT_EQ(test, gm_test_get(again), 0);
-	KUNIT_EXPECT_NULL(test, memchr_inv(folio_address(again), 0, PAGE_SIZE));
-	folio_unlock(again);
-	guest_memfd_put_direct_map(again);
-	folio_put(again);
+	/* Others may have left free pages, which are taken first. */
+	gm_test_use_pool(test);
+	for (i = 0; i < 16; i++) {
+		again = gm_test_grab(test, gm, i ? TAIL + i - 1 : 7);
+		KUNIT_EXPECT_EQ(test, gm_test_get(again), 0);
+		KUNIT_EXPECT_NULL(test, memchr_inv(folio_address(again), 0, PAGE_SIZE));
+		folio_unlock(again);
+		guest_memfd_put_direct_map(again);
+		folio_put(again);
+	}
 }
 
 /* The whole file goes: the block is cleared as one, in several steps. */
@@ -766,9 +821,11 @@ static void test_block_page_is_held(struct kunit *test)
 	folio_unlock(other);
 	folio_put(other);
 
+	KUNIT_EXPECT_NE(test, folio_ref_count(folio), 0);
 	folio_put(folio);
 	guest_memfd_block_reap(gm, 7, 8);
-	expect_counts(test, gm, 1, BLOCK_PAGES - 1, 1);
+	expect_counts(test, gm, 1, BLOCK_PAGES - 1, 0);
+	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 0);
 }
 
 static void test_block_merged_again(struct kunit *test)
@@ -810,12 +867,14 @@ static void test_block_shared_outlives_file(struct kunit *test)
 	iput(gm->inode);
 	guest_memfd_block_wait();
 
-	/* The block waits for its last page. */
-	KUNIT_EXPECT_EQ(test, direct_map_nr_hidden(),
-			t->hidden_before + BLOCK_PAGES - 1);
+	/* Its other pages are free, and hidden. */
+	KUNIT_EXPECT_EQ(test, gm_test_nr_hidden(), t->hidden_before);
+	KUNIT_EXPECT_TRUE(test, gm_cut_owns_pfn(folio_pfn(folio) + 1));
+	KUNIT_EXPECT_EQ(test, folio_ref_count(folio_next(folio)), 0);
 	t->restored_pfn = folio_pfn(folio);
 	guest_memfd_put_direct_map(folio);
-	KUNIT_EXPECT_EQ(test, direct_map_nr_hidden(), t->hidden_before);
+	gm_test_drain();
+	KUNIT_EXPECT_EQ(test, gm_test_nr_hidden(), t->hidden_before);
 	KUNIT_EXPECT_EQ(test, t->nr_restored, 1);
 	KUNIT_EXPECT_FALSE(test, t->restored_dirty);
 }
@@ -839,38 +898,40 @@ static void test_block_not_over_pages(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, gm->inode->i_mapping->nrpages, 2);
 }
 
+/* What leaves a block alone is freed before the block, and its entries merge after it. */
 static void test_block_shrinks(struct kunit *test)
 {
 	struct guest_memfd *gm = new_block_file(test);
-	struct gm_test *t = test->priv;
 	struct folio *folio = grab_of_block(test, gm, 1);
-	unsigned long freed;
+	struct page *first = &folio->page - 1;
+	int nid = folio_nid(folio);
+	unsigned long free;
 	pgoff_t i;
 
 	folio_put(folio);
 	for (i = 16; i < 32; i++)
 		punch(gm, i);
 	guest_memfd_block_reap(gm, 0, TAIL);
-	expect_counts(test, gm, 1, BLOCK_PAGES - 16, 16);
-
-	/* Other files may have idle pages as well, which go first. */
-	do {
-		freed = guest_memfd_block_shrink(4096);
-	} while (freed);
 	expect_counts(test, gm, 1, BLOCK_PAGES - 16, 0);
-	KUNIT_EXPECT_EQ(test, direct_map_nr_hidden(),
-			t->hidden_before + BLOCK_PAGES - 16);
+	KUNIT_EXPECT_GE(test, gm_cut_count(nid), 16);
 
-	/* What is gone comes alone from now on. */
-	folio = gm_test_grab(test, gm, 20);
-	folio_unlock(folio);
-	folio_put(folio);
-	KUNIT_EXPECT_EQ(test, guest_memfd_max_order(gm, 20), 0);
-	expect_counts(test, gm, 1, BLOCK_PAGES - 16, 0);
+	free = gm_cut_count(nid);
+	KUNIT_EXPECT_EQ(test, gm_cut_shrink(nid, ULONG_MAX), free);
+	KUNIT_EXPECT_EQ(test, gm_cut_count(nid), 0);
+	for (i = 0; i < 48; i++) {
+		bool gone = i >= 16 && i < 32;
+
+		KUNIT_EXPECT_EQ(test, kernel_page_present(first + i), gone);
+		KUNIT_EXPECT_EQ(test, gm_cut_owns_pfn(page_to_pfn(first + i)), !gone);
+	}
+
 	truncate_all(gm);
 	guest_memfd_block_reap(gm, 0, ULONG_MAX);
+	guest_memfd_block_wait();
 	expect_counts(test, gm, 0, 0, 0);
-	KUNIT_EXPECT_EQ(test, direct_map_nr_hidden(), t->hidden_before);
+	KUNIT_EXPECT_FALSE(test, gm_cut_owns_pfn(page_to_pfn(first)));
+	KUNIT_EXPECT_TRUE(test, kernel_page_present(first));
+	KUNIT_EXPECT_GE(test, map_level(page_folio(first)), PG_LEVEL_2M);
 }
 
 static void test_block_poisoned_page(struct kunit *test)
@@ -886,8 +947,9 @@ static void test_block_poisoned_page(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, t->starts, 1);
 	truncate_all(gm);
 	guest_memfd_block_reap(gm, 0, ULONG_MAX);
+	guest_memfd_block_wait();
 	/* All others are free. */
-	KUNIT_EXPECT_EQ(test, direct_map_nr_hidden(), t->hidden_before + 1);
+	KUNIT_EXPECT_EQ(test, gm_test_nr_hidden(), t->hidden_before + 1);
 	KUNIT_EXPECT_FALSE(test, gm_test_present(folio));
 	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 2);
 	expect_counts(test, gm, 0, 0, 0);

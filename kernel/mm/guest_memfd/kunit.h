@@ -33,6 +33,16 @@ struct gm_test {
 int gm_test_init(struct kunit *test);
 void gm_test_exit(struct kunit *test);
 
+/*
+ * Tests see memory that comes from the allocator, and goes there, unless they say
+ * so: the pool and blocks that are cut give nothing.
+ */
+void gm_test_use_pool(struct kunit *test);
+/* Have all free pages of blocks that are cut restored and freed. */
+void gm_test_drain(void);
+/* Hidden pages but for those that no file has or had. */
+unsigned long gm_test_nr_hidden(void);
+
 /* A file of one block and a tail of 16 single pages. */
 struct guest_memfd *gm_test_file(struct kunit *test, u64 flags);
 /* A locked folio with a reference. */

@@ -14,9 +14,11 @@
  * Pages of the pool are charged to no cgroup, and their reference counts are frozen
  * at zero.  The shrinker frees blocks when memory is short: their entries in the direct
  * map are restored as they were removed, one for each block, which needs no
- * memory and no flush.  The kernel counts the pool as reclaimable.
+ * memory and no flush.  The kernel counts the pool as reclaimable.  Free single pages
+ * (cut.c) are shrunk, and drained for hibernation, with it.
  */
 
+#include <kunit/static_stub.h>
 #include <linux/debugfs.h>
 #include <linux/gfp.h>
 #include <linux/init.h>
@@ -39,6 +41,7 @@
 #include <linux/workqueue.h>
 #include <linux/xarray.h>
 
+#include "cut.h"
 #include "direct_map.h"
 #include "page_state.h"
 #include "pool.h"
@@ -105,7 +108,7 @@ static struct gm_watermark high_mark = { .value = 1, .percent = true };
 
 static void pool_work(struct work_struct *work);
 static DECLARE_DELAYED_WORK(refill_work, pool_work);
-static struct workqueue_struct *pool_wq __ro_after_init;
+struct workqueue_struct *gm_pool_wq __ro_after_init;
 
 static unsigned long mark_blocks(const struct gm_watermark *mark, int nid)
 {
@@ -172,7 +175,7 @@ static void free_block(struct page *first)
 		spin_lock(&bad_lock);
 		list_add_tail(&first->lru, &bad_blocks);
 		spin_unlock(&bad_lock);
-		queue_delayed_work(pool_wq, &refill_work, 0);
+		queue_delayed_work(gm_pool_wq, &refill_work, 0);
 		return;
 	}
 	/* As it was hidden: one entry, or those of a split that is there. */
@@ -304,6 +307,7 @@ struct page *gm_pool_take(int nid)
 	struct page *first;
 	bool refill;
 
+	KUNIT_STATIC_STUB_REDIRECT(gm_pool_take, nid);
 	if (!pool)
 		return NULL;
 	do {
@@ -316,7 +320,7 @@ struct page *gm_pool_take(int nid)
 		refill = pool->nr_blocks < mark_blocks(&low_mark, nid);
 		spin_unlock(&pool->lock);
 		if (refill)
-			queue_delayed_work(pool_wq, &refill_work, 0);
+			queue_delayed_work(gm_pool_wq, &refill_work, 0);
 		if (!first)
 			return NULL;
 		leave_pool(nid, first);
@@ -344,6 +348,7 @@ bool gm_pool_give(struct page *first)
 	int nid = page_to_nid(first);
 	struct gm_pool *pool = pools[nid];
 
+	KUNIT_STATIC_STUB_REDIRECT(gm_pool_give, first);
 	/* Its entries can become one again only when it is restored. */
 	if (!pool || direct_map_is_split(first))
 		return false;
@@ -374,12 +379,19 @@ bool gm_pool_owns_pfn(unsigned long pfn)
  * gm_pool_unsaved_pages - hidden pages that do not keep the machine from hibernating
  *
  * Context: Any.
- * Return: The number of the pool's pages, or 0 once hibernation has begun: what is still
- * in the pool then could not be freed, and an image cannot have it.
+ * Return: The number of the pool's pages and of free single ones, or 0 once hibernation
+ * has begun: what has not been freed by then is hidden, and an image cannot have it.
  */
 unsigned long gm_pool_unsaved_pages(void)
 {
-	return READ_ONCE(stopped) ? 0 : atomic_long_read(&nr_pool_pages);
+	unsigned long nr = atomic_long_read(&nr_pool_pages);
+	int nid;
+
+	if (READ_ONCE(stopped))
+		return 0;
+	for_each_node_state(nid, N_MEMORY)
+		nr += gm_cut_count(nid);
+	return nr;
 }
 
 /**
@@ -418,10 +430,11 @@ static unsigned long count_pool(struct shrinker *shrinker,
 				struct shrink_control *sc)
 {
 	struct gm_pool *pool = pools[sc->nid];
+	unsigned long nr = gm_cut_count(sc->nid);
 
-	if (!pool)
-		return SHRINK_EMPTY;
-	return READ_ONCE(pool->nr_blocks) * BLOCK_PAGES ?: SHRINK_EMPTY;
+	if (pool)
+		nr += READ_ONCE(pool->nr_blocks) * BLOCK_PAGES;
+	return nr ?: SHRINK_EMPTY;
 }
 
 static unsigned long scan_pool(struct shrinker *shrinker,
@@ -430,19 +443,23 @@ static unsigned long scan_pool(struct shrinker *shrinker,
 	struct gm_pool *pool = pools[sc->nid];
 	unsigned long nr;
 
-	if (!pool)
-		return SHRINK_STOP;
 	nr = gm_pool_shrink(sc->nid, DIV_ROUND_UP(sc->nr_to_scan, BLOCK_PAGES));
+	if (nr) {
+		spin_lock(&pool->lock);
+		pool->shrunk = jiffies;
+		pool->was_shrunk = true;
+		spin_unlock(&pool->lock);
+	}
+	nr *= BLOCK_PAGES;
+	/* Single pages last: to free them leaves their blocks in pieces. */
+	if (nr < sc->nr_to_scan)
+		nr += gm_cut_shrink(sc->nid, sc->nr_to_scan - nr);
 	if (!nr)
 		return SHRINK_STOP;
-	spin_lock(&pool->lock);
-	pool->shrunk = jiffies;
-	pool->was_shrunk = true;
-	spin_unlock(&pool->lock);
-	sc->nr_scanned = nr * BLOCK_PAGES;
+	sc->nr_scanned = nr;
 	/* They are no slab pages: reclaim has to be told of its progress. */
-	mm_account_reclaimed_pages(nr * BLOCK_PAGES);
-	return nr * BLOCK_PAGES;
+	mm_account_reclaimed_pages(nr);
+	return nr;
 }
 
 /* Has the node so much memory that no one misses a few blocks? */
@@ -529,7 +546,13 @@ static void pool_work(struct work_struct *work)
 		again |= READ_ONCE(pool->nr_blocks) < low;
 	}
 	if (again)
-		queue_delayed_work(pool_wq, &refill_work, REFILL_PAUSE);
+		queue_delayed_work(gm_pool_wq, &refill_work, REFILL_PAUSE);
+}
+
+static void drain(int nid)
+{
+	gm_pool_shrink(nid, ULONG_MAX);
+	gm_cut_shrink(nid, ULONG_MAX);
 }
 
 static void drain_all(void)
@@ -537,7 +560,7 @@ static void drain_all(void)
 	int nid;
 
 	for_each_node_state(nid, N_MEMORY)
-		gm_pool_shrink(nid, ULONG_MAX);
+		drain(nid);
 }
 
 /* An image of the machine has no page that the kernel cannot read. */
@@ -554,7 +577,7 @@ static int hibernation_notify(struct notifier_block *nb, unsigned long action,
 	case PM_POST_HIBERNATION:
 	case PM_POST_RESTORE:
 		WRITE_ONCE(stopped, false);
-		queue_delayed_work(pool_wq, &refill_work, 0);
+		queue_delayed_work(gm_pool_wq, &refill_work, 0);
 		break;
 	}
 	return NOTIFY_OK;
@@ -572,8 +595,7 @@ static int offline_notify(struct notifier_block *nb, unsigned long action,
 	struct memory_notify *range = arg;
 
 	if (action == MEM_GOING_OFFLINE)
-		gm_pool_shrink(page_to_nid(pfn_to_page(range->start_pfn)),
-			       ULONG_MAX);
+		drain(page_to_nid(pfn_to_page(range->start_pfn)));
 	return NOTIFY_OK;
 }
 #endif
@@ -591,6 +613,7 @@ static int pool_show(struct seq_file *m, void *unused)
 		copy = *pool;
 		spin_unlock(&pool->lock);
 		seq_printf(m, "node %d\n", nid);
+		seq_printf(m, "single %lu\n", gm_cut_count(nid));
 		seq_printf(m, "blocks %lu\nlow %lu\nhigh %lu\n", copy.nr_blocks,
 			   mark_blocks(&low_mark, nid),
 			   mark_blocks(&high_mark, nid));
@@ -612,9 +635,9 @@ static int __init pool_init(void)
 	if (!direct_map_can_hide())
 		return 0;
 	shrinker = shrinker_alloc(SHRINKER_NUMA_AWARE, "guest_memfd-pool");
-	pool_wq = alloc_workqueue("guest_memfd-pool",
+	gm_pool_wq = alloc_workqueue("guest_memfd-pool",
 				  WQ_UNBOUND | WQ_MEM_RECLAIM | WQ_FREEZABLE, 1);
-	if (!shrinker || !pool_wq)
+	if (!shrinker || !gm_pool_wq)
 		goto no_memory;
 	shrinker->count_objects = count_pool;
 	shrinker->scan_objects = scan_pool;
@@ -636,15 +659,15 @@ static int __init pool_init(void)
 #endif
 	debugfs_create_file("pool", 0400, debugfs_create_dir("guest_memfd", NULL),
 			    NULL, &pool_fops);
-	queue_delayed_work(pool_wq, &refill_work, 0);
+	queue_delayed_work(gm_pool_wq, &refill_work, 0);
 	return 0;
 
 no_memory:
 	if (shrinker)
 		shrinker_free(shrinker);
-	if (pool_wq)
-		destroy_workqueue(pool_wq);
-	pool_wq = NULL;
+	if (gm_pool_wq)
+		destroy_workqueue(gm_pool_wq);
+	gm_pool_wq = NULL;
 	return -ENOMEM;
 }
 subsys_initcall(pool_init);
@@ -693,8 +716,8 @@ static int set_pool(const char *val, const struct kernel_param *kp)
 	WRITE_ONCE(high_mark.percent, high.percent);
 	WRITE_ONCE(high_mark.value, high.value);
 	/* At boot pool_init() does it. */
-	if (pool_wq)
-		mod_delayed_work(pool_wq, &refill_work, 0);
+	if (gm_pool_wq)
+		mod_delayed_work(gm_pool_wq, &refill_work, 0);
 	return 0;
 }
 

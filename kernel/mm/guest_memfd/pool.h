@@ -5,8 +5,11 @@
 #include <linux/types.h>
 
 struct page;
+struct workqueue_struct;
 
 #ifdef CONFIG_GUEST_MEMFD_NO_DIRECT_MAP
+extern struct workqueue_struct *gm_pool_wq;
+
 struct page *gm_pool_take(int nid);
 bool gm_pool_give(struct page *first);
 bool gm_pool_owns_pfn(unsigned long pfn);

@@ -1,0 +1,497 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Single pages that are hidden: blocks of 2 MiB whose pages are used one by one.
+ *
+ * A page that a file needs alone (the tail of a file, a hole that is filled again)
+ * is taken out of a block that is cut already, where there is one.  So many small files
+ * use few blocks, and the direct map does not fall to pieces.  A page that leaves a
+ * block alone is given back here.
+ *
+ * Each page of a cut block is free (hidden, clean, charged to no cgroup, its
+ * reference count frozen at zero), or gone (the allocator has it, or it is
+ * poisoned), or in use.  When a block is cut, its entry in the direct map is split.
+ * A split allocates, so that later the pages can be restored one by one
+ * without memory, by the shrinker for instance, and they can be hidden
+ * again by those who take direct-map references.
+ *
+ * A block of which no page is in use any more is restored and freed by a worker,
+ * which has its entries merged.  One such block for each node is kept.
+ */
+
+#include <linux/bitmap.h>
+#include <linux/gfp.h>
+#include <linux/init.h>
+#include <linux/list.h>
+#include <linux/mm.h>
+#include <linux/nodemask.h>
+#include <linux/page_ref.h>
+#include <linux/slab.h>
+#include <linux/spinlock.h>
+#include <linux/vmstat.h>
+#include <linux/workqueue.h>
+#include <linux/xarray.h>
+
+#include "cut.h"
+#include "direct_map.h"
+#include "page_state.h"
+#include "pool.h"
+
+#define BLOCK_PAGES	(1U << GM_BLOCK_MAX_ORDER)
+
+/* The shrinker restores so many pages of a block at once. */
+#define SHRINK_PAGES	64U
+
+/**
+ * struct gm_cut - a block that is cut
+ * @first: Its first page.
+ * @list: In one of its node's lists by the number of free pages, or in its list of
+ *	complete blocks, or nowhere.
+ * @nr_free: Number of bits set in @free.
+ * @nr_gone: Number of bits set in @gone.
+ * @nr_busy: Tasks that are restoring pages which count as gone already.
+ * @free: Pages that can be taken.
+ * @gone: Pages that the allocator has, and poisoned ones.
+ */
+struct gm_cut {
+	struct page *first;
+	struct list_head list;
+	unsigned int nr_free;
+	unsigned int nr_gone;
+	unsigned int nr_busy;
+	DECLARE_BITMAP(free, BLOCK_PAGES);
+	DECLARE_BITMAP(gone, BLOCK_PAGES);
+};
+
+/* Lists by the order of the number of free pages: 1, 2 and 3, 4 to 7, ..., 512. */
+#define NR_LISTS	(GM_BLOCK_MAX_ORDER + 1)
+
+/**
+ * struct gm_cuts - the blocks of a node that are cut
+ * @lock: Of all other fields, of the blocks, and of their places in cuts_by_pfn.
+ * @lists: Blocks that have free pages.
+ * @complete: Blocks that the worker has to free.
+ * @nr_free: Free pages of all blocks.
+ */
+struct gm_cuts {
+	spinlock_t lock; /* Of all other fields, and of the blocks. */
+	struct list_head lists[NR_LISTS];
+	struct list_head complete;
+	unsigned long nr_free;
+};
+
+static struct gm_cuts *cuts[MAX_NUMNODES] __ro_after_init;
+
+/* By pfn >> GM_BLOCK_MAX_ORDER. */
+static DEFINE_XARRAY(cuts_by_pfn);
+
+static void free_complete(struct work_struct *work);
+static DECLARE_WORK(complete_work, free_complete);
+
+static unsigned long key_of(const struct page *page)
+{
+	return page_to_pfn(page) >> GM_BLOCK_MAX_ORDER;
+}
+
+static unsigned int nr_of(const struct page *page)
+{
+	return page_to_pfn(page) & (BLOCK_PAGES - 1);
+}
+
+/* Return: The block that has the page, its node's lock held; or NULL. */
+static struct gm_cut *lock_cut(struct page *page, struct gm_cuts **node)
+{
+	struct gm_cut *cut;
+
+	*node = cuts[page_to_nid(page)];
+	if (!*node)
+		return NULL;
+	spin_lock(&(*node)->lock);
+	cut = xa_load(&cuts_by_pfn, key_of(page));
+	if (!cut)
+		spin_unlock(&(*node)->lock);
+	return cut;
+}
+
+/* After a change of a block's numbers: have it in the right list. */
+static void update_list(struct gm_cuts *node, struct gm_cut *cut)
+{
+	unsigned int list = NR_LISTS;
+
+	lockdep_assert_held(&node->lock);
+	list_del_init(&cut->list);
+	if (cut->nr_free + cut->nr_gone < BLOCK_PAGES || cut->nr_busy) {
+		if (cut->nr_free)
+			list = ilog2(cut->nr_free);
+	} else if (!cut->nr_gone && list_empty(&node->lists[NR_LISTS - 1])) {
+		list = NR_LISTS - 1;
+	} else {
+		list_add_tail(&cut->list, &node->complete);
+		queue_work(gm_pool_wq, &complete_work);
+		return;
+	}
+	if (list < NR_LISTS)
+		list_add(&cut->list, &node->lists[list]);
+}
+
+static void count_free(struct gm_cuts *node, struct gm_cut *cut, int nr)
+{
+	lockdep_assert_held(&node->lock);
+	cut->nr_free += nr;
+	node->nr_free += nr;
+	mod_node_page_state(page_pgdat(cut->first), NR_KERNEL_MISC_RECLAIMABLE, nr);
+}
+
+/**
+ * gm_cut_prepare - cut a block, some of whose pages may be in use
+ * @first: First page of the block, hidden as a whole or split already.
+ * @gone: Pages that the allocator has or that are poisoned, a bit for each.
+ *
+ * The caller knows that the block cannot be freed meanwhile.  When this returns 0
+ * gm_cut_give() of its pages succeeds.
+ *
+ * Context: May sleep and allocate.  Flushes the TLBs of all CPUs if it splits the
+ * block's entry.
+ * Return: 0, also if it is cut already; or -ENOMEM.
+ */
+int gm_cut_prepare(struct page *first, const unsigned long *gone)
+{
+	struct gm_cuts *node = cuts[page_to_nid(first)];
+	struct gm_cut *cut, *other;
+	int err;
+
+	if (!node)
+		return -ENOMEM;
+	if (xa_load(&cuts_by_pfn, key_of(first)))
+		return 0;
+	cut = kzalloc_obj(*cut, GFP_KERNEL);
+	if (!cut)
+		return -ENOMEM;
+	cut->first = first;
+	INIT_LIST_HEAD(&cut->list);
+	bitmap_copy(cut->gone, gone, BLOCK_PAGES);
+	cut->nr_gone = bitmap_weight(gone, BLOCK_PAGES);
+	err = direct_map_split(first);
+	if (!err) {
+		other = xa_cmpxchg(&cuts_by_pfn, key_of(first), NULL, cut,
+				   GFP_KERNEL);
+		if (!other)
+			return 0;
+		err = xa_err(other);
+	}
+	kfree(cut);
+	return err;
+}
+
+/**
+ * gm_cut_block - cut a block that no file has
+ * @first: The first of the block's pages: hidden, clean, charged to no cgroup,
+ *	each with one reference and no state.
+ *
+ * Context: As gm_cut_prepare().
+ * Return: True if all its pages can be taken now, but for those that other tasks have a
+ * reference to for an instant; false if the block is still the caller's.
+ */
+bool gm_cut_block(struct page *first)
+{
+	DECLARE_BITMAP(none, BLOCK_PAGES) = {};
+	unsigned int i;
+
+	if (gm_cut_prepare(first, none))
+		return false;
+	for (i = 0; i < BLOCK_PAGES; i++) {
+		/* Out of use for good, which costs one page. */
+		if (!page_ref_freeze(first + i, 1))
+			gm_cut_lose(first + i);
+		else
+			WARN_ON_ONCE(!gm_cut_give(first + i));
+	}
+	return true;
+}
+
+/**
+ * gm_cut_forget - a block is whole again
+ * @first: First page of a block of which no page was ever given.
+ *
+ * Context: Any but interrupt.
+ */
+void gm_cut_forget(struct page *first)
+{
+	struct gm_cuts *node;
+	struct gm_cut *cut = lock_cut(first, &node);
+
+	if (!cut)
+		return;
+	WARN_ON_ONCE(cut->nr_free || cut->nr_gone || cut->nr_busy);
+	list_del(&cut->list);
+	xa_erase(&cuts_by_pfn, key_of(first));
+	spin_unlock(&node->lock);
+	kfree(cut);
+}
+
+/**
+ * gm_cut_take - take a single page
+ * @nid: The node that it must be of.
+ *
+ * The block with the fewest free pages gives it, so that others become complete.
+ *
+ * Context: Any but interrupt.
+ * Return: A page that is hidden, clean, charged to no cgroup, with one reference
+ * and no state; or NULL.
+ */
+struct page *gm_cut_take(int nid)
+{
+	struct gm_cuts *node = cuts[nid];
+	struct page *page = NULL;
+	struct gm_cut *cut;
+	unsigned int list, i;
+
+	if (!node)
+		return NULL;
+	spin_lock(&node->lock);
+	for (list = 0; !page && list < NR_LISTS; list++) {
+		while (!page && !list_empty(&node->lists[list])) {
+			cut = list_first_entry(&node->lists[list], struct gm_cut,
+					       list);
+			i = find_first_bit(cut->free, BLOCK_PAGES);
+			__clear_bit(i, cut->free);
+			count_free(node, cut, -1);
+			if (PageHWPoison(cut->first + i)) {
+				__set_bit(i, cut->gone);
+				cut->nr_gone++;
+			} else {
+				page = cut->first + i;
+			}
+			update_list(node, cut);
+		}
+	}
+	spin_unlock(&node->lock);
+	if (page)
+		page_ref_unfreeze(page, 1);
+	return page;
+}
+
+/**
+ * gm_cut_give - give a single page back
+ * @page: A page of a block that is cut: hidden, clean, charged to no cgroup, no
+ *	state, and its reference count frozen at zero.
+ *
+ * Context: Any but interrupt.
+ * Return: False if it is of no such block, and still the caller's.
+ */
+bool gm_cut_give(struct page *page)
+{
+	unsigned int i = nr_of(page);
+	struct gm_cuts *node;
+	struct gm_cut *cut = lock_cut(page, &node);
+
+	if (!cut)
+		return false;
+	if (test_bit(i, cut->gone)) {
+		spin_unlock(&node->lock);
+		return false;
+	}
+	/* The allocator, which clears them, does not see the page. */
+	page->flags.f &= ~PAGE_FLAGS_CHECK_AT_PREP;
+	WARN_ON_ONCE(__test_and_set_bit(i, cut->free));
+	count_free(node, cut, 1);
+	update_list(node, cut);
+	spin_unlock(&node->lock);
+	return true;
+}
+
+/**
+ * gm_cut_lose - a page will not be given back
+ * @page: A page in use, of any block: it is poisoned, or the allocator gets it.
+ *
+ * Context: Any but interrupt.
+ */
+void gm_cut_lose(struct page *page)
+{
+	struct gm_cuts *node;
+	struct gm_cut *cut = lock_cut(page, &node);
+
+	if (!cut)
+		return;
+	if (!__test_and_set_bit(nr_of(page), cut->gone)) {
+		cut->nr_gone++;
+		update_list(node, cut);
+	}
+	spin_unlock(&node->lock);
+}
+
+/**
+ * gm_cut_owns_pfn - is this page of a block that is cut?
+ * @pfn: Any page frame number of memory.
+ *
+ * Context: Any but interrupt.
+ * Return: True for a page that is free or in use.
+ */
+bool gm_cut_owns_pfn(unsigned long pfn)
+{
+	struct gm_cuts *node;
+	struct gm_cut *cut;
+	bool owned;
+
+	/* Most pages are of no such block: ask without the lock. */
+	if (!xa_load(&cuts_by_pfn, pfn >> GM_BLOCK_MAX_ORDER))
+		return false;
+	cut = lock_cut(pfn_to_page(pfn), &node);
+	if (!cut)
+		return false;
+	owned = !test_bit(pfn & (BLOCK_PAGES - 1), cut->gone);
+	spin_unlock(&node->lock);
+	return owned;
+}
+
+/**
+ * gm_cut_count - how many pages are free
+ * @nid: Of this node.
+ *
+ * Context: Any.
+ * Return: The number of pages.
+ */
+unsigned long gm_cut_count(int nid)
+{
+	return cuts[nid] ? READ_ONCE(cuts[nid]->nr_free) : 0;
+}
+
+/* Give pages to the allocator; the entries are there, so nothing is allocated. */
+static void restore_and_free(struct page *first, unsigned long *which)
+{
+	unsigned int i, start, end;
+
+	for_each_set_bit(i, which, BLOCK_PAGES) {
+		/* A poisoned page stays hidden, and out of the allocator. */
+		if (PageHWPoison(first + i))
+			__clear_bit(i, which);
+	}
+	for_each_set_bitrange(start, end, which, BLOCK_PAGES) {
+		if (WARN_ON_ONCE(direct_map_restore(first + start, end - start)))
+			continue;
+		for (i = start; i < end; i++) {
+			page_ref_unfreeze(first + i, 1);
+			__free_page(first + i);
+		}
+	}
+}
+
+/**
+ * gm_cut_shrink - give free pages to the allocator
+ * @nid: Of this node.
+ * @nr_pages: So many, or a few more.
+ *
+ * Context: May sleep; does not allocate and does not flush.
+ * Return: How many were freed.
+ */
+unsigned long gm_cut_shrink(int nid, unsigned long nr_pages)
+{
+	struct gm_cuts *node = cuts[nid];
+	DECLARE_BITMAP(which, BLOCK_PAGES);
+	unsigned long nr_freed = 0;
+	unsigned int i, nr, most;
+	struct gm_cut *cut;
+	int list;
+
+	while (node && nr_freed < nr_pages) {
+		spin_lock(&node->lock);
+		for (list = NR_LISTS - 1; list >= 0; list--) {
+			if (!list_empty(&node->lists[list]))
+				break;
+		}
+		if (list < 0) {
+			spin_unlock(&node->lock);
+			break;
+		}
+		cut = list_first_entry(&node->lists[list], struct gm_cut, list);
+		bitmap_zero(which, BLOCK_PAGES);
+		nr = 0;
+		/* A block without a page in use is freed in one piece. */
+		most = cut->nr_free + cut->nr_gone == BLOCK_PAGES ? BLOCK_PAGES :
+		       min(SHRINK_PAGES, nr_pages - nr_freed);
+		for_each_set_bit(i, cut->free, BLOCK_PAGES) {
+			if (nr == most)
+				break;
+			__clear_bit(i, cut->free);
+			__set_bit(i, cut->gone);
+			__set_bit(i, which);
+			nr++;
+		}
+		count_free(node, cut, -(int)nr);
+		cut->nr_gone += nr;
+		cut->nr_busy++;
+		update_list(node, cut);
+		spin_unlock(&node->lock);
+
+		restore_and_free(cut->first, which);
+		nr_freed += nr;
+
+		spin_lock(&node->lock);
+		cut->nr_busy--;
+		update_list(node, cut);
+		spin_unlock(&node->lock);
+		cond_resched();
+	}
+	return nr_freed;
+}
+
+static struct gm_cut *next_complete(struct gm_cuts *node)
+{
+	struct gm_cut *cut;
+
+	spin_lock(&node->lock);
+	cut = list_first_entry_or_null(&node->complete, struct gm_cut, list);
+	if (cut) {
+		list_del(&cut->list);
+		xa_erase(&cuts_by_pfn, key_of(cut->first));
+		count_free(node, cut, -(int)cut->nr_free);
+	}
+	spin_unlock(&node->lock);
+	return cut;
+}
+
+static void free_complete(struct work_struct *work)
+{
+	struct gm_cut *cut;
+	int nid;
+
+	for_each_node_state(nid, N_MEMORY) {
+		while (cuts[nid] && (cut = next_complete(cuts[nid]))) {
+			restore_and_free(cut->first, cut->free);
+			/* Others may use pages of it: their entries are alike. */
+			direct_map_merge(cut->first);
+			kfree(cut);
+			cond_resched();
+		}
+	}
+}
+
+/**
+ * gm_cut_flush - wait until complete blocks are freed
+ *
+ * Context: May sleep.  For tests.
+ */
+void gm_cut_flush(void)
+{
+	flush_work(&complete_work);
+}
+
+static int __init cut_init(void)
+{
+	unsigned int list;
+	int nid;
+
+	for_each_node_state(nid, N_MEMORY) {
+		struct gm_cuts *node = kzalloc_node(sizeof(*node), GFP_KERNEL, nid);
+
+		/* Such a node has single pages that are hidden one by one. */
+		if (!node)
+			continue;
+		spin_lock_init(&node->lock);
+		for (list = 0; list < NR_LISTS; list++)
+			INIT_LIST_HEAD(&node->lists[list]);
+		INIT_LIST_HEAD(&node->complete);
+		cuts[nid] = node;
+	}
+	return 0;
+}
+core_initcall(cut_init);

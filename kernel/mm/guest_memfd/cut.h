@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef _MM_GUEST_MEMFD_CUT_H
+#define _MM_GUEST_MEMFD_CUT_H
+
+#include <linux/types.h>
+
+struct page;
+
+#ifdef CONFIG_GUEST_MEMFD_NO_DIRECT_MAP
+int gm_cut_prepare(struct page *first, const unsigned long *gone);
+bool gm_cut_block(struct page *first);
+void gm_cut_forget(struct page *first);
+struct page *gm_cut_take(int nid);
+bool gm_cut_give(struct page *page);
+void gm_cut_lose(struct page *page);
+bool gm_cut_owns_pfn(unsigned long pfn);
+unsigned long gm_cut_count(int nid);
+unsigned long gm_cut_shrink(int nid, unsigned long nr_pages);
+void gm_cut_flush(void);
+#else
+static inline int gm_cut_prepare(struct page *first, const unsigned long *gone)
+{
+	return -ENOMEM;
+}
+
+static inline bool gm_cut_block(struct page *first)
+{
+	return false;
+}
+
+static inline void gm_cut_forget(struct page *first)
+{
+}
+
+static inline struct page *gm_cut_take(int nid)
+{
+	return NULL;
+}
+
+static inline bool gm_cut_give(struct page *page)
+{
+	return false;
+}
+
+static inline void gm_cut_lose(struct page *page)
+{
+}
+
+static inline bool gm_cut_owns_pfn(unsigned long pfn)
+{
+	return false;
+}
+
+static inline void gm_cut_flush(void)
+{
+}
+#endif
+
+#endif /* _MM_GUEST_MEMFD_CUT_H */
