@@ -48,7 +48,8 @@
  *	complete blocks, or nowhere.
  * @nr_free: Number of bits set in @free.
  * @nr_gone: Number of bits set in @gone.
- * @nr_busy: Tasks that are restoring pages which count as gone already.
+ * @busy: A task is restoring pages that count as gone already; it has taken the
+ *	block out of the lists.
  * @free: Pages that can be taken.
  * @gone: Pages that the allocator has, and poisoned ones.
  */
@@ -57,7 +58,7 @@ struct gm_cut {
 	struct list_head list;
 	unsigned int nr_free;
 	unsigned int nr_gone;
-	unsigned int nr_busy;
+	bool busy;
 	DECLARE_BITMAP(free, BLOCK_PAGES);
 	DECLARE_BITMAP(gone, BLOCK_PAGES);
 };
@@ -118,13 +119,20 @@ static void update_list(struct gm_cuts *node, struct gm_cut *cut)
 	unsigned int list = NR_LISTS;
 
 	lockdep_assert_held(&node->lock);
+	if (cut->busy)
+		return;
 	list_del_init(&cut->list);
-	if (cut->nr_free + cut->nr_gone < BLOCK_PAGES || cut->nr_busy) {
+	if (cut->nr_free + cut->nr_gone < BLOCK_PAGES) {
 		if (cut->nr_free)
 			list = ilog2(cut->nr_free);
 	} else if (!cut->nr_gone && list_empty(&node->lists[NR_LISTS - 1])) {
 		list = NR_LISTS - 1;
 	} else {
+		/*
+		 * Now, as the allocator may have all of its pages before the
+		 * worker runs, and a file may get them as a block.
+		 */
+		xa_erase(&cuts_by_pfn, key_of(cut->first));
 		list_add_tail(&cut->list, &node->complete);
 		queue_work(gm_pool_wq, &complete_work);
 		return;
@@ -221,7 +229,7 @@ void gm_cut_forget(struct page *first)
 
 	if (!cut)
 		return;
-	WARN_ON_ONCE(cut->nr_free || cut->nr_gone || cut->nr_busy);
+	WARN_ON_ONCE(cut->nr_free || cut->nr_gone || cut->busy);
 	list_del(&cut->list);
 	xa_erase(&cuts_by_pfn, key_of(first));
 	spin_unlock(&node->lock);
@@ -390,6 +398,7 @@ unsigned long gm_cut_shrink(int nid, unsigned long nr_pages)
 	unsigned long nr_freed = 0;
 	unsigned int i, nr, most;
 	struct gm_cut *cut;
+	bool erased;
 	int list;
 
 	while (node && nr_freed < nr_pages) {
@@ -418,16 +427,26 @@ unsigned long gm_cut_shrink(int nid, unsigned long nr_pages)
 		}
 		count_free(node, cut, -(int)nr);
 		cut->nr_gone += nr;
-		cut->nr_busy++;
-		update_list(node, cut);
+		/* As in update_list(). */
+		erased = cut->nr_gone == BLOCK_PAGES;
+		if (erased)
+			xa_erase(&cuts_by_pfn, key_of(cut->first));
+		list_del_init(&cut->list);
+		cut->busy = true;
 		spin_unlock(&node->lock);
 
 		restore_and_free(cut->first, which);
 		nr_freed += nr;
 
 		spin_lock(&node->lock);
-		cut->nr_busy--;
-		update_list(node, cut);
+		cut->busy = false;
+		if (erased) {
+			/* To be merged. */
+			list_add_tail(&cut->list, &node->complete);
+			queue_work(gm_pool_wq, &complete_work);
+		} else {
+			update_list(node, cut);
+		}
 		spin_unlock(&node->lock);
 		cond_resched();
 	}
@@ -442,7 +461,6 @@ static struct gm_cut *next_complete(struct gm_cuts *node)
 	cut = list_first_entry_or_null(&node->complete, struct gm_cut, list);
 	if (cut) {
 		list_del(&cut->list);
-		xa_erase(&cuts_by_pfn, key_of(cut->first));
 		count_free(node, cut, -(int)cut->nr_free);
 	}
 	spin_unlock(&node->lock);

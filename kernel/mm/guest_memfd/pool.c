@@ -636,7 +636,7 @@ static int __init pool_init(void)
 		return 0;
 	shrinker = shrinker_alloc(SHRINKER_NUMA_AWARE, "guest_memfd-pool");
 	gm_pool_wq = alloc_workqueue("guest_memfd-pool",
-				  WQ_UNBOUND | WQ_MEM_RECLAIM | WQ_FREEZABLE, 1);
+				     WQ_UNBOUND | WQ_MEM_RECLAIM | WQ_FREEZABLE, 1);
 	if (!shrinker || !gm_pool_wq)
 		goto no_memory;
 	shrinker->count_objects = count_pool;
