@@ -946,11 +946,18 @@ static void scrub_whole(struct gm_block *block)
 	}
 }
 
-/* All pages of the block are idle and hidden.  Restore and free them, or pool them. */
-static bool release_whole(struct gm_block *block)
+/*
+ * All pages of the block are idle and hidden.  Restore and free them, or give them
+ * to the pool.
+ */
+static void release_whole(struct gm_block *block)
 {
 	struct page *first = block->first;
 	unsigned int i, nr = nr_pages_of(block);
+
+	/* Another file can own the memory, and store its block, from here on. */
+	xa_erase(&blocks_by_pfn[block->order],
+		 page_to_pfn(first) >> block->order);
 
 	for (i = 0; i < nr; i++)
 		gm_page_clear_state(page_folio(first + i));
@@ -959,15 +966,14 @@ static bool release_whole(struct gm_block *block)
 	    !(current->flags & PF_MEMALLOC)) {
 		uncharge(first, nr);
 		if (gm_pool_give(first))
-			return true;
+			return;
 	}
 	/* As it was hidden: this edits what is there already. */
 	if (WARN_ON_ONCE(direct_map_restore(first, nr)))
-		return false;
+		return;
 	if (block->order == PMD_ORDER && !(current->flags & PF_MEMALLOC))
 		direct_map_merge(first);
 	free_pages_of(first, nr);
-	return true;
 }
 
 /*
@@ -998,10 +1004,10 @@ static bool release_memory(struct gm_block *block)
 			gm_page_clear_state(page_folio(first + i));
 			put_page(first + i);
 		}
+		xa_erase(&blocks_by_pfn[block->order],
+			 page_to_pfn(first) >> block->order);
 	}
 
-	xa_erase(&blocks_by_pfn[block->order],
-		 page_to_pfn(first) >> block->order);
 	block->first = NULL;
 	block->poisoned = false;
 	bitmap_zero(block->gone, nr);
