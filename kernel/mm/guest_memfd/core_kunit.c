@@ -20,6 +20,7 @@
 #include "direct_map.h"
 #include "kunit.h"
 #include "page_state.h"
+#include "pool.h"
 
 #define PATTERN 0x5a
 
@@ -177,6 +178,15 @@ static void truncate_all(struct guest_memfd *gm)
 	truncate_inode_pages(gm->inode->i_mapping, 0);
 }
 
+void gm_test_set_pool(struct kunit *test, const char *value)
+{
+	int nid;
+
+	KUNIT_EXPECT_EQ(test, gm_pool_set(value, NULL), 0);
+	for_each_node_state(nid, N_MEMORY)
+		gm_pool_wait(nid);
+}
+
 int gm_test_init(struct kunit *test)
 {
 	struct gm_test *t;
@@ -190,6 +200,14 @@ int gm_test_init(struct kunit *test)
 	t->mnt = kern_mount(&test_fs);
 	if (IS_ERR(t->mnt))
 		return PTR_ERR(t->mnt);
+	/* The parameter's file prints to a page. */
+	t->former_pool = (char *)get_zeroed_page(GFP_KERNEL);
+	if (!t->former_pool) {
+		kern_unmount(t->mnt);
+		return -ENOMEM;
+	}
+	gm_pool_get(t->former_pool, NULL);
+	gm_test_set_pool(test, "0");
 	t->hidden_before = direct_map_nr_hidden();
 	test->priv = t;
 	current_test = t;
@@ -207,7 +225,10 @@ void gm_test_exit(struct kunit *test)
 	if (t->gm)
 		iput(t->gm->inode);
 	guest_memfd_block_wait();
+	gm_test_set_pool(test, "0");
 	KUNIT_EXPECT_EQ(test, direct_map_nr_hidden(), t->hidden_before);
+	gm_test_set_pool(test, t->former_pool);
+	free_page((unsigned long)t->former_pool);
 	unregister_trace_guest_memfd_restore(probe_restore, t);
 	unregister_trace_guest_memfd_hide(probe_hide, t);
 	tracepoint_synchronize_unregister();

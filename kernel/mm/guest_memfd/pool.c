@@ -17,6 +17,8 @@
  * memory and no flush.  The kernel counts the pool as reclaimable.
  */
 
+#include <kunit/static_stub.h>
+#include <kunit/visibility.h>
 #include <linux/debugfs.h>
 #include <linux/gfp.h>
 #include <linux/init.h>
@@ -344,6 +346,7 @@ bool gm_pool_give(struct page *first)
 	int nid = page_to_nid(first);
 	struct gm_pool *pool = pools[nid];
 
+	KUNIT_STATIC_STUB_REDIRECT(gm_pool_give, first);
 	/* Its entries can become one again only when it is restored. */
 	if (!pool || direct_map_is_split(first))
 		return false;
@@ -541,8 +544,8 @@ static void drain_all(void)
 }
 
 /* An image of the machine has no page that the kernel cannot read. */
-static int hibernation_notify(struct notifier_block *nb, unsigned long action,
-			      void *unused)
+VISIBLE_IF_KUNIT int gm_pool_hibernation(struct notifier_block *nb,
+					 unsigned long action, void *unused)
 {
 	switch (action) {
 	case PM_HIBERNATION_PREPARE:
@@ -561,7 +564,7 @@ static int hibernation_notify(struct notifier_block *nb, unsigned long action,
 }
 
 static struct notifier_block hibernation_notifier = {
-	.notifier_call = hibernation_notify,
+	.notifier_call = gm_pool_hibernation,
 };
 
 #ifdef CONFIG_MEMORY_HOTPLUG
@@ -575,6 +578,15 @@ static int offline_notify(struct notifier_block *nb, unsigned long action,
 		gm_pool_shrink(page_to_nid(pfn_to_page(range->start_pfn)),
 			       ULONG_MAX);
 	return NOTIFY_OK;
+}
+#endif
+
+#if IS_ENABLED(CONFIG_KUNIT)
+/* Return: How many blocks the list of the node has once the worker is idle. */
+unsigned long gm_pool_wait(int nid)
+{
+	flush_delayed_work(&refill_work);
+	return READ_ONCE(pools[nid]->nr_blocks);
 }
 #endif
 
@@ -666,7 +678,7 @@ static int parse_mark(char *text, struct gm_watermark *mark)
 }
 
 /* "LOW,HIGH", each in pages or with a % sign; one number is both. */
-static int set_pool(const char *val, const struct kernel_param *kp)
+VISIBLE_IF_KUNIT int gm_pool_set(const char *val, const struct kernel_param *kp)
 {
 	struct gm_watermark low, high;
 	char buffer[64], *comma;
@@ -698,7 +710,7 @@ static int set_pool(const char *val, const struct kernel_param *kp)
 	return 0;
 }
 
-static int get_pool(char *buffer, const struct kernel_param *kp)
+VISIBLE_IF_KUNIT int gm_pool_get(char *buffer, const struct kernel_param *kp)
 {
 	return sysfs_emit(buffer, "%lu%s,%lu%s\n", low_mark.value,
 			  low_mark.percent ? "%" : "", high_mark.value,
@@ -706,8 +718,8 @@ static int get_pool(char *buffer, const struct kernel_param *kp)
 }
 
 static const struct kernel_param_ops pool_ops = {
-	.set	= set_pool,
-	.get	= get_pool,
+	.set	= gm_pool_set,
+	.get	= gm_pool_get,
 };
 
 #undef MODULE_PARAM_PREFIX
