@@ -980,11 +980,18 @@ static void scrub_whole(struct gm_block *block)
 	}
 }
 
-/* All pages of the block are idle and hidden.  Restore and free them, or pool them. */
-static bool release_whole(struct gm_block *block)
+/*
+ * All pages of the block are idle and hidden.  Restore and free them, or give them
+ * to the pool.
+ */
+static void release_whole(struct gm_block *block)
 {
 	struct page *first = block->first;
 	unsigned int i, nr = nr_pages_of(block);
+
+	/* Another file can own the memory, and store its block, from here on. */
+	xa_erase(&blocks_by_pfn[block->order],
+		 page_to_pfn(first) >> block->order);
 
 	for (i = 0; i < nr; i++)
 		gm_page_clear_state(page_folio(first + i));
@@ -994,15 +1001,14 @@ static bool release_whole(struct gm_block *block)
 	    !(current->flags & PF_MEMALLOC)) {
 		uncharge(first, nr);
 		if (gm_pool_give(first))
-			return true;
+			return;
 	}
 	/* As it was hidden: this edits what is there already. */
 	if (WARN_ON_ONCE(direct_map_restore(first, nr)))
-		return false;
+		return;
 	if (block->order == PMD_ORDER && !(current->flags & PF_MEMALLOC))
 		direct_map_merge(first);
 	free_pages_of(first, nr);
-	return true;
 }
 
 /* To cut a block takes memory, which reclaim cannot wait for. */
@@ -1100,8 +1106,6 @@ static bool release_memory(struct gm_block *block)
 
 	if (bitmap_empty(block->gone, nr)) {
 		release_whole(block);
-		xa_erase(&blocks_by_pfn[block->order],
-			 page_to_pfn(first) >> block->order);
 	} else if (!give_all(block)) {
 		return false;
 	}
@@ -1332,6 +1336,19 @@ static void retry(struct work_struct *work)
 		spin_lock(&retry_lock);
 	}
 	spin_unlock(&retry_lock);
+}
+
+/**
+ * guest_memfd_owns_lone - is one of these pages hidden by itself?
+ * @pfn: First page frame number.
+ * @nr: Number of pages.
+ *
+ * Context: Any.
+ * Return: True if one is of no block, whole or cut.
+ */
+bool guest_memfd_owns_lone(unsigned long pfn, unsigned long nr)
+{
+	return xa_find(&blocks_by_pfn[0], &pfn, pfn + nr - 1, XA_PRESENT);
 }
 
 /**

@@ -26,6 +26,7 @@ void guest_memfd_block_destroy(struct guest_memfd *gm);
 void guest_memfd_block_wait(void);
 void guest_memfd_block_count(struct guest_memfd *gm,
 			     struct gm_block_counts *counts);
+bool guest_memfd_owns_lone(unsigned long pfn, unsigned long nr);
 #if IS_ENABLED(CONFIG_KUNIT)
 struct page *gm_take_single(struct guest_memfd *gm, pgoff_t index, gfp_t gfp);
 #endif

@@ -185,21 +185,9 @@ static struct page *no_single(struct guest_memfd *gm, pgoff_t index, gfp_t gfp)
 	return NULL;
 }
 
-static struct page *no_block(int nid)
-{
-	return NULL;
-}
-
-static bool take_no_block(struct page *first)
-{
-	return false;
-}
-
-void gm_test_use_pool(struct kunit *test)
+void gm_test_use_singles(struct kunit *test)
 {
 	kunit_deactivate_static_stub(test, gm_take_single);
-	kunit_deactivate_static_stub(test, gm_pool_take);
-	kunit_deactivate_static_stub(test, gm_pool_give);
 }
 
 void gm_test_drain(void)
@@ -217,6 +205,16 @@ unsigned long gm_test_nr_hidden(void)
 	return direct_map_nr_hidden() - gm_pool_unsaved_pages();
 }
 
+void gm_test_set_pool(struct kunit *test, const char *value)
+{
+	int nid;
+
+	KUNIT_EXPECT_EQ(test, gm_pool_set(value, NULL), 0);
+	for_each_node_state(nid, N_MEMORY)
+		gm_pool_wait(nid);
+	gm_cut_flush();
+}
+
 int gm_test_init(struct kunit *test)
 {
 	struct gm_test *t;
@@ -230,12 +228,18 @@ int gm_test_init(struct kunit *test)
 	t->mnt = kern_mount(&test_fs);
 	if (IS_ERR(t->mnt))
 		return PTR_ERR(t->mnt);
+	/* The parameter's file prints to a page. */
+	t->former_pool = (char *)get_zeroed_page(GFP_KERNEL);
+	if (!t->former_pool) {
+		kern_unmount(t->mnt);
+		return -ENOMEM;
+	}
+	gm_pool_get(t->former_pool, NULL);
+	gm_test_set_pool(test, "0");
 	t->hidden_before = gm_test_nr_hidden();
 	test->priv = t;
 	current_test = t;
 	kunit_activate_static_stub(test, gm_take_single, no_single);
-	kunit_activate_static_stub(test, gm_pool_take, no_block);
-	kunit_activate_static_stub(test, gm_pool_give, take_no_block);
 	register_trace_guest_memfd_restore(probe_restore, t);
 	register_trace_guest_memfd_hide(probe_hide, t);
 	return 0;
@@ -250,7 +254,10 @@ void gm_test_exit(struct kunit *test)
 	if (t->gm)
 		iput(t->gm->inode);
 	guest_memfd_block_wait();
+	gm_test_set_pool(test, "0");
 	KUNIT_EXPECT_EQ(test, gm_test_nr_hidden(), t->hidden_before);
+	gm_test_set_pool(test, t->former_pool);
+	free_page((unsigned long)t->former_pool);
 	unregister_trace_guest_memfd_restore(probe_restore, t);
 	unregister_trace_guest_memfd_hide(probe_hide, t);
 	tracepoint_synchronize_unregister();
@@ -725,7 +732,7 @@ static void test_block_page_comes_back(struct kunit *test)
 	struct gm_test *t = test->priv;
 	struct folio *folio = grab_of_block(test, gm, 7), *again;
 
-	gm_test_use_pool(test);
+	gm_test_use_singles(test);
 	folio_put(folio);
 	punch(gm, 7);
 	KUNIT_EXPECT_EQ(test, guest_memfd_max_order(gm, 8), 0);
@@ -767,7 +774,7 @@ static void test_block_page_is_scrubbed(struct kunit *test)
 	guest_memfd_block_reap(gm, 7, 8);
 
 	/* Others may have left free pages, which are taken first. */
-	gm_test_use_pool(test);
+	gm_test_use_singles(test);
 	for (i = 0; i < 16; i++) {
 		again = gm_test_grab(test, gm, i ? TAIL + i - 1 : 7);
 		KUNIT_EXPECT_EQ(test, gm_test_get(again), 0);

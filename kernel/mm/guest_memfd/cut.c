@@ -15,7 +15,7 @@
  * again by those who take direct-map references.
  *
  * A block of which no page is in use any more is restored and freed by a worker,
- * which has its entries merged.  One such block for each node is kept.
+ * which has its entries merged.  With the pool on, each node keeps one such block.
  */
 
 #include <linux/bitmap.h>
@@ -31,6 +31,7 @@
 #include <linux/workqueue.h>
 #include <linux/xarray.h>
 
+#include "block.h"
 #include "cut.h"
 #include "direct_map.h"
 #include "page_state.h"
@@ -125,7 +126,8 @@ static void update_list(struct gm_cuts *node, struct gm_cut *cut)
 	if (cut->nr_free + cut->nr_gone < BLOCK_PAGES) {
 		if (cut->nr_free)
 			list = ilog2(cut->nr_free);
-	} else if (!cut->nr_gone && list_empty(&node->lists[NR_LISTS - 1])) {
+	} else if (!cut->nr_gone && list_empty(&node->lists[NR_LISTS - 1]) &&
+		   gm_pool_is_on(page_to_nid(cut->first))) {
 		list = NR_LISTS - 1;
 	} else {
 		/*
@@ -475,12 +477,39 @@ static void free_complete(struct work_struct *work)
 	for_each_node_state(nid, N_MEMORY) {
 		while (cuts[nid] && (cut = next_complete(cuts[nid]))) {
 			restore_and_free(cut->first, cut->free);
-			/* Others may use pages of it: their entries are alike. */
-			direct_map_merge(cut->first);
+			/*
+			 * The allocator may have given pages of it to others,
+			 * whose entries are alike.  A page that is hidden by
+			 * itself, and visible now, must not need memory for
+			 * a split when its last reference is put.
+			 */
+			if (!guest_memfd_owns_lone(page_to_pfn(cut->first), BLOCK_PAGES))
+				direct_map_merge(cut->first);
 			kfree(cut);
 			cond_resched();
 		}
 	}
+}
+
+/**
+ * gm_cut_trim - free a block that is kept without a page in use
+ * @nid: Of this node, whose pool has just been turned off.
+ *
+ * Context: Any but interrupt.
+ */
+void gm_cut_trim(int nid)
+{
+	struct gm_cuts *node = cuts[nid];
+	struct gm_cut *cut;
+
+	if (!node)
+		return;
+	spin_lock(&node->lock);
+	cut = list_first_entry_or_null(&node->lists[NR_LISTS - 1], struct gm_cut,
+				       list);
+	if (cut)
+		update_list(node, cut);
+	spin_unlock(&node->lock);
 }
 
 /**

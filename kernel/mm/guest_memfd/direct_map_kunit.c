@@ -41,7 +41,15 @@ static unsigned long flags_of(struct page *page, unsigned int *level)
 	return *level == PG_LEVEL_4K ? flags : flags & ~_PAGE_PSE;
 }
 
-static void expect_flags(struct kunit *test, struct page *page, unsigned int nr)
+unsigned int gm_test_level(struct page *page)
+{
+	unsigned int level;
+
+	flags_of(page, &level);
+	return level;
+}
+
+void gm_test_expect_flags(struct kunit *test, struct page *page, unsigned int nr)
 {
 	unsigned long want = pgprot_val(PAGE_KERNEL);
 	unsigned int i, level;
@@ -63,7 +71,7 @@ static struct page *new_pages(struct kunit *test, unsigned int order)
 
 	if (!page)
 		kunit_skip(test, "no memory of order %u", order);
-	expect_flags(test, page, 1 << order);
+	gm_test_expect_flags(test, page, 1 << order);
 	return page;
 }
 
@@ -74,7 +82,7 @@ static void hide_and_restore(struct kunit *test, unsigned int order)
 	KUNIT_EXPECT_EQ(test, direct_map_hide(page, 1 << order), 0);
 	KUNIT_EXPECT_FALSE(test, kernel_page_present(page));
 	KUNIT_EXPECT_EQ(test, direct_map_restore(page, 1 << order), 0);
-	expect_flags(test, page, 1 << order);
+	gm_test_expect_flags(test, page, 1 << order);
 	__free_pages(page, order);
 }
 
@@ -102,12 +110,12 @@ static void test_flags_after_split(struct kunit *test)
 	flags_of(page, &before);
 	KUNIT_EXPECT_EQ(test, direct_map_hide(page, BLOCK_PAGES), 0);
 	KUNIT_EXPECT_EQ(test, direct_map_restore(page + 7, 1), 0);
-	expect_flags(test, page + 7, 1);
+	gm_test_expect_flags(test, page + 7, 1);
 	KUNIT_EXPECT_EQ(test, direct_map_hide(page + 7, 1), 0);
 	KUNIT_EXPECT_EQ(test, direct_map_restore(page, BLOCK_PAGES), 0);
-	expect_flags(test, page, BLOCK_PAGES);
+	gm_test_expect_flags(test, page, BLOCK_PAGES);
 	direct_map_merge(page);
-	expect_flags(test, page, BLOCK_PAGES);
+	gm_test_expect_flags(test, page, BLOCK_PAGES);
 	flags_of(page, &level);
 	KUNIT_EXPECT_EQ(test, level, before);
 	__free_pages(page, GM_BLOCK_MAX_ORDER);
@@ -150,13 +158,13 @@ static void flags_of_file(struct kunit *test, pgoff_t index, unsigned int level)
 							     (index & ~(nr - 1UL)) + nr,
 							     level, &error), 0);
 		if (level == GUEST_MEMFD_ACCESS_KERNEL)
-			expect_flags(test, page, nr);
+			gm_test_expect_flags(test, page, nr);
 		else
 			KUNIT_EXPECT_FALSE(test, gm_test_present(folio));
 	}
 	folio_lock(folio);
 	KUNIT_EXPECT_EQ(test, gm_test_get(folio), 0);
-	expect_flags(test, &folio->page, 1);
+	gm_test_expect_flags(test, &folio->page, 1);
 	folio_unlock(folio);
 	guest_memfd_put_direct_map(folio);
 	folio_put(folio);
@@ -164,7 +172,7 @@ static void flags_of_file(struct kunit *test, pgoff_t index, unsigned int level)
 	t->gm = NULL;
 	iput(gm->inode);
 	wait_until_freed(page);
-	expect_flags(test, page, nr);
+	gm_test_expect_flags(test, page, nr);
 }
 
 static void test_flags_reference(struct kunit *test)

@@ -17,6 +17,8 @@ struct gm_test {
 	struct vfsmount *mnt;
 	struct guest_memfd *gm;
 	unsigned long hidden_before;
+	/* What guest_memfd.pool was; no test but those of the pool has one. */
+	char *former_pool;
 	/* What the restore tracepoint saw of restored_pfn. */
 	unsigned long restored_pfn;
 	unsigned int nr_restored;
@@ -33,11 +35,8 @@ struct gm_test {
 int gm_test_init(struct kunit *test);
 void gm_test_exit(struct kunit *test);
 
-/*
- * Tests see memory that comes from the allocator, and goes there, unless they say
- * so: the pool and blocks that are cut give nothing.
- */
-void gm_test_use_pool(struct kunit *test);
+/* Without it each single page is hidden by itself. */
+void gm_test_use_singles(struct kunit *test);
 /* Have all free pages of blocks that are cut restored and freed. */
 void gm_test_drain(void);
 /* Hidden pages but for those that no file has or had. */
@@ -51,5 +50,10 @@ struct folio *gm_test_grab(struct kunit *test, struct guest_memfd *gm,
 /* Take a direct-map reference to a locked folio, which is unlocked for a moment. */
 int gm_test_get(struct folio *folio);
 bool gm_test_present(struct folio *folio);
+/* The kernel's entry for a page, or for the one it is part of, is as at boot. */
+void gm_test_expect_flags(struct kunit *test, struct page *page, unsigned int nr);
+unsigned int gm_test_level(struct page *page);
+/* All nodes have @value, as guest_memfd.pool has it, and the worker is idle. */
+void gm_test_set_pool(struct kunit *test, const char *value);
 
 #endif /* _MM_GUEST_MEMFD_KUNIT_H */

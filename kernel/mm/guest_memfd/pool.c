@@ -19,6 +19,7 @@
  */
 
 #include <kunit/static_stub.h>
+#include <kunit/visibility.h>
 #include <linux/debugfs.h>
 #include <linux/gfp.h>
 #include <linux/init.h>
@@ -307,7 +308,6 @@ struct page *gm_pool_take(int nid)
 	struct page *first;
 	bool refill;
 
-	KUNIT_STATIC_STUB_REDIRECT(gm_pool_take, nid);
 	if (!pool)
 		return NULL;
 	do {
@@ -373,6 +373,18 @@ bool gm_pool_give(struct page *first)
 bool gm_pool_owns_pfn(unsigned long pfn)
 {
 	return xa_load(&pool_pfns, pfn >> GM_BLOCK_MAX_ORDER);
+}
+
+/**
+ * gm_pool_is_on - does the node keep blocks that files give back?
+ * @nid: The node.
+ *
+ * Context: Any.
+ * Return: True if its high watermark allows for one block or more.
+ */
+bool gm_pool_is_on(int nid)
+{
+	return mark_blocks(&high_mark, nid);
 }
 
 /**
@@ -536,6 +548,8 @@ static void pool_work(struct work_struct *work)
 		nr_blocks = READ_ONCE(pool->nr_blocks);
 		if (nr_blocks > high)
 			gm_pool_shrink(nid, nr_blocks - high);
+		if (!high)
+			gm_cut_trim(nid);
 		if (nr_blocks >= low || READ_ONCE(stopped))
 			continue;
 		if (!pool->was_shrunk ||
@@ -564,8 +578,8 @@ static void drain_all(void)
 }
 
 /* An image of the machine has no page that the kernel cannot read. */
-static int hibernation_notify(struct notifier_block *nb, unsigned long action,
-			      void *unused)
+VISIBLE_IF_KUNIT int gm_pool_hibernation(struct notifier_block *nb,
+					 unsigned long action, void *unused)
 {
 	switch (action) {
 	case PM_HIBERNATION_PREPARE:
@@ -584,7 +598,7 @@ static int hibernation_notify(struct notifier_block *nb, unsigned long action,
 }
 
 static struct notifier_block hibernation_notifier = {
-	.notifier_call = hibernation_notify,
+	.notifier_call = gm_pool_hibernation,
 };
 
 #ifdef CONFIG_MEMORY_HOTPLUG
@@ -597,6 +611,15 @@ static int offline_notify(struct notifier_block *nb, unsigned long action,
 	if (action == MEM_GOING_OFFLINE)
 		drain(page_to_nid(pfn_to_page(range->start_pfn)));
 	return NOTIFY_OK;
+}
+#endif
+
+#if IS_ENABLED(CONFIG_KUNIT)
+/* Return: How many blocks the list of the node has once the worker is idle. */
+unsigned long gm_pool_wait(int nid)
+{
+	flush_delayed_work(&refill_work);
+	return READ_ONCE(pools[nid]->nr_blocks);
 }
 #endif
 
@@ -689,7 +712,7 @@ static int parse_mark(char *text, struct gm_watermark *mark)
 }
 
 /* "LOW,HIGH", each in pages or with a % sign; one number is both. */
-static int set_pool(const char *val, const struct kernel_param *kp)
+VISIBLE_IF_KUNIT int gm_pool_set(const char *val, const struct kernel_param *kp)
 {
 	struct gm_watermark low, high;
 	char buffer[64], *comma;
@@ -721,7 +744,7 @@ static int set_pool(const char *val, const struct kernel_param *kp)
 	return 0;
 }
 
-static int get_pool(char *buffer, const struct kernel_param *kp)
+VISIBLE_IF_KUNIT int gm_pool_get(char *buffer, const struct kernel_param *kp)
 {
 	return sysfs_emit(buffer, "%lu%s,%lu%s\n", low_mark.value,
 			  low_mark.percent ? "%" : "", high_mark.value,
@@ -729,8 +752,8 @@ static int get_pool(char *buffer, const struct kernel_param *kp)
 }
 
 static const struct kernel_param_ops pool_ops = {
-	.set	= set_pool,
-	.get	= get_pool,
+	.set	= gm_pool_set,
+	.get	= gm_pool_get,
 };
 
 #undef MODULE_PARAM_PREFIX

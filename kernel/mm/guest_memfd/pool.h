@@ -12,9 +12,21 @@ extern struct workqueue_struct *gm_pool_wq;
 
 struct page *gm_pool_take(int nid);
 bool gm_pool_give(struct page *first);
+bool gm_pool_is_on(int nid);
 bool gm_pool_owns_pfn(unsigned long pfn);
 unsigned long gm_pool_unsaved_pages(void);
 unsigned long gm_pool_shrink(int nid, unsigned long nr_blocks);
+
+#if IS_ENABLED(CONFIG_KUNIT)
+struct kernel_param;
+struct notifier_block;
+
+int gm_pool_set(const char *val, const struct kernel_param *kp);
+int gm_pool_get(char *buffer, const struct kernel_param *kp);
+int gm_pool_hibernation(struct notifier_block *nb, unsigned long action,
+			void *unused);
+unsigned long gm_pool_wait(int nid);
+#endif
 #else
 static inline struct page *gm_pool_take(int nid)
 {

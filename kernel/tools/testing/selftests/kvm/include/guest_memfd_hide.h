@@ -123,6 +123,18 @@ u32 gmem_get_access(int fd, u64 offset, u64 *size);
 #define GMEM_ORDER_PARAM	"/sys/module/guest_memfd/parameters/block_order"
 unsigned int gmem_set_block_order(unsigned int order);
 
+/*
+ * The kernel's pool of hidden blocks.  gmem_require() turns it off until the
+ * program ends, as a page that is in the pool is absent from the direct map.
+ */
+#define GMEM_POOL_PARAM		"/sys/module/guest_memfd/parameters/pool"
+#define GMEM_POOL_FILE		"/sys/kernel/debug/guest_memfd/pool"
+/* Returns 0 or the errno. */
+int __gmem_set_pool(const char *value);
+void gmem_set_pool(const char *value);
+/* A number of GMEM_POOL_FILE, of one node, or the sum of all with -1. */
+u64 gmem_pool(const char *name, int node);
+
 u64 gmem_vmstat(const char *name);
 u64 gmem_meminfo(const char *name);
 /* Free pages of all zones, those that wait in the CPUs' lists included. */

@@ -58,6 +58,37 @@ u64 gmem_test_flags(void)
 	return gmem_plain() ? flags : flags | GUEST_MEMFD_FLAG_NO_DIRECT_MAP;
 }
 
+static char former_pool[64];
+static pid_t pool_user;
+
+static void restore_pool(void)
+{
+	/* Not at the end of a child. */
+	if (getpid() == pool_user)
+		__gmem_set_pool(former_pool);
+}
+
+static bool pool_is_empty(void *unused)
+{
+	return !gmem_pool("blocks", -1);
+}
+
+/* A kernel without the pool has no parameter. */
+static void disable_pool(void)
+{
+	int fd = open(GMEM_POOL_PARAM, O_RDONLY);
+
+	if (fd < 0)
+		return;
+	TEST_ASSERT(read(fd, former_pool, sizeof(former_pool) - 1) > 0, "cannot read %s",
+		    GMEM_POOL_PARAM);
+	close(fd);
+	pool_user = getpid();
+	atexit(restore_pool);
+	gmem_set_pool("0");
+	gmem_wait(pool_is_empty, NULL, 10000);
+}
+
 void gmem_require(void)
 {
 	u64 flags = gmem_test_flags();
@@ -78,6 +109,7 @@ void gmem_require(void)
 	__TEST_REQUIRE(!access("/proc/kcore", R_OK), "/proc/kcore is needed");
 	__TEST_REQUIRE(!access("/proc/kpageflags", R_OK), "/proc/kpageflags is needed");
 
+	disable_pool();
 	baseline = kvm_mmap(sizeof(*baseline), PROT_READ | PROT_WRITE,
 			    MAP_SHARED | MAP_ANONYMOUS, -1);
 	clock_gettime(CLOCK_MONOTONIC, &start);
@@ -667,6 +699,41 @@ unsigned int gmem_set_block_order(unsigned int order)
 	TEST_ASSERT(f && fprintf(f, "%u", order) > 0 && !fclose(f), "cannot write %u to %s",
 		    order, GMEM_ORDER_PARAM);
 	return old;
+}
+
+int __gmem_set_pool(const char *value)
+{
+	int fd = open_path_or_exit(GMEM_POOL_PARAM, O_WRONLY), err = 0;
+
+	if (write(fd, value, strlen(value)) != (ssize_t)strlen(value))
+		err = errno;
+	close(fd);
+	return err;
+}
+
+void gmem_set_pool(const char *value)
+{
+	int err = __gmem_set_pool(value);
+
+	TEST_ASSERT(!err, "'%s' to %s: errno %d", value, GMEM_POOL_PARAM, err);
+}
+
+u64 gmem_pool(const char *name, int node)
+{
+	FILE *f = fopen(GMEM_POOL_FILE, "r");
+	u64 value, sum = 0;
+	char field[32];
+	int at = -1;
+
+	TEST_ASSERT(f, "cannot open %s", GMEM_POOL_FILE);
+	while (fscanf(f, "%31s %lu", field, &value) == 2) {
+		if (!strcmp(field, "node"))
+			at = value;
+		else if (!strcmp(field, name) && (node < 0 || node == at))
+			sum += value;
+	}
+	fclose(f);
+	return sum;
 }
 
 u64 gmem_vmstat(const char *name)

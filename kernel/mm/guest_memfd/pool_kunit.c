@@ -1,0 +1,581 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KUnit tests of the pool of hidden, clean blocks.
+ *
+ * Proves that a block which a file frees reaches the next file hidden, clean,
+ * uncharged in between and without a flush; that no block enters or leaves the
+ * pool while a page of it is poisoned or has another reference; that the
+ * shrinker neither allocates nor flushes; and that the watermarks, hibernation
+ * and memory offlining are obeyed.
+ *
+ * Not covered: real memory pressure, cgroups and NUMA policies, which are
+ * tested by guest_memfd_pool_test.c of the selftests.
+ */
+
+#include <kunit/static_stub.h>
+#include <kunit/test.h>
+#include <linux/completion.h>
+#include <linux/gfp.h>
+#include <linux/guest_memfd.h>
+#include <linux/kthread.h>
+#include <linux/memcontrol.h>
+#include <linux/mm.h>
+#include <linux/page-isolation.h>
+#include <linux/pagemap.h>
+#include <linux/set_memory.h>
+#include <linux/suspend.h>
+#include <linux/vmstat.h>
+
+#include <asm/pgtable_types.h>
+
+#include "block.h"
+#include "direct_map.h"
+#include "kunit.h"
+#include "page_state.h"
+#include "pool.h"
+
+/* The pages of three blocks. */
+#define THREE_BLOCKS "0,1536"
+
+#define PATTERN 0x5ec2e75ec2e75ec2UL
+
+static struct guest_memfd *new_file(struct kunit *test)
+{
+	struct guest_memfd *gm = gm_test_file(test, GM_FILE_NO_DIRECT_MAP);
+
+	/* Whatever guest_memfd.block_order is. */
+	gm->block_order = GM_BLOCK_MAX_ORDER;
+	return gm;
+}
+
+static void close_file(struct gm_test *t)
+{
+	iput(t->gm->inode);
+	t->gm = NULL;
+	guest_memfd_block_wait();
+}
+
+/* The page at @index of a file with a whole block, which has its only reference. */
+static struct page *populate(struct kunit *test, struct guest_memfd *gm,
+			     pgoff_t index)
+{
+	struct folio *folio = gm_test_grab(test, gm, index);
+
+	folio_unlock(folio);
+	folio_put(folio);
+	if (!guest_memfd_max_order(gm, index))
+		kunit_skip(test, "no 2 MiB page to be had");
+	return &folio->page;
+}
+
+/* A block as gm_pool_give() takes it, that one entry of 2 MiB maps. */
+static struct page *hidden_block(struct kunit *test)
+{
+	struct page *first;
+
+	first = alloc_pages(GFP_KERNEL | __GFP_ZERO | __GFP_NOWARN,
+			    GM_BLOCK_MAX_ORDER);
+	if (!first)
+		kunit_skip(test, "no 2 MiB page to be had");
+	split_page(first, GM_BLOCK_MAX_ORDER);
+	direct_map_merge(first);
+	KUNIT_ASSERT_GE(test, gm_test_level(first), PG_LEVEL_2M);
+	gm_test_expect_flags(test, first, BLOCK_PAGES);
+	KUNIT_ASSERT_EQ(test, direct_map_hide(first, BLOCK_PAGES), 0);
+	return first;
+}
+
+static void free_block(struct kunit *test, struct page *first)
+{
+	unsigned int i;
+
+	KUNIT_EXPECT_EQ(test, direct_map_restore(first, BLOCK_PAGES), 0);
+	direct_map_merge(first);
+	for (i = 0; i < BLOCK_PAGES; i++)
+		__free_page(first + i);
+}
+
+static unsigned int count_present(struct page *first)
+{
+	unsigned int i, nr = 0;
+
+	for (i = 0; i < BLOCK_PAGES; i++)
+		nr += kernel_page_present(first + i);
+	return nr;
+}
+
+static unsigned long reclaimable(struct page *page)
+{
+	return node_page_state(page_pgdat(page), NR_KERNEL_MISC_RECLAIMABLE);
+}
+
+static unsigned int count_charged(struct page *first)
+{
+	unsigned int i, nr = 0;
+
+	for (i = 0; i < BLOCK_PAGES; i++)
+		nr += !!folio_memcg(page_folio(first + i));
+	return nr;
+}
+
+static void expect_references(struct kunit *test, struct page *first, int count)
+{
+	unsigned int i;
+
+	for (i = 0; i < BLOCK_PAGES; i++) {
+		KUNIT_EXPECT_EQ_MSG(test, page_ref_count(first + i), count,
+				    "page %u", i);
+		if (page_ref_count(first + i) != count)
+			return;
+	}
+}
+
+static bool is_zero(struct page *first)
+{
+	unsigned int i, offset;
+	u64 words[8];
+
+	for (i = 0; i < BLOCK_PAGES; i++) {
+		for (offset = 0; offset < PAGE_SIZE; offset += sizeof(words)) {
+			if (direct_map_read_hidden(first + i, offset, words,
+						   sizeof(words)) ||
+			    memchr_inv(words, 0, sizeof(words)))
+				return false;
+		}
+	}
+	return true;
+}
+
+static void test_circulates(struct kunit *test)
+{
+	unsigned int charged = mem_cgroup_disabled() ? 0 : BLOCK_PAGES;
+	struct gm_test *t = test->priv;
+	unsigned long before;
+	u64 word = PATTERN;
+	struct page *first;
+	unsigned int i;
+
+	gm_test_set_pool(test, THREE_BLOCKS);
+	first = populate(test, new_file(test), 0);
+	before = reclaimable(first);
+	KUNIT_EXPECT_EQ(test, count_charged(first), charged);
+	for (i = 0; i < BLOCK_PAGES; i++)
+		KUNIT_EXPECT_EQ(test, guest_memfd_write_folio(page_folio(first + i), 8 * i,
+							      &word, sizeof(word)), 0);
+	KUNIT_EXPECT_EQ(test, t->nr_hides, 1);
+	t->restored_pfn = page_to_pfn(first);
+	close_file(t);
+
+	KUNIT_EXPECT_EQ(test, gm_pool_wait(page_to_nid(first)), 1);
+	KUNIT_EXPECT_TRUE(test, gm_pool_owns_pfn(page_to_pfn(first) + 511));
+	KUNIT_EXPECT_FALSE(test, gm_pool_owns_pfn(page_to_pfn(first) + 512));
+	KUNIT_EXPECT_TRUE(test, guest_memfd_owns_pfn(page_to_pfn(first)));
+	KUNIT_EXPECT_EQ(test, count_present(first), 0);
+	KUNIT_EXPECT_EQ(test, count_charged(first), 0);
+	KUNIT_EXPECT_EQ(test, reclaimable(first), before + BLOCK_PAGES);
+	KUNIT_EXPECT_TRUE(test, is_zero(first));
+	expect_references(test, first, 0);
+
+	KUNIT_EXPECT_PTR_EQ(test, populate(test, new_file(test), 5), first + 5);
+	KUNIT_EXPECT_EQ(test, gm_pool_wait(page_to_nid(first)), 0);
+	KUNIT_EXPECT_FALSE(test, gm_pool_owns_pfn(page_to_pfn(first)));
+	KUNIT_EXPECT_TRUE(test, guest_memfd_owns_pfn(page_to_pfn(first)));
+	KUNIT_EXPECT_EQ(test, count_present(first), 0);
+	KUNIT_EXPECT_EQ(test, count_charged(first), charged);
+	KUNIT_EXPECT_EQ(test, reclaimable(first), before);
+	KUNIT_EXPECT_TRUE(test, is_zero(first));
+	/* The page cache's and the block's. */
+	expect_references(test, first, 2);
+	KUNIT_EXPECT_EQ(test, t->nr_hides, 1);
+	KUNIT_EXPECT_EQ(test, t->nr_restored, 0);
+}
+
+/* A file that another task populates at the moment at which a block is given. */
+static struct {
+	struct kunit *test;
+	struct guest_memfd *gm;
+	struct folio *folio;
+	struct completion done;
+} taker;
+
+static int populate_taker(void *unused)
+{
+	struct address_space *mapping = taker.gm->inode->i_mapping;
+
+	filemap_invalidate_lock_shared(mapping);
+	taker.folio = guest_memfd_grab_folio(taker.gm, 0);
+	filemap_invalidate_unlock_shared(mapping);
+	if (!IS_ERR(taker.folio)) {
+		folio_unlock(taker.folio);
+		folio_put(taker.folio);
+	}
+	complete(&taker.done);
+	return 0;
+}
+
+static bool give_and_take(struct page *first)
+{
+	kunit_deactivate_static_stub(taker.test, gm_pool_give);
+	KUNIT_EXPECT_TRUE(taker.test, gm_pool_give(first));
+	/* By another task, as this one holds the lock of the former block. */
+	if (!IS_ERR(kthread_run(populate_taker, NULL, "gm_kunit_taker")))
+		wait_for_completion(&taker.done);
+	return true;
+}
+
+/* The next file owns the block as soon as the former one has given it. */
+static void test_taken_at_once(struct kunit *test)
+{
+	struct guest_memfd *former = new_file(test), *next;
+	struct gm_test *t = test->priv;
+	struct page *first;
+	u64 word;
+
+	gm_test_set_pool(test, THREE_BLOCKS);
+	first = populate(test, former, 0);
+	next = new_file(test);
+	taker.test = test;
+	taker.gm = next;
+	taker.folio = NULL;
+	init_completion(&taker.done);
+	kunit_activate_static_stub(test, gm_pool_give, give_and_take);
+	truncate_inode_pages(former->inode->i_mapping, 0);
+	guest_memfd_block_reap(former, 0, ULONG_MAX);
+	iput(former->inode);
+
+	KUNIT_EXPECT_PTR_EQ(test, taker.folio, page_folio(first));
+	KUNIT_EXPECT_TRUE(test, guest_memfd_owns_pfn(page_to_pfn(first)));
+	/* A page is punched, and returns to its own place. */
+	truncate_inode_pages_range(next->inode->i_mapping, 0, PAGE_SIZE - 1);
+	guest_memfd_block_reap(next, 0, 1);
+	KUNIT_EXPECT_PTR_EQ(test, populate(test, next, 0), first);
+	KUNIT_EXPECT_EQ(test, guest_memfd_read_folio(page_folio(first), 0, &word,
+						     sizeof(word)), 0);
+	close_file(t);
+	KUNIT_EXPECT_EQ(test, gm_pool_wait(page_to_nid(first)), 1);
+}
+
+static void test_foreign_reference(struct kunit *test)
+{
+	struct page *first = hidden_block(test);
+
+	gm_test_set_pool(test, THREE_BLOCKS);
+	get_page(first + 5);
+	KUNIT_EXPECT_FALSE(test, gm_pool_give(first));
+	KUNIT_EXPECT_EQ(test, page_ref_count(first + 5), 2);
+	KUNIT_EXPECT_FALSE(test, gm_pool_owns_pfn(page_to_pfn(first)));
+	put_page(first + 5);
+	/* What was frozen before the page was found is not any more. */
+	expect_references(test, first, 1);
+
+	KUNIT_EXPECT_TRUE(test, gm_pool_give(first));
+	KUNIT_EXPECT_FALSE(test, get_page_unless_zero(first + 5));
+	KUNIT_EXPECT_PTR_EQ(test, gm_pool_take(page_to_nid(first)), first);
+	expect_references(test, first, 1);
+	free_block(test, first);
+}
+
+static void test_poisoned_before(struct kunit *test)
+{
+	struct page *first = hidden_block(test);
+
+	gm_test_set_pool(test, THREE_BLOCKS);
+	SetPageHWPoison(first + 9);
+	KUNIT_EXPECT_FALSE(test, gm_pool_give(first));
+	expect_references(test, first, 1);
+	ClearPageHWPoison(first + 9);
+	free_block(test, first);
+}
+
+/* All but page 9 are free, and page 9 is made so. */
+static void expect_bad_block(struct kunit *test, struct page *first)
+{
+	struct gm_test *t = test->priv;
+	unsigned int i, nr_free = 0;
+
+	gm_pool_wait(page_to_nid(first));
+	KUNIT_EXPECT_EQ(test, count_present(first), BLOCK_PAGES - 1);
+	KUNIT_EXPECT_FALSE(test, kernel_page_present(first + 9));
+	KUNIT_EXPECT_EQ(test, direct_map_nr_hidden(), t->hidden_before + 1);
+	KUNIT_EXPECT_EQ(test, page_ref_count(first + 9), 1);
+	gm_test_expect_flags(test, first, 9);
+	gm_test_expect_flags(test, first + 10, BLOCK_PAGES - 10);
+	KUNIT_EXPECT_FALSE(test, gm_pool_owns_pfn(page_to_pfn(first)));
+
+	for (i = 0; i < BLOCK_PAGES; i++)
+		nr_free += !page_ref_count(first + i);
+	/* Another task may have allocated some. */
+	KUNIT_EXPECT_GT(test, nr_free, BLOCK_PAGES / 2);
+
+	ClearPageHWPoison(first + 9);
+	KUNIT_EXPECT_EQ(test, direct_map_restore(first + 9, 1), 0);
+	direct_map_merge(first);
+	gm_test_expect_flags(test, first, BLOCK_PAGES);
+	__free_page(first + 9);
+}
+
+static void test_poisoned_then_taken(struct kunit *test)
+{
+	struct page *bad = hidden_block(test), *good = hidden_block(test);
+	int nid = page_to_nid(bad);
+
+	gm_test_set_pool(test, THREE_BLOCKS);
+	KUNIT_EXPECT_TRUE(test, gm_pool_give(good));
+	KUNIT_EXPECT_TRUE(test, gm_pool_give(bad));
+	SetPageHWPoison(bad + 9);
+	KUNIT_EXPECT_PTR_EQ(test, gm_pool_take(nid), good);
+	KUNIT_EXPECT_NULL(test, gm_pool_take(nid));
+	free_block(test, good);
+	expect_bad_block(test, bad);
+}
+
+static void test_poisoned_then_shrunk(struct kunit *test)
+{
+	struct page *bad = hidden_block(test);
+
+	gm_test_set_pool(test, THREE_BLOCKS);
+	KUNIT_EXPECT_TRUE(test, gm_pool_give(bad));
+	SetPageHWPoison(bad + 9);
+	KUNIT_EXPECT_EQ(test, gm_pool_shrink(page_to_nid(bad), 1), 1);
+	expect_bad_block(test, bad);
+}
+
+static void test_split(struct kunit *test)
+{
+	struct page *first = hidden_block(test);
+
+	gm_test_set_pool(test, THREE_BLOCKS);
+	KUNIT_EXPECT_EQ(test, direct_map_restore(first + 3, 1), 0);
+	KUNIT_EXPECT_EQ(test, direct_map_hide(first + 3, 1), 0);
+	KUNIT_EXPECT_EQ(test, gm_test_level(first), PG_LEVEL_4K);
+	KUNIT_EXPECT_FALSE(test, gm_pool_give(first));
+	expect_references(test, first, 1);
+	free_block(test, first);
+	KUNIT_EXPECT_GE(test, gm_test_level(first), PG_LEVEL_2M);
+}
+
+static const enum vm_event_item flush_events[] = {
+	NR_TLB_REMOTE_FLUSH, NR_TLB_REMOTE_FLUSH_RECEIVED,
+	NR_TLB_LOCAL_FLUSH_ALL, NR_TLB_LOCAL_FLUSH_ONE,
+};
+
+static unsigned long sum_events(const unsigned long *events, bool flushes)
+{
+	unsigned long sum = 0;
+	unsigned int i;
+
+	if (flushes) {
+		for (i = 0; i < ARRAY_SIZE(flush_events); i++)
+			sum += events[flush_events[i]];
+	} else {
+		for (i = 0; i < MAX_NR_ZONES; i++)
+			sum += events[PGALLOC_NORMAL - ZONE_NORMAL + i];
+	}
+	return sum;
+}
+
+/* The entry of a block is there already, whatever memory there is for another. */
+static void test_shrink(struct kunit *test)
+{
+	/* Too large for the stack. */
+	static unsigned long before[NR_VM_EVENT_ITEMS], after[NR_VM_EVENT_ITEMS];
+	unsigned int i, tries, nr_quiet = 0;
+	struct page *first[3];
+	int nid = 0;
+
+	/* Another task may allocate or flush at the same time. */
+	for (tries = 0; tries < 20 && !nr_quiet; tries++) {
+		gm_test_set_pool(test, THREE_BLOCKS);
+		for (i = 0; i < ARRAY_SIZE(first); i++) {
+			first[i] = hidden_block(test);
+			nid = page_to_nid(first[i]);
+			KUNIT_ASSERT_TRUE(test, gm_pool_give(first[i]));
+		}
+		all_vm_events(before);
+		KUNIT_EXPECT_EQ(test, gm_pool_shrink(nid, 2), 2);
+		KUNIT_EXPECT_EQ(test, gm_pool_shrink(nid, 2), 1);
+		all_vm_events(after);
+		KUNIT_EXPECT_EQ(test, gm_pool_shrink(nid, 2), 0);
+		for (i = 0; i < ARRAY_SIZE(first); i++) {
+			gm_test_expect_flags(test, first[i], BLOCK_PAGES);
+			KUNIT_EXPECT_GE(test, gm_test_level(first[i]), PG_LEVEL_2M);
+			KUNIT_EXPECT_FALSE(test, gm_pool_owns_pfn(page_to_pfn(first[i])));
+		}
+		nr_quiet += sum_events(before, true) == sum_events(after, true) &&
+			    sum_events(before, false) == sum_events(after, false);
+	}
+	KUNIT_EXPECT_EQ(test, nr_quiet, 1);
+}
+
+static void test_high_mark(struct kunit *test)
+{
+	struct page *first[4];
+	unsigned int i;
+	int nid = 0;
+
+	gm_test_set_pool(test, THREE_BLOCKS);
+	for (i = 0; i < ARRAY_SIZE(first); i++) {
+		first[i] = hidden_block(test);
+		nid = page_to_nid(first[i]);
+		KUNIT_EXPECT_EQ(test, gm_pool_give(first[i]), i < 3);
+	}
+	expect_references(test, first[3], 1);
+	free_block(test, first[3]);
+	KUNIT_EXPECT_EQ(test, gm_pool_wait(nid), 3);
+	gm_test_set_pool(test, "0,1024");
+	KUNIT_EXPECT_EQ(test, gm_pool_wait(nid), 2);
+	gm_test_set_pool(test, "0");
+	KUNIT_EXPECT_EQ(test, gm_pool_wait(nid), 0);
+	for (i = 0; i < 3; i++)
+		KUNIT_EXPECT_EQ(test, count_present(first[i]), BLOCK_PAGES);
+}
+
+static void test_low_mark(struct kunit *test)
+{
+	struct gm_test *t = test->priv;
+	struct page *first[3];
+	unsigned int i;
+	int nid = first_memory_node;
+
+	/* The worker waits for some seconds after the shrinker was at work. */
+	gm_test_set_pool(test, "1024,1536");
+	if (!gm_pool_wait(nid))
+		kunit_skip(test, "memory is short, or was");
+	KUNIT_EXPECT_EQ(test, gm_pool_wait(nid), 3);
+	KUNIT_EXPECT_EQ(test, direct_map_nr_hidden(),
+			t->hidden_before + 3 * BLOCK_PAGES);
+	for (i = 0; i < 3; i++) {
+		first[i] = gm_pool_take(nid);
+		KUNIT_ASSERT_NOT_NULL(test, first[i]);
+		KUNIT_EXPECT_EQ(test, count_present(first[i]), 0);
+		KUNIT_EXPECT_TRUE(test, is_zero(first[i]));
+		expect_references(test, first[i], 1);
+		/* Two are not below the mark. */
+		KUNIT_EXPECT_EQ(test, gm_pool_wait(nid), i ? 3 : 2);
+		if (i)
+			continue;
+		KUNIT_EXPECT_FALSE(test, gm_pool_owns_pfn(page_to_pfn(first[0])));
+	}
+	gm_test_set_pool(test, "0");
+	for (i = 0; i < 3; i++)
+		free_block(test, first[i]);
+}
+
+static void test_marks_are_checked(struct kunit *test)
+{
+	static const struct {
+		const char *value;
+		int err;
+	} bad[] = {
+		{ "", -EINVAL }, { "x", -EINVAL }, { "1,", -EINVAL },
+		{ "1,2,3", -EINVAL }, { "2,1", -EINVAL }, { "3%,2%", -EINVAL },
+		{ "%", -EINVAL }, { "-1", -EINVAL }, { "51%", -ERANGE },
+		{ "0,51%", -ERANGE }, { "9223372036854775808", -ERANGE },
+		{ "18446744073709551616", -ERANGE },
+	};
+	char *text = (char *)get_zeroed_page(GFP_KERNEL);
+	unsigned int i;
+
+	KUNIT_ASSERT_NOT_NULL(test, text);
+	gm_test_set_pool(test, THREE_BLOCKS);
+	for (i = 0; i < ARRAY_SIZE(bad); i++) {
+		KUNIT_EXPECT_EQ_MSG(test, gm_pool_set(bad[i].value, NULL), bad[i].err,
+				    "\"%s\"", bad[i].value);
+		gm_pool_get(text, NULL);
+		KUNIT_EXPECT_STREQ(test, text, THREE_BLOCKS "\n");
+	}
+	free_page((unsigned long)text);
+}
+
+static void test_hibernation(struct kunit *test)
+{
+	struct page *first = hidden_block(test), *held = hidden_block(test);
+	int nid = page_to_nid(first);
+	bool active;
+
+	gm_test_set_pool(test, THREE_BLOCKS);
+	KUNIT_EXPECT_TRUE(test, gm_pool_give(held));
+	active = guest_memfd_active();
+	KUNIT_EXPECT_TRUE_MSG(test, active, "a hidden page is in no pool");
+	KUNIT_EXPECT_TRUE(test, gm_pool_give(first));
+	KUNIT_EXPECT_FALSE(test, guest_memfd_active());
+	KUNIT_EXPECT_EQ(test, gm_pool_unsaved_pages(), 2 * BLOCK_PAGES);
+
+	held = gm_pool_take(nid);
+	KUNIT_ASSERT_NOT_NULL(test, held);
+	first = gm_pool_take(nid);
+	KUNIT_ASSERT_NOT_NULL(test, first);
+	KUNIT_EXPECT_TRUE(test, gm_pool_give(first));
+	gm_pool_hibernation(NULL, PM_HIBERNATION_PREPARE, NULL);
+	KUNIT_EXPECT_EQ(test, gm_pool_wait(nid), 0);
+	KUNIT_EXPECT_EQ(test, count_present(first), BLOCK_PAGES);
+	KUNIT_EXPECT_EQ(test, gm_pool_unsaved_pages(), 0);
+	/* Nothing enters meanwhile, neither from a file nor by the worker. */
+	KUNIT_EXPECT_FALSE(test, gm_pool_give(held));
+	expect_references(test, held, 1);
+	gm_test_set_pool(test, "512,1536");
+	KUNIT_EXPECT_EQ(test, gm_pool_wait(nid), 0);
+	KUNIT_EXPECT_TRUE(test, guest_memfd_active());
+
+	gm_test_set_pool(test, THREE_BLOCKS);
+	gm_pool_hibernation(NULL, PM_POST_HIBERNATION, NULL);
+	KUNIT_EXPECT_TRUE(test, gm_pool_give(held));
+	KUNIT_EXPECT_EQ(test, gm_pool_wait(nid), 1);
+}
+
+#ifdef CONFIG_MEMORY_ISOLATION
+/* As memory_offlining does it, before it asks the pool to free its blocks. */
+static void test_isolated(struct kunit *test)
+{
+	struct page *first = hidden_block(test);
+	unsigned long pfn = page_to_pfn(first);
+	int nid = page_to_nid(first);
+
+	gm_test_set_pool(test, THREE_BLOCKS);
+	KUNIT_ASSERT_EQ(test, pageblock_order, GM_BLOCK_MAX_ORDER);
+	KUNIT_EXPECT_TRUE(test, gm_pool_give(first));
+	KUNIT_ASSERT_EQ_MSG(test,
+			    start_isolate_page_range(pfn, pfn + BLOCK_PAGES,
+						     PB_ISOLATE_MODE_MEM_OFFLINE), 0,
+			    "the pool's pages look unmovable");
+	KUNIT_EXPECT_PTR_EQ(test, gm_pool_take(nid), first);
+	KUNIT_EXPECT_FALSE(test, gm_pool_give(first));
+	expect_references(test, first, 1);
+	undo_isolate_page_range(pfn, pfn + BLOCK_PAGES);
+	KUNIT_EXPECT_TRUE(test, gm_pool_give(first));
+}
+#else
+static void test_isolated(struct kunit *test)
+{
+	kunit_skip(test, "no memory is isolated here");
+}
+#endif
+
+static struct kunit_case pool_test_cases[] = {
+	KUNIT_CASE(test_circulates),
+	KUNIT_CASE(test_taken_at_once),
+	KUNIT_CASE(test_foreign_reference),
+	KUNIT_CASE(test_poisoned_before),
+	KUNIT_CASE(test_poisoned_then_taken),
+	KUNIT_CASE(test_poisoned_then_shrunk),
+	KUNIT_CASE(test_split),
+	KUNIT_CASE(test_shrink),
+	KUNIT_CASE(test_high_mark),
+	KUNIT_CASE(test_low_mark),
+	KUNIT_CASE(test_marks_are_checked),
+	KUNIT_CASE(test_hibernation),
+	KUNIT_CASE(test_isolated),
+	{}
+};
+
+static struct kunit_suite pool_test_suite = {
+	.name = "guest_memfd_pool",
+	.init = gm_test_init,
+	.exit = gm_test_exit,
+	.test_cases = pool_test_cases,
+};
+
+kunit_test_suite(pool_test_suite);
+
+MODULE_DESCRIPTION("KUnit tests of the pool of hidden blocks");
+MODULE_LICENSE("GPL");

@@ -1,0 +1,772 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The kernel's pool of hidden, clean blocks, as user space sees it.
+ *
+ * Proves that a parameter with bad input changes nothing; that memory which
+ * circulates between VMs is clean and costs no flush; that the pool counts as
+ * available memory, and is empty before the OOM killer selects a victim; that
+ * cgroups are charged for populated memory only, and that a warm pool does not
+ * let a cgroup exceed its limit; that the pool keeps neither hibernation nor
+ * memory offlining from happening; that NUMA policies are obeyed; and that the
+ * direct map shows no data of a former guest while blocks enter and leave the
+ * pool.
+ *
+ * Catches: blocks that are not cleared (warm, scan), that stay charged (cgroup,
+ * removed_cgroup), that are not freed for a process that needs memory (hog), for
+ * an image (hibernation) or for memory that goes offline (offline), and blocks of
+ * another node than the policy's (numa).
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <linux/mempolicy.h>
+#include <linux/sizes.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "guest_memfd_hide.h"
+#include "kvm_syscalls.h"
+#include "kvm_test_harness.h"
+#include "kvm_util.h"
+#include "numaif.h"
+#include "processor.h"
+#include "test_util.h"
+
+#define BLOCK		SZ_2M
+#define BLOCK_PAGES	(BLOCK / GMEM_PAGE)
+#define TIMEOUT		300
+#define FLUSHES		"/sys/module/guest_memfd/parameters/flushes"
+
+static void write_text(const char *path, const char *text)
+{
+	int fd = open_path_or_exit(path, O_WRONLY);
+
+	TEST_ASSERT(write(fd, text, strlen(text)) == (ssize_t)strlen(text),
+		    "'%s' to %s: errno %d", text, path, errno);
+	close(fd);
+}
+
+static void write_number(const char *path, long value)
+{
+	char text[32];
+
+	snprintf(text, sizeof(text), "%ld", value);
+	write_text(path, text);
+}
+
+static void read_text(const char *path, char *text, size_t size)
+{
+	int fd = open_path_or_exit(path, O_RDONLY);
+	ssize_t r = read(fd, text, size - 1);
+
+	TEST_ASSERT(r >= 0, "cannot read %s", path);
+	text[r] = '\0';
+	text[strcspn(text, "\n")] = '\0';
+	close(fd);
+}
+
+static u64 read_number(const char *path)
+{
+	char text[64];
+
+	read_text(path, text, sizeof(text));
+	return strtoul(text, NULL, 0);
+}
+
+static bool pool_has(void *nr)
+{
+	return gmem_pool("blocks", -1) == (u64)nr;
+}
+
+/* @nr: Blocks of all nodes together. */
+static void wait_blocks(u64 nr)
+{
+	int i;
+
+	for (i = 0; i < 200 && !pool_has((void *)nr); i++)
+		usleep(100000);
+	TEST_ASSERT(pool_has((void *)nr), "the pool has %lu blocks, want %lu",
+		    gmem_pool("blocks", -1), nr);
+}
+
+/* Room for @low to @high blocks of all nodes together. */
+static void set_marks(u64 low, u64 high)
+{
+	char text[64];
+
+	snprintf(text, sizeof(text), "%lu,%lu", low * BLOCK_PAGES, high * BLOCK_PAGES);
+	gmem_set_pool(text);
+}
+
+/* User space touches each page of @size bytes. */
+static void touch(char *mem, u64 size)
+{
+	u64 i;
+
+	for (i = 0; i < size; i += GMEM_PAGE)
+		READ_ONCE(mem[i]);
+}
+
+FIXTURE(pool) {
+	struct gmem_vm g;
+	int kmsg;
+	unsigned int old_order;
+	u64 flags;
+	u64 seed;
+};
+
+FIXTURE_SETUP(pool)
+{
+	self->flags = gmem_test_flags();
+	self->seed = gmem_new_seed();
+	gmem_kmsg_open(&self->kmsg);
+	self->old_order = gmem_set_block_order(9);
+}
+
+FIXTURE_TEARDOWN(pool)
+{
+	if (self->g.vm)
+		gmem_vm_destroy(&self->g);
+	gmem_set_block_order(self->old_order);
+	gmem_set_pool("0");
+	wait_blocks(0);
+	gmem_assert_all_back();
+	gmem_assert_nothing_left(&self->kmsg);
+}
+
+#define POOL_TEST(name) TEST_F_TIMEOUT(pool, name, TIMEOUT)
+
+/* A VM with a secret in each page, whose blocks are in the pool afterwards. */
+static void fill_pool(struct _test_data_pool *self, u64 nr_blocks)
+{
+	struct gmem_vm *g = &self->g;
+
+	set_marks(0, nr_blocks);
+	gmem_vm_create(g, 1, nr_blocks * BLOCK, self->flags);
+	gmem_fill(g->mem, g->size, self->seed);
+	gmem_vm_destroy(g);
+	wait_blocks(nr_blocks);
+}
+
+POOL_TEST(parameter)
+{
+	static const struct {
+		const char *in, *out;
+		int err;
+	} cases[] = {
+		{ "0", "0,0" },
+		{ "512", "512,512" },
+		{ "0,512", "0,512" },
+		{ "512,1024\n", "512,1024" },
+		{ " 512 , 1024 ", "512,1024" },
+		{ "2%", "2%,2%" },
+		{ "0,1%", "0,1%" },
+		{ "0%,50%", "0%,50%" },
+		{ "7,9", "7,9" },
+		{ "", "7,9", EINVAL },
+		{ "x", "7,9", EINVAL },
+		{ "1,", "7,9", EINVAL },
+		{ ",1", "7,9", EINVAL },
+		{ "1,2,3", "7,9", EINVAL },
+		{ "9,7", "7,9", EINVAL },
+		{ "9%,7%", "7,9", EINVAL },
+		{ "-1", "7,9", EINVAL },
+		{ "1.5%", "7,9", EINVAL },
+		{ "%", "7,9", EINVAL },
+		{ "1MB", "7,9", EINVAL },
+		{ "0,51%", "7,9", ERANGE },
+		{ "100%", "7,9", ERANGE },
+		{ "9223372036854775808", "7,9", ERANGE },
+		{ "0,99999999999999999999999", "7,9", ERANGE },
+		{ "00000000000000000000000000000000000000000000000000000000000000001", "7,9",
+		  EINVAL },
+	};
+	char text[64];
+	size_t i;
+	int err;
+
+	for (i = 0; i < ARRAY_SIZE(cases); i++) {
+		/* An empty write never reaches the kernel. */
+		if (!*cases[i].in)
+			continue;
+		err = __gmem_set_pool(cases[i].in);
+		TEST_ASSERT(err == cases[i].err, "'%s': errno %d, want %d", cases[i].in, err,
+			    cases[i].err);
+		read_text(GMEM_POOL_PARAM, text, sizeof(text));
+		TEST_ASSERT(!strcmp(text, cases[i].out), "'%s': reads '%s', want '%s'", cases[i].in,
+			    text, cases[i].out);
+	}
+	/* Per cent are of each node's own memory. */
+	gmem_set_pool("0,1%");
+	TEST_ASSERT(gmem_pool("high", -1) * BLOCK >= gmem_meminfo("MemTotal") * 1024 / 100 / 2 &&
+		    gmem_pool("high", -1) * BLOCK <= gmem_meminfo("MemTotal") * 1024 / 100 * 3 / 2,
+		    "1%% are %lu blocks", gmem_pool("high", -1));
+	gmem_set_pool("8192,16384");
+	wait_blocks(32);
+	gmem_set_pool("0,4096");
+	wait_blocks(8);
+	gmem_set_pool("0");
+	wait_blocks(0);
+}
+
+#define WARM_BLOCKS	128UL
+
+/* 256 MiB of a guest that has ended are 256 MiB of the next one's. */
+POOL_TEST(warm)
+{
+	u64 hits, misses, flushes, found;
+	struct gmem_vm *g = &self->g;
+
+	fill_pool(self, WARM_BLOCKS);
+	found = gmem_scan(self->seed, NULL);
+	TEST_ASSERT(!found, "%lu pages of the former guest are visible", found);
+	TEST_ASSERT_EQ(gmem_absent_total() - gmem_absent_before(), WARM_BLOCKS * BLOCK_PAGES);
+
+	gmem_vm_create(g, 1, WARM_BLOCKS * BLOCK, self->flags);
+	hits = gmem_pool("hits", -1);
+	misses = gmem_pool("misses", -1);
+	flushes = read_number(FLUSHES);
+	touch(g->mem, g->size);
+	TEST_ASSERT_EQ(read_number(FLUSHES) - flushes, 0);
+	TEST_ASSERT_EQ(gmem_pool("hits", -1) - hits, WARM_BLOCKS);
+	TEST_ASSERT_EQ(gmem_pool("misses", -1) - misses, 0);
+	TEST_ASSERT_EQ(gmem_pool("blocks", -1), 0);
+	gmem_assert_zero(g->mem, g->size);
+	TEST_ASSERT_EQ(gmem_guest_call(g->vcpus[0], gmem_guest_check_zero, GMEM_GVA, g->size, 0),
+		       0);
+	gmem_assert_counts(g->fd, WARM_BLOCKS * BLOCK_PAGES, 0);
+	TEST_ASSERT_EQ(gmem_absent_total() - gmem_absent_before(), WARM_BLOCKS * BLOCK_PAGES);
+}
+
+/* The low watermarks of all zones, in KiB. */
+static u64 low_watermarks(void)
+{
+	FILE *f = fopen("/proc/zoneinfo", "r");
+	u64 pages = 0, n;
+	char line[256];
+
+	TEST_ASSERT(f, "cannot open /proc/zoneinfo");
+	while (fgets(line, sizeof(line), f)) {
+		if (sscanf(line, " low %lu", &n) == 1)
+			pages += n;
+	}
+	fclose(f);
+	return pages * GMEM_PAGE / 1024;
+}
+
+POOL_TEST(meminfo)
+{
+	/* What the host may take or give for itself meanwhile, in KiB. */
+	u64 slack = 24 * 1024, pool = WARM_BLOCKS * BLOCK / 1024;
+	u64 free, available, reclaimable;
+
+	free = gmem_meminfo("MemFree");
+	available = gmem_meminfo("MemAvailable");
+	reclaimable = gmem_meminfo("KReclaimable");
+	fill_pool(self, WARM_BLOCKS);
+	free -= gmem_meminfo("MemFree");
+	available -= gmem_meminfo("MemAvailable");
+	reclaimable = gmem_meminfo("KReclaimable") - reclaimable;
+	ksft_print_msg("MemFree -%ld, MemAvailable -%ld, KReclaimable +%ld kB\n", free, available,
+		       reclaimable);
+	TEST_ASSERT((s64)free > (s64)(pool - slack), "MemFree has lost %ld kB", free);
+	/* MemAvailable is without the low watermarks of what is reclaimable. */
+	TEST_ASSERT((s64)available < (s64)(slack + low_watermarks()), "MemAvailable has lost %ld kB", available);
+	TEST_ASSERT((s64)reclaimable >= (s64)(pool - slack) && reclaimable < pool + slack,
+		    "KReclaimable has gained %ld kB", reclaimable);
+}
+
+static u64 oom_kills(void)
+{
+	return gmem_vmstat("oom_kill");
+}
+
+struct hog {
+	u64 touched;
+	u64 pool;
+};
+
+/* Touches @pages; says how many blocks the pool had when it touched the last one. */
+static pid_t start_hog(struct hog *hog, u64 pages)
+{
+	pid_t pid = fork();
+	char *mem;
+	u64 i;
+
+	if (pid)
+		return pid;
+	write_text("/proc/self/oom_score_adj", "1000");
+	mem = kvm_mmap(pages * GMEM_PAGE, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1);
+	for (i = 0; i < pages; i++) {
+		WRITE_ONCE(mem[i * GMEM_PAGE], 1);
+		WRITE_ONCE(hog->touched, i + 1);
+	}
+	_exit(0);
+}
+
+/* A process that needs all available memory beside VMs that come and go. */
+POOL_TEST(hog)
+{
+	u64 kills = oom_kills(), available, spare = SZ_128M / GMEM_PAGE, vms = 0;
+	struct gmem_vm *g = &self->g;
+	struct hog *hog;
+	bool ended;
+	pid_t pid;
+	int status;
+
+	hog = kvm_mmap(sizeof(*hog), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1);
+	fill_pool(self, WARM_BLOCKS);
+	available = gmem_meminfo("MemAvailable") * 1024 / GMEM_PAGE;
+	TEST_ASSERT(available > WARM_BLOCKS * BLOCK_PAGES + spare, "%lu pages are available",
+		    available);
+	pid = start_hog(hog, available - spare);
+	TEST_ASSERT(pid > 0, "no child");
+	do {
+		gmem_vm_create(g, 1, 4 * BLOCK, self->flags);
+		gmem_fill(g->mem, g->size, self->seed);
+		gmem_vm_destroy(g);
+		vms++;
+		ended = waitpid(pid, &status, WNOHANG) == pid;
+	} while (!ended);
+	TEST_ASSERT(WIFEXITED(status) && !WEXITSTATUS(status) && oom_kills() == kills,
+		    "who needed %lu of %lu pages got 0x%x at %lu", available - spare, available,
+		    status, hog->touched);
+	ksft_print_msg("%lu VMs beside a process of %lu MiB\n", vms, (available - spare) / 256);
+	TEST_ASSERT(gmem_pool("blocks", -1) < WARM_BLOCKS, "the pool has not shrunk");
+
+	/* More than there is: the killer has its turn when the pool is empty. */
+	fill_pool(self, WARM_BLOCKS);
+	available = gmem_meminfo("MemAvailable") * 1024 / GMEM_PAGE;
+	pid = start_hog(hog, gmem_meminfo("MemTotal") * 1024 / GMEM_PAGE * 2);
+	TEST_ASSERT(pid > 0 && waitpid(pid, &status, 0) == pid, "no child");
+	TEST_ASSERT(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL, "not killed: 0x%x", status);
+	ksft_print_msg("killed at %lu MiB of %lu\n", hog->touched / 256, available / 256);
+	TEST_ASSERT_EQ(gmem_pool("blocks", -1), 0);
+	TEST_ASSERT_EQ(oom_kills() - kills, 1);
+	TEST_ASSERT(hog->touched > available - spare, "killed at %lu of %lu pages", hog->touched,
+		    available);
+}
+
+#define CGROUPS		"/tmp/cgroup-pool"
+#define GROUP		CGROUPS "/vmm"
+#define LIMIT		(100UL * SZ_1M)
+
+static bool make_group(void)
+{
+	mkdir(CGROUPS, 0700);
+	if (mount("cgroup2", CGROUPS, "cgroup2", 0, NULL) && errno != EBUSY)
+		return false;
+	write_text(CGROUPS "/cgroup.subtree_control", "+memory");
+	TEST_ASSERT(!mkdir(GROUP, 0700) || errno == EEXIST, "cannot make %s", GROUP);
+	return true;
+}
+
+static void remove_group(void)
+{
+	TEST_ASSERT(!rmdir(GROUP), "the group is in use: errno %d", errno);
+	umount2(CGROUPS, MNT_DETACH);
+}
+
+static void wait_uncharged(void)
+{
+	u64 charged = 0;
+	int i;
+
+	for (i = 0; i < 100; i++) {
+		charged = read_number(GROUP "/memory.current");
+		if (charged < SZ_4M)
+			return;
+		usleep(100000);
+	}
+	TEST_ASSERT(charged < SZ_4M, "%lu bytes stay charged", charged);
+}
+
+static void join_group(bool killable)
+{
+	TEST_ASSERT(!mlockall(MCL_CURRENT), "cannot lock the test's own pages");
+	write_number("/proc/self/oom_score_adj", killable ? 0 : -1000);
+	write_number(GROUP "/cgroup.procs", getpid());
+}
+
+static void live_in_group(u64 flags, u64 seed)
+{
+	u64 before, during;
+	struct gmem_vm g;
+
+	join_group(false);
+	gmem_vm_create(&g, 1, 16 * BLOCK, flags);
+	before = read_number(GROUP "/memory.current");
+	touch(g.mem, g.size);
+	during = read_number(GROUP "/memory.current");
+	TEST_ASSERT(during >= before + g.size && during < before + g.size + SZ_8M,
+		    "32 MiB are charged as %ld bytes", during - before);
+	gmem_assert_zero(g.mem, g.size);
+	gmem_fill(g.mem, g.size, seed);
+	gmem_vm_destroy(&g);
+	wait_blocks(WARM_BLOCKS);
+	wait_uncharged();
+	_exit(0);
+}
+
+static void exceed_group(bool killable, u64 flags)
+{
+	struct gmem_info i;
+	struct gmem_vm g;
+	int r;
+
+	join_group(killable);
+	gmem_vm_create(&g, 1, WARM_BLOCKS * BLOCK, flags);
+	if (killable) {
+		touch(g.mem, g.size);
+		_exit(1);
+	}
+	r = fallocate(g.fd, FALLOC_FL_KEEP_SIZE, 0, g.size) ? errno : 0;
+	/* Without room, no file of /proc can be opened. */
+	gmem_punch(g.fd, 0, BLOCK);
+	TEST_ASSERT(r == ENOMEM, "256 MiB of %lu: errno %d", LIMIT, r);
+	gmem_read_info(g.fd, &i);
+	TEST_ASSERT(i.populated * GMEM_PAGE < LIMIT && i.populated * GMEM_PAGE > LIMIT / 2,
+		    "%lu pages within %lu bytes", i.populated, LIMIT);
+	TEST_ASSERT(read_number(GROUP "/memory.current") <= LIMIT, "more than the limit");
+	_exit(0);
+}
+
+/* Charged from the populate to the scrub, and not beyond; within the limit. */
+POOL_TEST(cgroup)
+{
+	int status, way;
+	pid_t pid;
+
+	if (!make_group())
+		SKIP(return, "no cgroup2");
+	write_number(GROUP "/memory.max", LIMIT);
+	fill_pool(self, WARM_BLOCKS);
+	for (way = 0; way < 3; way++) {
+		pid = fork();
+		if (!pid && !way)
+			live_in_group(self->flags, self->seed);
+		else if (!pid)
+			exceed_group(way == 2, self->flags);
+		TEST_ASSERT(pid > 0 && waitpid(pid, &status, 0) == pid, "no child");
+		if (way == 2)
+			TEST_ASSERT(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL,
+				    "not killed: 0x%x", status);
+		else
+			TEST_ASSERT(WIFEXITED(status) && !WEXITSTATUS(status), "way %d: 0x%x", way,
+				    status);
+		wait_uncharged();
+		TEST_ASSERT(read_number(GROUP "/memory.peak") <= LIMIT, "the limit was exceeded");
+	}
+	remove_group();
+}
+
+static bool none_dying(void *unused)
+{
+	FILE *f = fopen(CGROUPS "/cgroup.stat", "r");
+	u64 value = 1;
+	char name[64];
+
+	TEST_ASSERT(f, "no cgroup.stat");
+	while (fscanf(f, "%63s %lu", name, &value) == 2 &&
+	       strcmp(name, "nr_dying_descendants"))
+		;
+	fclose(f);
+	return !value;
+}
+
+/* Nothing of a cgroup that was removed remains when its memory is in the pool. */
+POOL_TEST(removed_cgroup)
+{
+	struct gmem_vm *g = &self->g;
+	int status, i;
+	pid_t pid;
+
+	if (!make_group())
+		SKIP(return, "no cgroup2");
+	set_marks(0, 16);
+	gmem_vm_create(g, 1, 16 * BLOCK, self->flags);
+	pid = fork();
+	if (!pid) {
+		join_group(false);
+		touch(g->mem, g->size);
+		_exit(0);
+	}
+	TEST_ASSERT(pid > 0 && waitpid(pid, &status, 0) == pid && !status, "the child: 0x%x",
+		    status);
+	TEST_ASSERT(read_number(GROUP "/memory.current") >= g->size, "not charged");
+	TEST_ASSERT(!rmdir(GROUP), "the group is in use: errno %d", errno);
+	TEST_ASSERT(!none_dying(NULL), "nothing is charged to the removed group");
+	gmem_vm_destroy(g);
+	wait_blocks(16);
+	for (i = 0; i < 100 && !none_dying(NULL); i++)
+		usleep(100000);
+	TEST_ASSERT(none_dying(NULL), "the removed group is still there");
+	umount2(CGROUPS, MNT_DETACH);
+}
+
+static bool can_hibernate(void)
+{
+	char modes[128];
+
+	read_text("/sys/power/disk", modes, sizeof(modes));
+	return !strstr(modes, "[disabled]");
+}
+
+static int hibernate(void)
+{
+	int fd = open_path_or_exit("/sys/power/state", O_WRONLY), err;
+
+	err = write(fd, "disk", 4) == 4 ? 0 : errno;
+	close(fd);
+	return err;
+}
+
+/* Up to the point at which user space is frozen. */
+POOL_TEST(hibernation)
+{
+	struct gmem_vm *g = &self->g;
+	u64 freed, refilled;
+	int err;
+
+	if (access("/sys/power/pm_test", W_OK) || !can_hibernate())
+		SKIP(return, "no hibernation here");
+	set_marks(64, 64);
+	wait_blocks(64);
+	TEST_ASSERT(can_hibernate(), "not on offer with a full pool and no file");
+
+	gmem_vm_create(g, 1, 2 * BLOCK, self->flags);
+	TEST_ASSERT(!can_hibernate(), "on offer while a file is there");
+	err = hibernate();
+	TEST_ASSERT(err == EPERM, "with a file: errno %d", err);
+	gmem_vm_destroy(g);
+	wait_blocks(64);
+
+	freed = gmem_pool("freed", -1);
+	refilled = gmem_pool("refilled", -1);
+	write_text("/sys/power/pm_test", "freezer");
+	err = hibernate();
+	write_text("/sys/power/pm_test", "none");
+	TEST_ASSERT(!err, "with a full pool: errno %d", err);
+	wait_blocks(64);
+	TEST_ASSERT(gmem_pool("freed", -1) - freed >= 64, "the pool was not drained");
+	TEST_ASSERT(gmem_pool("refilled", -1) - refilled >= 64, "the pool was not refilled");
+	TEST_ASSERT(can_hibernate(), "not on offer afterwards");
+}
+
+#define MEMORY		"/sys/devices/system/memory"
+#define MAX_BLOCKS	128
+
+static int set_state(u64 nr, const char *state)
+{
+	char path[128];
+	int fd, err;
+
+	snprintf(path, sizeof(path), MEMORY "/memory%lu/state", nr);
+	fd = open(path, O_WRONLY);
+	if (fd < 0)
+		return errno;
+	/* It retries until a signal is there. */
+	alarm(20);
+	err = write(fd, state, strlen(state)) > 0 ? 0 : errno;
+	alarm(0);
+	close(fd);
+	return err;
+}
+
+static void no_handler(int sig)
+{
+}
+
+static u64 count_absent(u64 nr, u64 size)
+{
+	u64 pages = size / GMEM_PAGE, *pfns = calloc(pages, sizeof(*pfns)), i, absent;
+
+	TEST_ASSERT(pfns, "no memory");
+	for (i = 0; i < pages; i++)
+		pfns[i] = nr * pages + i;
+	absent = gmem_count_absent(pfns, pages);
+	free(pfns);
+	return absent;
+}
+
+/* What goes offline without a pool goes offline with a full one. */
+POOL_TEST(offline)
+{
+	struct sigaction action = { .sa_handler = no_handler }, old;
+	u64 size, nr, blocks, with_pool = 0, tried = 0;
+	bool goes[MAX_BLOCKS] = {};
+	char text[32];
+	int err;
+
+	if (access(MEMORY "/block_size_bytes", R_OK))
+		SKIP(return, "no memory hotplug here");
+	sigaction(SIGALRM, &action, &old);
+	read_text(MEMORY "/block_size_bytes", text, sizeof(text));
+	size = strtoul(text, NULL, 16);
+	for (nr = 0; nr < MAX_BLOCKS; nr++) {
+		goes[nr] = !set_state(nr, "offline");
+		if (goes[nr])
+			TEST_ASSERT(!set_state(nr, "online"), "cannot bring back %lu", nr);
+	}
+	/* Half of what is free, so that what is movable has a place to move to. */
+	blocks = gmem_meminfo("MemFree") * 1024 / 2 / BLOCK;
+	set_marks(blocks, blocks);
+	wait_blocks(blocks);
+	for (nr = 0; nr < MAX_BLOCKS; nr++) {
+		u64 absent = goes[nr] ? count_absent(nr, size) : 0;
+
+		if (!absent)
+			continue;
+		tried++;
+		err = set_state(nr, "offline");
+		TEST_ASSERT(!err, "memory%lu with %lu pages of the pool: errno %d", nr, absent,
+			    err);
+		with_pool += absent;
+		TEST_ASSERT(!set_state(nr, "online"), "cannot bring back %lu", nr);
+		wait_blocks(blocks);
+	}
+	sigaction(SIGALRM, &old, NULL);
+	ksft_print_msg("%lu blocks of %lu MiB with %lu pages of the pool went offline\n", tried,
+		       size / SZ_1M, with_pool);
+	TEST_ASSERT(tried, "the pool is in no block that can go offline");
+}
+
+#define NUMA_BLOCKS	16UL
+
+static int node_of(void *addr)
+{
+	int node = -1;
+
+	TEST_ASSERT(!get_mempolicy(&node, NULL, 0, addr, MPOL_F_NODE | MPOL_F_ADDR),
+		    "get_mempolicy: errno %d", errno);
+	return node;
+}
+
+/* Populates a file; returns how many of its blocks are on node 1. */
+static u64 blocks_on_1(struct _test_data_pool *self, int mode, unsigned long nodes, bool task)
+{
+	struct gmem_vm *g = &self->g;
+	u64 i, nr = 0;
+
+	gmem_vm_create(g, 1, NUMA_BLOCKS * BLOCK, self->flags);
+	if (!task)
+		TEST_ASSERT(!mbind(g->mem, g->size, mode, &nodes, 64, 0), "mbind: errno %d", errno);
+	else
+		TEST_ASSERT(!set_mempolicy(mode, &nodes, 64), "set_mempolicy: errno %d", errno);
+	for (i = 0; i < NUMA_BLOCKS; i++)
+		READ_ONCE(g->mem[i * BLOCK]);
+	if (task)
+		set_mempolicy(MPOL_DEFAULT, NULL, 0);
+	for (i = 0; i < NUMA_BLOCKS; i++)
+		nr += node_of(g->mem + i * BLOCK) == 1;
+	gmem_vm_destroy(g);
+	return nr;
+}
+
+static void numa_cases(struct _test_data_pool *self, bool warm)
+{
+	static const struct {
+		const char *name;
+		int mode;
+		unsigned long nodes;
+		u64 on_1;
+	} cases[] = {
+		{ "bind 0", MPOL_BIND, 1, 0 },
+		{ "bind 1", MPOL_BIND, 2, NUMA_BLOCKS },
+		{ "prefer 0", MPOL_PREFERRED, 1, 0 },
+		{ "prefer 1", MPOL_PREFERRED, 2, NUMA_BLOCKS },
+		{ "prefer many 1", MPOL_PREFERRED_MANY, 2, NUMA_BLOCKS },
+		{ "interleave", MPOL_INTERLEAVE, 3, NUMA_BLOCKS / 2 },
+	};
+	u64 nr, hits, misses;
+	int task;
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(cases); i++) {
+		for (task = 0; task < 2; task++) {
+			if (warm)
+				wait_blocks(4 * NUMA_BLOCKS);
+			hits = gmem_pool("hits", -1);
+			misses = gmem_pool("misses", -1);
+			nr = blocks_on_1(self, cases[i].mode, cases[i].nodes, task);
+			hits = gmem_pool("hits", -1) - hits;
+			misses = gmem_pool("misses", -1) - misses;
+			ksft_print_msg("%s, %s: %lu of %lu blocks on node 1, %lu hits, %lu misses\n",
+				       cases[i].name, task ? "task" : "file", nr, NUMA_BLOCKS, hits,
+				       misses);
+			/* The task's interleave also counts its page tables. */
+			if (task && cases[i].mode == MPOL_INTERLEAVE) {
+				TEST_ASSERT(nr + 2 >= cases[i].on_1 && nr <= cases[i].on_1 + 2,
+					    "%s of the task: %lu on node 1", cases[i].name, nr);
+				continue;
+			}
+			TEST_ASSERT_EQ(nr, cases[i].on_1);
+			if (warm)
+				TEST_ASSERT(hits == NUMA_BLOCKS && !misses, "%s: %lu hits, %lu misses",
+					    cases[i].name, hits, misses);
+		}
+	}
+}
+
+POOL_TEST(numa)
+{
+	if (access("/sys/devices/system/node/node1", R_OK))
+		SKIP(return, "one node");
+	/* The harness's own CPU does not matter for these policies. */
+	numa_cases(self, false);
+	set_marks(4 * NUMA_BLOCKS, 4 * NUMA_BLOCKS);
+	wait_blocks(4 * NUMA_BLOCKS);
+	TEST_ASSERT_EQ(gmem_pool("blocks", 0), 2 * NUMA_BLOCKS);
+	TEST_ASSERT_EQ(gmem_pool("blocks", 1), 2 * NUMA_BLOCKS);
+	numa_cases(self, true);
+}
+
+/* Guests end, the worker refills and frees: no page shows what was in it. */
+POOL_TEST(scan)
+{
+	struct gmem_vm *g = &self->g;
+	u64 *found, rounds = 0;
+	int status, i;
+	bool ended;
+	pid_t pid;
+
+	found = kvm_mmap(GMEM_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1);
+	pid = fork();
+	if (!pid) {
+		for (i = 0; i < 4; i++)
+			found[0] += gmem_scan(self->seed, NULL);
+		_exit(0);
+	}
+	TEST_ASSERT(pid > 0, "no child");
+	do {
+		/* The worker allocates; takes over; frees all. */
+		if (rounds % 3 == 0)
+			set_marks(8, 24);
+		else
+			set_marks(0, rounds % 3 == 1 ? 24 : 0);
+		gmem_vm_create(g, 1, 16 * BLOCK, self->flags);
+		gmem_assert_zero(g->mem, g->size);
+		gmem_fill(g->mem, g->size, self->seed);
+		gmem_vm_destroy(g);
+		rounds++;
+		ended = waitpid(pid, &status, WNOHANG) == pid;
+	} while (!ended);
+	ksft_print_msg("%lu guests of 32 MiB during 4 scans\n", rounds);
+	TEST_ASSERT(!status && !found[0], "%lu pages show a guest's data", found[0]);
+	TEST_ASSERT(rounds >= 3, "only %lu guests", rounds);
+}
+
+int main(int argc, char **argv)
+{
+	gmem_require();
+	__TEST_REQUIRE(!gmem_plain(), "plain memory has no blocks");
+	__TEST_REQUIRE(!access(GMEM_POOL_PARAM, W_OK), "%s is needed", GMEM_POOL_PARAM);
+	return test_harness_run(argc, argv);
+}
