@@ -524,7 +524,7 @@ VISIBLE_IF_KUNIT struct page *gm_take_single(struct guest_memfd *gm,
 	if (!page) {
 		first = block_to_cut(gm, index, nid, gfp);
 		if (first && gm_cut_block(first))
-			page = gm_cut_take(page_to_nid(first));
+			page = first;
 		else if (first)
 			free_fresh(first, GM_BLOCK_MAX_ORDER);
 	}

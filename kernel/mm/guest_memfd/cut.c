@@ -193,13 +193,14 @@ int gm_cut_prepare(struct page *first, const unsigned long *gone)
 }
 
 /**
- * gm_cut_block - cut a block that no file has
+ * gm_cut_block - cut a block that no file has, and take its first page
  * @first: The first of the block's pages: hidden, clean, charged to no cgroup,
  *	each with one reference and no state.
  *
  * Context: As gm_cut_prepare().
- * Return: True if all its pages can be taken now, but for those that other tasks have a
- * reference to for an instant; false if the block is still the caller's.
+ * Return: True if @first can be used as a single page, and the others can be taken but for
+ * those that other tasks have a reference to for an instant; false if the block is still
+ * the caller's.
  */
 bool gm_cut_block(struct page *first)
 {
@@ -208,7 +209,7 @@ bool gm_cut_block(struct page *first)
 
 	if (gm_cut_prepare(first, none))
 		return false;
-	for (i = 0; i < BLOCK_PAGES; i++) {
+	for (i = 1; i < BLOCK_PAGES; i++) {
 		/* Out of use for good, which costs one page. */
 		if (!page_ref_freeze(first + i, 1))
 			gm_cut_lose(first + i);

@@ -541,8 +541,8 @@ ACCESS_TEST(punch_hole)
 
 	gmem_punch(g->fd, AT, LEN);
 	assert_level(m);
-	/* What has come with a block stays with it. */
-	idle = variant->order ? SZ_2M / GMEM_PAGE - AT_PAGE : 0;
+	/* Pages of a block, or of one that is cut, wait for another use. */
+	idle = variant->order ? LEN_PAGES : 0;
 	assert_seen(m->pfns + AT_PAGE, idle, m->seed, false);
 	gmem_assert_given_back(m->pfns + AT_PAGE + idle, LEN_PAGES - idle, m->seed);
 	assert_seen(m->pfns, AT_PAGE, m->seed, m->level == KERNEL);

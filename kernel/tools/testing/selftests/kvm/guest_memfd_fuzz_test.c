@@ -523,7 +523,7 @@ static void *fuzz_thread(void *arg)
 
 static void make_file(struct fuzz_file *f, unsigned int *state, bool exact)
 {
-	static const unsigned int orders[] = { 9, 9, 0, 4 };
+	static const unsigned int orders[] = { 9, 9, 0 };
 	u32 level;
 
 	memset(f, 0, sizeof(*f));
