@@ -29,6 +29,7 @@
 #include <linux/mm.h>
 #include <linux/moduleparam.h>
 #include <linux/nodemask.h>
+#include <linux/page-isolation.h>
 #include <linux/page_ref.h>
 #include <linux/seq_file.h>
 #include <linux/shrinker.h>
@@ -279,8 +280,11 @@ static bool enter_pool(struct gm_pool *pool, int nid, struct page *first,
 	}
 	count_reclaimable(nid, 1);
 	spin_lock(&pool->lock);
-	/* Against drain_all(), which sets it before it takes the lock. */
-	if (!stopped) {
+	/*
+	 * drain_all() and offline_notify() take the lock after @stopped was set,
+	 * or the memory was isolated: they free the block, or it is not added.
+	 */
+	if (!stopped && !is_migrate_isolate_page(first)) {
 		list_add(&first->lru, &pool->blocks);
 		pool->nr_blocks++;
 		spin_unlock(&pool->lock);
