@@ -19,6 +19,7 @@
 
 #include <kunit/static_stub.h>
 #include <kunit/visibility.h>
+#include <linux/bitops.h>
 #include <linux/debugfs.h>
 #include <linux/gfp.h>
 #include <linux/init.h>
@@ -158,7 +159,8 @@ static bool freeze(struct page *first)
 	for (i = 0; i < BLOCK_PAGES; i++) {
 		VM_WARN_ON_ONCE_PAGE(first[i].mapping, first + i);
 		VM_WARN_ON_ONCE_PAGE(page_private(first + i), first + i);
-		first[i].flags.f &= ~PAGE_FLAGS_CHECK_AT_PREP;
+		/* memory_failure() can mark the page at any time. */
+		set_mask_bits(&first[i].flags.f, PAGE_FLAGS_CHECK_AT_PREP, 0);
 	}
 	return true;
 }
