@@ -20,6 +20,7 @@
 
 #include <kunit/static_stub.h>
 #include <kunit/visibility.h>
+#include <linux/bitops.h>
 #include <linux/debugfs.h>
 #include <linux/gfp.h>
 #include <linux/init.h>
@@ -30,6 +31,7 @@
 #include <linux/mm.h>
 #include <linux/moduleparam.h>
 #include <linux/nodemask.h>
+#include <linux/page-isolation.h>
 #include <linux/page_ref.h>
 #include <linux/seq_file.h>
 #include <linux/shrinker.h>
@@ -159,7 +161,8 @@ static bool freeze(struct page *first)
 	for (i = 0; i < BLOCK_PAGES; i++) {
 		VM_WARN_ON_ONCE_PAGE(first[i].mapping, first + i);
 		VM_WARN_ON_ONCE_PAGE(page_private(first + i), first + i);
-		first[i].flags.f &= ~PAGE_FLAGS_CHECK_AT_PREP;
+		/* memory_failure() can mark the page at any time. */
+		set_mask_bits(&first[i].flags.f, PAGE_FLAGS_CHECK_AT_PREP, 0);
 	}
 	return true;
 }
@@ -281,8 +284,11 @@ static bool enter_pool(struct gm_pool *pool, int nid, struct page *first,
 	}
 	count_reclaimable(nid, 1);
 	spin_lock(&pool->lock);
-	/* Against drain_all(), which sets it before it takes the lock. */
-	if (!stopped) {
+	/*
+	 * drain_all() and offline_notify() take the lock after @stopped was set,
+	 * or the memory was isolated: they free the block, or it is not added.
+	 */
+	if (!stopped && !is_migrate_isolate_page(first)) {
 		list_add(&first->lru, &pool->blocks);
 		pool->nr_blocks++;
 		spin_unlock(&pool->lock);
