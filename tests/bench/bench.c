@@ -37,7 +37,7 @@ static void usage(void)
 {
 	fprintf(stderr, "usage: bench FIGURE [KEY=NUMBER]... [only=BACKING,...] [instructions=1]\n"
 		"KEY: mib slow reps busy vcpus vms count tails\n"
-		"BACKING: plain hidden hidden-0 secret shmem\nFIGURE:\n");
+		"BACKING: plain hidden hidden-0 secret shmem thp huge\nFIGURE:\n");
 	for (size_t i = 0; i < sizeof(figures) / sizeof(figures[0]); i++)
 		fprintf(stderr, "  %-14s%s\n", figures[i].name, figures[i].help);
 	exit(2);

@@ -32,16 +32,18 @@ static uint64_t meminfo(const char * const *names)
 	return sum;
 }
 
-/* Free memory, when what was freed before has arrived there. */
+/*
+ * Free memory, once it stands still: workers free what was closed before.  The lists
+ * of the CPUs count, on which huge pages lie as well.
+ */
 static uint64_t free_kib(void)
 {
-	static const char * const names[] = { "MemFree", NULL };
-	uint64_t last = 0, kib = meminfo(names);
+	uint64_t last = 0, kib = free_memory() / 1024;
 
 	for (int i = 0; i < 50 && (kib > last ? kib - last : last - kib) > NOISE_KIB; i++) {
 		usleep(200000);
 		last = kib;
-		kib = meminfo(names);
+		kib = free_memory() / 1024;
 	}
 	return kib;
 }
@@ -68,10 +70,12 @@ static uint64_t overhead_kib(void)
 static double grown_kib(const struct parameters *p, enum backing backing, uint64_t step,
 			uint64_t (*measured)(void))
 {
-	uint64_t before = measured();
 	struct tiny t;
+	uint64_t before;
 	double kib;
 
+	backing_return_huge_pages();
+	before = measured();
 	tiny_create(&t, backing, p->mib * MIB, 1);
 	tiny_touch(&t, step);
 	kib = (double)measured() - (double)before;

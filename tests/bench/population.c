@@ -75,7 +75,9 @@ static void by_fallocate(const struct parameters *p, enum backing backing, unsig
 	start = now();
 	region_fallocate(&r);
 	per_page("populate-fallocate", &r, p, rep, start);
-	region_unmap(&r);
+	/* Anonymous memory is gone with its mapping. */
+	if (r.fd >= 0)
+		region_unmap(&r);
 	start = now();
 	region_punch(&r);
 	per_page("teardown-hole", &r, p, rep, start);

@@ -24,10 +24,10 @@ measure() {
 }
 
 counts() {
-	measure counts mib="$(of 1024 512)" only=plain,hidden
+	measure counts mib="$(of 1024 512)" only=plain,hidden,thp,huge
 	measure vms vms=100 mib="$(of 48 16)" only=hidden
-	measure clock mib=8 reps="$(of 5 1)" count=1000 only=plain,hidden
-	measure nested mib=8 reps="$(of 5 1)" count=1000 only=plain,hidden
+	measure clock mib=8 reps="$(of 5 1)" count=1000 only=plain,hidden,thp,huge
+	measure nested mib=8 reps="$(of 5 1)" count=1000 only=plain,hidden,thp,huge
 	measure access mib=8 reps="$(of 5 1)" count="$(of 200 50)" only=hidden
 	measure walk mib="$(of 512 128)" reps="$(of 2 1)" count="$(of 500000 100000)" only=plain,hidden
 }
@@ -47,26 +47,32 @@ boot() {
 	fi
 }
 
-# boots REPETITIONS of a guest on plain and one on hidden memory
+# boots REPETITIONS of a guest on each kind of memory, each time another one first
 boots() {
 	echo "# boots"
+	started=$(cut -d. -f1 /proc/uptime)
+	# Without blocks all that is hidden is hidden-0.
+	kinds="plain:gmem thp:thp"
+	[ ! -w $order ] || kinds="plain:gmem hidden:hidden thp:thp"
 	rep=0
 	while [ $rep -lt "$1" ]; do
-		boot plain gmem 9 $rep
-		# Without blocks all that is hidden is hidden-0.
-		[ ! -w $order ] || boot hidden hidden 9 $rep
+		for kind in $kinds; do
+			boot "${kind%:*}" "${kind#*:}" 9 $rep
+		done
+		kinds="${kinds#* } ${kinds%% *}"
 		rep=$((rep + 1))
 	done
+	echo "# took $(($(cut -d. -f1 /proc/uptime) - started)) s"
 }
 
 # While the direct map is whole, as blocks leave it.
 costs() {
-	measure population reps="$(of 7 1)" mib="$(of 64 16)" only=plain,hidden,shmem
-	measure guest reps="$(of 5 1)" mib="$(of 64 8)" only=plain,hidden,shmem
-	measure memory reps="$(of 3 1)" mib="$(of 128 32)" only=plain,hidden,shmem
-	measure growth-size reps="$(of 2 1)" mib="$(of 2048 128)" only=plain,hidden
-	measure growth-vms reps="$(of 2 1)" mib=8 vms="$(of 64 4)" only=plain,hidden
-	boots "$(of 3 1)"
+	measure population reps="$(of 7 1)" mib="$(of 64 16)" only=plain,hidden,shmem,thp,huge
+	measure guest reps="$(of 5 1)" mib="$(of 64 8)" only=plain,hidden,shmem,thp,huge
+	measure memory reps="$(of 3 1)" mib="$(of 128 32)" only=plain,hidden,shmem,thp,huge
+	measure growth-size reps="$(of 2 1)" mib="$(of 2048 128)" only=plain,hidden,thp,huge
+	measure growth-vms reps="$(of 2 1)" mib=8 vms="$(of 64 4)" only=plain,hidden,thp,huge
+	boots "$(of 5 1)"
 }
 
 # With backings that go page by page, which are slow, and break the direct map up.
@@ -87,14 +93,14 @@ pieces() {
 
 # On a host with as many CPUs as the guest has vCPUs.
 vcpus() {
-	measure growth-vcpus reps="$(of 3 1)" mib="$(of 64 16)" vcpus=8 only=plain,hidden
+	measure growth-vcpus reps="$(of 3 1)" mib="$(of 64 16)" vcpus=8 only=plain,hidden,thp,huge
 }
 
 icount() {
 	measure population reps="$(of 5 2)" mib=16 slow=2 instructions=1
 	measure clock reps="$(of 3 1)" mib=8 count=100 vcpus=0 instructions=1
 	measure access reps="$(of 3 1)" mib=8 count=100 vcpus=0 instructions=1 only=hidden
-	measure translate reps="$(of 3 1)" mib=8 count=1000 instructions=1 only=plain,hidden,shmem
+	measure translate reps="$(of 3 1)" mib=8 count=1000 instructions=1 only=plain,hidden,shmem,thp,huge
 }
 
 echo "# host: Linux $(uname -r), $(nproc) CPUs, $(awk '/^MemTotal/ { print int($2 / 1024) }' /proc/meminfo) MiB"
