@@ -8,6 +8,7 @@
 #include "backing.h"
 #include "figures.h"
 #include "measure.h"
+#include "pool.h"
 #include "tiny.h"
 #include "vmstat.h"
 
@@ -34,16 +35,16 @@ static uint64_t meminfo(const char * const *names)
 
 /*
  * Free memory, once it stands still: workers free what was closed before.  The lists
- * of the CPUs count, on which huge pages lie as well.
+ * of the CPUs count, on which huge pages lie as well, and the pool.
  */
 static uint64_t free_kib(void)
 {
-	uint64_t last = 0, kib = free_memory() / 1024;
+	uint64_t last = 0, kib = (free_memory() + pool_size()) / 1024;
 
 	for (int i = 0; i < 50 && (kib > last ? kib - last : last - kib) > NOISE_KIB; i++) {
 		usleep(200000);
 		last = kib;
-		kib = free_memory() / 1024;
+		kib = (free_memory() + pool_size()) / 1024;
 	}
 	return kib;
 }
@@ -81,6 +82,25 @@ static double grown_kib(const struct parameters *p, enum backing backing, uint64
 	kib = (double)measured() - (double)before;
 	tiny_destroy(&t);
 	return kib;
+}
+
+/*
+ * All that the kernel needs for a guest whose memory is whole blocks: what free
+ * memory loses by it beyond the guest's memory.
+ */
+void figure_memory_whole(const struct parameters *p)
+{
+	for (unsigned int rep = 0; rep < p->reps; rep++) {
+		for_each_backing(b, rep, p->backings & GUEST_BACKINGS) {
+			double kib;
+
+			if (b == HIDDEN)
+				pool_prepare(POOL_EMPTY, 0);
+			kib = -grown_kib(p, b, PAGE, free_kib) - p->mib * 1024.0;
+			report("memory-whole", backing_name(b), "all-touched", rep,
+			       kib * 1024 / p->mib, "KiB-per-GiB");
+		}
+	}
 }
 
 void figure_memory(const struct parameters *p)

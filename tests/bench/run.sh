@@ -32,6 +32,15 @@ counts() {
 	measure walk mib="$(of 512 128)" reps="$(of 2 1)" count="$(of 500000 100000)" only=plain,hidden
 }
 
+# Against huge pages, what people use today, with the pool warm and empty.
+cycles() {
+	measure cycle mib=256 reps="$(of 9 2)" only=hidden,thp,huge
+	measure cycle-guest mib=512 reps="$(of 5 1)" only=hidden,thp,huge
+	measure walk-turns mib=512 reps="$(of 9 2)" count="$(of 300000 200000)" only=hidden,thp,huge
+	measure memory-whole mib="$(of 1024 256)" reps="$(of 2 1)" only=hidden,thp,huge
+	measure lives mib=256 vms="$(of 200 20)" only=hidden
+}
+
 # boot BACKING MEMORY BLOCK_ORDER REPETITION: of a Linux guest with four vCPUs
 boot() {
 	[ ! -w "$order" ] || echo "$3" >"$order"
@@ -98,6 +107,7 @@ vcpus() {
 
 icount() {
 	measure population reps="$(of 5 2)" mib=16 slow=2 instructions=1
+	measure cycle reps="$(of 5 2)" mib="$(of 64 16)" instructions=1 only="$(of plain,hidden,shmem,thp,huge hidden,thp,huge)"
 	measure clock reps="$(of 3 1)" mib=8 count=100 vcpus=0 instructions=1
 	measure access reps="$(of 3 1)" mib=8 count=100 vcpus=0 instructions=1 only=hidden
 	measure translate reps="$(of 3 1)" mib=8 count=1000 instructions=1 only=plain,hidden,shmem,thp,huge
@@ -106,7 +116,7 @@ icount() {
 echo "# host: Linux $(uname -r), $(nproc) CPUs, $(awk '/^MemTotal/ { print int($2 / 1024) }' /proc/meminfo) MiB"
 for section; do
 	case $section in
-	counts | costs | pieces | vcpus | icount) $section ;;
+	counts | cycles | costs | pieces | vcpus | icount) $section ;;
 	*) echo "run.sh: no section $section" >&2; exit 2 ;;
 	esac
 done
