@@ -105,6 +105,11 @@ vcpus() {
 	measure growth-vcpus reps="$(of 3 1)" mib="$(of 64 16)" vcpus=8 only=plain,hidden,thp,huge
 }
 
+# On a host of 12 GiB that has just booted.
+broken() {
+	measure broken mib=512 vms="$(of 100 10)" only=hidden
+}
+
 icount() {
 	measure population reps="$(of 5 2)" mib=16 slow=2 instructions=1
 	measure cycle reps="$(of 5 2)" mib="$(of 64 16)" instructions=1 only="$(of plain,hidden,shmem,thp,huge hidden,thp,huge)"
@@ -116,7 +121,7 @@ icount() {
 echo "# host: Linux $(uname -r), $(nproc) CPUs, $(awk '/^MemTotal/ { print int($2 / 1024) }' /proc/meminfo) MiB"
 for section; do
 	case $section in
-	counts | cycles | costs | pieces | vcpus | icount) $section ;;
+	counts | cycles | costs | pieces | vcpus | broken | icount) $section ;;
 	*) echo "run.sh: no section $section" >&2; exit 2 ;;
 	esac
 done
