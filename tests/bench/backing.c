@@ -167,6 +167,17 @@ static void return_all_huge_pages(void)
 		close(fd);
 }
 
+uint64_t backing_try_huge_pages(uint64_t want)
+{
+	uint64_t got;
+
+	pthread_mutex_lock(&huge_lock);
+	got = huge_pages(want);
+	huge_reserved = huge_pages(huge_needed);
+	pthread_mutex_unlock(&huge_lock);
+	return got;
+}
+
 static void huge_region(uint64_t size)
 {
 	static bool at_exit;

@@ -47,6 +47,9 @@ static inline bool backing_is_guest_memfd(enum backing backing)
  */
 void backing_return_huge_pages(void);
 
+/* How many of @want huge pages the kernel can allocate now; returns them at once. */
+uint64_t backing_try_huge_pages(uint64_t want);
+
 /* /dev/kvm */
 int backing_kvm(void);
 

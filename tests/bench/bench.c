@@ -34,6 +34,7 @@ static const struct figure {
 	{ "vms", figure_vms, "the direct map before and after many VMs" },
 	{ "lives", figure_lives, "flushes for VMs of mib that follow one another" },
 	{ "broken", figure_broken, "1 GiB mappings that VMs of 8 MiB to mib break" },
+	{ "holes", figure_holes, "huge pages for others after VMs with holes" },
 	{ "growth-size", figure_growth_size, "from 64 MiB to mib" },
 	{ "growth-vcpus", figure_growth_vcpus, "from 1 to vcpus" },
 	{ "growth-vms", figure_growth_vms, "from 1 to vms at once" },

@@ -50,6 +50,7 @@ void figure_cycle_guest(const struct parameters *p);
 void figure_vms(const struct parameters *p);
 void figure_lives(const struct parameters *p);
 void figure_broken(const struct parameters *p);
+void figure_holes(const struct parameters *p);
 void figure_growth_size(const struct parameters *p);
 void figure_growth_vcpus(const struct parameters *p);
 void figure_growth_vms(const struct parameters *p);
