@@ -9,6 +9,7 @@
 #include "figures.h"
 #include "measure.h"
 #include "pool.h"
+#include "procfs.h"
 #include "tiny.h"
 #include "vmstat.h"
 
@@ -33,18 +34,25 @@ static uint64_t meminfo(const char * const *names)
 	return sum;
 }
 
+static uint64_t free_kib_now(void)
+{
+	/* Each CPU keeps up to some hundred pages out of the zone's count. */
+	procfs_write("/proc/sys/vm/stat_refresh", "1");
+	return (free_memory() + pool_size()) / 1024;
+}
+
 /*
  * Free memory, once it stands still: workers free what was closed before.  The lists
  * of the CPUs count, on which huge pages lie as well, and the pool.
  */
 static uint64_t free_kib(void)
 {
-	uint64_t last = 0, kib = (free_memory() + pool_size()) / 1024;
+	uint64_t last = 0, kib = free_kib_now();
 
 	for (int i = 0; i < 50 && (kib > last ? kib - last : last - kib) > NOISE_KIB; i++) {
 		usleep(200000);
 		last = kib;
-		kib = (free_memory() + pool_size()) / 1024;
+		kib = free_kib_now();
 	}
 	return kib;
 }
