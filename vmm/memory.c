@@ -15,6 +15,8 @@
 #define HIDDEN_FLAGS	(GMEM_FLAGS | GUESTMEM_NO_DIRECT_MAP)
 #define CLOSED_FLAGS	(GUESTMEM_MMAP | GUESTMEM_NO_DIRECT_MAP)	/* starts at NONE */
 
+#define HUGE_PAGE_SIZE	(2UL << 20)
+
 static const struct kind {
 	const char *name;
 	uint64_t flags;
@@ -23,6 +25,7 @@ static const struct kind {
 } kinds[MEMORY_KINDS] = {
 	[MEMORY_BEST] = { .name = "best" },
 	[MEMORY_PLAIN] = { .name = "plain" },
+	[MEMORY_THP] = { .name = "thp" },
 	[MEMORY_GMEM] = { .name = "gmem", .flags = GMEM_FLAGS },
 	[MEMORY_HIDDEN] = { .name = "hidden", .flags = HIDDEN_FLAGS },
 	[MEMORY_SEALED] = { .name = "sealed", .flags = CLOSED_FLAGS, .has_level = true,
@@ -92,6 +95,30 @@ static int create_anonymous(struct memory *memory)
 	if (base == MAP_FAILED)
 		return fail(STATUS_ERROR, "cannot reserve guest memory: %s", strerror(errno));
 	memory->range = memory->base = base;
+	return 0;
+}
+
+/*
+ * The kernel maps a huge page only where the address is a multiple of its size, as
+ * the guest's address is.  Reserve as much more and unmap what is on either side.
+ */
+static int create_huge_anonymous(struct memory *memory)
+{
+	uint64_t reserved = memory->size + HUGE_PAGE_SIZE;
+	uint8_t *start, *base;
+
+	start = mmap(NULL, reserved, PROT_READ | PROT_WRITE,
+		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (start == MAP_FAILED)
+		return fail(STATUS_ERROR, "cannot reserve guest memory: %s", strerror(errno));
+	base = start + -(uintptr_t)start % HUGE_PAGE_SIZE;
+	if (base > start)
+		munmap(start, base - start);
+	munmap(base + memory->size, start + reserved - (base + memory->size));
+	memory->range = memory->base = base;
+	if (madvise(base, memory->size, MADV_HUGEPAGE))
+		return fail(STATUS_ERROR, "--memory thp: the kernel has no transparent huge pages: %s",
+			    strerror(errno));
 	return 0;
 }
 
@@ -169,6 +196,8 @@ int memory_create(struct memory *memory, int vm_fd, enum memory_kind kind, uint6
 
 	if (kind == MEMORY_PLAIN)
 		ret = create_anonymous(memory);
+	else if (kind == MEMORY_THP)
+		ret = create_huge_anonymous(memory);
 	else
 		ret = create_guest_memfd(memory, vm_fd);
 	if (!ret)

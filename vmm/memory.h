@@ -15,6 +15,7 @@
 enum memory_kind {
 	MEMORY_BEST,	/* hidden if the host can, else the next best */
 	MEMORY_PLAIN,	/* anonymous memory */
+	MEMORY_THP,	/* anonymous memory in huge pages of 2 MiB */
 	MEMORY_GMEM,	/* guest_memfd, in the direct map */
 	MEMORY_HIDDEN,	/* guest_memfd, not in the direct map */
 	MEMORY_SEALED,	/* the same, and not ours to see once it is loaded */
@@ -24,7 +25,7 @@ enum memory_kind {
 
 struct memory {
 	enum memory_kind kind;
-	int fd;			/* -1 for MEMORY_PLAIN */
+	int fd;			/* -1 for anonymous memory */
 	void *range;		/* the addresses by which KVM knows it */
 	uint8_t *base;		/* the same while it is mapped there, or NULL */
 	uint64_t size;

@@ -74,8 +74,8 @@ static bool parse_one(struct options *options, int option, const char *value, ch
 	case MEMORY:
 		if (parse_memory_kind(value, &options->vm.memory))
 			return true;
-		snprintf(error, size, "--memory %s: it is one of plain, gmem, hidden, sealed, "
-			 "guest-controlled", value);
+		snprintf(error, size, "--memory %s: it is one of plain, thp, gmem, hidden, "
+			 "sealed, guest-controlled", value);
 		return false;
 	case MEM:
 		if (parse_size(value, &options->vm.size) && options->vm.size >= MIN_MEMORY &&

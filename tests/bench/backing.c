@@ -4,6 +4,8 @@
 #include <fcntl.h>
 #include <linux/falloc.h>
 #include <linux/kvm.h>
+#include <linux/memfd.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,18 +17,20 @@
 #include "backing.h"
 #include "guestmem.h"
 #include "measure.h"
+#include "procfs.h"
 
 #ifndef SYS_memfd_secret
 #define SYS_memfd_secret	447
 #endif
 
 #define BLOCK_ORDER	"/sys/module/guest_memfd/parameters/block_order"
+#define HUGE_PAGES	"/proc/sys/vm/nr_hugepages"
 #define PLAIN_FLAGS	(GUESTMEM_MMAP | GUESTMEM_INIT_SHARED)
 #define HIDDEN_FLAGS	(PLAIN_FLAGS | GUESTMEM_NO_DIRECT_MAP)
 
 static const char * const names[NR_BACKINGS] = {
 	[PLAIN] = "plain", [HIDDEN] = "hidden", [HIDDEN_0] = "hidden-0",
-	[SECRET] = "secret", [SHMEM] = "shmem",
+	[SECRET] = "secret", [SHMEM] = "shmem", [THP] = "thp", [HUGE] = "huge",
 };
 
 const char *backing_name(enum backing backing)
@@ -66,11 +70,7 @@ int backing_kvm(void)
 /* Of files made from now on. */
 static void set_block_order(const char *order)
 {
-	int fd = open(BLOCK_ORDER, O_WRONLY | O_CLOEXEC);
-
-	if (fd < 0 || write(fd, order, strlen(order)) < 0)
-		die(errno, "%s", BLOCK_ORDER);
-	close(fd);
+	procfs_write(BLOCK_ORDER, order);
 }
 
 static bool has_block_order(void)
@@ -111,6 +111,93 @@ unsigned int backing_offered(unsigned int wanted)
 	return offered;
 }
 
+/* Protects the two counts below: figures destroy regions in several threads. */
+static pthread_mutex_t huge_lock = PTHREAD_MUTEX_INITIALIZER;
+static unsigned long huge_needed;	/* pages, by the regions that exist */
+static unsigned long huge_reserved;	/* pages, in hugetlbfs's pool because of them */
+
+static unsigned long huge_pages(unsigned long want)
+{
+	unsigned long got = 0;
+	FILE *f = fopen(HUGE_PAGES, "r+e");
+
+	if (!f || fprintf(f, "%lu", want) < 0 || fflush(f))
+		die(errno, HUGE_PAGES);
+	rewind(f);
+	if (fscanf(f, "%lu", &got) != 1)
+		die(errno, HUGE_PAGES);
+	fclose(f);
+	return got;
+}
+
+/* Called with huge_lock held. */
+static void reserve_huge_pages(void)
+{
+	unsigned long got;
+
+	if (huge_reserved == huge_needed)
+		return;
+	got = huge_pages(huge_needed);
+	/* Free pages that other figures left on the lists of CPUs, or scattered. */
+	for (int i = 0; i < 3 && got < huge_needed; i++) {
+		procfs_write("/proc/sys/vm/drop_caches", "3");
+		procfs_write("/proc/sys/vm/compact_memory", "1");
+		got = huge_pages(huge_needed);
+	}
+	if (got < huge_needed)
+		die(0, "the kernel has %lu of %lu huge pages", got, huge_needed);
+	huge_reserved = huge_needed;
+}
+
+void backing_return_huge_pages(void)
+{
+	pthread_mutex_lock(&huge_lock);
+	reserve_huge_pages();
+	pthread_mutex_unlock(&huge_lock);
+}
+
+/* Also after die() within reserve_huge_pages(), so without the lock and without die(). */
+static void return_all_huge_pages(void)
+{
+	int fd = open(HUGE_PAGES, O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0 || write(fd, "0", 1) != 1)
+		fprintf(stderr, "bench: " HUGE_PAGES ": %s\n", strerror(errno));
+	if (fd >= 0)
+		close(fd);
+}
+
+uint64_t backing_try_huge_pages(uint64_t want)
+{
+	uint64_t got;
+
+	pthread_mutex_lock(&huge_lock);
+	got = huge_pages(want);
+	huge_reserved = huge_pages(huge_needed);
+	pthread_mutex_unlock(&huge_lock);
+	return got;
+}
+
+static void huge_region(uint64_t size)
+{
+	static bool at_exit;
+
+	pthread_mutex_lock(&huge_lock);
+	huge_needed += size / BLOCK;
+	reserve_huge_pages();
+	if (!at_exit)
+		atexit(return_all_huge_pages);
+	at_exit = true;
+	pthread_mutex_unlock(&huge_lock);
+}
+
+static void huge_region_ends(uint64_t size)
+{
+	pthread_mutex_lock(&huge_lock);
+	huge_needed -= size / BLOCK;
+	pthread_mutex_unlock(&huge_lock);
+}
+
 static int open_file(struct region *r)
 {
 	switch (r->backing) {
@@ -118,6 +205,8 @@ static int open_file(struct region *r)
 		return secret_fd();
 	case SHMEM:
 		return memfd_create("bench", MFD_CLOEXEC);
+	case HUGE:
+		return memfd_create("bench", MFD_CLOEXEC | MFD_HUGETLB | MFD_HUGE_2MB);
 	case HIDDEN:
 		set_block_order("9");
 		break;
@@ -134,12 +223,38 @@ static int open_file(struct region *r)
 	return r->fd;
 }
 
+/* At a multiple of 2 MiB, without which the kernel maps no huge page. */
+static void map_anonymous(struct region *r)
+{
+	char *start = mmap(NULL, r->size + BLOCK, PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	uint64_t before;
+
+	if (start == MAP_FAILED)
+		die(errno, "anonymous memory");
+	before = -(uintptr_t)start % BLOCK;
+	r->base = start + before;
+	if ((before && munmap(start, before)) ||
+	    munmap(r->base + r->size, BLOCK - before) ||
+	    madvise(r->base, r->size, MADV_HUGEPAGE))
+		die(errno, "anonymous memory in huge pages");
+}
+
 void region_create(struct region *r, enum backing backing, uint64_t size)
 {
 	*r = (struct region){ .backing = backing, .size = size };
 	r->vm = ioctl(backing_kvm(), KVM_CREATE_VM, 0UL);
 	if (r->vm < 0)
 		die(errno, "KVM_CREATE_VM");
+	if (backing == HUGE)
+		huge_region(size);
+	else
+		backing_return_huge_pages();
+	if (backing == THP) {
+		r->fd = -1;
+		map_anonymous(r);
+		return;
+	}
 	r->fd = open_file(r);
 	if (r->fd < 0)
 		die(errno, "a file of %s memory", names[backing]);
@@ -158,13 +273,16 @@ void region_touch(struct region *r, uint64_t step)
 
 void region_fallocate(struct region *r)
 {
-	if (fallocate(r->fd, FALLOC_FL_KEEP_SIZE, 0, r->size))
+	if (r->backing == THP ? madvise(r->base, r->size, MADV_POPULATE_WRITE) :
+				fallocate(r->fd, FALLOC_FL_KEEP_SIZE, 0, r->size))
 		die(errno, "fallocate %s", names[r->backing]);
 }
 
 void region_punch(struct region *r)
 {
-	if (fallocate(r->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, r->size))
+	if (r->backing == THP ? madvise(r->base, r->size, MADV_DONTNEED) :
+				fallocate(r->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
+					  r->size))
 		die(errno, "punch a hole into %s", names[r->backing]);
 }
 
@@ -221,6 +339,8 @@ void region_destroy(struct region *r)
 {
 	region_close(r);
 	close(r->vm);
+	if (r->backing == HUGE)
+		huge_region_ends(r->size);
 	if (r->backing == HIDDEN || r->backing == HIDDEN_0)
 		settle();
 }

@@ -16,6 +16,8 @@ enum backing {
 	HIDDEN_0,	/* the same page by page: block_order 0 */
 	SECRET,		/* memfd_secret() */
 	SHMEM,		/* memfd_create() */
+	THP,		/* anonymous memory with MADV_HUGEPAGE */
+	HUGE,		/* hugetlbfs, pages of 2 MiB */
 	NR_BACKINGS
 };
 
@@ -37,10 +39,16 @@ static inline bool backing_is_guest_memfd(enum backing backing)
 	return backing <= HIDDEN_0;
 }
 
-static inline bool backing_can_fallocate(enum backing backing)
-{
-	return backing != SECRET;
-}
+/*
+ * hugetlbfs takes its pages from a pool of its own.  region_create() fills that pool
+ * before it makes a region of it, and empties it when it makes the first region of
+ * another kind.  A figure that measures free memory first calls this, which returns
+ * all pages of the pool that no region needs.
+ */
+void backing_return_huge_pages(void);
+
+/* How many of @want huge pages the kernel can allocate now; returns them at once. */
+uint64_t backing_try_huge_pages(uint64_t want);
 
 /* /dev/kvm */
 int backing_kvm(void);
@@ -50,16 +58,16 @@ struct region {
 	enum backing backing;
 	uint64_t size;
 	int vm;
-	int fd;
+	int fd;			/* -1 for THP */
 	char *base;
 };
 
 /* All of these end the program when they fail. */
 void region_create(struct region *r, enum backing backing, uint64_t size);
 void region_touch(struct region *r, uint64_t step);
-void region_fallocate(struct region *r);
+void region_fallocate(struct region *r);	/* THP: MADV_POPULATE_WRITE */
 void region_unmap(struct region *r);
-void region_punch(struct region *r);
+void region_punch(struct region *r);		/* THP: MADV_DONTNEED */
 /* The file and its mapping, but for the VM. */
 void region_close(struct region *r);
 /* Returns when the memory is free. */

@@ -22,12 +22,19 @@ static const struct figure {
 	{ "guest", figure_guest, "cost of a page that the guest touches first" },
 	{ "counts", figure_counts, "TLB flushes and splits of the direct map" },
 	{ "walk", figure_walk, "faults and mappings of a guest, and its accesses at random" },
+	{ "walk-turns", figure_walk_turns, "the accesses at random, of several guests in turn" },
 	{ "clock", figure_clock, "direct-map references to a page, by kvm-clock" },
 	{ "nested", figure_nested, "round trips into a nested guest, by VMMCALL" },
 	{ "access", figure_access, "a change of access levels, of a block and of a page" },
 	{ "translate", figure_translate, "KVM's own read of guest memory, by its walk of page tables" },
 	{ "memory", figure_memory, "memory of the host beyond the guest's" },
+	{ "memory-whole", figure_memory_whole, "the same by free memory, of a guest of whole blocks" },
+	{ "cycle", figure_cycle, "populate and give back: the caller's part and the machine's" },
+	{ "cycle-guest", figure_cycle_guest, "populate by a guest, with the pool warm and empty" },
 	{ "vms", figure_vms, "the direct map before and after many VMs" },
+	{ "lives", figure_lives, "flushes for VMs of mib that follow one another" },
+	{ "broken", figure_broken, "1 GiB mappings that VMs of 8 MiB to mib break" },
+	{ "holes", figure_holes, "huge pages for others after VMs with holes" },
 	{ "growth-size", figure_growth_size, "from 64 MiB to mib" },
 	{ "growth-vcpus", figure_growth_vcpus, "from 1 to vcpus" },
 	{ "growth-vms", figure_growth_vms, "from 1 to vms at once" },
@@ -37,7 +44,7 @@ static void usage(void)
 {
 	fprintf(stderr, "usage: bench FIGURE [KEY=NUMBER]... [only=BACKING,...] [instructions=1]\n"
 		"KEY: mib slow reps busy vcpus vms count tails\n"
-		"BACKING: plain hidden hidden-0 secret shmem\nFIGURE:\n");
+		"BACKING: plain hidden hidden-0 secret shmem thp huge\nFIGURE:\n");
 	for (size_t i = 0; i < sizeof(figures) / sizeof(figures[0]); i++)
 		fprintf(stderr, "  %-14s%s\n", figures[i].name, figures[i].help);
 	exit(2);

@@ -8,6 +8,8 @@
 #include "backing.h"
 #include "figures.h"
 #include "measure.h"
+#include "pool.h"
+#include "procfs.h"
 #include "tiny.h"
 #include "vmstat.h"
 
@@ -32,16 +34,25 @@ static uint64_t meminfo(const char * const *names)
 	return sum;
 }
 
-/* Free memory, when what was freed before has arrived there. */
+static uint64_t free_kib_now(void)
+{
+	/* Each CPU keeps up to some hundred pages out of the zone's count. */
+	procfs_write("/proc/sys/vm/stat_refresh", "1");
+	return (free_memory() + pool_size()) / 1024;
+}
+
+/*
+ * Free memory, once it stands still: workers free what was closed before.  The lists
+ * of the CPUs count, on which huge pages lie as well, and the pool.
+ */
 static uint64_t free_kib(void)
 {
-	static const char * const names[] = { "MemFree", NULL };
-	uint64_t last = 0, kib = meminfo(names);
+	uint64_t last = 0, kib = free_kib_now();
 
 	for (int i = 0; i < 50 && (kib > last ? kib - last : last - kib) > NOISE_KIB; i++) {
 		usleep(200000);
 		last = kib;
-		kib = meminfo(names);
+		kib = free_kib_now();
 	}
 	return kib;
 }
@@ -68,15 +79,36 @@ static uint64_t overhead_kib(void)
 static double grown_kib(const struct parameters *p, enum backing backing, uint64_t step,
 			uint64_t (*measured)(void))
 {
-	uint64_t before = measured();
 	struct tiny t;
+	uint64_t before;
 	double kib;
 
+	backing_return_huge_pages();
+	before = measured();
 	tiny_create(&t, backing, p->mib * MIB, 1);
 	tiny_touch(&t, step);
 	kib = (double)measured() - (double)before;
 	tiny_destroy(&t);
 	return kib;
+}
+
+/*
+ * All that the kernel needs for a guest whose memory is whole blocks: what free
+ * memory loses by it beyond the guest's memory.
+ */
+void figure_memory_whole(const struct parameters *p)
+{
+	for (unsigned int rep = 0; rep < p->reps; rep++) {
+		for_each_backing(b, rep, p->backings & GUEST_BACKINGS) {
+			double kib;
+
+			if (b == HIDDEN)
+				pool_prepare(POOL_EMPTY, 0);
+			kib = -grown_kib(p, b, PAGE, free_kib) - p->mib * 1024.0;
+			report("memory-whole", backing_name(b), "all-touched", rep,
+			       kib * 1024 / p->mib, "KiB-per-GiB");
+		}
+	}
 }
 
 void figure_memory(const struct parameters *p)

@@ -11,6 +11,7 @@
 #include "busy.h"
 #include "figures.h"
 #include "measure.h"
+#include "pool.h"
 #include "tiny.h"
 
 #define WAIT_MS 60000
@@ -27,8 +28,9 @@ static void per_page(const char *figure, const struct region *r, const struct pa
 }
 
 /*
- * A worker clears and frees hidden memory after its file was closed.  Wait until
- * @before and nearly all of the region are free: others take some pages meanwhile.
+ * A worker clears hidden memory after its file was closed, and frees it or adds it
+ * to the pool.  Wait until @before and nearly all of the region are there: other
+ * processes allocate some pages meanwhile.
  */
 static void wait_until_free(const struct region *r, uint64_t before)
 {
@@ -36,7 +38,7 @@ static void wait_until_free(const struct region *r, uint64_t before)
 
 	if (r->backing != HIDDEN && r->backing != HIDDEN_0)
 		return;
-	for (ms = 0; free_memory() < before + r->size - r->size / 32; ms++) {
+	for (ms = 0; free_memory() + pool_size() < before + r->size - r->size / 32; ms++) {
 		if (ms == WAIT_MS)
 			die(0, "the memory of a closed file is not free after %u ms", ms);
 		usleep(1000);
@@ -57,7 +59,7 @@ static void by_touch(const struct parameters *p, enum backing backing, unsigned 
 		region_clear(&r);
 		per_page("clear", &r, p, rep, start);
 	}
-	before = free_memory();
+	before = free_memory() + pool_size();
 	start = now();
 	region_close(&r);
 	per_page("teardown-close-returns", &r, p, rep, start);
@@ -75,7 +77,9 @@ static void by_fallocate(const struct parameters *p, enum backing backing, unsig
 	start = now();
 	region_fallocate(&r);
 	per_page("populate-fallocate", &r, p, rep, start);
-	region_unmap(&r);
+	/* Anonymous memory is gone with its mapping. */
+	if (r.fd >= 0)
+		region_unmap(&r);
 	start = now();
 	region_punch(&r);
 	per_page("teardown-hole", &r, p, rep, start);
@@ -91,7 +95,7 @@ static void by_guest(const struct parameters *p, enum backing backing, unsigned 
 	start = now();
 	tiny_touch(&t, PAGE);
 	per_page("populate-guest", &t.memory, p, rep, start);
-	before = free_memory();
+	before = free_memory() + pool_size();
 	start = now();
 	tiny_destroy(&t);
 	wait_until_free(&t.memory, before);

@@ -24,12 +24,21 @@ measure() {
 }
 
 counts() {
-	measure counts mib="$(of 1024 512)" only=plain,hidden
+	measure counts mib="$(of 1024 512)" only=plain,hidden,thp,huge
 	measure vms vms=100 mib="$(of 48 16)" only=hidden
-	measure clock mib=8 reps="$(of 5 1)" count=1000 only=plain,hidden
-	measure nested mib=8 reps="$(of 5 1)" count=1000 only=plain,hidden
+	measure clock mib=8 reps="$(of 5 1)" count=1000 only=plain,hidden,thp,huge
+	measure nested mib=8 reps="$(of 5 1)" count=1000 only=plain,hidden,thp,huge
 	measure access mib=8 reps="$(of 5 1)" count="$(of 200 50)" only=hidden
 	measure walk mib="$(of 512 128)" reps="$(of 2 1)" count="$(of 500000 100000)" only=plain,hidden
+}
+
+# Against huge pages, what people use today, with the pool warm and empty.
+cycles() {
+	measure cycle mib=256 reps="$(of 9 2)" only=hidden,thp,huge
+	measure cycle-guest mib=512 reps="$(of 5 1)" only=hidden,thp,huge
+	measure walk-turns mib=512 reps="$(of 9 2)" count="$(of 300000 200000)" only=hidden,thp,huge
+	measure memory-whole mib="$(of 1024 256)" reps="$(of 2 1)" only=hidden,thp,huge
+	measure lives mib=256 vms="$(of 200 20)" only=hidden
 }
 
 # boot BACKING MEMORY BLOCK_ORDER REPETITION: of a Linux guest with four vCPUs
@@ -47,26 +56,32 @@ boot() {
 	fi
 }
 
-# boots REPETITIONS of a guest on plain and one on hidden memory
+# boots REPETITIONS of a guest on each kind of memory, each time another one first
 boots() {
 	echo "# boots"
+	started=$(cut -d. -f1 /proc/uptime)
+	# Without blocks all that is hidden is hidden-0.
+	kinds="plain:gmem thp:thp"
+	[ ! -w $order ] || kinds="plain:gmem hidden:hidden thp:thp"
 	rep=0
 	while [ $rep -lt "$1" ]; do
-		boot plain gmem 9 $rep
-		# Without blocks all that is hidden is hidden-0.
-		[ ! -w $order ] || boot hidden hidden 9 $rep
+		for kind in $kinds; do
+			boot "${kind%:*}" "${kind#*:}" 9 $rep
+		done
+		kinds="${kinds#* } ${kinds%% *}"
 		rep=$((rep + 1))
 	done
+	echo "# took $(($(cut -d. -f1 /proc/uptime) - started)) s"
 }
 
 # While the direct map is whole, as blocks leave it.
 costs() {
-	measure population reps="$(of 7 1)" mib="$(of 64 16)" only=plain,hidden,shmem
-	measure guest reps="$(of 5 1)" mib="$(of 64 8)" only=plain,hidden,shmem
-	measure memory reps="$(of 3 1)" mib="$(of 128 32)" only=plain,hidden,shmem
-	measure growth-size reps="$(of 2 1)" mib="$(of 2048 128)" only=plain,hidden
-	measure growth-vms reps="$(of 2 1)" mib=8 vms="$(of 64 4)" only=plain,hidden
-	boots "$(of 3 1)"
+	measure population reps="$(of 7 1)" mib="$(of 64 16)" only=plain,hidden,shmem,thp,huge
+	measure guest reps="$(of 5 1)" mib="$(of 64 8)" only=plain,hidden,shmem,thp,huge
+	measure memory reps="$(of 3 1)" mib="$(of 128 32)" only=plain,hidden,shmem,thp,huge
+	measure growth-size reps="$(of 2 1)" mib="$(of 2048 128)" only=plain,hidden,thp,huge
+	measure growth-vms reps="$(of 2 1)" mib=8 vms="$(of 64 4)" only=plain,hidden,thp,huge
+	boots "$(of 5 1)"
 }
 
 # With backings that go page by page, which are slow, and break the direct map up.
@@ -87,20 +102,32 @@ pieces() {
 
 # On a host with as many CPUs as the guest has vCPUs.
 vcpus() {
-	measure growth-vcpus reps="$(of 3 1)" mib="$(of 64 16)" vcpus=8 only=plain,hidden
+	measure growth-vcpus reps="$(of 3 1)" mib="$(of 64 16)" vcpus=8 only=plain,hidden,thp,huge
+}
+
+# On a host of 1.3 GiB, in a boot of its own, as what it leaves of the direct map and
+# of the free memory is the figure.
+holes() {
+	measure holes mib=160 count="$(of 3 1)" only="$(of plain,hidden hidden)"
+}
+
+# On a host of 12 GiB that has just booted.
+broken() {
+	measure broken mib=512 vms="$(of 100 10)" only=hidden
 }
 
 icount() {
 	measure population reps="$(of 5 2)" mib=16 slow=2 instructions=1
+	measure cycle reps="$(of 5 2)" mib="$(of 64 16)" instructions=1 only="$(of plain,hidden,shmem,thp,huge hidden,thp,huge)"
 	measure clock reps="$(of 3 1)" mib=8 count=100 vcpus=0 instructions=1
 	measure access reps="$(of 3 1)" mib=8 count=100 vcpus=0 instructions=1 only=hidden
-	measure translate reps="$(of 3 1)" mib=8 count=1000 instructions=1 only=plain,hidden,shmem
+	measure translate reps="$(of 3 1)" mib=8 count=1000 instructions=1 only=plain,hidden,shmem,thp,huge
 }
 
 echo "# host: Linux $(uname -r), $(nproc) CPUs, $(awk '/^MemTotal/ { print int($2 / 1024) }' /proc/meminfo) MiB"
 for section; do
 	case $section in
-	counts | costs | pieces | vcpus | icount) $section ;;
+	counts | cycles | costs | pieces | vcpus | holes | broken | icount) $section ;;
 	*) echo "run.sh: no section $section" >&2; exit 2 ;;
 	esac
 done

@@ -3,18 +3,14 @@
  * Many VMs created, run and destroyed in random order, some with their kvm-clock
  * on: what is left of the direct map's large mappings.
  */
-#include <errno.h>
-#include <fcntl.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "backing.h"
+#include "dmap.h"
 #include "figures.h"
-#include "kcore.h"
 #include "measure.h"
-#include "ptdump.h"
 #include "tiny.h"
 
 #define ALIVE		8	/* VMs at most at once */
@@ -26,21 +22,11 @@ static const char * const level_figure[PT_LEVELS] = {
 
 static void read_direct_map(struct pttally *sum)
 {
-	int fd = open("/proc/kcore", O_RDONLY | O_CLOEXEC);
-	struct ptdump pt;
-	struct kcore kc;
-	char why[160];
+	struct dmap d;
 
-	if (fd < 0)
-		die(errno, "/proc/kcore");
-	if (kcore_parse(&kc, fd, why, sizeof(why)))
-		die(0, "/proc/kcore: %s", why);
-	close(fd);
-	if (ptdump_load(&pt, PTDUMP_FILE, &kc, why, sizeof(why)))
-		die(0, "%s: %s", PTDUMP_FILE, why);
-	ptdump_tally(&pt, &kc, 0, kc.ram[kc.nr_ram - 1].end, sum);
-	ptdump_free(&pt);
-	kcore_free(&kc);
+	dmap_read(&d);
+	dmap_tally(&d, sum);
+	dmap_free(&d);
 }
 
 static void report_direct_map(enum backing backing, const char *when, unsigned int rep,

@@ -51,6 +51,8 @@ static void test_good(void)
 	   options.statistics && !strcmp(options.vm.mark, "ready"), "with its value");
 	ok(parse(&options, error, sizeof(error), "--kernel=K --memory=gmem") &&
 	   options.vm.memory == MEMORY_GMEM, "with an equals sign");
+	ok(parse(&options, error, sizeof(error), "--kernel K --memory thp") &&
+	   options.vm.memory == MEMORY_THP, "anonymous memory in huge pages");
 	ok(parse(&options, error, sizeof(error), "--kernel K --memory sealed") &&
 	   options.vm.memory == MEMORY_SEALED, "sealed memory");
 	ok(parse(&options, error, sizeof(error), "--kernel K --memory guest-controlled") &&
@@ -73,8 +75,8 @@ static void test_refused(void)
 	refused("--kernel K --mem 64X", "64X");
 	refused("--kernel K --mem 2000G", "1024G");
 	refused("--kernel K --mem 67108865", "--mem");
-	refused("--kernel K --memory secret", "plain, gmem, hidden, sealed");
-	refused("--kernel K --memory best", "plain, gmem, hidden, sealed");
+	refused("--kernel K --memory secret", "plain, thp, gmem, hidden, sealed");
+	refused("--kernel K --memory best", "plain, thp, gmem, hidden, sealed");
 	refused("--kernel K --mark=", "--mark");
 	refused("--kernel K --frobnicate", "--frobnicate");
 	refused("--kernel K -z", "-z");
