@@ -1104,11 +1104,10 @@ static bool release_memory(struct gm_block *block)
 			gm_cut_lose(first + i);
 	}
 
-	if (bitmap_empty(block->gone, nr)) {
+	if (bitmap_empty(block->gone, nr))
 		release_whole(block);
-	} else if (!give_all(block)) {
+	else if (!give_all(block))
 		return false;
-	}
 	block->first = NULL;
 	block->poisoned = false;
 	bitmap_zero(block->gone, nr);
