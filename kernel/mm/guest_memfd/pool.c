@@ -448,6 +448,8 @@ static unsigned long scan_pool(struct shrinker *shrinker,
 	pool->shrunk = jiffies;
 	pool->was_shrunk = true;
 	spin_unlock(&pool->lock);
+	/* If no file asks for a block meanwhile. */
+	queue_delayed_work(pool_wq, &refill_work, REFILL_PAUSE + 1);
 	sc->nr_scanned = nr * BLOCK_PAGES;
 	/* They are no slab pages: reclaim has to be told of its progress. */
 	mm_account_reclaimed_pages(nr * BLOCK_PAGES);
@@ -580,9 +582,18 @@ static int offline_notify(struct notifier_block *nb, unsigned long action,
 {
 	struct memory_notify *range = arg;
 
-	if (action == MEM_GOING_OFFLINE)
+	switch (action) {
+	case MEM_GOING_OFFLINE:
 		gm_pool_shrink(page_to_nid(pfn_to_page(range->start_pfn)),
 			       ULONG_MAX);
+		break;
+	case MEM_OFFLINE:
+	case MEM_CANCEL_OFFLINE:
+	case MEM_ONLINE:
+		/* The pool may be below its low watermark, or has another one. */
+		queue_delayed_work(pool_wq, &refill_work, 0);
+		break;
+	}
 	return NOTIFY_OK;
 }
 #endif
