@@ -467,6 +467,8 @@ static unsigned long scan_pool(struct shrinker *shrinker,
 		pool->shrunk = jiffies;
 		pool->was_shrunk = true;
 		spin_unlock(&pool->lock);
+		/* If no file asks for a block meanwhile. */
+		queue_delayed_work(gm_pool_wq, &refill_work, REFILL_PAUSE + 1);
 	}
 	nr *= BLOCK_PAGES;
 	/* Single pages last: to free them leaves their blocks in pieces. */
