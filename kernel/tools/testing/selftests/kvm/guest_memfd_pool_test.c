@@ -684,7 +684,7 @@ static void numa_cases(struct _test_data_pool *self, bool warm)
 		int mode;
 		unsigned long nodes;
 		u64 on_1;
-	} cases[] = {
+	} tests[] = {
 		{ "bind 0", MPOL_BIND, 1, 0 },
 		{ "bind 1", MPOL_BIND, 2, NUMA_BLOCKS },
 		{ "prefer 0", MPOL_PREFERRED, 1, 0 },
@@ -696,28 +696,28 @@ static void numa_cases(struct _test_data_pool *self, bool warm)
 	int task;
 	size_t i;
 
-	for (i = 0; i < ARRAY_SIZE(cases); i++) {
+	for (i = 0; i < ARRAY_SIZE(tests); i++) {
 		for (task = 0; task < 2; task++) {
 			if (warm)
 				wait_blocks(4 * NUMA_BLOCKS);
 			hits = gmem_pool("hits", -1);
 			misses = gmem_pool("misses", -1);
-			nr = blocks_on_1(self, cases[i].mode, cases[i].nodes, task);
+			nr = blocks_on_1(self, tests[i].mode, tests[i].nodes, task);
 			hits = gmem_pool("hits", -1) - hits;
 			misses = gmem_pool("misses", -1) - misses;
 			ksft_print_msg("%s of the %s: %lu of %lu blocks on node 1, %lu hits\n",
-				       cases[i].name,
-				       task ? "task" : "file", nr, NUMA_BLOCKS, hits);
+				       tests[i].name, task ? "task" : "file", nr, NUMA_BLOCKS,
+				       hits);
 			/* The kernel may allocate a few pages for itself. */
-			if (task && cases[i].mode == MPOL_INTERLEAVE) {
-				TEST_ASSERT(nr + 2 >= cases[i].on_1 && nr <= cases[i].on_1 + 2,
-					    "%s of the task: %lu on node 1", cases[i].name, nr);
+			if (task && tests[i].mode == MPOL_INTERLEAVE) {
+				TEST_ASSERT(nr + 2 >= tests[i].on_1 && nr <= tests[i].on_1 + 2,
+					    "%s of the task: %lu on node 1", tests[i].name, nr);
 				continue;
 			}
-			TEST_ASSERT_EQ(nr, cases[i].on_1);
+			TEST_ASSERT_EQ(nr, tests[i].on_1);
 			if (warm)
 				TEST_ASSERT(hits == NUMA_BLOCKS && !misses,
-					    "%s: %lu hits, %lu misses", cases[i].name, hits,
+					    "%s: %lu hits, %lu misses", tests[i].name, hits,
 					    misses);
 		}
 	}
