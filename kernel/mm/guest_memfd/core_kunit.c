@@ -742,7 +742,7 @@ static void test_block_page_comes_back(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, gm_cut_owns_pfn(folio_pfn(folio)));
 	/* Free, and charged to no cgroup. */
 	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 0);
-	KUNIT_EXPECT_NULL(test, folio_memcg(folio));
+	KUNIT_EXPECT_FALSE(test, folio_memcg_charged(folio));
 	KUNIT_EXPECT_EQ(test, gm_test_nr_hidden(),
 			t->hidden_before + BLOCK_PAGES - 1);
 

@@ -116,7 +116,7 @@ static unsigned int count_charged(struct page *first)
 	unsigned int i, nr = 0;
 
 	for (i = 0; i < BLOCK_PAGES; i++)
-		nr += !!folio_memcg(page_folio(first + i));
+		nr += folio_memcg_charged(page_folio(first + i));
 	return nr;
 }
 
