@@ -480,7 +480,8 @@ static void free_single(struct page *page)
 	gm_page_clear_state(page_folio(page));
 	if (page_ref_freeze(page, 1)) {
 		mem_cgroup_uncharge(page_folio(page));
-		if (gm_cut_give(page))
+		/* A task in reclaim needs it now. */
+		if (!(current->flags & PF_MEMALLOC) && gm_cut_give(page))
 			return;
 		page_ref_unfreeze(page, 1);
 	}
@@ -1014,9 +1015,11 @@ static void release_whole(struct gm_block *block)
 /* To cut a block takes memory, which reclaim cannot wait for. */
 static bool can_cut(struct gm_block *block)
 {
-	return block->order == GM_BLOCK_MAX_ORDER &&
-	       !(current->flags & PF_MEMALLOC) &&
-	       !gm_cut_prepare(block->first, block->gone);
+	if (block->order != GM_BLOCK_MAX_ORDER)
+		return false;
+	return gm_cut_is_cut(block->first) ||
+	       (!(current->flags & PF_MEMALLOC) &&
+		!gm_cut_prepare(block->first, block->gone));
 }
 
 /* The page is idle, of a block that is cut, and its reference count is frozen. */
@@ -1026,7 +1029,15 @@ static void give_page(struct gm_block *block, unsigned int i)
 
 	gm_page_clear_state(page_folio(page));
 	mem_cgroup_uncharge(page_folio(page));
-	WARN_ON_ONCE(!gm_cut_give(page));
+	/* A task in reclaim needs it now. */
+	if (!(current->flags & PF_MEMALLOC)) {
+		WARN_ON_ONCE(!gm_cut_give(page));
+		return;
+	}
+	page_ref_unfreeze(page, 1);
+	gm_cut_lose(page);
+	if (!WARN_ON_ONCE(direct_map_restore(page, 1)))
+		put_page(page);
 }
 
 /*
@@ -1069,6 +1080,13 @@ static bool give_all(struct gm_block *block)
 	unsigned int i, end, nr = nr_pages_of(block);
 	struct page *first = block->first;
 
+	if (bitmap_full(block->gone, nr)) {
+		/* Another block may have the memory, and the place, already. */
+		xa_cmpxchg(&blocks_by_pfn[block->order],
+			   page_to_pfn(first) >> block->order, block, NULL,
+			   GFP_KERNEL);
+		return true;
+	}
 	if (!can_cut(block))
 		return false;
 	for (end = 0; end < nr; end++) {

@@ -193,6 +193,18 @@ int gm_cut_prepare(struct page *first, const unsigned long *gone)
 }
 
 /**
+ * gm_cut_is_cut - is a block cut?
+ * @first: Its first page.
+ *
+ * Context: Any.  The caller knows that the block cannot be freed meanwhile.
+ * Return: True if gm_cut_prepare() would have nothing to do.
+ */
+bool gm_cut_is_cut(struct page *first)
+{
+	return xa_load(&cuts_by_pfn, key_of(first));
+}
+
+/**
  * gm_cut_block - cut a block that no file has, and take its first page
  * @first: The first of the block's pages: hidden, clean, charged to no cgroup,
  *	each with one reference and no state.
@@ -210,11 +222,14 @@ bool gm_cut_block(struct page *first)
 	if (gm_cut_prepare(first, none))
 		return false;
 	for (i = 1; i < BLOCK_PAGES; i++) {
-		/* Out of use for good, which costs one page. */
-		if (!page_ref_freeze(first + i, 1))
-			gm_cut_lose(first + i);
-		else
+		if (page_ref_freeze(first + i, 1)) {
 			WARN_ON_ONCE(!gm_cut_give(first + i));
+			continue;
+		}
+		/* Another task's put frees it. */
+		gm_cut_lose(first + i);
+		if (!WARN_ON_ONCE(direct_map_restore(first + i, 1)))
+			put_page(first + i);
 	}
 	return true;
 }
@@ -302,7 +317,7 @@ bool gm_cut_give(struct page *page)
 		return false;
 	}
 	/* The allocator, which clears them, does not see the page. */
-	page->flags.f &= ~PAGE_FLAGS_CHECK_AT_PREP;
+	set_mask_bits(&page->flags.f, PAGE_FLAGS_CHECK_AT_PREP, 0);
 	WARN_ON_ONCE(__test_and_set_bit(i, cut->free));
 	count_free(node, cut, 1);
 	update_list(node, cut);
@@ -528,12 +543,12 @@ static int __init cut_init(void)
 	unsigned int list;
 	int nid;
 
-	for_each_node_state(nid, N_MEMORY) {
-		struct gm_cuts *node = kzalloc_node(sizeof(*node), GFP_KERNEL, nid);
+	/* A node may get memory later. */
+	for_each_node(nid) {
+		struct gm_cuts *node = kzalloc_obj(*node, GFP_KERNEL);
 
-		/* Such a node has single pages that are hidden one by one. */
 		if (!node)
-			continue;
+			return -ENOMEM;
 		spin_lock_init(&node->lock);
 		for (list = 0; list < NR_LISTS; list++)
 			INIT_LIST_HEAD(&node->lists[list]);

@@ -8,6 +8,7 @@ struct page;
 
 #ifdef CONFIG_GUEST_MEMFD_NO_DIRECT_MAP
 int gm_cut_prepare(struct page *first, const unsigned long *gone);
+bool gm_cut_is_cut(struct page *first);
 bool gm_cut_block(struct page *first);
 void gm_cut_forget(struct page *first);
 struct page *gm_cut_take(int nid);
@@ -22,6 +23,11 @@ void gm_cut_flush(void);
 static inline int gm_cut_prepare(struct page *first, const unsigned long *gone)
 {
 	return -ENOMEM;
+}
+
+static inline bool gm_cut_is_cut(struct page *first)
+{
+	return false;
 }
 
 static inline bool gm_cut_block(struct page *first)

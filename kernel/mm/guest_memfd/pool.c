@@ -583,6 +583,8 @@ static void drain_all(void)
 
 	for_each_node_state(nid, N_MEMORY)
 		drain(nid);
+	/* Blocks that became complete before. */
+	gm_cut_flush();
 }
 
 /* An image of the machine has no page that the kernel cannot read. */
@@ -673,8 +675,9 @@ static int __init pool_init(void)
 	shrinker->count_objects = count_pool;
 	shrinker->scan_objects = scan_pool;
 	shrinker->batch = BLOCK_PAGES;
-	for_each_node_state(nid, N_MEMORY) {
-		struct gm_pool *pool = kzalloc_node(sizeof(*pool), GFP_KERNEL, nid);
+	/* A node may get memory later. */
+	for_each_node(nid) {
+		struct gm_pool *pool = kzalloc_obj(*pool, GFP_KERNEL);
 
 		/* Such a node has no pool, and its blocks are freed. */
 		if (!pool)
