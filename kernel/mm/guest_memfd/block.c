@@ -33,6 +33,7 @@
 #include <linux/sched/mm.h>
 #include <linux/shrinker.h>
 #include <linux/swap.h>
+#include <linux/wait.h>
 #include <linux/workqueue.h>
 
 #include <trace/events/guest_memfd.h>
@@ -54,7 +55,6 @@
  * @lock: Of all fields that say no other.  Taken under the invalidate_lock,
  *	never under a folio lock; folio locks are taken under it.
  * @first: First page of the memory, or NULL.
- * @order: Of the range and of the memory.
  * @poisoned: A page was found bad: the guest must not get it with the rest.
  * @nr_out: Number of bits set in @out.
  * @nr_idle: Pages that are neither out nor gone; read without the lock.
@@ -70,7 +70,6 @@ struct gm_block {
 	refcount_t refs;
 	struct mutex lock; /* of what says no other */
 	struct page *first;
-	u8 order;
 	bool poisoned;
 	unsigned int nr_out;
 	unsigned int nr_idle;
@@ -86,11 +85,11 @@ struct gm_block {
 /* Order of the blocks of files that are created from now on. */
 static unsigned int block_order = GM_BLOCK_MAX_ORDER;
 
-/*
- * The block of each order that has its memory at a pfn, by pfn >> order; at
- * order 0, a value for each page that is of no block.
- */
-static struct xarray blocks_by_pfn[GM_BLOCK_MAX_ORDER + 1];
+/* Blocks that have memory, by pfn >> GM_BLOCK_MAX_ORDER. */
+static DEFINE_XARRAY(blocks_by_pfn);
+
+/* A value for each page that is hidden by itself, by pfn. */
+static DEFINE_XARRAY(lone_pages);
 
 /*
  * Blocks and order-0 pages, the latter by folio->lru, that have left their file
@@ -113,7 +112,7 @@ static DECLARE_DELAYED_WORK(retry_work, retry);
  * @memcg: The cgroup that the first of them is charged to, with a reference, or
  *	NULL.  As a rule all pages of a file are charged to one.
  * @nr_waiting: Pages of @blocks and @singles.
- * @nr_scrubbers: Tasks that are clearing what they took from it.
+ * @nr_in_work: Pages that tasks have taken from it, to clear and free them.
  */
 struct gm_teardown {
 	struct list_head list;
@@ -121,29 +120,26 @@ struct gm_teardown {
 	struct list_head singles;
 	struct mem_cgroup *memcg;
 	unsigned long nr_waiting;
-	unsigned int nr_scrubbers;
+	unsigned long nr_in_work;
 };
 
 /* Those that have pages waiting or in work; each gets its turn. */
 static LIST_HEAD(teardowns);
 static DEFINE_SPINLOCK(teardown_lock);
-/* Pages of teardowns, and those that are being cleared. */
+/* Pages of all teardowns, waiting or in work. */
 static atomic_long_t nr_unscrubbed;
+/* Woken when there are fewer of them. */
+static DECLARE_WAIT_QUEUE_HEAD(scrub_wait);
 static struct shrinker *unscrubbed_shrinker;
 
 /* Few enough to leave CPUs for those who run guests. */
 #define MAX_SCRUBBERS 4
 static void scrub_teardowns(struct work_struct *work);
 static struct work_struct scrub_works[MAX_SCRUBBERS];
-static struct workqueue_struct *guest_memfd_wq;
+struct workqueue_struct *guest_memfd_wq __ro_after_init;
 
 /* Order-0 pages of a teardown that are taken at once. */
 #define SINGLES_PER_TURN 64
-
-static unsigned int nr_pages_of(const struct gm_block *block)
-{
-	return 1U << block->order;
-}
 
 static void block_put(struct gm_block *block)
 {
@@ -159,11 +155,9 @@ static void block_put(struct gm_block *block)
  */
 static struct gm_block *folio_block(struct folio *folio)
 {
-	unsigned int order = gm_page_block_order(gm_page_state(folio));
-
-	if (!order)
+	if (!gm_page_block_order(gm_page_state(folio)))
 		return NULL;
-	return xa_load(&blocks_by_pfn[order], folio_pfn(folio) >> order);
+	return xa_load(&blocks_by_pfn, folio_pfn(folio) >> GM_BLOCK_MAX_ORDER);
 }
 
 /*
@@ -182,7 +176,7 @@ static struct guest_memfd *single_file(struct folio *folio)
 
 static unsigned int page_nr(struct gm_block *block, struct folio *folio)
 {
-	return folio_pfn(folio) & (nr_pages_of(block) - 1);
+	return folio_pfn(folio) & (GM_BLOCK_MAX_PAGES - 1);
 }
 
 /* To be called when the pages of a block have changed hands. */
@@ -192,8 +186,8 @@ static void update_idle(struct gm_block *block)
 
 	lockdep_assert_held(&block->lock);
 	if (block->first)
-		nr_idle = nr_pages_of(block) - block->nr_out -
-			  bitmap_weight(block->gone, nr_pages_of(block));
+		nr_idle = GM_BLOCK_MAX_PAGES - block->nr_out -
+			  bitmap_weight(block->gone, GM_BLOCK_MAX_PAGES);
 	WRITE_ONCE(block->nr_idle, nr_idle);
 }
 
@@ -219,44 +213,49 @@ static struct page *alloc_pages_by_policy(struct guest_memfd *gm, pgoff_t index,
 }
 
 /*
- * The node that the policy takes a block from if it has one; NUMA_NO_NODE for a
- * policy that takes the next node each time, and would skip one for a look.
+ * Call @take for the nodes that the policy allows, in its order of preference,
+ * until it returns a page; with @preferred_only for the first of them.
+ *
+ * Return: The page or NULL.  With @preferred_only, also NULL for a task's policy that
+ * takes the next node each time, and would skip one for a look.
  */
-static int preferred_node(struct guest_memfd *gm, pgoff_t index, gfp_t gfp,
-			  unsigned int order)
+static struct page *take_by_policy(struct guest_memfd *gm, pgoff_t index, gfp_t gfp,
+				   bool preferred_only, struct page *(*take)(int nid))
 {
-	int nid = numa_node_id();
+	struct page *page = NULL;
 #ifdef CONFIG_NUMA
-	pgoff_t ilx = index >> order;
+	pgoff_t ilx = index >> GM_BLOCK_MAX_ORDER;
+	int nid = numa_node_id(), last = NUMA_NO_NODE;
 	nodemask_t *nodemask = NULL;
-	struct mempolicy *policy;
+	struct mempolicy *policy, *shared;
 	struct zoneref *z;
 	struct zone *zone;
 
-	policy = mpol_shared_policy_lookup(&gm->policy, index);
-	if (!policy) {
-		policy = get_task_policy(current);
-		if (policy->mode == MPOL_INTERLEAVE ||
-		    policy->mode == MPOL_WEIGHTED_INTERLEAVE)
-			return NUMA_NO_NODE;
+	shared = mpol_shared_policy_lookup(&gm->policy, index);
+	policy = shared ?: get_task_policy(current);
+	if (shared || (policy->mode != MPOL_INTERLEAVE &&
+		       policy->mode != MPOL_WEIGHTED_INTERLEAVE)) {
 		nodemask = policy_nodemask(gfp, policy, ilx, &nid);
-		policy = NULL;
 	} else {
-		nodemask = policy_nodemask(gfp, policy, ilx, &nid);
+		if (preferred_only)
+			return NULL;
+		nodemask = &policy->nodes;
 	}
 	for_each_zone_zonelist_nodemask(zone, z, node_zonelist(nid, gfp),
 					gfp_zone(gfp), nodemask) {
-		if (cpuset_zone_allowed(zone, gfp))
+		if (zone_to_nid(zone) == last || !cpuset_zone_allowed(zone, gfp))
+			continue;
+		last = zone_to_nid(zone);
+		page = take(last);
+		if (page || preferred_only)
 			break;
 	}
-	nid = zone ? zone_to_nid(zone) : NUMA_NO_NODE;
-	if (policy)
-		mpol_cond_put(policy);
+	mpol_cond_put(shared);
+#else
+	page = take(numa_node_id());
 #endif
-	return nid;
+	return page;
 }
-
-static unsigned long scrub_some(struct mem_cgroup *memcg, bool reclaim);
 
 static bool charge(struct page *first, unsigned int nr, gfp_t gfp)
 {
@@ -306,30 +305,6 @@ static void free_pages_of(struct page *first, unsigned int nr)
 	}
 }
 
-/*
- * Return: The first of 1 << @order pages that are charged and cleared, while
- * they can be, each with one reference; or NULL.
- */
-static struct page *alloc_cleared(struct guest_memfd *gm, pgoff_t index,
-				  gfp_t gfp, unsigned int order)
-{
-	unsigned int nr = 1U << order;
-	struct page *first;
-
-	do {
-		first = alloc_pages_by_policy(gm, index, gfp | __GFP_ZERO, order);
-		/* Reclaim does not try hard for a block: clear what waits for it. */
-	} while (!first && order && scrub_some(NULL, true));
-	if (!first)
-		return NULL;
-	if (order)
-		split_page(first, order);
-	if (charge(first, nr, gfp))
-		return first;
-	free_pages_of(first, nr);
-	return NULL;
-}
-
 static void set_fresh(struct page *first, unsigned int order)
 {
 	unsigned int i;
@@ -363,11 +338,6 @@ static unsigned int hide_fresh(struct page **first, unsigned int nr_ranges,
 	return done;
 }
 
-static void forget_single(struct page *page)
-{
-	xa_erase(&blocks_by_pfn[0], page_to_pfn(page));
-}
-
 /* Free a hidden block that was never used, and so is still clean. */
 static void free_fresh(struct page *first, unsigned int order)
 {
@@ -385,26 +355,46 @@ static void free_fresh(struct page *first, unsigned int order)
 		free_pages_of(first, nr);
 }
 
-/* Return: How many blocks of the pool are in @memory, charged, from @index on. */
-static unsigned int take_from_pool(struct guest_memfd *gm, pgoff_t index,
-				   gfp_t gfp, struct page **memory,
-				   unsigned int nr_blocks)
+/*
+ * Return: How many blocks of the pool are in @memory, charged, from @index on; -ENOMEM when
+ * the first cannot be charged.
+ */
+static int take_from_pool(struct guest_memfd *gm, pgoff_t index, gfp_t gfp,
+			  struct page **memory, unsigned int nr_blocks)
 {
-	unsigned int n, order = gm->block_order;
 	struct page *first;
-	int nid;
+	unsigned int n;
 
-	if (order != GM_BLOCK_MAX_ORDER)
-		return 0;
-	for (n = 0; n < nr_blocks; n++, index += 1UL << order) {
-		nid = preferred_node(gm, index, gfp, order);
-		first = nid == NUMA_NO_NODE ? NULL : gm_pool_take(nid);
+	for (n = 0; n < nr_blocks; n++, index += GM_BLOCK_MAX_PAGES) {
+		first = take_by_policy(gm, index, gfp, true, gm_pool_take);
 		if (!first)
 			break;
-		set_fresh(first, order);
-		if (!charge(first, 1U << order, gfp)) {
-			free_fresh(first, order);
+		set_fresh(first, GM_BLOCK_MAX_ORDER);
+		if (!charge(first, GM_BLOCK_MAX_PAGES, gfp)) {
+			free_fresh(first, GM_BLOCK_MAX_ORDER);
+			return n ?: -ENOMEM;
+		}
+		memory[n] = first;
+	}
+	return n;
+}
+
+/* As take_from_pool(), of blocks from the allocator: cleared, and not hidden yet. */
+static int alloc_blocks(struct guest_memfd *gm, pgoff_t index, gfp_t gfp,
+			struct page **memory, unsigned int nr_blocks)
+{
+	struct page *first;
+	unsigned int n;
+
+	for (n = 0; n < nr_blocks; n++, index += GM_BLOCK_MAX_PAGES) {
+		first = alloc_pages_by_policy(gm, index, gfp | __GFP_ZERO,
+					      GM_BLOCK_MAX_ORDER);
+		if (!first)
 			break;
+		split_page(first, GM_BLOCK_MAX_ORDER);
+		if (!charge(first, GM_BLOCK_MAX_PAGES, gfp)) {
+			free_pages_of(first, GM_BLOCK_MAX_PAGES);
+			return n ?: -ENOMEM;
 		}
 		memory[n] = first;
 	}
@@ -472,6 +462,26 @@ static void undo_kernel(struct folio *folio)
 }
 
 /*
+ * Return: True if the page was hidden by itself.  It counts as the caller's, and as no
+ * lone one, then.
+ */
+static bool forget_lone(struct page *page)
+{
+	return xa_erase(&lone_pages, page_to_pfn(page));
+}
+
+/* Give a page to the allocator that is hidden, clean, and has one reference. */
+static void free_to_allocator(struct page *page)
+{
+	bool lone = forget_lone(page);
+
+	gm_cut_free(page);
+	/* Others of the same 2 MiB may have kept its entries from being merged. */
+	if (lone && !(current->flags & PF_MEMALLOC))
+		guest_memfd_block_merge(page);
+}
+
+/*
  * Free a page that no block of the file has: it is hidden, clean, and has one
  * reference and perhaps others that end in an instant.
  */
@@ -480,90 +490,118 @@ static void free_single(struct page *page)
 	gm_page_clear_state(page_folio(page));
 	if (page_ref_freeze(page, 1)) {
 		mem_cgroup_uncharge(page_folio(page));
-		/* A task in reclaim needs it now. */
-		if (!(current->flags & PF_MEMALLOC) && gm_cut_give(page))
+		if (gm_cut_give(page))
 			return;
 		page_ref_unfreeze(page, 1);
 	}
-	gm_cut_lose(page);
-	forget_single(page);
-	/* A page that cannot be restored must not reach the allocator. */
-	if (!WARN_ON_ONCE(direct_map_restore(page, 1)))
-		put_page(page);
+	free_to_allocator(page);
 }
 
-/* Return: A block of the pool, or a new one; no task is charged for it. */
-static struct page *block_to_cut(struct guest_memfd *gm, pgoff_t index, int nid,
-				 gfp_t gfp)
+/* Return: A block that no task is charged for, without reclaim, or NULL. */
+static struct page *new_block_of_node(int nid)
 {
-	struct page *first = gm_pool_take(nid);
+	gfp_t gfp = (GFP_HIGHUSER & ~__GFP_DIRECT_RECLAIM) | __GFP_THISNODE |
+		    __GFP_NOWARN | __GFP_ZERO;
+	struct page *first = alloc_pages_node(nid, gfp, GM_BLOCK_MAX_ORDER);
 
-	if (first)
-		return first;
-	first = alloc_pages_by_policy(gm, index, gfp | __GFP_ZERO | __GFP_NORETRY |
-				      __GFP_NOWARN, GM_BLOCK_MAX_ORDER);
 	if (!first)
 		return NULL;
 	split_page(first, GM_BLOCK_MAX_ORDER);
-	if (direct_map_hide_ranges(&first, 1, 1U << GM_BLOCK_MAX_ORDER))
+	if (direct_map_hide_ranges(&first, 1, GM_BLOCK_MAX_PAGES))
 		return first;
-	free_pages_of(first, 1U << GM_BLOCK_MAX_ORDER);
+	free_pages_of(first, GM_BLOCK_MAX_PAGES);
 	return NULL;
 }
 
-/* Return: A page of a block that is cut, hidden and charged, or NULL. */
-VISIBLE_IF_KUNIT struct page *gm_take_single(struct guest_memfd *gm,
-					     pgoff_t index, gfp_t gfp)
+/* Return: A hidden page that no task is charged for, of a block that is cut, or NULL. */
+static struct page *single_of_node(int nid)
 {
-	int nid = preferred_node(gm, index, gfp, GM_BLOCK_MAX_ORDER);
-	struct page *page, *first;
+	struct page *page = gm_cut_take(nid);
 
-	KUNIT_STATIC_STUB_REDIRECT(gm_take_single, gm, index, gfp);
-	if (!gm->block_order || nid == NUMA_NO_NODE)
+	if (page)
+		return page;
+	page = gm_pool_take(nid) ?: new_block_of_node(nid);
+	if (!page || gm_cut_block(page))
+		return page;
+	free_fresh(page, GM_BLOCK_MAX_ORDER);
+	return NULL;
+}
+
+/*
+ * Return: A page of a block that is cut, hidden and charged; NULL; or ERR_PTR(-ENOMEM)
+ * when there is one, but it cannot be charged.
+ */
+VISIBLE_IF_KUNIT struct page *gm_take_single(struct guest_memfd *gm,
+					     pgoff_t index, bool preferred_only)
+{
+	gfp_t gfp = mapping_gfp_mask(gm->inode->i_mapping);
+	struct page *page;
+
+	KUNIT_STATIC_STUB_REDIRECT(gm_take_single, gm, index, preferred_only);
+	if (!gm->block_order)
 		return NULL;
-	page = gm_cut_take(nid);
-	if (!page) {
-		first = block_to_cut(gm, index, nid, gfp);
-		if (first && gm_cut_block(first))
-			page = first;
-		else if (first)
-			free_fresh(first, GM_BLOCK_MAX_ORDER);
-	}
+	page = take_by_policy(gm, index, gfp, preferred_only, single_of_node);
 	if (!page)
 		return NULL;
 	set_fresh(page, 0);
 	if (charge(page, 1, gfp))
 		return page;
 	free_single(page);
-	return NULL;
+	return ERR_PTR(-ENOMEM);
 }
 
-/* Return: A page that is hidden by itself and charged, or NULL. */
+/* As gm_take_single(), of a page that is hidden by itself. */
 static struct page *alloc_single(struct guest_memfd *gm, pgoff_t index, gfp_t gfp)
 {
-	struct page *page = alloc_cleared(gm, index, gfp, 0);
+	struct page *page = alloc_pages_by_policy(gm, index, gfp | __GFP_ZERO, 0);
 
-	if (!page || !hide_fresh(&page, 1, 0))
+	if (!page)
 		return NULL;
-	if (!xa_err(xa_store(&blocks_by_pfn[0], page_to_pfn(page),
+	if (!charge(page, 1, mapping_gfp_mask(gm->inode->i_mapping))) {
+		put_page(page);
+		return ERR_PTR(-ENOMEM);
+	}
+	if (!hide_fresh(&page, 1, 0))
+		return NULL;
+	if (!xa_err(xa_store(&lone_pages, page_to_pfn(page),
 			     xa_mk_value(0), GFP_KERNEL)))
 		return page;
 	free_single(page);
 	return NULL;
 }
 
+/*
+ * A page by itself breaks up the direct map, but it is better than one of another
+ * node than that which the policy prefers.
+ *
+ * Return: A page that is hidden and charged, or ERR_PTR(-ENOMEM).
+ */
+static struct page *get_single(struct guest_memfd *gm, pgoff_t index)
+{
+	gfp_t gfp = mapping_gfp_mask(gm->inode->i_mapping);
+	gfp_t local = (gfp & ~__GFP_DIRECT_RECLAIM) | __GFP_THISNODE | __GFP_NOWARN;
+	struct page *page;
+
+	page = gm_take_single(gm, index, true);
+	if (!page && gm->block_order && nr_online_nodes > 1)
+		page = alloc_single(gm, index, local) ?:
+		       gm_take_single(gm, index, false);
+	if (!page)
+		page = alloc_single(gm, index, gfp);
+	return page ?: ERR_PTR(-ENOMEM);
+}
+
 /* An order-0 page: for files without blocks, and where no block fits. */
 static int populate_single(struct guest_memfd *gm, pgoff_t index)
 {
-	gfp_t gfp = mapping_gfp_mask(gm->inode->i_mapping);
 	unsigned long bits = level_bits(gm, index);
 	struct page *page;
 	int err;
 
 	/* Hide a page at KERNEL too, so that hiding it later cannot fail. */
-	page = gm_take_single(gm, index, gfp) ?: alloc_single(gm, index, gfp);
-	if (!page)
-		return -ENOMEM;
+	page = get_single(gm, index);
+	if (IS_ERR(page))
+		return PTR_ERR(page);
 
 	set_single_file(page_folio(page), gm);
 	err = bits ? begin_kernel(page_folio(page), bits, false) : 0;
@@ -576,7 +614,7 @@ static int populate_single(struct guest_memfd *gm, pgoff_t index)
 		return 0;
 	if (bits) {
 		undo_kernel(page_folio(page));
-		forget_single(page);
+		forget_lone(page);
 		put_page(page);
 	} else {
 		free_single(page);
@@ -599,7 +637,6 @@ static struct gm_block *file_block(struct guest_memfd *gm, pgoff_t index)
 		return ERR_PTR(-ENOMEM);
 	refcount_set(&block->refs, 1);
 	mutex_init(&block->lock);
-	block->order = gm->block_order;
 	INIT_LIST_HEAD(&block->teardown_list);
 	INIT_LIST_HEAD(&block->retry_list);
 
@@ -624,43 +661,47 @@ static bool range_is_free(struct guest_memfd *gm, pgoff_t start, unsigned int nr
 /* So many blocks are hidden with one flush. */
 #define BLOCKS_PER_FLUSH 8
 
+static unsigned long scrub_some(struct mem_cgroup *memcg, bool reclaim,
+				unsigned long *nr_freed);
+
 /*
  * Memory for the blocks of a range, as far as they need any and there is some.
  *
  * Return: For how many blocks, from that of @index on, @memory is set.
  */
-static unsigned int alloc_memory(struct guest_memfd *gm, pgoff_t index,
-				 pgoff_t end, struct page **memory)
+static int alloc_memory(struct guest_memfd *gm, pgoff_t index, pgoff_t end,
+			struct page **memory)
 {
 	/* A block is worth a try, but a page alone will do as well. */
 	gfp_t gfp = mapping_gfp_mask(gm->inode->i_mapping) | __GFP_NORETRY |
 		    __GFP_NOWARN;
-	unsigned int n, nr_blocks, order = gm->block_order;
+	unsigned int nr_blocks = 0, order = gm->block_order;
+	unsigned long ignored;
 	pgoff_t first = round_down(index, 1UL << order), start = first;
+	int n;
 
 	/* Asked again under the block's lock. */
-	for (n = 0; n < BLOCKS_PER_FLUSH && start < end; n++, start += 1UL << order) {
-		if (!range_is_free(gm, start, 1U << order))
-			break;
+	while (nr_blocks < BLOCKS_PER_FLUSH && start < end &&
+	       range_is_free(gm, start, 1U << order)) {
+		start += 1UL << order;
+		nr_blocks++;
 	}
-	nr_blocks = n;
-	n = take_from_pool(gm, first, gfp, memory, nr_blocks);
-	if (n)
-		return n;
-	for (n = 0; n < nr_blocks; n++) {
-		memory[n] = alloc_cleared(gm, first + ((pgoff_t)n << order), gfp,
-					  order);
-		if (!memory[n])
-			break;
-	}
-	return n ? hide_fresh(memory, n, order) : 0;
+	do {
+		n = take_from_pool(gm, first, gfp, memory, nr_blocks);
+		if (n > 0)
+			return n;
+		if (!n)
+			n = alloc_blocks(gm, first, gfp, memory, nr_blocks);
+		/* Reclaim does not try hard for a block: clear what waits for it. */
+	} while (!n && nr_blocks && scrub_some(NULL, true, &ignored));
+	return n > 0 ? hide_fresh(memory, n, order) : 0;
 }
 
 static bool give_memory(struct gm_block *block, struct page *first)
 {
-	unsigned long key = page_to_pfn(first) >> block->order;
+	unsigned long key = page_to_pfn(first) >> GM_BLOCK_MAX_ORDER;
 
-	if (xa_err(xa_store(&blocks_by_pfn[block->order], key, block,
+	if (xa_err(xa_store(&blocks_by_pfn, key, block,
 			    GFP_KERNEL)))
 		return false;
 	refcount_inc(&block->refs);
@@ -674,7 +715,7 @@ static bool give_memory(struct gm_block *block, struct page *first)
  */
 static void let_go(struct gm_block *block, pgoff_t index)
 {
-	unsigned int i = index & (nr_pages_of(block) - 1);
+	unsigned int i = index & (GM_BLOCK_MAX_PAGES - 1);
 
 	gm_page_clear_state(page_folio(block->first + i));
 	__set_bit(i, block->gone);
@@ -686,7 +727,7 @@ static void let_go(struct gm_block *block, pgoff_t index)
 static int populate_from_block(struct guest_memfd *gm, struct gm_block *block,
 			       pgoff_t index, bool restored)
 {
-	unsigned int i = index & (nr_pages_of(block) - 1);
+	unsigned int i = index & (GM_BLOCK_MAX_PAGES - 1);
 	struct folio *folio = page_folio(block->first + i);
 	unsigned long bits = level_bits(gm, index);
 	int err;
@@ -750,7 +791,7 @@ static int populate_block(struct guest_memfd *gm, pgoff_t index,
 	block = file_block(gm, index);
 	if (IS_ERR(block))
 		return PTR_ERR(block);
-	nr = nr_pages_of(block);
+	nr = GM_BLOCK_MAX_PAGES;
 	start = round_down(index, nr);
 
 	mutex_lock(&block->lock);
@@ -890,7 +931,7 @@ bool guest_memfd_block_is_whole(struct guest_memfd *gm, pgoff_t index)
 	block = xa_load(&gm->blocks, index >> gm->block_order);
 	/* The count first: see populate_from_block(). */
 	return block &&
-	       atomic_read_acquire(&block->nr_in_file) == nr_pages_of(block) &&
+	       atomic_read_acquire(&block->nr_in_file) == GM_BLOCK_MAX_PAGES &&
 	       !READ_ONCE(block->poisoned);
 }
 
@@ -947,7 +988,7 @@ static int scrub(struct folio *folio)
 static void make_idle(struct gm_block *block, unsigned int i)
 {
 	gm_page_set_state(page_folio(block->first + i),
-			  gm_page_fresh(block->order));
+			  gm_page_fresh(GM_BLOCK_MAX_ORDER));
 	clear_bit(i, block->left);
 	__clear_bit(i, block->out);
 	block->nr_out--;
@@ -960,10 +1001,10 @@ static void make_idle(struct gm_block *block, unsigned int i)
  */
 static void scrub_whole(struct gm_block *block)
 {
-	unsigned int i, end, nr = nr_pages_of(block);
+	unsigned int i, end, nr = GM_BLOCK_MAX_PAGES;
 
 	lockdep_assert_held(&block->lock);
-	if (block->order != PMD_ORDER || bitmap_empty(block->left, nr) ||
+	if (bitmap_empty(block->left, nr) ||
 	    !bitmap_equal(block->left, block->out, nr))
 		return;
 
@@ -988,18 +1029,17 @@ static void scrub_whole(struct gm_block *block)
 static void release_whole(struct gm_block *block)
 {
 	struct page *first = block->first;
-	unsigned int i, nr = nr_pages_of(block);
+	unsigned int i, nr = GM_BLOCK_MAX_PAGES;
 
 	/* Another file can own the memory, and store its block, from here on. */
-	xa_erase(&blocks_by_pfn[block->order],
-		 page_to_pfn(first) >> block->order);
+	xa_erase(&blocks_by_pfn,
+		 page_to_pfn(first) >> GM_BLOCK_MAX_ORDER);
 
 	for (i = 0; i < nr; i++)
 		gm_page_clear_state(page_folio(first + i));
 	gm_cut_forget(first);
 	/* Reclaim has more use for the memory, and may run under locks that merging takes. */
-	if (block->order == GM_BLOCK_MAX_ORDER &&
-	    !(current->flags & PF_MEMALLOC)) {
+	if (!(current->flags & PF_MEMALLOC)) {
 		uncharge(first, nr);
 		if (gm_pool_give(first))
 			return;
@@ -1007,7 +1047,7 @@ static void release_whole(struct gm_block *block)
 	/* As it was hidden: this edits what is there already. */
 	if (WARN_ON_ONCE(direct_map_restore(first, nr)))
 		return;
-	if (block->order == PMD_ORDER && !(current->flags & PF_MEMALLOC))
+	if (!(current->flags & PF_MEMALLOC))
 		direct_map_merge(first);
 	free_pages_of(first, nr);
 }
@@ -1015,8 +1055,6 @@ static void release_whole(struct gm_block *block)
 /* To cut a block takes memory, which reclaim cannot wait for. */
 static bool can_cut(struct gm_block *block)
 {
-	if (block->order != GM_BLOCK_MAX_ORDER)
-		return false;
 	return gm_cut_is_cut(block->first) ||
 	       (!(current->flags & PF_MEMALLOC) &&
 		!gm_cut_prepare(block->first, block->gone));
@@ -1029,15 +1067,10 @@ static void give_page(struct gm_block *block, unsigned int i)
 
 	gm_page_clear_state(page_folio(page));
 	mem_cgroup_uncharge(page_folio(page));
-	/* A task in reclaim needs it now. */
-	if (!(current->flags & PF_MEMALLOC)) {
-		WARN_ON_ONCE(!gm_cut_give(page));
+	if (gm_cut_give(page))
 		return;
-	}
 	page_ref_unfreeze(page, 1);
-	gm_cut_lose(page);
-	if (!WARN_ON_ONCE(direct_map_restore(page, 1)))
-		put_page(page);
+	gm_cut_free(page);
 }
 
 /*
@@ -1048,7 +1081,7 @@ static void give_page(struct gm_block *block, unsigned int i)
  */
 static bool give_idle(struct gm_block *block)
 {
-	unsigned int i, nr = nr_pages_of(block);
+	unsigned int i, nr = GM_BLOCK_MAX_PAGES;
 	bool done = true;
 
 	lockdep_assert_held(&block->lock);
@@ -1077,13 +1110,13 @@ static bool give_idle(struct gm_block *block)
  */
 static bool give_all(struct gm_block *block)
 {
-	unsigned int i, end, nr = nr_pages_of(block);
+	unsigned int i, end, nr = GM_BLOCK_MAX_PAGES;
 	struct page *first = block->first;
 
 	if (bitmap_full(block->gone, nr)) {
 		/* Another block may have the memory, and the place, already. */
-		xa_cmpxchg(&blocks_by_pfn[block->order],
-			   page_to_pfn(first) >> block->order, block, NULL,
+		xa_cmpxchg(&blocks_by_pfn,
+			   page_to_pfn(first) >> GM_BLOCK_MAX_ORDER, block, NULL,
 			   GFP_KERNEL);
 		return true;
 	}
@@ -1099,8 +1132,8 @@ static bool give_all(struct gm_block *block)
 			page_ref_unfreeze(first + i, 1);
 		return false;
 	}
-	xa_erase(&blocks_by_pfn[block->order],
-		 page_to_pfn(first) >> block->order);
+	xa_erase(&blocks_by_pfn,
+		 page_to_pfn(first) >> GM_BLOCK_MAX_ORDER);
 	for_each_clear_bit(i, block->gone, nr)
 		give_page(block, i);
 	return true;
@@ -1113,7 +1146,7 @@ static bool give_all(struct gm_block *block)
  */
 static bool release_memory(struct gm_block *block)
 {
-	unsigned int i, nr = nr_pages_of(block);
+	unsigned int i, nr = GM_BLOCK_MAX_PAGES;
 	struct page *first = block->first;
 
 	lockdep_assert_held(&block->lock);
@@ -1151,7 +1184,7 @@ static void retry_later(struct gm_block *block)
  */
 static void end_kernel(struct gm_block *block)
 {
-	unsigned int i, nr = nr_pages_of(block);
+	unsigned int i, nr = GM_BLOCK_MAX_PAGES;
 
 	for_each_set_bit(i, block->left, nr) {
 		struct folio *folio = page_folio(block->first + i);
@@ -1169,7 +1202,7 @@ static bool left_at_kernel(struct gm_block *block)
 {
 	unsigned int i;
 
-	for_each_set_bit(i, block->left, nr_pages_of(block)) {
+	for_each_set_bit(i, block->left, GM_BLOCK_MAX_PAGES) {
 		if (gm_page_state(page_folio(block->first + i)) &
 		    GUEST_MEMFD_PAGE_PINNABLE)
 			return true;
@@ -1180,7 +1213,7 @@ static bool left_at_kernel(struct gm_block *block)
 /* Take back the pages that have left the file; the block is locked. */
 static void reap_locked_block(struct gm_block *block)
 {
-	unsigned int i, nr = nr_pages_of(block);
+	unsigned int i, nr = GM_BLOCK_MAX_PAGES;
 	bool done = true;
 
 	lockdep_assert_held(&block->lock);
@@ -1239,19 +1272,27 @@ static void retry_single_later(struct folio *folio)
 	queue_delayed_work(guest_memfd_wq, &retry_work, HZ / 10);
 }
 
-/* Take back the pages of a list of the caller's own. */
-static void reap_singles(struct list_head *singles)
+/*
+ * Take back the pages of a list of the caller's own.
+ *
+ * Return: How many are of use to others now.
+ */
+static unsigned long reap_singles(struct list_head *singles)
 {
+	unsigned long nr = 0;
 	struct folio *folio;
 
 	while (!list_empty(singles)) {
 		folio = list_first_entry(singles, struct folio, lru);
 		/* Off the list first: it is another owner's field when freed. */
 		list_del_init(&folio->lru);
-		if (!release_single(folio))
+		if (release_single(folio))
+			nr++;
+		else
 			retry_single_later(folio);
 		cond_resched();
 	}
+	return nr;
 }
 
 static void reap_orphans(struct guest_memfd *gm)
@@ -1356,16 +1397,23 @@ static void retry(struct work_struct *work)
 }
 
 /**
- * guest_memfd_owns_lone - is one of these pages hidden by itself?
- * @pfn: First page frame number.
- * @nr: Number of pages.
+ * guest_memfd_block_merge - have one entry in the direct map for 2 MiB again
+ * @page: A page of these 2 MiB, which need not be the caller's.
  *
- * Context: Any.
- * Return: True if one is of no block, whole or cut.
+ * A page of a file that is visible at the moment must not need memory for a split when
+ * its last direct-map reference is put: so nothing is merged while files have one there.
+ *
+ * Context: May sleep.  Flushes the TLBs of all CPUs if it merges.
  */
-bool guest_memfd_owns_lone(unsigned long pfn, unsigned long nr)
+void guest_memfd_block_merge(struct page *page)
 {
-	return xa_find(&blocks_by_pfn[0], &pfn, pfn + nr - 1, XA_PRESENT);
+	unsigned long pfn = round_down(page_to_pfn(page), GM_BLOCK_MAX_PAGES);
+	unsigned long lone = pfn;
+
+	if (!xa_find(&lone_pages, &lone, pfn + GM_BLOCK_MAX_PAGES - 1, XA_PRESENT) &&
+	    !xa_load(&blocks_by_pfn, pfn >> GM_BLOCK_MAX_ORDER) &&
+	    !gm_cut_is_cut(pfn_to_page(pfn)))
+		direct_map_merge(page);
 }
 
 /**
@@ -1381,21 +1429,17 @@ bool guest_memfd_owns_lone(unsigned long pfn, unsigned long nr)
  */
 bool guest_memfd_owns_pfn(unsigned long pfn)
 {
-	bool owned = xa_load(&blocks_by_pfn[0], pfn) || gm_pool_owns_pfn(pfn) ||
+	bool owned = xa_load(&lone_pages, pfn) || gm_pool_owns_pfn(pfn) ||
 		     gm_cut_owns_pfn(pfn);
-	unsigned int order;
+	struct gm_block *block;
 
-	for (order = 1; !owned && order <= GM_BLOCK_MAX_ORDER; order++) {
-		struct xarray *blocks = &blocks_by_pfn[order];
-		struct gm_block *block;
-
-		/* A block leaves the array, under its lock, before it is freed. */
-		xa_lock(blocks);
-		block = xa_load(blocks, pfn >> order);
-		owned = block && !test_bit(pfn & (nr_pages_of(block) - 1),
-					   block->gone);
-		xa_unlock(blocks);
-	}
+	if (owned)
+		return true;
+	/* A block leaves the array, under its lock, before it is freed. */
+	xa_lock(&blocks_by_pfn);
+	block = xa_load(&blocks_by_pfn, pfn >> GM_BLOCK_MAX_ORDER);
+	owned = block && !test_bit(pfn % GM_BLOCK_MAX_PAGES, block->gone);
+	xa_unlock(&blocks_by_pfn);
 	return owned;
 }
 
@@ -1431,7 +1475,8 @@ void guest_memfd_block_reap(struct guest_memfd *gm, pgoff_t start, pgoff_t end)
  *
  * Return: False when the worker has to do it.
  */
-static bool scrub_block(struct gm_block *block, bool reclaim)
+static bool scrub_block(struct gm_block *block, bool reclaim,
+			unsigned long *nr_freed)
 {
 	if (!reclaim) {
 		mutex_lock(&block->lock);
@@ -1442,6 +1487,9 @@ static bool scrub_block(struct gm_block *block, bool reclaim)
 		return false;
 	}
 	reap_locked_block(block);
+	/* What others refer to waits for the retry worker. */
+	if (!block->first)
+		*nr_freed += block->nr_unscrubbed;
 	mutex_unlock(&block->lock);
 	return true;
 }
@@ -1519,10 +1567,12 @@ static void free_teardown(struct gm_teardown *teardown)
  *
  * @memcg: Only of files whose pages count in it, or NULL.
  * @reclaim: As for scrub_block().
+ * @nr_freed: Where to add the number of pages that are of use to others now.
  *
  * Return: How many pages are done with; 0 when there is nothing to do.
  */
-static unsigned long scrub_some(struct mem_cgroup *memcg, bool reclaim)
+static unsigned long scrub_some(struct mem_cgroup *memcg, bool reclaim,
+				unsigned long *nr_freed)
 {
 	struct gm_teardown *teardown;
 	struct folio *folio, *next;
@@ -1550,21 +1600,22 @@ static unsigned long scrub_some(struct mem_cgroup *memcg, bool reclaim)
 		}
 	}
 	teardown->nr_waiting -= nr;
-	teardown->nr_scrubbers++;
+	teardown->nr_in_work += nr;
 	/* In turn, so that a small file does not wait for a large one. */
 	list_move_tail(&teardown->list, &teardowns);
 	spin_unlock(&teardown_lock);
 
 	if (block)
-		again = !scrub_block(block, reclaim);
+		again = !scrub_block(block, reclaim, nr_freed);
 	else if (reclaim && need_worker(&singles))
 		again = true;
 	else
-		reap_singles(&singles);
+		*nr_freed += reap_singles(&singles);
 	if (block && !again)
 		block_put(block);
 
 	spin_lock(&teardown_lock);
+	teardown->nr_in_work -= nr;
 	if (again) {
 		if (block)
 			list_add_tail(&block->teardown_list, &teardown->blocks);
@@ -1573,7 +1624,7 @@ static unsigned long scrub_some(struct mem_cgroup *memcg, bool reclaim)
 		/* Reclaim may have counted no pages meanwhile. */
 		show_to_reclaim(teardown);
 	}
-	over = !--teardown->nr_scrubbers && !teardown->nr_waiting;
+	over = !teardown->nr_in_work && !teardown->nr_waiting;
 	if (over)
 		list_del(&teardown->list);
 	spin_unlock(&teardown_lock);
@@ -1584,6 +1635,8 @@ static unsigned long scrub_some(struct mem_cgroup *memcg, bool reclaim)
 		return 0;
 	}
 	atomic_long_sub(nr, &nr_unscrubbed);
+	if (wq_has_sleeper(&scrub_wait))
+		wake_up_all(&scrub_wait);
 	if (over)
 		free_teardown(teardown);
 	return nr;
@@ -1591,7 +1644,9 @@ static unsigned long scrub_some(struct mem_cgroup *memcg, bool reclaim)
 
 static void scrub_teardowns(struct work_struct *work)
 {
-	while (scrub_some(NULL, false))
+	unsigned long ignored;
+
+	while (scrub_some(NULL, false, &ignored))
 		cond_resched();
 }
 
@@ -1609,7 +1664,7 @@ static void start_scrubbers(unsigned long nr)
 /* A page that has memory of the block, or NULL. */
 static struct page *some_page(struct gm_block *block)
 {
-	unsigned int i, nr = nr_pages_of(block);
+	unsigned int i, nr = GM_BLOCK_MAX_PAGES;
 
 	lockdep_assert_held(&block->lock);
 	i = find_first_zero_bit(block->gone, nr);
@@ -1629,7 +1684,7 @@ static void add_to_teardown(struct gm_teardown *teardown, struct gm_block *block
 		block_put(block);
 		return;
 	}
-	block->nr_unscrubbed = nr_pages_of(block);
+	block->nr_unscrubbed = GM_BLOCK_MAX_PAGES;
 	teardown->nr_waiting += block->nr_unscrubbed;
 	list_add_tail(&block->teardown_list, &teardown->blocks);
 }
@@ -1698,23 +1753,46 @@ void guest_memfd_block_wait(void)
 {
 	unsigned int i;
 
-	while (scrub_some(NULL, false))
-		cond_resched();
+	scrub_teardowns(NULL);
 	for (i = 0; i < MAX_SCRUBBERS; i++)
 		flush_work(&scrub_works[i]);
 	flush_delayed_work(&retry_work);
 	gm_cut_flush();
 }
 
+/* So long direct reclaim waits for pages that others are clearing. */
+#define SCRUB_WAIT	(HZ / 10)
+
+/*
+ * All that is left of the closed files is in the hands of others, who will have freed it
+ * in an instant: no process must be killed for lack of memory meanwhile.
+ *
+ * Return: How many pages are done with.
+ */
+static unsigned long wait_for_scrubbers(void)
+{
+	long now, before = atomic_long_read(&nr_unscrubbed);
+
+	/* A worker may be the one that is waited for. */
+	if (!before || current->flags & (PF_KSWAPD | PF_WQ_WORKER))
+		return 0;
+	wait_event_timeout(scrub_wait, atomic_long_read(&nr_unscrubbed) < before,
+			   SCRUB_WAIT);
+	now = atomic_long_read(&nr_unscrubbed);
+	return now < before ? before - now : 0;
+}
+
 static unsigned long scrub_for_reclaim(struct mem_cgroup *memcg, unsigned long nr)
 {
-	unsigned long n, done = 0;
+	unsigned long freed = 0;
 
-	while (done < nr && (n = scrub_some(memcg, true)))
-		done += n;
+	while (freed < nr && scrub_some(memcg, true, &freed))
+		;
+	if (!freed)
+		freed = wait_for_scrubbers();
 	/* They are no slab pages: reclaim has to be told of its progress. */
-	mm_account_reclaimed_pages(done);
-	return done;
+	mm_account_reclaimed_pages(freed);
+	return freed;
 }
 
 /* NULL for the global reclaim, which takes everything. */
@@ -1733,7 +1811,7 @@ static unsigned long count_unscrubbed(struct shrinker *shrinker,
 	spin_lock(&teardown_lock);
 	list_for_each_entry(teardown, &teardowns, list) {
 		if (counts_in(teardown, memcg))
-			nr += teardown->nr_waiting;
+			nr += teardown->nr_waiting + teardown->nr_in_work;
 	}
 	spin_unlock(&teardown_lock);
 	return nr ?: SHRINK_EMPTY;
@@ -1793,8 +1871,6 @@ static int __init block_init(void)
 	for (i = 0; i < MAX_SCRUBBERS; i++)
 		INIT_WORK(&scrub_works[i], scrub_teardowns);
 
-	for (i = 0; i <= GM_BLOCK_MAX_ORDER; i++)
-		xa_init(&blocks_by_pfn[i]);
 	/* Without them no file is hidden: see guest_memfd_block_ready(). */
 	if (!unscrubbed_shrinker || !guest_memfd_wq)
 		return -ENOMEM;

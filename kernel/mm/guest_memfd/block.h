@@ -4,6 +4,9 @@
 
 #include <linux/guest_memfd.h>
 
+/* For what this directory does later, and in reclaim; NULL before initcalls. */
+extern struct workqueue_struct *guest_memfd_wq;
+
 /* What the blocks of a file add up to, for fdinfo. */
 struct gm_block_counts {
 	/* Blocks of several pages that hold memory. */
@@ -26,9 +29,10 @@ void guest_memfd_block_destroy(struct guest_memfd *gm);
 void guest_memfd_block_wait(void);
 void guest_memfd_block_count(struct guest_memfd *gm,
 			     struct gm_block_counts *counts);
-bool guest_memfd_owns_lone(unsigned long pfn, unsigned long nr);
+void guest_memfd_block_merge(struct page *page);
 #if IS_ENABLED(CONFIG_KUNIT)
-struct page *gm_take_single(struct guest_memfd *gm, pgoff_t index, gfp_t gfp);
+struct page *gm_take_single(struct guest_memfd *gm, pgoff_t index,
+			    bool preferred_only);
 #endif
 
 #endif /* _MM_GUEST_MEMFD_BLOCK_H */

@@ -180,7 +180,7 @@ static void truncate_all(struct guest_memfd *gm)
 	truncate_inode_pages(gm->inode->i_mapping, 0);
 }
 
-static struct page *no_single(struct guest_memfd *gm, pgoff_t index, gfp_t gfp)
+static struct page *no_single(struct guest_memfd *gm, pgoff_t index, bool preferred_only)
 {
 	return NULL;
 }

@@ -24,7 +24,9 @@
 #include <linux/list.h>
 #include <linux/mm.h>
 #include <linux/nodemask.h>
+#include <linux/page-isolation.h>
 #include <linux/page_ref.h>
+#include <linux/sched.h>
 #include <linux/slab.h>
 #include <linux/spinlock.h>
 #include <linux/vmstat.h>
@@ -136,7 +138,7 @@ static void update_list(struct gm_cuts *node, struct gm_cut *cut)
 		 */
 		xa_erase(&cuts_by_pfn, key_of(cut->first));
 		list_add_tail(&cut->list, &node->complete);
-		queue_work(gm_pool_wq, &complete_work);
+		queue_work(guest_memfd_wq, &complete_work);
 		return;
 	}
 	if (list < NR_LISTS)
@@ -223,13 +225,12 @@ bool gm_cut_block(struct page *first)
 		return false;
 	for (i = 1; i < BLOCK_PAGES; i++) {
 		if (page_ref_freeze(first + i, 1)) {
-			WARN_ON_ONCE(!gm_cut_give(first + i));
-			continue;
+			if (gm_cut_give(first + i))
+				continue;
+			page_ref_unfreeze(first + i, 1);
 		}
-		/* Another task's put frees it. */
-		gm_cut_lose(first + i);
-		if (!WARN_ON_ONCE(direct_map_restore(first + i, 1)))
-			put_page(first + i);
+		/* With another task's reference, that task's put frees it. */
+		gm_cut_free(first + i);
 	}
 	return true;
 }
@@ -302,17 +303,24 @@ struct page *gm_cut_take(int nid)
  *	state, and its reference count frozen at zero.
  *
  * Context: Any but interrupt.
- * Return: False if it is of no such block, and still the caller's.
+ * Return: False when the page is still the caller's, for gm_cut_free(): it is of no such
+ * block, or its memory goes offline, or the machine hibernates, or the caller is a task in
+ * reclaim, which needs memory now.
  */
 bool gm_cut_give(struct page *page)
 {
 	unsigned int i = nr_of(page);
 	struct gm_cuts *node;
-	struct gm_cut *cut = lock_cut(page, &node);
+	struct gm_cut *cut;
 
+	if (current->flags & PF_MEMALLOC)
+		return false;
+	cut = lock_cut(page, &node);
 	if (!cut)
 		return false;
-	if (test_bit(i, cut->gone)) {
+	/* A drain takes the lock after one of the last two is set: see enter_pool(). */
+	if (test_bit(i, cut->gone) || gm_pool_is_stopped() ||
+	    is_migrate_isolate_page(page)) {
 		spin_unlock(&node->lock);
 		return false;
 	}
@@ -343,6 +351,25 @@ void gm_cut_lose(struct page *page)
 		update_list(node, cut);
 	}
 	spin_unlock(&node->lock);
+}
+
+/**
+ * gm_cut_free - give a page to the allocator
+ * @page: A page of any block, or of none: hidden, clean, no state, and with one
+ *	reference of the caller's.
+ *
+ * Context: May sleep; allocates only if the page is of a block that is neither
+ * cut nor split.
+ */
+void gm_cut_free(struct page *page)
+{
+	bool restored = !WARN_ON_ONCE(direct_map_restore(page, 1));
+
+	/* After that, as the block may be merged at once. */
+	gm_cut_lose(page);
+	/* A page that cannot be restored must not reach the allocator. */
+	if (restored)
+		put_page(page);
 }
 
 /**
@@ -381,10 +408,14 @@ unsigned long gm_cut_count(int nid)
 	return cuts[nid] ? READ_ONCE(cuts[nid]->nr_free) : 0;
 }
 
-/* Give pages to the allocator; the entries are there, so nothing is allocated. */
-static void restore_and_free(struct page *first, unsigned long *which)
+/*
+ * Give pages to the allocator; the entries are there, so nothing is allocated.
+ *
+ * Return: How many it got.
+ */
+static unsigned int restore_and_free(struct page *first, unsigned long *which)
 {
-	unsigned int i, start, end;
+	unsigned int i, start, end, nr = 0;
 
 	for_each_set_bit(i, which, BLOCK_PAGES) {
 		/* A poisoned page stays hidden, and out of the allocator. */
@@ -398,7 +429,52 @@ static void restore_and_free(struct page *first, unsigned long *which)
 			page_ref_unfreeze(first + i, 1);
 			__free_page(first + i);
 		}
+		nr += end - start;
 	}
+	return nr;
+}
+
+/*
+ * Take up to @nr_pages free pages of a block, for the allocator, in @which; the fewest
+ * blocks should be used in part, so the block has as many as any.
+ *
+ * Return: The block, on no list, or NULL.
+ */
+static struct gm_cut *take_many(struct gm_cuts *node, unsigned long nr_pages,
+				unsigned long *which)
+{
+	struct gm_cut *cut = NULL;
+	unsigned int i, nr = 0;
+	int list;
+
+	lockdep_assert_held(&node->lock);
+	bitmap_zero(which, BLOCK_PAGES);
+	for (list = NR_LISTS - 1; !cut && list >= 0; list--)
+		cut = list_first_entry_or_null(&node->lists[list], struct gm_cut,
+					       list);
+	if (!cut) {
+		list_for_each_entry(cut, &node->complete, list) {
+			if (cut->nr_free)
+				break;
+		}
+		if (list_entry_is_head(cut, &node->complete, list))
+			return NULL;
+	}
+	/* A block without a page in use is freed in one piece. */
+	if (cut->nr_free + cut->nr_gone == BLOCK_PAGES)
+		nr_pages = BLOCK_PAGES;
+	for_each_set_bit(i, cut->free, BLOCK_PAGES) {
+		if (nr == nr_pages)
+			break;
+		__set_bit(i, which);
+		nr++;
+	}
+	bitmap_andnot(cut->free, cut->free, which, BLOCK_PAGES);
+	bitmap_or(cut->gone, cut->gone, which, BLOCK_PAGES);
+	count_free(node, cut, -(int)nr);
+	cut->nr_gone += nr;
+	list_del_init(&cut->list);
+	return cut;
 }
 
 /**
@@ -414,54 +490,31 @@ unsigned long gm_cut_shrink(int nid, unsigned long nr_pages)
 	struct gm_cuts *node = cuts[nid];
 	DECLARE_BITMAP(which, BLOCK_PAGES);
 	unsigned long nr_freed = 0;
-	unsigned int i, nr, most;
 	struct gm_cut *cut;
-	bool erased;
-	int list;
+	bool last;
 
 	while (node && nr_freed < nr_pages) {
 		spin_lock(&node->lock);
-		for (list = NR_LISTS - 1; list >= 0; list--) {
-			if (!list_empty(&node->lists[list]))
-				break;
-		}
-		if (list < 0) {
+		cut = take_many(node, min(SHRINK_PAGES, nr_pages - nr_freed), which);
+		if (!cut) {
 			spin_unlock(&node->lock);
 			break;
 		}
-		cut = list_first_entry(&node->lists[list], struct gm_cut, list);
-		bitmap_zero(which, BLOCK_PAGES);
-		nr = 0;
-		/* A block without a page in use is freed in one piece. */
-		most = cut->nr_free + cut->nr_gone == BLOCK_PAGES ? BLOCK_PAGES :
-		       min(SHRINK_PAGES, nr_pages - nr_freed);
-		for_each_set_bit(i, cut->free, BLOCK_PAGES) {
-			if (nr == most)
-				break;
-			__clear_bit(i, cut->free);
-			__set_bit(i, cut->gone);
-			__set_bit(i, which);
-			nr++;
-		}
-		count_free(node, cut, -(int)nr);
-		cut->nr_gone += nr;
-		/* As in update_list(). */
-		erased = cut->nr_gone == BLOCK_PAGES;
-		if (erased)
+		/* As in update_list(); a complete block is out of it already. */
+		last = cut->nr_gone == BLOCK_PAGES;
+		if (last && xa_load(&cuts_by_pfn, key_of(cut->first)) == cut)
 			xa_erase(&cuts_by_pfn, key_of(cut->first));
-		list_del_init(&cut->list);
 		cut->busy = true;
 		spin_unlock(&node->lock);
 
-		restore_and_free(cut->first, which);
-		nr_freed += nr;
+		nr_freed += restore_and_free(cut->first, which);
 
 		spin_lock(&node->lock);
 		cut->busy = false;
-		if (erased) {
+		if (last) {
 			/* To be merged. */
 			list_add_tail(&cut->list, &node->complete);
-			queue_work(gm_pool_wq, &complete_work);
+			queue_work(guest_memfd_wq, &complete_work);
 		} else {
 			update_list(node, cut);
 		}
@@ -493,14 +546,8 @@ static void free_complete(struct work_struct *work)
 	for_each_node_state(nid, N_MEMORY) {
 		while (cuts[nid] && (cut = next_complete(cuts[nid]))) {
 			restore_and_free(cut->first, cut->free);
-			/*
-			 * The allocator may have given pages of it to others,
-			 * whose entries are alike.  A page that is hidden by
-			 * itself, and visible now, must not need memory for
-			 * a split when its last reference is put.
-			 */
-			if (!guest_memfd_owns_lone(page_to_pfn(cut->first), BLOCK_PAGES))
-				direct_map_merge(cut->first);
+			/* The allocator may have given pages of it to files. */
+			guest_memfd_block_merge(cut->first);
 			kfree(cut);
 			cond_resched();
 		}

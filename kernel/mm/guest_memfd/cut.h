@@ -14,6 +14,7 @@ void gm_cut_forget(struct page *first);
 struct page *gm_cut_take(int nid);
 bool gm_cut_give(struct page *page);
 void gm_cut_lose(struct page *page);
+void gm_cut_free(struct page *page);
 bool gm_cut_owns_pfn(unsigned long pfn);
 unsigned long gm_cut_count(int nid);
 unsigned long gm_cut_shrink(int nid, unsigned long nr_pages);
@@ -50,6 +51,10 @@ static inline bool gm_cut_give(struct page *page)
 }
 
 static inline void gm_cut_lose(struct page *page)
+{
+}
+
+static inline void gm_cut_free(struct page *page)
 {
 }
 

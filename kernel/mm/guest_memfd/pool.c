@@ -44,6 +44,7 @@
 #include <linux/workqueue.h>
 #include <linux/xarray.h>
 
+#include "block.h"
 #include "cut.h"
 #include "direct_map.h"
 #include "page_state.h"
@@ -111,7 +112,6 @@ static struct gm_watermark high_mark = { .value = 1, .percent = true };
 
 static void pool_work(struct work_struct *work);
 static DECLARE_DELAYED_WORK(refill_work, pool_work);
-struct workqueue_struct *gm_pool_wq __ro_after_init;
 
 static unsigned long mark_blocks(const struct gm_watermark *mark, int nid)
 {
@@ -179,7 +179,7 @@ static void free_block(struct page *first)
 		spin_lock(&bad_lock);
 		list_add_tail(&first->lru, &bad_blocks);
 		spin_unlock(&bad_lock);
-		queue_delayed_work(gm_pool_wq, &refill_work, 0);
+		queue_delayed_work(guest_memfd_wq, &refill_work, 0);
 		return;
 	}
 	/* As it was hidden: one entry, or those of a split that is there. */
@@ -326,7 +326,7 @@ struct page *gm_pool_take(int nid)
 		refill = pool->nr_blocks < mark_blocks(&low_mark, nid);
 		spin_unlock(&pool->lock);
 		if (refill)
-			queue_delayed_work(gm_pool_wq, &refill_work, 0);
+			queue_delayed_work(guest_memfd_wq, &refill_work, 0);
 		if (!first)
 			return NULL;
 		leave_pool(nid, first);
@@ -391,6 +391,17 @@ bool gm_pool_owns_pfn(unsigned long pfn)
 bool gm_pool_is_on(int nid)
 {
 	return mark_blocks(&high_mark, nid);
+}
+
+/**
+ * gm_pool_is_stopped - is the machine about to hibernate?
+ *
+ * Context: Any.
+ * Return: True while hidden pages that no file has must be given to the allocator.
+ */
+bool gm_pool_is_stopped(void)
+{
+	return READ_ONCE(stopped);
 }
 
 /**
@@ -468,7 +479,7 @@ static unsigned long scan_pool(struct shrinker *shrinker,
 		pool->was_shrunk = true;
 		spin_unlock(&pool->lock);
 		/* If no file asks for a block meanwhile. */
-		queue_delayed_work(gm_pool_wq, &refill_work, REFILL_PAUSE + 1);
+		queue_delayed_work(guest_memfd_wq, &refill_work, REFILL_PAUSE + 1);
 	}
 	nr *= BLOCK_PAGES;
 	/* Single pages last: to free them leaves their blocks in pieces. */
@@ -482,7 +493,7 @@ static unsigned long scan_pool(struct shrinker *shrinker,
 	return nr;
 }
 
-/* Has the node so much memory that no one misses a few blocks? */
+/* Has the node so much memory that others can do without a few blocks? */
 static bool is_plenty(int nid)
 {
 	pg_data_t *pgdat = NODE_DATA(nid);
@@ -517,7 +528,9 @@ static unsigned int refill_some(struct gm_pool *pool, int nid,
 		first[n] = alloc_pages_node(nid, gfp, GM_BLOCK_MAX_ORDER);
 		if (!first[n])
 			break;
-		split_page(first[n++], GM_BLOCK_MAX_ORDER);
+		split_page(first[n], GM_BLOCK_MAX_ORDER);
+		/* A block with an entry for each of its pages would leave the pool. */
+		direct_map_merge(first[n++]);
 		cond_resched();
 	}
 	if (!n)
@@ -568,7 +581,7 @@ static void pool_work(struct work_struct *work)
 		again |= READ_ONCE(pool->nr_blocks) < low;
 	}
 	if (again)
-		queue_delayed_work(gm_pool_wq, &refill_work, REFILL_PAUSE);
+		queue_delayed_work(guest_memfd_wq, &refill_work, REFILL_PAUSE);
 }
 
 static void drain(int nid)
@@ -601,7 +614,7 @@ VISIBLE_IF_KUNIT int gm_pool_hibernation(struct notifier_block *nb,
 	case PM_POST_HIBERNATION:
 	case PM_POST_RESTORE:
 		WRITE_ONCE(stopped, false);
-		queue_delayed_work(gm_pool_wq, &refill_work, 0);
+		queue_delayed_work(guest_memfd_wq, &refill_work, 0);
 		break;
 	}
 	return NOTIFY_OK;
@@ -618,8 +631,17 @@ static int offline_notify(struct notifier_block *nb, unsigned long action,
 {
 	struct memory_notify *range = arg;
 
-	if (action == MEM_GOING_OFFLINE)
+	switch (action) {
+	case MEM_GOING_OFFLINE:
 		drain(page_to_nid(pfn_to_page(range->start_pfn)));
+		break;
+	case MEM_OFFLINE:
+	case MEM_CANCEL_OFFLINE:
+	case MEM_ONLINE:
+		/* The pool may be below its low watermark, or has another one. */
+		queue_delayed_work(guest_memfd_wq, &refill_work, 0);
+		break;
+	}
 	return NOTIFY_OK;
 }
 #endif
@@ -667,11 +689,13 @@ static int __init pool_init(void)
 
 	if (!direct_map_can_hide())
 		return 0;
+	/* No file is hidden without it. */
+	if (!guest_memfd_block_ready())
+		return -ENOMEM;
 	shrinker = shrinker_alloc(SHRINKER_NUMA_AWARE, "guest_memfd-pool");
-	gm_pool_wq = alloc_workqueue("guest_memfd-pool",
-				     WQ_UNBOUND | WQ_MEM_RECLAIM | WQ_FREEZABLE, 1);
-	if (!shrinker || !gm_pool_wq)
-		goto no_memory;
+	/* Blocks of closed files are freed, then. */
+	if (!shrinker)
+		return -ENOMEM;
 	shrinker->count_objects = count_pool;
 	shrinker->scan_objects = scan_pool;
 	shrinker->batch = BLOCK_PAGES;
@@ -693,16 +717,8 @@ static int __init pool_init(void)
 #endif
 	debugfs_create_file("pool", 0400, debugfs_create_dir("guest_memfd", NULL),
 			    NULL, &pool_fops);
-	queue_delayed_work(gm_pool_wq, &refill_work, 0);
+	queue_delayed_work(guest_memfd_wq, &refill_work, 0);
 	return 0;
-
-no_memory:
-	if (shrinker)
-		shrinker_free(shrinker);
-	if (gm_pool_wq)
-		destroy_workqueue(gm_pool_wq);
-	gm_pool_wq = NULL;
-	return -ENOMEM;
 }
 subsys_initcall(pool_init);
 
@@ -749,9 +765,9 @@ VISIBLE_IF_KUNIT int gm_pool_set(const char *val, const struct kernel_param *kp)
 	WRITE_ONCE(low_mark.value, low.value);
 	WRITE_ONCE(high_mark.percent, high.percent);
 	WRITE_ONCE(high_mark.value, high.value);
-	/* At boot pool_init() does it. */
-	if (gm_pool_wq)
-		mod_delayed_work(gm_pool_wq, &refill_work, 0);
+	/* Before initcalls run pool_init() will do it. */
+	if (guest_memfd_wq)
+		mod_delayed_work(guest_memfd_wq, &refill_work, 0);
 	return 0;
 }
 

@@ -5,14 +5,13 @@
 #include <linux/types.h>
 
 struct page;
-struct workqueue_struct;
 
 #ifdef CONFIG_GUEST_MEMFD_NO_DIRECT_MAP
-extern struct workqueue_struct *gm_pool_wq;
 
 struct page *gm_pool_take(int nid);
 bool gm_pool_give(struct page *first);
 bool gm_pool_is_on(int nid);
+bool gm_pool_is_stopped(void);
 bool gm_pool_owns_pfn(unsigned long pfn);
 unsigned long gm_pool_unsaved_pages(void);
 unsigned long gm_pool_shrink(int nid, unsigned long nr_blocks);

@@ -523,6 +523,32 @@ static void test_hibernation(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, gm_pool_wait(nid), 1);
 }
 
+/* Free single pages are drained as blocks are, and none becomes free meanwhile. */
+static void test_hibernation_singles(struct kunit *test)
+{
+	struct page *first = hidden_block(test);
+	int nid = page_to_nid(first);
+	unsigned long free;
+
+	gm_test_set_pool(test, THREE_BLOCKS);
+	free = gm_cut_count(nid);
+	KUNIT_ASSERT_TRUE(test, gm_cut_block(first));
+	KUNIT_EXPECT_EQ(test, gm_cut_count(nid), free + BLOCK_PAGES - 1);
+	gm_pool_hibernation(NULL, PM_HIBERNATION_PREPARE, NULL);
+	KUNIT_EXPECT_EQ(test, gm_cut_count(nid), 0);
+	KUNIT_EXPECT_EQ(test, count_present(first), BLOCK_PAGES - 1);
+
+	KUNIT_ASSERT_TRUE(test, page_ref_freeze(first, 1));
+	KUNIT_EXPECT_FALSE(test, gm_cut_give(first));
+	page_ref_unfreeze(first, 1);
+	gm_cut_free(first);
+	KUNIT_EXPECT_EQ(test, gm_cut_count(nid), 0);
+	KUNIT_EXPECT_EQ(test, count_present(first), BLOCK_PAGES);
+	gm_cut_flush();
+	KUNIT_EXPECT_GE(test, gm_test_level(first), PG_LEVEL_2M);
+	gm_pool_hibernation(NULL, PM_POST_HIBERNATION, NULL);
+}
+
 #ifdef CONFIG_MEMORY_ISOLATION
 /* As memory_offlining does it, before it asks the pool to free its blocks. */
 static void test_isolated(struct kunit *test)
@@ -564,6 +590,7 @@ static struct kunit_case pool_test_cases[] = {
 	KUNIT_CASE(test_low_mark),
 	KUNIT_CASE(test_marks_are_checked),
 	KUNIT_CASE(test_hibernation),
+	KUNIT_CASE(test_hibernation_singles),
 	KUNIT_CASE(test_isolated),
 	{}
 };

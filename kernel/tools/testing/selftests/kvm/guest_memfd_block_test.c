@@ -474,6 +474,31 @@ BLOCK_TEST(block_order)
 	}
 }
 
+static bool nothing_absent(void *before)
+{
+	return gmem_absent_total() <= *(u64 *)before;
+}
+
+/* The last page hidden by itself that is freed has the entries around it merged. */
+BLOCK_TEST(lone_merged)
+{
+	u64 absent = gmem_absent_before(), before;
+	struct gmem_vm g;
+
+	before = gmem_meminfo("DirectMap4k");
+	gmem_set_block_order(0);
+	gmem_vm_create(&g, 1, SIZE, self->flags);
+	gmem_set_block_order(9);
+	gmem_fill(g.mem, SIZE, self->seed);
+	TEST_ASSERT(gmem_meminfo("DirectMap4k") >= before + SIZE / SZ_2M * 1024,
+		    "no large entry of the direct map was split");
+	gmem_vm_destroy(&g);
+	gmem_wait(nothing_absent, &absent, 5000);
+	TEST_ASSERT(gmem_meminfo("DirectMap4k") <= before,
+		    "%lu KiB more are mapped by 4 KiB than before",
+		    gmem_meminfo("DirectMap4k") - before);
+}
+
 /* The cgroup pays for the block, not for what was touched of it. */
 BLOCK_TEST(charged)
 {
