@@ -6,14 +6,15 @@
  * Proves that a block costs one flush and no split of the direct map, that the
  * guest has it in one mapping where file, gfn and slot allow it and loses all of
  * it when a part is taken away, that holes are filled with clean pages, that a
- * mapping which was split for a share is whole again when the block is gone, and
- * that what a block holds is counted and charged.
+ * mapping which was split for a share or for single pages is whole again when the
+ * block is gone, and that what a block holds is counted and charged.
  *
  * Catches: a block hidden page by page (one_flush), huge mappings that are never
  * made (guest_faults), that are made where pages are not contiguous for the
  * guest (misaligned), that survive a hole (punch_patterns), or that are larger
  * than a nested guest's own tables allow (nested), pages that come back dirty
- * (punch_patterns), the merge skipped (merged_again).
+ * (punch_patterns), the merge skipped (merged_again, tail_merged), a split for
+ * each single page (tail_merged).
  */
 #include <fcntl.h>
 #include <linux/bitmap.h>
@@ -40,7 +41,8 @@
 #define BLOCK_PAGES	(BLOCK / GMEM_PAGE)
 #define NR_BLOCKS	4UL
 #define TAIL_PAGES	3UL
-#define SIZE		(NR_BLOCKS * BLOCK + TAIL_PAGES * GMEM_PAGE)
+#define BLOCKS_SIZE	(NR_BLOCKS * BLOCK)
+#define SIZE		(BLOCKS_SIZE + TAIL_PAGES * GMEM_PAGE)
 #define TIMEOUT		600
 
 FIXTURE(block) {
@@ -405,22 +407,48 @@ BLOCK_TEST(merged_again)
 		SKIP(return, "no Xen shared info here, to lend a page with");
 	vm_ioctl(g->vm, KVM_XEN_HVM_CONFIG, &config);
 
-	/* The tail splits a mapping as well, for good. */
-	gmem_fill(g->mem, SIZE, self->seed);
+	/* Without the tail, whose single pages split a mapping as well. */
+	gmem_fill(g->mem, BLOCKS_SIZE, self->seed);
 	splits = gmem_vmstat("direct_map_level2_splits");
 	merges = gmem_vmstat("direct_map_level2_collapses");
 	for (i = 0; i < 3; i++) {
 		attr.u.shared_info.gfn = GMEM_GPA / GMEM_PAGE + 5;
 		vm_ioctl(g->vm, KVM_XEN_HVM_SET_ATTR, &attr);
-		gmem_assert_counts(g->fd, SIZE / GMEM_PAGE, 1);
+		gmem_assert_counts(g->fd, NR_BLOCKS * BLOCK_PAGES, 1);
 		attr.u.shared_info.gfn = KVM_XEN_INVALID_GFN;
 		vm_ioctl(g->vm, KVM_XEN_HVM_SET_ATTR, &attr);
-		gmem_assert_counts(g->fd, SIZE / GMEM_PAGE, 0);
+		gmem_assert_counts(g->fd, NR_BLOCKS * BLOCK_PAGES, 0);
 	}
 	/* KVM has written to the page meanwhile. */
-	gmem_assert_hidden(g->mem + BLOCK, SIZE - BLOCK, self->seed);
+	gmem_assert_hidden(g->mem + BLOCK, BLOCKS_SIZE - BLOCK, self->seed);
 	TEST_ASSERT_EQ(gmem_vmstat("direct_map_level2_splits") - splits, 1);
 	TEST_ASSERT_EQ(gmem_vmstat("direct_map_level2_collapses") - merges, 0);
+	gmem_punch(g->fd, 0, SIZE);
+	TEST_ASSERT_EQ(gmem_vmstat("direct_map_level2_splits") - splits, 1);
+	TEST_ASSERT_EQ(gmem_vmstat("direct_map_level2_collapses") - merges, 1);
+}
+
+static bool merges_are(void *nr)
+{
+	return gmem_vmstat("direct_map_level2_collapses") == (u64)nr;
+}
+
+/* So does a tail, once for all of its pages, for as long as there is one. */
+BLOCK_TEST(tail_merged)
+{
+	struct gmem_vm *g = &self->g;
+	u64 splits, merges, i;
+
+	splits = gmem_vmstat("direct_map_level2_splits");
+	merges = gmem_vmstat("direct_map_level2_collapses");
+	gmem_fill(g->mem, SIZE, self->seed);
+	TEST_ASSERT_EQ(gmem_vmstat("direct_map_level2_splits") - splits, 1);
+	for (i = 0; i < TAIL_PAGES - 1; i++)
+		gmem_punch(g->fd, BLOCKS_SIZE + i * GMEM_PAGE, GMEM_PAGE);
+	gmem_assert_hidden(g->mem + SIZE - GMEM_PAGE, GMEM_PAGE, self->seed);
+	TEST_ASSERT_EQ(gmem_vmstat("direct_map_level2_collapses") - merges, 0);
+	gmem_punch(g->fd, SIZE - GMEM_PAGE, GMEM_PAGE);
+	gmem_wait(merges_are, (void *)(merges + 1), 1000);
 	gmem_punch(g->fd, 0, SIZE);
 	TEST_ASSERT_EQ(gmem_vmstat("direct_map_level2_splits") - splits, 1);
 	TEST_ASSERT_EQ(gmem_vmstat("direct_map_level2_collapses") - merges, 1);

@@ -6,13 +6,15 @@
  * from the host kernel's direct map from before anybody can put data into it
  * until it has left the file, by whatever access it was populated; that it is hidden once
  * only; that no CPU keeps an old translation of it; and that it comes back
- * zeroed, by whichever way it left.
+ * zeroed, by whichever way it left, or waits hidden and zeroed for another file
+ * while other pages of its block are in use.
  *
  * Catches: hide skipped (user_fault, guest_fault, fallocate, sealed), flush
  * skipped (flush_counted, stale_translation), scrub skipped or done after the
  * restore (punch_hole, close, never_seen_leaving), restore skipped (punch_hole,
- * many_vms, all_back, and every test where the direct map is quick to dump), a
- * page hidden twice or not at all when it is touched again (hidden_once).
+ * free_singles, many_vms, all_back, and every test where the direct map is quick to dump), a
+ * page hidden twice or not at all when it is touched again (hidden_once), single
+ * pages that are not used again, or not clean (free_singles).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -35,6 +37,11 @@
 #define NR_PAGES	64UL
 #define SIZE		(NR_PAGES * GMEM_PAGE)
 #define TIMEOUT		600
+
+/* A block, and a tail of single pages that are taken out of a second block. */
+#define BLOCK_PAGES	(SZ_2M / GMEM_PAGE)
+#define ONCE_PAGES	(BLOCK_PAGES + NR_PAGES)
+#define ONCE_SIZE	(ONCE_PAGES * GMEM_PAGE)
 
 #define MANY_VMS	32
 #define MANY_SIZE	SZ_4M
@@ -199,13 +206,16 @@ HIDE_TEST(fallocate)
 	gmem_vm_destroy(&g);
 }
 
-/* Pages are hidden when they enter the file, and never again. */
+/*
+ * Pages are hidden when they enter the file, and never again.  Those of the tail
+ * are hidden with all others of the block that they are taken out of.
+ */
 HIDE_TEST(hidden_once)
 {
 	struct gmem_trace trace;
 	struct gmem_vm g;
 	u64 *pfns, *hid;
-	u64 n;
+	u64 n, times;
 	size_t i, j;
 	char *again;
 
@@ -213,35 +223,38 @@ HIDE_TEST(hidden_once)
 		SKIP(return, "plain memory");
 
 	gmem_trace_start(&trace);
-	gmem_vm_create(&g, 1, SIZE, self->flags);
-	gmem_fill(g.mem, SIZE / 2, self->seed);
-	gmem_guest_call(g.vcpus[0], gmem_guest_fill, GMEM_GVA + SIZE / 2, SIZE / 2, self->seed);
+	gmem_vm_create(&g, 1, ONCE_SIZE, self->flags);
+	gmem_fill(g.mem, SIZE, self->seed);
+	gmem_guest_call(g.vcpus[0], gmem_guest_fill, GMEM_GVA + SIZE, ONCE_SIZE - SIZE,
+			self->seed);
 
 	/* The same pages again, by all the ways there are. */
-	gmem_guest_call(g.vcpus[0], gmem_guest_check, GMEM_GVA, SIZE, self->seed);
-	gmem_assert_filled(g.mem, SIZE, self->seed);
-	kvm_fallocate(g.fd, FALLOC_FL_KEEP_SIZE, 0, SIZE);
-	again = kvm_mmap(SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, g.fd);
-	gmem_assert_filled(again, SIZE, self->seed);
-	kvm_munmap(again, SIZE);
+	gmem_guest_call(g.vcpus[0], gmem_guest_check, GMEM_GVA, ONCE_SIZE, self->seed);
+	gmem_assert_filled(g.mem, ONCE_SIZE, self->seed);
+	kvm_fallocate(g.fd, FALLOC_FL_KEEP_SIZE, 0, ONCE_SIZE);
+	again = kvm_mmap(ONCE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, g.fd);
+	gmem_assert_filled(again, ONCE_SIZE, self->seed);
+	kvm_munmap(again, ONCE_SIZE);
 	gmem_vm_unbind(&g);
 	gmem_vm_bind(&g, g.mem);
-	gmem_guest_call(g.vcpus[0], gmem_guest_check, GMEM_GVA, SIZE, self->seed);
+	gmem_guest_call(g.vcpus[0], gmem_guest_check, GMEM_GVA, ONCE_SIZE, self->seed);
 
-	pfns = gmem_pfns(g.mem, SIZE);
-	hid = calloc(4 * NR_PAGES, sizeof(*hid));
-	n = gmem_trace_pages(&trace, "guest_memfd_hide", hid, 4 * NR_PAGES);
-	TEST_ASSERT_EQ(n, NR_PAGES);
-	for (i = 0; i < NR_PAGES; i++) {
-		for (j = 0; j < n && hid[j] != pfns[i]; j++)
-			;
-		TEST_ASSERT(j < n, "no hide event names frame 0x%lx", pfns[i]);
+	pfns = gmem_pfns(g.mem, ONCE_SIZE);
+	hid = calloc(4 * BLOCK_PAGES, sizeof(*hid));
+	n = gmem_trace_pages(&trace, "guest_memfd_hide", hid, 4 * BLOCK_PAGES);
+	TEST_ASSERT_EQ(n, 2 * BLOCK_PAGES);
+	for (i = 0; i < ONCE_PAGES; i++) {
+		times = 0;
+		for (j = 0; j < n; j++)
+			times += hid[j] == pfns[i];
+		TEST_ASSERT(times == 1, "%lu hide events name frame 0x%lx", times, pfns[i]);
 	}
 	TEST_ASSERT_EQ(gmem_trace_pages(&trace, "guest_memfd_restore", NULL, 0), 0);
 	gmem_vm_destroy(&g);
 	/* A worker clears and restores the pages. */
 	gmem_assert_all_back();
-	TEST_ASSERT_EQ(gmem_trace_pages(&trace, "guest_memfd_restore", NULL, 0), NR_PAGES);
+	TEST_ASSERT_EQ(gmem_trace_pages(&trace, "guest_memfd_restore", NULL, 0),
+		       2 * BLOCK_PAGES);
 	gmem_trace_stop(&trace);
 	free(hid);
 	free(pfns);
@@ -253,23 +266,24 @@ HIDE_TEST(sealed)
 	u64 flags = GUEST_MEMFD_FLAG_NO_DIRECT_MAP | GUEST_MEMFD_FLAG_MMAP;
 	struct gmem_trace trace;
 	struct gmem_vm g;
-	u64 pfns[NR_PAGES];
+	u64 pfns[BLOCK_PAGES];
 
 	if (gmem_plain())
 		SKIP(return, "plain memory");
 
 	gmem_trace_start(&trace);
-	gmem_vm_create(&g, 1, SIZE, flags);
-	gmem_guest_call(g.vcpus[0], gmem_guest_check_zero, GMEM_GVA, SIZE, 0);
-	gmem_guest_call(g.vcpus[0], gmem_guest_fill, GMEM_GVA, SIZE, self->seed);
-	gmem_guest_call(g.vcpus[0], gmem_guest_check, GMEM_GVA, SIZE, self->seed);
+	gmem_vm_create(&g, 1, SZ_2M, flags);
+	gmem_guest_call(g.vcpus[0], gmem_guest_check_zero, GMEM_GVA, SZ_2M, 0);
+	gmem_guest_call(g.vcpus[0], gmem_guest_fill, GMEM_GVA, SZ_2M, self->seed);
+	gmem_guest_call(g.vcpus[0], gmem_guest_check, GMEM_GVA, SZ_2M, self->seed);
 	TEST_EXPECT_SIGBUS((void)READ_ONCE(g.mem[0]));
-	TEST_EXPECT_SIGBUS(WRITE_ONCE(g.mem[SIZE - 1], 1));
-	gmem_assert_counts(g.fd, NR_PAGES, 0);
-	TEST_ASSERT_EQ(gmem_trace_pages(&trace, "guest_memfd_hide", pfns, NR_PAGES), NR_PAGES);
-	gmem_assert_pfns_hidden(pfns, NR_PAGES, self->seed);
+	TEST_EXPECT_SIGBUS(WRITE_ONCE(g.mem[SZ_2M - 1], 1));
+	gmem_assert_counts(g.fd, BLOCK_PAGES, 0);
+	TEST_ASSERT_EQ(gmem_trace_pages(&trace, "guest_memfd_hide", pfns, BLOCK_PAGES),
+		       BLOCK_PAGES);
+	gmem_assert_pfns_hidden(pfns, BLOCK_PAGES, self->seed);
 	gmem_vm_destroy(&g);
-	gmem_assert_given_back(pfns, NR_PAGES, self->seed);
+	gmem_assert_given_back(pfns, BLOCK_PAGES, self->seed);
 	gmem_trace_stop(&trace);
 }
 
@@ -288,6 +302,10 @@ HIDE_TEST(without_mmap)
 	TEST_ASSERT(p == MAP_FAILED && errno == ENODEV, "mmap gives %p, errno %d", p, errno);
 	kvm_fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, SIZE);
 	gmem_assert_counts(fd, NR_PAGES, 0);
+	/* Other pages of their block are free until the kernel needs memory. */
+	TEST_ASSERT_EQ(gmem_absent_total(), gmem_absent_before() + BLOCK_PAGES);
+	TEST_ASSERT_EQ(gmem_pool("single", -1), BLOCK_PAGES - NR_PAGES);
+	gmem_free_singles();
 	TEST_ASSERT_EQ(gmem_absent_total(), gmem_absent_before() + NR_PAGES);
 	gmem_punch(fd, 0, SIZE);
 	gmem_assert_counts(fd, 0, 0);
@@ -327,6 +345,58 @@ HIDE_TEST(punch_hole)
 	gmem_vm_destroy(&g);
 	gmem_assert_given_back(pfns, NR_PAGES, self->seed);
 	free(pfns);
+}
+
+static bool singles_are(void *nr)
+{
+	return gmem_pool("single", -1) == (u64)nr;
+}
+
+/* A hole's pages wait, hidden and clean, for another file while others of their block are used. */
+HIDE_TEST(free_singles)
+{
+	const u64 at = 8, nr = 24;
+	u64 *pfns, *other, i;
+	struct gmem_trace trace;
+	struct gmem_vm g, h;
+
+	if (gmem_plain())
+		SKIP(return, "plain memory");
+
+	gmem_vm_create(&g, 1, SIZE, self->flags);
+	gmem_vm_create(&h, 1, nr * GMEM_PAGE, self->flags);
+	gmem_guest_call(g.vcpus[0], gmem_guest_fill, GMEM_GVA, SIZE, self->seed);
+	pfns = gmem_pfns(g.mem, SIZE);
+	TEST_ASSERT_EQ(gmem_pool("single", -1), BLOCK_PAGES - NR_PAGES);
+	gmem_free_singles();
+
+	gmem_punch(g.fd, at * GMEM_PAGE, nr * GMEM_PAGE);
+	gmem_wait(singles_are, (void *)nr, 1000);
+	TEST_ASSERT_EQ(gmem_count_absent(pfns, NR_PAGES), NR_PAGES);
+	TEST_ASSERT_EQ(gmem_absent_total(), gmem_absent_before() + NR_PAGES);
+
+	/* They are all that is free: the other file gets them, and has nothing to hide. */
+	gmem_trace_start(&trace);
+	gmem_guest_call(h.vcpus[0], gmem_guest_check_zero, GMEM_GVA, h.size, 0);
+	gmem_assert_counts(h.fd, nr, 0);
+	TEST_ASSERT_EQ(gmem_trace_pages(&trace, "guest_memfd_hide", NULL, 0), 0);
+	gmem_trace_stop(&trace);
+	TEST_ASSERT_EQ(gmem_pool("single", -1), 0);
+	other = gmem_pfns(h.mem, h.size);
+	for (i = 0; i < nr; i++)
+		TEST_ASSERT(other[i] >= pfns[0] - pfns[0] % BLOCK_PAGES &&
+			    other[i] < pfns[0] - pfns[0] % BLOCK_PAGES + BLOCK_PAGES,
+			    "frame 0x%lx is not of the block of 0x%lx", other[i], pfns[0]);
+	gmem_fill(h.mem, h.size, self->seed + 1);
+	gmem_assert_pfns_hidden(other, nr, self->seed + 1);
+	TEST_ASSERT_EQ(gmem_absent_total(), gmem_absent_before() + NR_PAGES);
+
+	gmem_vm_destroy(&h);
+	gmem_assert_given_back(other, nr, self->seed + 1);
+	gmem_vm_destroy(&g);
+	gmem_assert_given_back(pfns, NR_PAGES, self->seed);
+	free(pfns);
+	free(other);
 }
 
 /* Nothing of the guest is left in all of RAM once its file is gone. */
@@ -657,7 +727,7 @@ HIDE_TEST(flush_counted)
 	fclose(f);
 	gmem_trace_stop(&trace);
 
-	ksft_print_msg("%lu pages hidden in %lu steps, %lu flushes on %ld CPUs\n",
+	ksft_print_msg("%lu pages populated, hidden in %lu steps, %lu flushes on %ld CPUs\n",
 		       NR_PAGES, hides, after - before, cpus);
 	TEST_ASSERT(hides, "nothing was hidden");
 	TEST_ASSERT(after - before >= hides * cpus, "%lu flushes for %lu steps on %ld CPUs",
@@ -709,6 +779,7 @@ HIDE_TEST(stale_translation)
 {
 	const int rounds = 200;
 	struct watcher w = { .cpu = 1, .seed = self->seed };
+	unsigned int order = 0;
 	int i, reused = 0;
 	struct gmem_vm g;
 	u64 pfn;
@@ -717,7 +788,12 @@ HIDE_TEST(stale_translation)
 		SKIP(return, "one CPU");
 
 	__pin_task_to_cpu(pthread_self(), 0);
+	/* Pages by themselves: single ones of a block stay hidden. */
+	if (!gmem_plain())
+		order = gmem_set_block_order(0);
 	gmem_vm_create(&g, 1, GMEM_PAGE, self->flags);
+	if (!gmem_plain())
+		gmem_set_block_order(order);
 	(void)READ_ONCE(g.mem[0]);
 	kvm_pthread_create(&w.thread, NULL, watch, &w);
 

@@ -72,8 +72,12 @@ u64 gmem_absent_total(void);
  */
 void gmem_assert_hidden(const void *mem, size_t size, u64 seed);
 void gmem_assert_pfns_hidden(const u64 *pfns, size_t nr, u64 seed);
+/* Present as soon as workers and shrinkers are done with them. */
 void gmem_assert_present(const u64 *pfns, size_t nr);
-/* Pages that left their file hold nothing of it, and are present again. */
+/*
+ * Pages that left their file are present again, and show that they hold nothing
+ * of it.
+ */
 void gmem_assert_given_back(const u64 *pfns, size_t nr, u64 seed);
 
 /* The counters in /proc/self/fdinfo. */
@@ -134,6 +138,13 @@ int __gmem_set_pool(const char *value);
 void gmem_set_pool(const char *value);
 /* A number of GMEM_POOL_FILE, of one node, or the sum of all with -1. */
 u64 gmem_pool(const char *name, int node);
+/*
+ * Has the kernel's shrinkers give all free single pages to the allocator.  Until
+ * then a page that left a file alone is hidden while other pages of its block are
+ * in use; afterwards the direct map lacks what files have, and the pool's blocks.
+ * The pool, if it is on, loses its blocks as well.
+ */
+void gmem_free_singles(void);
 
 u64 gmem_vmstat(const char *name);
 u64 gmem_meminfo(const char *name);

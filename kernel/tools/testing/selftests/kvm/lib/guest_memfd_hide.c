@@ -87,6 +87,7 @@ static void disable_pool(void)
 	atexit(restore_pool);
 	gmem_set_pool("0");
 	gmem_wait(pool_is_empty, NULL, 10000);
+	gmem_free_singles();
 }
 
 void gmem_require(void)
@@ -474,6 +475,7 @@ void gmem_assert_present(const u64 *pfns, size_t nr)
 	u64 absent;
 
 	do {
+		gmem_free_singles();
 		absent = gmem_count_absent(pfns, nr);
 	} while (absent && worker_tries(&tries));
 	TEST_ASSERT(!absent, "%lu of %lu pages have no entry in the direct map", absent, nr);
@@ -492,6 +494,7 @@ void gmem_assert_given_back(const u64 *pfns, size_t nr, u64 seed)
 		gmem_assert_present(pfns, nr);
 	else
 		usleep(1000000);
+	gmem_free_singles();
 	/*
 	 * Ordinary memory keeps its contents until it is allocated again.  A page
 	 * that was at level KERNEL is present before a worker clears it.
@@ -736,6 +739,25 @@ u64 gmem_pool(const char *name, int node)
 	return sum;
 }
 
+void gmem_free_singles(void)
+{
+	int fd, tries = 0;
+	u64 nr;
+
+	/* A kernel without the pool has no such pages either. */
+	if (gmem_plain() || access(GMEM_POOL_FILE, R_OK))
+		return;
+	while (gmem_pool("single", -1)) {
+		fd = open_path_or_exit("/proc/sys/vm/drop_caches", O_WRONLY);
+		TEST_ASSERT(write(fd, "2", 1) == 1, "cannot call the shrinkers, errno %d", errno);
+		close(fd);
+		/* Blocks without a page in use wait for a worker. */
+		nr = gmem_pool("single", -1);
+		TEST_ASSERT(!nr || worker_tries(&tries),
+			    "the shrinkers leave %lu free single pages", nr);
+	}
+}
+
 u64 gmem_vmstat(const char *name)
 {
 	return read_counter("/proc/vmstat", name);
@@ -899,6 +921,7 @@ void gmem_assert_all_back(void)
 	u64 absent, before = baseline->absent;
 	int tries = 0;
 
+	/* The shrinkers are not needed: the pages of a block without a user are all restored. */
 	do {
 		absent = gmem_absent_total();
 	} while (absent > before && worker_tries(&tries));
