@@ -27,6 +27,8 @@
 #include <linux/memcontrol.h>
 #include <linux/mm.h>
 #include <linux/moduleparam.h>
+#include <linux/notifier.h>
+#include <linux/oom.h>
 #include <linux/folio_batch.h>
 #include <linux/pagemap.h>
 #include <linux/page_ref.h>
@@ -1801,6 +1803,27 @@ static struct mem_cgroup *reclaiming_memcg(struct shrink_control *sc)
 	return sc->memcg && !mem_cgroup_is_root(sc->memcg) ? sc->memcg : NULL;
 }
 
+/*
+ * The kernel gives up on reclaim by the number of free pages and of those on LRU lists, even
+ * when shrinkers free many, and kills a process.  What no process uses is freed before.
+ */
+static int free_before_oom(struct notifier_block *nb, unsigned long unused,
+			   void *data)
+{
+	unsigned long *nr_freed = data;
+	/* The caller may hold any lock that is held while memory is allocated. */
+	unsigned int flags = memalloc_noreclaim_save();
+
+	*nr_freed += gm_pool_drain_all();
+	*nr_freed += scrub_for_reclaim(NULL, ULONG_MAX);
+	memalloc_noreclaim_restore(flags);
+	return NOTIFY_OK;
+}
+
+static struct notifier_block oom_notifier = {
+	.notifier_call = free_before_oom,
+};
+
 static unsigned long count_unscrubbed(struct shrinker *shrinker,
 				      struct shrink_control *sc)
 {
@@ -1878,7 +1901,7 @@ static int __init block_init(void)
 	unscrubbed_shrinker->scan_objects = scan_unscrubbed;
 	shrinker_register(unscrubbed_shrinker);
 	ready = true;
-	return 0;
+	return register_oom_notifier(&oom_notifier);
 }
 core_initcall(block_init);
 

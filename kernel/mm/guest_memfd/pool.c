@@ -285,7 +285,7 @@ static bool enter_pool(struct gm_pool *pool, int nid, struct page *first,
 	count_reclaimable(nid, 1);
 	spin_lock(&pool->lock);
 	/*
-	 * drain_all() and offline_notify() take the lock after @stopped was set,
+	 * gm_pool_drain_all() and offline_notify() take the lock after @stopped was set,
 	 * or the memory was isolated: they free the block, or it is not added.
 	 */
 	if (!stopped && !is_migrate_isolate_page(first)) {
@@ -584,20 +584,26 @@ static void pool_work(struct work_struct *work)
 		queue_delayed_work(guest_memfd_wq, &refill_work, REFILL_PAUSE);
 }
 
-static void drain(int nid)
+static unsigned long drain(int nid)
 {
-	gm_pool_shrink(nid, ULONG_MAX);
-	gm_cut_shrink(nid, ULONG_MAX);
+	return gm_pool_shrink(nid, ULONG_MAX) * BLOCK_PAGES +
+	       gm_cut_shrink(nid, ULONG_MAX);
 }
 
-static void drain_all(void)
+/**
+ * gm_pool_drain_all - free all blocks of the pool, and all free single pages
+ *
+ * Context: May sleep; does not allocate and does not flush.
+ * Return: How many pages were freed.
+ */
+unsigned long gm_pool_drain_all(void)
 {
+	unsigned long nr = 0;
 	int nid;
 
 	for_each_node_state(nid, N_MEMORY)
-		drain(nid);
-	/* Blocks that became complete before. */
-	gm_cut_flush();
+		nr += drain(nid);
+	return nr;
 }
 
 /* An image of the machine has no page that the kernel cannot read. */
@@ -609,7 +615,9 @@ VISIBLE_IF_KUNIT int gm_pool_hibernation(struct notifier_block *nb,
 	case PM_RESTORE_PREPARE:
 		WRITE_ONCE(stopped, true);
 		cancel_delayed_work_sync(&refill_work);
-		drain_all();
+		gm_pool_drain_all();
+		/* Blocks that became complete before. */
+		gm_cut_flush();
 		break;
 	case PM_POST_HIBERNATION:
 	case PM_POST_RESTORE:

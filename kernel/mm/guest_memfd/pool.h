@@ -15,6 +15,7 @@ bool gm_pool_is_stopped(void);
 bool gm_pool_owns_pfn(unsigned long pfn);
 unsigned long gm_pool_unsaved_pages(void);
 unsigned long gm_pool_shrink(int nid, unsigned long nr_blocks);
+unsigned long gm_pool_drain_all(void);
 
 #if IS_ENABLED(CONFIG_KUNIT)
 struct kernel_param;
@@ -43,6 +44,11 @@ static inline bool gm_pool_owns_pfn(unsigned long pfn)
 }
 
 static inline unsigned long gm_pool_unsaved_pages(void)
+{
+	return 0;
+}
+
+static inline unsigned long gm_pool_drain_all(void)
 {
 	return 0;
 }

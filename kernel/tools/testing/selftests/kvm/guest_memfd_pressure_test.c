@@ -324,6 +324,18 @@ PRESSURE_TEST(idle_shrinks)
 		    count_single(g, nr / BLOCK_PAGES), idle - left);
 }
 
+/* A process that needs nearly all of what is free and what is idle is not killed. */
+PRESSURE_TEST(before_oom)
+{
+	u64 idle;
+
+	fill_host(self);
+	punch_most(&self->vms[1]);
+	idle = count_idle();
+	eat(gmem_free_pages() + idle - idle / 4, false);
+	ksft_print_msg("idle %lu, then %lu\n", idle, count_idle());
+}
+
 /* Nothing but scattered pages is left: they serve, one by one. */
 PRESSURE_TEST(fragmented)
 {
