@@ -59,7 +59,7 @@ struct test_guest {
  * @wait: For @nr_invalidating to become zero.
  * @nr_invalidating: Invalidations that are under way: map nothing.
  * @dead: The guest's @dead: map nothing ever again.
- * @stage2: The folios that the guest has mapped.  No references: a mapping ends
+ * @stage2: The pages that the guest has mapped.  No references: a mapping ends
  *	before its page leaves the file.
  * @lent: For each page: is it the guest's alone?  Changed with the guest's lock.
  */
@@ -138,6 +138,7 @@ static int map_page(struct test_inode *ti, pgoff_t index)
 {
 	struct address_space *mapping = ti->inode.i_mapping;
 	struct folio *folio;
+	struct page *page;
 	int err = 0;
 
 	filemap_invalidate_lock_shared(mapping);
@@ -152,6 +153,7 @@ static int map_page(struct test_inode *ti, pgoff_t index)
 		folio_mark_uptodate(folio);
 	}
 	folio_unlock(folio);
+	page = folio_file_page(folio, index);
 
 	/* The file keeps the page as long as the lock is held. */
 	mutex_lock(&ti->lock);
@@ -159,10 +161,10 @@ static int map_page(struct test_inode *ti, pgoff_t index)
 		err = -EIO;
 	else if (ti->nr_invalidating)
 		err = -EAGAIN;
-	else if (folio_test_hwpoison(folio))
+	else if (PageHWPoison(page))
 		err = -EHWPOISON;
 	else
-		err = xa_err(xa_store(&ti->stage2, index, folio,
+		err = xa_err(xa_store(&ti->stage2, index, page,
 				      GFP_KERNEL_ACCOUNT));
 	mutex_unlock(&ti->lock);
 	folio_put(folio);
@@ -203,15 +205,15 @@ static int guest_unmap(struct test_inode *ti, pgoff_t start, pgoff_t end)
 static int access_page(struct test_inode *ti, loff_t pos, void *buf, size_t len,
 		       bool write)
 {
-	struct folio *folio;
+	struct page *page;
 
 	guard(mutex)(&ti->lock);
-	folio = xa_load(&ti->stage2, pos >> PAGE_SHIFT);
-	if (!folio)
+	page = xa_load(&ti->stage2, pos >> PAGE_SHIFT);
+	if (!page)
 		return -EFAULT;
 	if (write)
-		return guest_memfd_write_folio(folio, offset_in_page(pos), buf, len);
-	return guest_memfd_read_folio(folio, offset_in_page(pos), buf, len);
+		return guest_memfd_write_page(page, offset_in_page(pos), buf, len);
+	return guest_memfd_read_page(page, offset_in_page(pos), buf, len);
 }
 
 static int guest_io(struct test_inode *ti, const struct test_gmem_io *io)

@@ -62,9 +62,9 @@ struct guest_memfd_operations {
  * @ops: The owner's callbacks.
  * @flags: GM_FILE_* the file was created with, fixed from then on.
  * @policy: NUMA policy, set by mbind() on a mapping of the file.
- * @blocks: The library's: what it knows of each block of the file.
- * @orphans: The library's: order-0 pages that have left the file and are not
- *	cleared yet, by folio->lru.
+ * @nr_blocks: The library's: large folios in the file.
+ * @orphans: The library's: folios that have left the file and are not cleared yet, by
+ *	folio->lru.
  * @levels: The library's: access levels that are not the file's first one.
  * @block_order: The library's: order of the blocks, 0 for single pages.
  * @change_lock: Serialises changes of levels and holes.  Taken before the
@@ -92,7 +92,7 @@ struct guest_memfd {
 	const struct guest_memfd_operations *ops;
 	u64 flags;
 	struct shared_policy policy;
-	struct xarray blocks;
+	atomic_long_t nr_blocks;
 	struct list_head orphans;
 	struct maple_tree levels;
 	unsigned int block_order;
@@ -156,16 +156,16 @@ static inline void guest_memfd_fault_unlock(struct guest_memfd *gm)
 }
 
 struct folio *guest_memfd_grab_folio(struct guest_memfd *gm, pgoff_t index);
-struct folio *guest_memfd_get_folio(struct guest_memfd *gm, pgoff_t index);
-int guest_memfd_read_folio(struct folio *folio, unsigned int offset, void *buf,
+struct page *guest_memfd_get_page(struct guest_memfd *gm, pgoff_t index);
+int guest_memfd_read_page(struct page *page, unsigned int offset, void *buf,
 			   unsigned int len);
-int guest_memfd_write_folio(struct folio *folio, unsigned int offset,
+int guest_memfd_write_page(struct page *page, unsigned int offset,
 			    const void *buf, unsigned int len);
-int guest_memfd_cmpxchg_folio(struct folio *folio, unsigned int offset,
+int guest_memfd_cmpxchg_page(struct page *page, unsigned int offset,
 			      void *old, const void *new, unsigned int size);
 unsigned int guest_memfd_max_order(struct guest_memfd *gm, pgoff_t index);
-int guest_memfd_get_direct_map(struct folio *folio);
-void guest_memfd_put_direct_map(struct folio *folio);
+int guest_memfd_get_direct_map(struct page *page);
+void guest_memfd_put_direct_map(struct page *page);
 struct guest_memfd_put_queue *guest_memfd_put_queue_alloc(void);
 void guest_memfd_put_queue_free(struct guest_memfd_put_queue *queue);
 void guest_memfd_set_put_queue(struct guest_memfd *gm,
@@ -209,7 +209,7 @@ static inline bool guest_memfd_can_hide(void)
 	return false;
 }
 
-static inline void guest_memfd_put_direct_map(struct folio *folio)
+static inline void guest_memfd_put_direct_map(struct page *page)
 {
 }
 

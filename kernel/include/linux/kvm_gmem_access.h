@@ -110,7 +110,7 @@ int __kvm_gmem_write(struct kvm_memory_slot *slot, gfn_t gfn, void __user *to,
 int __kvm_gmem_cmpxchg(struct kvm_memory_slot *slot, gfn_t gfn,
 		       void __user *ptr, void *old, const void *new,
 		       unsigned int size);
-struct folio *kvm_gmem_access_folio(struct kvm_memory_slot *slot, gfn_t gfn,
+struct page *kvm_gmem_access_page(struct kvm_memory_slot *slot, gfn_t gfn,
 				    bool atomic);
 
 /* Can a page of this memslot be at level NONE? */
@@ -158,8 +158,8 @@ static inline int __kvm_gmem_cmpxchg(struct kvm_memory_slot *slot, gfn_t gfn,
 	return -EFAULT;
 }
 
-static inline struct folio *
-kvm_gmem_access_folio(struct kvm_memory_slot *slot, gfn_t gfn, bool atomic)
+static inline struct page *
+kvm_gmem_access_page(struct kvm_memory_slot *slot, gfn_t gfn, bool atomic)
 {
 	return NULL;
 }

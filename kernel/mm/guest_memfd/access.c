@@ -37,6 +37,7 @@
 
 #include "../internal.h"
 #include "access.h"
+#include "block.h"
 #include "direct_map.h"
 #include "page_state.h"
 #include "reference.h"
@@ -328,6 +329,11 @@ static unsigned int next_folios(struct guest_memfd *gm, pgoff_t *index,
 	return nr;
 }
 
+static bool is_poisoned(const struct folio *folio)
+{
+	return folio_test_hwpoison(folio) || folio_contain_hwpoisoned_page((struct folio *)folio);
+}
+
 /*
  * The next part of [*start, @end) that is at @least or above, as the tree has
  * it: [*start, *run_end).
@@ -358,55 +364,61 @@ static bool next_kernel_run(struct guest_memfd *gm, pgoff_t *start, pgoff_t end,
 }
 
 /*
- * Lock @folio and the pages that follow it in its block, in the file and before
- * @end, while they are alike: @level is what they have of GM_PAGE_LEVEL and
- * PINNABLE, @count is their number of direct-map references.
+ * Lock @folio and, if it is a single page, those that follow it in the same 2 MiB of the
+ * file and of memory and before @end, while they are alike: @level is what they have of
+ * GM_PAGE_LEVEL and PINNABLE, @count is their number of direct-map references.
  *
  * A poisoned page ends the run only if @stop_at_poison: whether pages can be
  * hidden or restored as one piece depends on the page tables, not on poison.
  *
- * Only the holder of gm->change_lock locks several pages, in the order of the
+ * Only the holder of gm->change_lock locks several folios, in the order of the
  * file, so that it cannot deadlock.
  *
- * Return: The number of pages that are locked.
+ * Return: The number of pages of the folios that are locked.
  */
 static unsigned int lock_run(struct folio *folio, pgoff_t end,
 			     unsigned long level, unsigned long count,
 			     bool stop_at_poison)
 {
 	const unsigned long mask = GM_PAGE_LEVEL | GUEST_MEMFD_PAGE_PINNABLE;
-	unsigned int nr = 0, order = gm_page_block_order(gm_page_state(folio));
+	const bool large = folio_test_large(folio);
 	struct address_space *mapping = folio->mapping;
 	struct page *page = &folio->page;
 	pgoff_t index = folio->index;
+	unsigned int nr = 0;
 
-	end = min(end, round_down(index, 1UL << order) + (1UL << order));
+	end = min(end, round_down(index, GM_BLOCK_PAGES) + GM_BLOCK_PAGES);
 	do {
 		unsigned long state;
 
 		folio_lock(folio);
-		state = gm_page_state(folio);
-		if (gm_page_block_order(state) != order ||
+		state = gm_folio_state(folio);
+		if (folio_test_large(folio) != large || state & GM_PAGE_OWN_WORDS ||
 		    (state & mask) != level || gm_page_count(state) != count ||
-		    (stop_at_poison && folio_test_hwpoison(folio))) {
+		    (stop_at_poison && is_poisoned(folio))) {
 			folio_unlock(folio);
 			break;
 		}
+		if (large)
+			return GM_BLOCK_PAGES;
 		if (index + ++nr >= end)
 			break;
-		/* An absent page of a block may belong to another owner. */
+		/* A page that is not in the file may belong to another owner. */
 		folio = page_folio(page + nr);
 	} while (READ_ONCE(folio->mapping) == mapping &&
 		 READ_ONCE(folio->index) == index + nr);
 	return nr;
 }
 
-/* Set or clear @bit, which the folio lock protects. */
-static void set_bit_of(struct folio *folio, unsigned long bit, bool set)
+static void unlock_run(struct folio *folio, unsigned int nr)
 {
-	unsigned long state = gm_page_state(folio);
+	struct page *page = &folio->page;
+	unsigned int i;
 
-	gm_page_set_state(folio, set ? state | bit : state & ~bit);
+	if (folio_test_large(folio))
+		nr = 1;
+	for (i = 0; i < nr; i++)
+		folio_unlock(page_folio(page + i));
 }
 
 /*
@@ -439,13 +451,15 @@ static int hide_batch(struct hide_batch *batch)
 	batch->nr_ranges = 0;
 	done = direct_map_hide_ranges(batch->first, nr_ranges, batch->nr_pages);
 	for (n = 0; n < nr_ranges; n++) {
-		for (i = 0; i < batch->nr_pages; i++) {
+		unsigned int nr_folios = batch->nr_pages;
+
+		if (folio_test_large(page_folio(batch->first[n])))
+			nr_folios = 1;
+		for (i = 0; i < nr_folios; i++) {
 			struct folio *folio = page_folio(batch->first[n] + i);
 
-			if (n < done) {
-				set_bit_of(folio, GM_PAGE_LEVEL, false);
-				gm_put_direct_map_hidden(folio);
-			}
+			if (n < done)
+				gm_lower_folio(folio);
 			folio_unlock(folio);
 			if (n < done)
 				folio_put(folio);
@@ -454,21 +468,65 @@ static int hide_batch(struct hide_batch *batch)
 	return done < nr_ranges ? -ENOMEM : 0;
 }
 
-/* Drop the level's reference of a page that may have others. */
-static int drop_one(struct folio *folio)
+/*
+ * Hide, or restore, the pages of a locked folio that have no own word.  If others have one
+ * their direct map entries are single ones already, and this cannot fail.
+ *
+ * Return: 0, or -ENOMEM with nothing changed.
+ */
+static int change_rest(struct folio *folio, bool hide)
 {
+	unsigned int start, end, nr = folio_nr_pages(folio);
+	struct page *page = &folio->page;
+	unsigned long state;
+	bool found = true;
+	int err;
+
+	for (start = 0; found; start = end + 1) {
+		end = start;
+		found = gm_folio_next_word(folio, &end, &state);
+		if (!found)
+			end = nr;
+		if (end == start)
+			continue;
+		err = hide ? direct_map_hide(page + start, end - start) :
+			     direct_map_restore(page + start, end - start);
+		if (err) {
+			WARN_ON_ONCE(gm_folio_has_own_words(folio));
+			return err;
+		}
+	}
+	return 0;
+}
+
+/* Drop the level's reference of a folio that may have others; it is locked. */
+static int drop_locked(struct folio *folio)
+{
+	unsigned long state = gm_folio_state(folio);
 	int ret;
 
+	if (!folio_test_large(folio) && gm_page_count(state) > 1) {
+		gm_folio_change_bits(folio, 0, GM_PAGE_LEVEL);
+		ret = gm_put_direct_map(&folio->page);
+		WARN_ON_ONCE(ret);
+		return 0;
+	}
+	ret = change_rest(folio, true);
+	if (!ret)
+		gm_lower_folio(folio);
+	return ret;
+}
+
+static int drop_one(struct folio *folio)
+{
+	int err;
+
 	folio_lock(folio);
-	set_bit_of(folio, GM_PAGE_LEVEL, false);
-	ret = gm_put_direct_map(folio);
-	if (ret < 0)
-		set_bit_of(folio, GM_PAGE_LEVEL, true);
+	err = drop_locked(folio);
 	folio_unlock(folio);
-	if (ret < 0)
-		return ret;
-	folio_put(folio);
-	return 0;
+	if (!err)
+		folio_put(folio);
+	return err;
 }
 
 /*
@@ -483,12 +541,14 @@ static int drop_references(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 {
 	struct hide_batch batch = {};
 	struct folio *folio;
-	unsigned int nr, i;
-	pgoff_t index;
+	pgoff_t index, next;
+	unsigned int nr;
 	int err = 0;
 
-	for (index = start; (folio = next_folio(gm, &index, end)); index++) {
-		unsigned long state = gm_page_state(folio);
+	for (index = start; (folio = next_folio(gm, &index, end)); index = next) {
+		unsigned long state = gm_folio_state(folio);
+
+		next = folio_next_index(folio);
 
 		if (!(state & GM_PAGE_LEVEL) ||
 		    (state & GUEST_MEMFD_PAGE_PINNABLE))
@@ -504,14 +564,13 @@ static int drop_references(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 				break;
 			continue;
 		}
-		index += nr - 1;
+		next = index + nr;
 		if (batch.nr_pages != nr) {
 			err = hide_batch(&batch);
 			batch.nr_pages = nr;
 		}
 		if (err) {
-			for (i = 0; i < nr; i++)
-				folio_unlock(page_folio(&folio->page + i));
+			unlock_run(folio, nr);
 			break;
 		}
 		batch.first[batch.nr_ranges++] = &folio->page;
@@ -525,18 +584,25 @@ static int drop_references(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 	return hide_batch(&batch) ?: err;
 }
 
-/* Take the level's reference of a page that may have others. */
+/* Take the level's reference of a folio that may have others. */
 static int take_one(struct folio *folio, bool undo)
 {
-	int err;
+	unsigned long state;
+	int err = 0;
 
 	folio_lock(folio);
-	if (!undo && folio_test_hwpoison(folio))
+	state = gm_folio_state(folio);
+	if (!undo && is_poisoned(folio)) {
 		err = -EHWPOISON;
-	else
-		err = gm_get_direct_map(folio);
-	if (!err)
-		set_bit_of(folio, GM_PAGE_LEVEL, true);
+	} else if (!folio_test_large(folio) && gm_page_count(state)) {
+		err = gm_get_direct_map(&folio->page);
+		if (!err)
+			gm_folio_change_bits(folio, GM_PAGE_LEVEL, 0);
+	} else {
+		err = change_rest(folio, false);
+		if (!err)
+			gm_raise_folio(folio);
+	}
 	folio_unlock(folio);
 	return err;
 }
@@ -553,12 +619,15 @@ static int take_references(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 			   pgoff_t kill_before, bool undo, pgoff_t *error_index)
 {
 	struct folio *folio;
+	pgoff_t index, next;
 	unsigned int i, nr;
-	pgoff_t index;
 	int err = 0;
 
-	for (index = start; (folio = next_folio(gm, &index, end)); index++) {
-		if (gm_page_state(folio) & GM_PAGE_LEVEL)
+	for (index = start; (folio = next_folio(gm, &index, end)); index = next) {
+		struct page *page = &folio->page;
+
+		next = folio_next_index(folio);
+		if (gm_folio_state(folio) & GM_PAGE_LEVEL)
 			continue;
 		*error_index = index;
 		if (index < kill_before && fatal_signal_pending(current))
@@ -571,19 +640,21 @@ static int take_references(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 			continue;
 		}
 		/* All of it, or a part of a mapping that this splits: or none. */
-		err = direct_map_restore(&folio->page, nr);
-		for (i = 0; i < nr; i++) {
-			struct folio *other = page_folio(&folio->page + i);
-
-			if (!err) {
-				gm_get_direct_map_restored(other);
-				set_bit_of(other, GM_PAGE_LEVEL, true);
+		err = direct_map_restore(page, nr);
+		if (folio_test_large(folio)) {
+			if (!err)
+				gm_raise_folio(folio);
+			folio_unlock(folio);
+		} else {
+			for (i = 0; i < nr; i++) {
+				if (!err)
+					gm_raise_folio(page_folio(page + i));
+				folio_unlock(page_folio(page + i));
 			}
-			folio_unlock(other);
 		}
 		if (err)
 			return err;
-		index += nr - 1;
+		next = index + nr;
 	}
 	return 0;
 }
@@ -622,13 +693,13 @@ static void make_pinnable(struct guest_memfd *gm, pgoff_t start, pgoff_t end)
 
 	while ((nr = next_folios(gm, &index, end, folios))) {
 		for (i = 0; i < nr; i++) {
-			unsigned long state = gm_page_state(folios[i]);
+			unsigned long state = gm_folio_state(folios[i]);
 
 			if (!(state & GM_PAGE_LEVEL) ||
 			    (state & GUEST_MEMFD_PAGE_PINNABLE))
 				continue;
 			folio_lock(folios[i]);
-			set_bit_of(folios[i], GUEST_MEMFD_PAGE_PINNABLE, true);
+			gm_folio_change_bits(folios[i], GUEST_MEMFD_PAGE_PINNABLE, 0);
 			folio_unlock(folios[i]);
 		}
 	}
@@ -659,20 +730,19 @@ static bool freeze_folio(struct folio *folio, int expected, unsigned int tries)
 /* Return: 0; -EAGAIN while the page has other references; -EHWPOISON. */
 static int end_pinnable(struct folio *folio, unsigned int tries)
 {
-	unsigned long state = gm_page_state(folio);
-	/* The library's, the page cache's, and one for each direct-map reference. */
-	int expected = 2 + gm_page_count(state);
+	/* The page cache's, the library's, and those of direct-map references. */
+	int expected = folio_nr_pages(folio) + 1 + gm_folio_references(folio);
 
-	if (!(state & GUEST_MEMFD_PAGE_PINNABLE))
+	if (!(gm_folio_state(folio) & GUEST_MEMFD_PAGE_PINNABLE))
 		return 0;
 	/* memory_failure() keeps a reference to a page that it poisoned. */
-	if (folio_test_hwpoison(folio))
+	if (is_poisoned(folio))
 		return -EHWPOISON;
 	/* A look-up retries while the page is frozen, at any priority. */
 	guard(preempt)();
 	if (!freeze_folio(folio, expected, tries))
 		return -EAGAIN;
-	set_bit_of(folio, GUEST_MEMFD_PAGE_PINNABLE, false);
+	gm_folio_change_bits(folio, 0, GUEST_MEMFD_PAGE_PINNABLE);
 	folio_ref_unfreeze(folio, expected);
 	return 0;
 }
@@ -700,7 +770,7 @@ static int lower_folio(struct guest_memfd *gm, struct folio *folio,
 
 	/* It was lowered before, or has been populated since. */
 	if (gm_hides(gm) &&
-	    !(gm_page_state(folio) & GUEST_MEMFD_PAGE_PINNABLE))
+	    !(gm_folio_state(folio) & GUEST_MEMFD_PAGE_PINNABLE))
 		return 0;
 	lock_unmapped(folio);
 	err = gm_hides(gm) ? end_pinnable(folio, tries) : end_plain(folio, tries);
@@ -927,7 +997,7 @@ static void finish_lower(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 				    false);
 	while ((nr = next_folios(gm, &index, end, folios))) {
 		for (i = 0; i < nr; i++) {
-			if (gm_page_state(folios[i]) & GM_PAGE_LEVEL)
+			if (gm_folio_state(folios[i]) & GM_PAGE_LEVEL)
 				populated = true;
 			if (level == GUEST_MEMFD_ACCESS_NONE &&
 			    may_be_mapped(folios[i])) {
@@ -941,19 +1011,11 @@ static void finish_lower(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 		drop_all_references(gm, start, end);
 }
 
-/*
- * Does a change to @level concern the direct map of pages of the range, or faults
- * that take no lock?
- */
-static bool needs_transition(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
-			     unsigned int level)
+/* Does a change to @level concern populations, or faults that take no lock? */
+static bool needs_transition(struct guest_memfd *gm, unsigned int level)
 {
-	pgoff_t run_end;
-
-	if (!gm_hides(gm))
-		return level == GUEST_MEMFD_ACCESS_NONE;
-	return level == GUEST_MEMFD_ACCESS_KERNEL ||
-	       next_kernel_run(gm, &start, end, &run_end);
+	/* No block is to be populated across the ends of the range. */
+	return gm_hides(gm) || level == GUEST_MEMFD_ACCESS_NONE;
 }
 
 /*
@@ -976,9 +1038,36 @@ static int begin_change(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 	    last >= end - 1)
 		return 1;
 	gm_references_drain(gm, start, end);
-	if (needs_transition(gm, start, end, level))
+	if (needs_transition(gm, level))
 		set_change(gm, start, end, level == GUEST_MEMFD_ACCESS_KERNEL);
 	return 0;
+}
+
+/*
+ * No level boundary lies inside a block: split those that the range has a part of.
+ *
+ * Return: 0; -ENOMEM; or -EAGAIN or -EINTR with *@error_index.
+ */
+static int split_ends(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
+		      unsigned int *sleeps, pgoff_t *error_index)
+{
+	unsigned int tries = 0;
+	int err;
+
+	while (true) {
+		*error_index = start;
+		err = guest_memfd_block_split(gm, start);
+		if (!err) {
+			*error_index = round_down(end, GM_BLOCK_PAGES);
+			err = guest_memfd_block_split(gm, end);
+		}
+		if (err != -EAGAIN || !*sleeps || tries++ == PAGE_SLEEPS)
+			return err;
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		--*sleeps;
+		usleep_range(MIN_SLEEP_US, MAX_SLEEP_US);
+	}
 }
 
 static int change(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
@@ -998,7 +1087,10 @@ static int change(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 		return err < 0 ? err : 0;
 
 again:
-	if (level != GUEST_MEMFD_ACCESS_KERNEL)
+	err = hides ? split_ends(gm, start, end, &sleeps, error_index) : 0;
+	if (err)
+		;
+	else if (level != GUEST_MEMFD_ACCESS_KERNEL)
 		err = lower(gm, start, end, level, hides ? &sleeps : &none,
 			    !hides, error_index);
 	else if (hides)
@@ -1147,18 +1239,19 @@ void guest_memfd_access_take_back(struct guest_memfd *gm, pgoff_t start,
  */
 int guest_memfd_access_end(struct folio *folio)
 {
-	const unsigned long bits = GM_PAGE_LEVEL | GUEST_MEMFD_PAGE_PINNABLE;
 	int expected, ret = -EAGAIN;
 
 	folio_lock(folio);
-	/* The library's, and one for each direct-map reference. */
-	expected = 1 + gm_page_count(gm_page_state(folio));
+	/* The library's, and those of direct-map references. */
+	expected = 1 + gm_folio_references(folio);
 	if (folio_ref_freeze(folio, expected)) {
-		set_bit_of(folio, bits, false);
+		gm_folio_change_bits(folio, 0, GUEST_MEMFD_PAGE_PINNABLE);
 		folio_ref_unfreeze(folio, expected);
-		ret = gm_put_direct_map(folio);
-		if (ret < 0)
-			set_bit_of(folio, bits, true);
+		ret = drop_locked(folio);
+		if (ret)
+			gm_folio_change_bits(folio, GUEST_MEMFD_PAGE_PINNABLE, 0);
+		else
+			ret = gm_is_free_orphan(folio);
 	}
 	folio_unlock(folio);
 	if (ret < 0)

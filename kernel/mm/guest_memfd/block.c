@@ -1,22 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Blocks: how the hidden memory of a file is allocated, and how it is freed.
+ * How the hidden memory of a file is allocated, and how it is freed.
  *
- * A block is a naturally aligned, contiguous part of a file and of physical
- * memory.  It is allocated, cleared and hidden as one unit, which costs one page
- * table entry and one TLB flush, and only then do its pages enter the file, one
- * folio each, at their natural indexes.  Where that cannot be (the tail of a
- * file, no such memory, pages there already) a page is allocated alone.
+ * A block is 2 MiB of memory, naturally aligned in the file and in physical memory,
+ * and one large folio: one entry of the page cache, one charge, one entry in
+ * each page table.  It comes from the pool (pool.c), or is allocated, cleared and hidden.
+ * Where there is no such memory, or where a file cannot have a block (its tail, a part
+ * that has pages already, or more than one access level), it gets single pages (cut.c).
  *
- * A block holds a reference to each of its pages, and the library one to each
- * single page: no put of another holder frees a page.
+ * What concerns a part of a block for good, a hole or another level, splits the block into
+ * single pages.  A direct-map reference to a page does not.
  *
- * A page that has left its file waits, hidden, until that reference is the only
- * one.  Then it is cleared through the temporary mapping, and is charged no more.
- * A block whose pages have all left goes to the pool (pool.c), hidden, or is
- * restored and freed.  When a page leaves alone, its block is cut (cut.c), and the
- * page can be used as a single one.  Pages are cleared before they are restored:
- * former guest memory is never readable through the direct map.
+ * The library has a reference to each folio: no put of another holder frees it.  A folio
+ * that has left its file waits, hidden, until that reference is the only one.  Then it
+ * is cleared through the temporary mapping, and is charged no more.  A block goes to
+ * the pool, hidden, or is restored and freed; a page goes to the block that it was cut from.
+ * Pages are cleared before they are restored: former guest memory is never readable
+ * through the direct map.
  */
 
 #include <kunit/static_stub.h>
@@ -24,14 +24,17 @@
 #include <linux/bitmap.h>
 #include <linux/cpuset.h>
 #include <linux/gfp.h>
+#include <linux/hash.h>
+#include <linux/huge_mm.h>
 #include <linux/memcontrol.h>
 #include <linux/mm.h>
 #include <linux/moduleparam.h>
 #include <linux/notifier.h>
 #include <linux/oom.h>
-#include <linux/folio_batch.h>
 #include <linux/pagemap.h>
+#include <linux/page_owner.h>
 #include <linux/page_ref.h>
+#include <linux/pgalloc_tag.h>
 #include <linux/sched/mm.h>
 #include <linux/shrinker.h>
 #include <linux/swap.h>
@@ -49,77 +52,45 @@
 #include "pool.h"
 #include "reference.h"
 
-#define GM_BLOCK_MAX_PAGES	(1U << GM_BLOCK_MAX_ORDER)
-
-/**
- * struct gm_block - one aligned range of a file, and the memory behind it
- * @refs: One of the file, one while there is memory, and those of users.
- * @lock: Of all fields that say no other.  Taken under the invalidate_lock,
- *	never under a folio lock; folio locks are taken under it.
- * @first: First page of the memory, or NULL.
- * @poisoned: A page was found bad: the guest must not get it with the rest.
- * @nr_out: Number of bits set in @out.
- * @nr_idle: Pages that are neither out nor gone; read without the lock.
- * @nr_in_file: Pages in the file; less is written without the lock.
- * @nr_unscrubbed: Pages that it is counted with in a teardown.
- * @teardown_list: In the list of a teardown until it is scrubbed.
- * @retry_list: In retry_blocks while pages wait; of retry_lock.
- * @out: Pages that are in the file or have left it and are not cleared yet.
- * @left: Those of them that have left; set without the lock.
- * @gone: Pages that left the block one by one, or are poisoned.
- */
-struct gm_block {
-	refcount_t refs;
-	struct mutex lock; /* of what says no other */
-	struct page *first;
-	bool poisoned;
-	unsigned int nr_out;
-	unsigned int nr_idle;
-	atomic_t nr_in_file;
-	unsigned int nr_unscrubbed;
-	struct list_head teardown_list;
-	struct list_head retry_list;
-	DECLARE_BITMAP(out, GM_BLOCK_MAX_PAGES);
-	DECLARE_BITMAP(left, GM_BLOCK_MAX_PAGES);
-	DECLARE_BITMAP(gone, GM_BLOCK_MAX_PAGES);
-};
-
-/* Order of the blocks of files that are created from now on. */
+/* Order of the blocks of files that are created from now on: this, or 0. */
 static unsigned int block_order = GM_BLOCK_MAX_ORDER;
 
-/* Blocks that have memory, by pfn >> GM_BLOCK_MAX_ORDER. */
+/* Blocks in files, and such as have left theirs, by pfn >> GM_BLOCK_MAX_ORDER. */
 static DEFINE_XARRAY(blocks_by_pfn);
 
 /* A value for each page that is hidden by itself, by pfn. */
 static DEFINE_XARRAY(lone_pages);
 
 /*
- * Blocks and order-0 pages, the latter by folio->lru, that have left their file
- * while something held a reference.  Only a worker looks at them, so that they
- * cost no other file anything.
+ * Folios that have left their file while something held a reference, by folio->lru.
+ * Only a worker looks at them, so that they cost no other file anything.
  */
-static LIST_HEAD(retry_blocks);
-static LIST_HEAD(retry_singles);
-/* Of both, and of the orphans of all files. */
+static LIST_HEAD(retry_folios);
+/* Of the list, and of the orphans of all files. */
 static DEFINE_SPINLOCK(retry_lock);
 
 static void retry(struct work_struct *work);
 static DECLARE_DELAYED_WORK(retry_work, retry);
 
+/*
+ * Tasks that want the same block wait for the first of them, and need no memory then.
+ * Taken under the invalidate_lock, and folio locks under it.
+ */
+#define NR_POPULATE_LOCKS	64
+static struct mutex populate_locks[NR_POPULATE_LOCKS];
+
 /**
  * struct gm_teardown - the memory of a closed file that is not cleared yet
  * @list: In teardowns.
- * @blocks: Blocks, each with the reference that the file had.
- * @singles: Order-0 pages, by folio->lru.
+ * @folios: By folio->lru.
  * @memcg: The cgroup that the first of them is charged to, with a reference, or
  *	NULL.  As a rule all pages of a file are charged to one.
- * @nr_waiting: Pages of @blocks and @singles.
+ * @nr_waiting: Pages of @folios.
  * @nr_in_work: Pages that tasks have taken from it, to clear and free them.
  */
 struct gm_teardown {
 	struct list_head list;
-	struct list_head blocks;
-	struct list_head singles;
+	struct list_head folios;
 	struct mem_cgroup *memcg;
 	unsigned long nr_waiting;
 	unsigned long nr_in_work;
@@ -140,57 +111,21 @@ static void scrub_teardowns(struct work_struct *work);
 static struct work_struct scrub_works[MAX_SCRUBBERS];
 struct workqueue_struct *guest_memfd_wq __ro_after_init;
 
-/* Order-0 pages of a teardown that are taken at once. */
+/* Single pages of a teardown that are taken at once. */
 #define SINGLES_PER_TURN 64
 
-static void block_put(struct gm_block *block)
-{
-	if (refcount_dec_and_test(&block->refs))
-		kfree(block);
-}
-
 /*
- * The caller has a reference to the folio that its block has not taken back, so
- * the block stays.
- *
- * Return: The block, or NULL when the page came alone.
+ * Truncation clears folio->mapping before the file is told.  While a folio is on no list
+ * its lru field points to the file, which is valid until the folio leaves it.
  */
-static struct gm_block *folio_block(struct folio *folio)
-{
-	if (!gm_page_block_order(gm_page_state(folio)))
-		return NULL;
-	return xa_load(&blocks_by_pfn, folio_pfn(folio) >> GM_BLOCK_MAX_ORDER);
-}
-
-/*
- * An order-0 page has no block that leads to its file.  While it is on no list
- * its lru field points to the file, which is valid until the page leaves it.
- */
-static void set_single_file(struct folio *folio, struct guest_memfd *gm)
+static void set_file(struct folio *folio, struct guest_memfd *gm)
 {
 	folio->lru.next = (struct list_head *)gm;
 }
 
-static struct guest_memfd *single_file(struct folio *folio)
+static struct guest_memfd *folio_file(struct folio *folio)
 {
 	return (struct guest_memfd *)folio->lru.next;
-}
-
-static unsigned int page_nr(struct gm_block *block, struct folio *folio)
-{
-	return folio_pfn(folio) & (GM_BLOCK_MAX_PAGES - 1);
-}
-
-/* To be called when the pages of a block have changed hands. */
-static void update_idle(struct gm_block *block)
-{
-	unsigned int nr_idle = 0;
-
-	lockdep_assert_held(&block->lock);
-	if (block->first)
-		nr_idle = GM_BLOCK_MAX_PAGES - block->nr_out -
-			  bitmap_weight(block->gone, GM_BLOCK_MAX_PAGES);
-	WRITE_ONCE(block->nr_idle, nr_idle);
 }
 
 static struct page *alloc_pages_by_policy(struct guest_memfd *gm, pgoff_t index,
@@ -259,148 +194,169 @@ static struct page *take_by_policy(struct guest_memfd *gm, pgoff_t index, gfp_t 
 	return page;
 }
 
-static bool charge(struct page *first, unsigned int nr, gfp_t gfp)
-{
-	unsigned int i;
-
-	for (i = 0; i < nr; i++) {
-		if (mem_cgroup_charge(page_folio(first + i), NULL, gfp))
-			return false;
-	}
-	return true;
-}
-
-/*
- * A reference that a task took for an instant may remain.  Its put frees the page
- * then, and finds no charge.
- */
-static void uncharge(struct page *first, unsigned int nr)
-{
-	struct folio_batch batch;
-	unsigned int i;
-
-	folio_batch_init(&batch);
-	for (i = 0; i < nr; i++) {
-		if (folio_batch_add(&batch, page_folio(first + i)) && i < nr - 1)
-			continue;
-		mem_cgroup_uncharge_folios(&batch);
-		folio_batch_reinit(&batch);
-	}
-}
+/* So many blocks are hidden with one flush. */
+#define BLOCKS_PER_FLUSH 8
 
 /* So many pages are freed as one piece. */
 #define FREE_PAGES 64U
 
 /*
- * In large pieces: page by page the allocator would queue and merge each of them.
- * Not in one, as it looks for poison in all pages of a piece before it frees the
- * first.
+ * Free a block whose pages' reference counts are frozen.  In large pieces: page by page
+ * the allocator would queue and merge each of them.  Not in one, as it looks for poison in
+ * all pages of a piece before it frees the first.
  */
-static void free_pages_of(struct page *first, unsigned int nr)
-{
-	unsigned int i, n;
-
-	uncharge(first, nr);
-	for (i = 0; i < nr; i += n) {
-		n = min(nr - i, FREE_PAGES);
-		__free_contig_range(page_to_pfn(first + i), n);
-	}
-}
-
-static void set_fresh(struct page *first, unsigned int order)
+static void free_pages_of_block(struct page *first)
 {
 	unsigned int i;
 
-	for (i = 0; i < 1U << order; i++) {
-		struct folio *folio = page_folio(first + i);
-
-		__folio_mark_uptodate(folio);
-		gm_page_set_state(folio, gm_page_fresh(order));
-	}
+	for (i = 0; i < GM_BLOCK_PAGES; i++)
+		page_ref_unfreeze(first + i, 1);
+	for (i = 0; i < GM_BLOCK_PAGES; i += FREE_PAGES)
+		__free_contig_range(page_to_pfn(first + i), FREE_PAGES);
 }
 
 /*
- * Hide what alloc_cleared() gave, with one flush for all of it.  What cannot be
- * hidden is freed, and its place in @first set to NULL.
- *
- * Return: How many are hidden and up to date, from the first on.
+ * Give a block away that is hidden, clean, and charged to no cgroup; its pages are single
+ * ones, and their reference counts frozen.
  */
-static unsigned int hide_fresh(struct page **first, unsigned int nr_ranges,
-			       unsigned int order)
+static void give_block(struct page *first)
 {
-	unsigned int n, done, nr = 1U << order;
+	/* Reclaim has more use for the memory, and may run under locks that merging takes. */
+	const bool reclaim = current->flags & PF_MEMALLOC;
 
-	done = direct_map_hide_ranges(first, nr_ranges, nr);
-	for (n = 0; n < done; n++)
-		set_fresh(first[n], order);
-	for (; n < nr_ranges; n++) {
-		free_pages_of(first[n], nr);
-		first[n] = NULL;
-	}
-	return done;
+	if (!reclaim && gm_pool_give(first))
+		return;
+	/* A block that cannot be restored must not reach the allocator. */
+	if (WARN_ON_ONCE(direct_map_restore(first, GM_BLOCK_PAGES)))
+		return;
+	if (!reclaim)
+		direct_map_merge(first);
+	free_pages_of_block(first);
 }
 
-/* Free a hidden block that was never used, and so is still clean. */
-static void free_fresh(struct page *first, unsigned int order)
+/* Make one folio of the pages of a block, whose reference counts are frozen. */
+static struct folio *make_folio(struct page *first)
 {
-	unsigned int i, nr = 1U << order;
+	struct folio *folio = (struct folio *)first;
 
-	for (i = 0; i < nr; i++)
-		gm_page_clear_state(page_folio(first + i));
-	if (order == GM_BLOCK_MAX_ORDER) {
-		uncharge(first, nr);
-		if (gm_pool_give(first))
-			return;
+	prep_compound_page(first, GM_BLOCK_MAX_ORDER);
+	folio_set_large_rmappable(folio);
+	page_ref_unfreeze(first, 1);
+	return folio;
+}
+
+/* Undo make_folio(); the folio is charged to no cgroup, and its reference count frozen. */
+static void dissolve_folio(struct folio *folio)
+{
+	struct page *first = &folio->page;
+	unsigned int i;
+
+	split_page_owner(first, GM_BLOCK_MAX_ORDER, 0);
+	pgalloc_tag_split(folio, GM_BLOCK_MAX_ORDER, 0);
+	folio_reset_order(folio);
+	first[1].flags.f &= ~PAGE_FLAGS_SECOND;
+	for (i = 1; i < GM_BLOCK_PAGES; i++) {
+		clear_compound_head(first + i);
+		first[i].mapping = NULL;
+		set_page_private(first + i, 0);
 	}
-	/* A page that cannot be restored must not reach the allocator. */
-	if (!WARN_ON_ONCE(direct_map_restore(first, nr)))
-		free_pages_of(first, nr);
+	ClearPageHead(first);
 }
 
 /*
- * Return: How many blocks of the pool are in @memory, charged, from @index on; -ENOMEM when
+ * Free a hidden block that was in no file, and so is still clean.
+ *
+ * Another task may have a reference for an instant.  Its put frees the folio then.
+ */
+static void free_fresh(struct folio *folio)
+{
+	gm_folio_clear_state(folio);
+	if (folio_ref_freeze(folio, 1)) {
+		mem_cgroup_uncharge(folio);
+		dissolve_folio(folio);
+		give_block(&folio->page);
+	} else if (!WARN_ON_ONCE(direct_map_restore(&folio->page, GM_BLOCK_PAGES))) {
+		folio_put(folio);
+	}
+}
+
+static void set_fresh(struct folio *folio)
+{
+	__folio_mark_uptodate(folio);
+	gm_folio_set_state(folio, GM_PAGE_HIDDEN);
+}
+
+/*
+ * Return: How many blocks of the pool are in @folios, charged, from @index on; -ENOMEM when
  * the first cannot be charged.
  */
 static int take_from_pool(struct guest_memfd *gm, pgoff_t index, gfp_t gfp,
-			  struct page **memory, unsigned int nr_blocks)
+			  struct folio **folios, unsigned int nr_blocks)
 {
 	struct page *first;
 	unsigned int n;
 
-	for (n = 0; n < nr_blocks; n++, index += GM_BLOCK_MAX_PAGES) {
+	for (n = 0; n < nr_blocks; n++, index += GM_BLOCK_PAGES) {
 		first = take_by_policy(gm, index, gfp, true, gm_pool_take);
 		if (!first)
 			break;
-		set_fresh(first, GM_BLOCK_MAX_ORDER);
-		if (!charge(first, GM_BLOCK_MAX_PAGES, gfp)) {
-			free_fresh(first, GM_BLOCK_MAX_ORDER);
+		folios[n] = make_folio(first);
+		set_fresh(folios[n]);
+		if (mem_cgroup_charge(folios[n], NULL, gfp)) {
+			free_fresh(folios[n]);
+			folios[n] = NULL;
 			return n ?: -ENOMEM;
 		}
-		memory[n] = first;
 	}
 	return n;
 }
 
 /* As take_from_pool(), of blocks from the allocator: cleared, and not hidden yet. */
 static int alloc_blocks(struct guest_memfd *gm, pgoff_t index, gfp_t gfp,
-			struct page **memory, unsigned int nr_blocks)
+			struct folio **folios, unsigned int nr_blocks)
 {
-	struct page *first;
+	struct folio *folio;
+	struct page *page;
 	unsigned int n;
 
-	for (n = 0; n < nr_blocks; n++, index += GM_BLOCK_MAX_PAGES) {
-		first = alloc_pages_by_policy(gm, index, gfp | __GFP_ZERO,
-					      GM_BLOCK_MAX_ORDER);
-		if (!first)
+	for (n = 0; n < nr_blocks; n++, index += GM_BLOCK_PAGES) {
+		page = alloc_pages_by_policy(gm, index, gfp | __GFP_COMP | __GFP_ZERO,
+					     GM_BLOCK_MAX_ORDER);
+		if (!page)
 			break;
-		split_page(first, GM_BLOCK_MAX_ORDER);
-		if (!charge(first, GM_BLOCK_MAX_PAGES, gfp)) {
-			free_pages_of(first, GM_BLOCK_MAX_PAGES);
+		folio = page_rmappable_folio(page);
+		if (mem_cgroup_charge(folio, NULL, gfp)) {
+			folio_put(folio);
 			return n ?: -ENOMEM;
 		}
-		memory[n] = first;
+		folios[n] = folio;
 	}
 	return n;
+}
+
+/*
+ * Hide what alloc_blocks() gave, with one flush for all of it.  What cannot be
+ * hidden is freed, and its place in @folios set to NULL.
+ *
+ * Return: How many are hidden and up to date, from the first on.
+ */
+static unsigned int hide_blocks(struct folio **folios, unsigned int nr_blocks)
+{
+	struct page *first[BLOCKS_PER_FLUSH];
+	unsigned int n, done;
+
+	for (n = 0; n < nr_blocks; n++)
+		first[n] = &folios[n]->page;
+	done = direct_map_hide_ranges(first, nr_blocks, GM_BLOCK_PAGES);
+	for (n = 0; n < nr_blocks; n++) {
+		if (n < done) {
+			set_fresh(folios[n]);
+		} else {
+			folio_put(folios[n]);
+			folios[n] = NULL;
+		}
+	}
+	return done;
 }
 
 static int add_to_file(struct guest_memfd *gm, struct folio *folio,
@@ -409,17 +365,18 @@ static int add_to_file(struct guest_memfd *gm, struct folio *folio,
 	struct address_space *mapping = gm->inode->i_mapping;
 	int err;
 
+	set_file(folio, gm);
 	folio_lock(folio);
 	err = __filemap_add_folio(mapping, folio, index,
 				  mapping_gfp_mask(mapping), NULL);
-	if (!err && gm_page_count(gm_page_state(folio)))
-		gm_tag_referenced(folio, true);
+	if (!err)
+		gm_tag_referenced(folio, gm_folio_nr_referenced(folio));
 	folio_unlock(folio);
 	return err;
 }
 
 /*
- * The bits that a page populated at @index has: those of level KERNEL, or only
+ * The bits that a folio populated at @index has: those of level KERNEL, or only
  * its direct-map reference while the range changes its level, or none.
  */
 static unsigned long level_bits(struct guest_memfd *gm, pgoff_t index)
@@ -434,32 +391,30 @@ static unsigned long level_bits(struct guest_memfd *gm, pgoff_t index)
 
 /*
  * Take level KERNEL's reference of @folio, which is hidden, clean and in no file
- * yet, and set @bits.  With @restored its direct map entry is present already.
+ * yet, and set @bits.
  */
-static int begin_kernel(struct folio *folio, unsigned long bits, bool restored)
+static int begin_kernel(struct folio *folio, unsigned long bits)
 {
-	int err = 0;
+	int err;
 
 	folio_lock(folio);
-	if (restored)
-		gm_get_direct_map_restored(folio);
-	else
-		err = gm_get_direct_map(folio);
-	if (!err)
-		gm_page_set_state(folio, gm_page_state(folio) | bits);
+	err = direct_map_restore(&folio->page, folio_nr_pages(folio));
+	if (!err) {
+		gm_raise_folio(folio);
+		gm_folio_change_bits(folio, bits, 0);
+	}
 	folio_unlock(folio);
 	return err;
 }
 
 /*
- * After begin_kernel(), of a page that does not enter the file.  The direct map
+ * After begin_kernel(), of a folio that does not enter the file.  The direct map
  * keeps it: to hide it again may fail, and it is clean.
  */
 static void undo_kernel(struct folio *folio)
 {
 	trace_guest_memfd_put(folio_pfn(folio), 0);
-	gm_page_clear_state(folio);
-	gm_cut_lose(&folio->page);
+	gm_folio_clear_state(folio);
 	folio_put(folio);
 }
 
@@ -484,12 +439,12 @@ static void free_to_allocator(struct page *page)
 }
 
 /*
- * Free a page that no block of the file has: it is hidden, clean, and has one
- * reference and perhaps others that end in an instant.
+ * Free a single page: it is hidden, clean, and has one reference and perhaps others that end
+ * in an instant.
  */
 static void free_single(struct page *page)
 {
-	gm_page_clear_state(page_folio(page));
+	gm_folio_clear_state(page_folio(page));
 	if (page_ref_freeze(page, 1)) {
 		mem_cgroup_uncharge(page_folio(page));
 		if (gm_cut_give(page))
@@ -499,7 +454,10 @@ static void free_single(struct page *page)
 	free_to_allocator(page);
 }
 
-/* Return: A block that no task is charged for, without reclaim, or NULL. */
+/*
+ * Return: A hidden block that no task is charged for, without reclaim, or NULL.  Its pages
+ * are single ones, and their reference counts frozen.
+ */
 static struct page *new_block_of_node(int nid)
 {
 	gfp_t gfp = (GFP_HIGHUSER & ~__GFP_DIRECT_RECLAIM) | __GFP_THISNODE |
@@ -509,9 +467,13 @@ static struct page *new_block_of_node(int nid)
 	if (!first)
 		return NULL;
 	split_page(first, GM_BLOCK_MAX_ORDER);
-	if (direct_map_hide_ranges(&first, 1, GM_BLOCK_MAX_PAGES))
+	if (!gm_pool_freeze(first)) {
+		__free_contig_range(page_to_pfn(first), GM_BLOCK_PAGES);
+		return NULL;
+	}
+	if (direct_map_hide_ranges(&first, 1, GM_BLOCK_PAGES))
 		return first;
-	free_pages_of(first, GM_BLOCK_MAX_PAGES);
+	free_pages_of_block(first);
 	return NULL;
 }
 
@@ -525,7 +487,7 @@ static struct page *single_of_node(int nid)
 	page = gm_pool_take(nid) ?: new_block_of_node(nid);
 	if (!page || gm_cut_block(page))
 		return page;
-	free_fresh(page, GM_BLOCK_MAX_ORDER);
+	give_block(page);
 	return NULL;
 }
 
@@ -545,8 +507,8 @@ VISIBLE_IF_KUNIT struct page *gm_take_single(struct guest_memfd *gm,
 	page = take_by_policy(gm, index, gfp, preferred_only, single_of_node);
 	if (!page)
 		return NULL;
-	set_fresh(page, 0);
-	if (charge(page, 1, gfp))
+	set_fresh(page_folio(page));
+	if (!mem_cgroup_charge(page_folio(page), NULL, gfp))
 		return page;
 	free_single(page);
 	return ERR_PTR(-ENOMEM);
@@ -559,14 +521,18 @@ static struct page *alloc_single(struct guest_memfd *gm, pgoff_t index, gfp_t gf
 
 	if (!page)
 		return NULL;
-	if (!charge(page, 1, mapping_gfp_mask(gm->inode->i_mapping))) {
+	if (mem_cgroup_charge(page_folio(page), NULL,
+			      mapping_gfp_mask(gm->inode->i_mapping))) {
 		put_page(page);
 		return ERR_PTR(-ENOMEM);
 	}
-	if (!hide_fresh(&page, 1, 0))
+	if (direct_map_hide(page, 1)) {
+		put_page(page);
 		return NULL;
-	if (!xa_err(xa_store(&lone_pages, page_to_pfn(page),
-			     xa_mk_value(0), GFP_KERNEL)))
+	}
+	set_fresh(page_folio(page));
+	if (!xa_err(xa_store(&lone_pages, page_to_pfn(page), xa_mk_value(0),
+			     GFP_KERNEL)))
 		return page;
 	free_single(page);
 	return NULL;
@@ -593,10 +559,11 @@ static struct page *get_single(struct guest_memfd *gm, pgoff_t index)
 	return page ?: ERR_PTR(-ENOMEM);
 }
 
-/* An order-0 page: for files without blocks, and where no block fits. */
+/* A single page: for files without blocks, and where no block fits. */
 static int populate_single(struct guest_memfd *gm, pgoff_t index)
 {
 	unsigned long bits = level_bits(gm, index);
+	struct folio *folio;
 	struct page *page;
 	int err;
 
@@ -604,19 +571,20 @@ static int populate_single(struct guest_memfd *gm, pgoff_t index)
 	page = get_single(gm, index);
 	if (IS_ERR(page))
 		return PTR_ERR(page);
+	folio = page_folio(page);
 
-	set_single_file(page_folio(page), gm);
-	err = bits ? begin_kernel(page_folio(page), bits, false) : 0;
+	err = bits ? begin_kernel(folio, bits) : 0;
 	if (err) {
 		free_single(page);
 		return err;
 	}
-	err = add_to_file(gm, page_folio(page), index);
+	err = add_to_file(gm, folio, index);
 	if (!err)
 		return 0;
 	if (bits) {
-		undo_kernel(page_folio(page));
 		forget_lone(page);
+		gm_cut_lose(page);
+		undo_kernel(folio);
 		put_page(page);
 	} else {
 		free_single(page);
@@ -624,148 +592,115 @@ static int populate_single(struct guest_memfd *gm, pgoff_t index)
 	return err == -EEXIST ? 0 : err;
 }
 
-/* Return: The block of a part of the file, with or without memory. */
-static struct gm_block *file_block(struct guest_memfd *gm, pgoff_t index)
+/* Can a block enter the file at @start?  It has one level, and nothing is there yet. */
+static bool block_fits(struct guest_memfd *gm, pgoff_t start)
 {
-	unsigned long key = index >> gm->block_order;
-	struct gm_block *block, *other;
+	pgoff_t first, last, index = start, end = start + GM_BLOCK_PAGES;
+	bool ignored;
 
-	block = xa_load(&gm->blocks, key);
-	if (block)
-		return block;
-
-	block = kzalloc_obj(*block, GFP_KERNEL_ACCOUNT);
-	if (!block)
-		return ERR_PTR(-ENOMEM);
-	refcount_set(&block->refs, 1);
-	mutex_init(&block->lock);
-	INIT_LIST_HEAD(&block->teardown_list);
-	INIT_LIST_HEAD(&block->retry_list);
-
-	other = xa_cmpxchg(&gm->blocks, key, NULL, block, GFP_KERNEL_ACCOUNT);
-	if (!other)
-		return block;
-	kfree(block);
-	return xa_is_err(other) ? ERR_PTR(xa_err(other)) : other;
-}
-
-/* The pages of a block enter the file where nothing is yet, or not at all. */
-static bool range_is_free(struct guest_memfd *gm, pgoff_t start, unsigned int nr)
-{
-	unsigned long index = start;
-
-	if (start + nr > i_size_read(gm->inode) >> PAGE_SHIFT)
+	if (end > i_size_read(gm->inode) >> PAGE_SHIFT ||
+	    xa_find(&gm->inode->i_mapping->i_pages, &index, end - 1, XA_PRESENT))
 		return false;
-	return !xa_find(&gm->inode->i_mapping->i_pages, &index, start + nr - 1,
-			XA_PRESENT);
+	guest_memfd_access_carries(gm, start, &first, &last, &ignored);
+	return last >= end - 1;
 }
-
-/* So many blocks are hidden with one flush. */
-#define BLOCKS_PER_FLUSH 8
 
 static unsigned long scrub_some(struct mem_cgroup *memcg, bool reclaim,
 				unsigned long *nr_freed);
 
 /*
- * Memory for the blocks of a range, as far as they need any and there is some.
+ * Blocks for a range, as far as it needs any and there are some.
  *
- * Return: For how many blocks, from that of @index on, @memory is set.
+ * Return: For how many blocks, from @start on, @folios is set.
  */
-static int alloc_memory(struct guest_memfd *gm, pgoff_t index, pgoff_t end,
-			struct page **memory)
+static unsigned int get_blocks(struct guest_memfd *gm, pgoff_t start,
+			       struct folio **folios, unsigned int nr_blocks)
 {
 	/* A block is worth a try, but a page alone will do as well. */
 	gfp_t gfp = mapping_gfp_mask(gm->inode->i_mapping) | __GFP_NORETRY |
 		    __GFP_NOWARN;
-	unsigned int nr_blocks = 0, order = gm->block_order;
 	unsigned long ignored;
-	pgoff_t first = round_down(index, 1UL << order), start = first;
 	int n;
 
-	/* Asked again under the block's lock. */
-	while (nr_blocks < BLOCKS_PER_FLUSH && start < end &&
-	       range_is_free(gm, start, 1U << order)) {
-		start += 1UL << order;
-		nr_blocks++;
-	}
+	if (!nr_blocks)
+		return 0;
 	do {
-		n = take_from_pool(gm, first, gfp, memory, nr_blocks);
+		n = take_from_pool(gm, start, gfp, folios, nr_blocks);
 		if (n > 0)
 			return n;
 		if (!n)
-			n = alloc_blocks(gm, first, gfp, memory, nr_blocks);
+			n = alloc_blocks(gm, start, gfp, folios, nr_blocks);
 		/* Reclaim does not try hard for a block: clear what waits for it. */
-	} while (!n && nr_blocks && scrub_some(NULL, true, &ignored));
-	return n > 0 ? hide_fresh(memory, n, order) : 0;
-}
-
-static bool give_memory(struct gm_block *block, struct page *first)
-{
-	unsigned long key = page_to_pfn(first) >> GM_BLOCK_MAX_ORDER;
-
-	if (xa_err(xa_store(&blocks_by_pfn, key, block,
-			    GFP_KERNEL)))
-		return false;
-	refcount_inc(&block->refs);
-	block->first = first;
-	return true;
+	} while (!n && scrub_some(NULL, true, &ignored));
+	return n > 0 ? hide_blocks(folios, n) : 0;
 }
 
 /*
- * Free the page at @index of the block: it has no other reference, is clean, and is
- * in the direct map already.
+ * Put a block into the file; it is the file's then.
+ *
+ * Return: 0, or an error when it is still the caller's; -EALREADY when it was freed.
  */
-static void let_go(struct gm_block *block, pgoff_t index)
+static int add_block(struct guest_memfd *gm, pgoff_t start, struct folio *folio)
 {
-	unsigned int i = index & (GM_BLOCK_MAX_PAGES - 1);
-
-	gm_page_clear_state(page_folio(block->first + i));
-	__set_bit(i, block->gone);
-	gm_cut_lose(block->first + i);
-	put_page(block->first + i);
-}
-
-/* @restored: It is in the direct map already, with all of its block. */
-static int populate_from_block(struct guest_memfd *gm, struct gm_block *block,
-			       pgoff_t index, bool restored)
-{
-	unsigned int i = index & (GM_BLOCK_MAX_PAGES - 1);
-	struct folio *folio = page_folio(block->first + i);
-	unsigned long bits = level_bits(gm, index);
+	unsigned long key = folio_pfn(folio) >> GM_BLOCK_MAX_ORDER;
+	unsigned long bits = level_bits(gm, start);
 	int err;
 
-	if (bits) {
-		err = begin_kernel(folio, bits, restored);
-		if (err)
-			return err;
-	}
-	err = add_to_file(gm, folio, index);
-	if (err && bits) {
-		undo_kernel(folio);
-		let_go(block, index);
-	}
+	err = xa_err(xa_store(&blocks_by_pfn, key, xa_mk_value(0), GFP_KERNEL));
 	if (err)
 		return err;
-	__set_bit(i, block->out);
-	block->nr_out++;
-	/* One that went bad before it had a mapping to be found by. */
-	if (PageHWPoison(block->first + i))
-		WRITE_ONCE(block->poisoned, true);
-	/* Whoever sees the block whole sees that as well. */
-	smp_mb__before_atomic();
-	atomic_inc(&block->nr_in_file);
-	return 0;
+	err = bits ? begin_kernel(folio, bits) : 0;
+	if (!err) {
+		atomic_long_inc(&gm->nr_blocks);
+		err = add_to_file(gm, folio, start);
+		if (!err)
+			return 0;
+		atomic_long_dec(&gm->nr_blocks);
+	} else {
+		bits = 0;
+	}
+	xa_erase(&blocks_by_pfn, key);
+	if (!bits)
+		return err;
+	undo_kernel(folio);
+	folio_put(folio);
+	return -EALREADY;
 }
 
-static bool is_idle(struct gm_block *block, unsigned int i)
+static struct mutex *populate_lock(struct guest_memfd *gm, pgoff_t start)
 {
-	return block->first && !test_bit(i, block->out) &&
-	       !test_bit(i, block->gone) && !PageHWPoison(block->first + i);
+	unsigned long key = (unsigned long)gm ^ start >> GM_BLOCK_MAX_ORDER;
+
+	return populate_locks + hash_long(key, ilog2(NR_POPULATE_LOCKS));
 }
 
-static bool release_memory(struct gm_block *block);
-static bool give_idle(struct gm_block *block);
-static void retry_later(struct gm_block *block);
+/*
+ * Populate the block of @index, or only the page.  *@folio is a hidden block for it, or NULL;
+ * with @alloc one is allocated then.  The file takes it, or it stays in *@folio.
+ */
+static int populate_block(struct guest_memfd *gm, pgoff_t index,
+			  struct folio **folio, bool alloc)
+{
+	pgoff_t start = round_down(index, GM_BLOCK_PAGES);
+	struct mutex *lock = populate_lock(gm, start);
+	int err = 0;
+
+	mutex_lock(lock);
+	if (xa_load(&gm->inode->i_mapping->i_pages, index))
+		goto out;
+	if (block_fits(gm, start) &&
+	    (*folio || (alloc && get_blocks(gm, start, folio, 1)))) {
+		err = add_block(gm, start, *folio);
+		if (!err || err == -EALREADY)
+			*folio = NULL;
+		if (!err)
+			goto out;
+	}
+	err = populate_single(gm, index);
+out:
+	mutex_unlock(lock);
+	return err;
+}
 
 /**
  * guest_memfd_block_init - choose the order of a new file's blocks
@@ -776,92 +711,28 @@ void guest_memfd_block_init(struct guest_memfd *gm)
 	gm->block_order = READ_ONCE(block_order);
 }
 
-/*
- * @memory: For the block, hidden, or to be allocated; NULL after that has failed.
- * Memory that is there afterwards was
- * not taken.
- */
-static int populate_block(struct guest_memfd *gm, pgoff_t index,
-			  struct page **memory)
-{
-	bool fresh = false, restored = false, ignored;
-	pgoff_t start, other, first, last;
-	struct gm_block *block;
-	unsigned int nr;
-	int err = 0;
-
-	block = file_block(gm, index);
-	if (IS_ERR(block))
-		return PTR_ERR(block);
-	nr = GM_BLOCK_MAX_PAGES;
-	start = round_down(index, nr);
-
-	mutex_lock(&block->lock);
-	if (xa_load(&gm->inode->i_mapping->i_pages, index))
-		goto out;
-
-	/* Others who want the block wait here, and need none then. */
-	if (!block->first && range_is_free(gm, start, nr) &&
-	    memory && (*memory || alloc_memory(gm, start, start + 1, memory)) &&
-	    give_memory(block, *memory)) {
-		*memory = NULL;
-		fresh = true;
-		/* All of it at KERNEL: it is restored as it was hidden. */
-		if (guest_memfd_access_carries(gm, start, &first, &last,
-					       &ignored) &&
-		    last >= start + nr - 1)
-			restored = !WARN_ON_ONCE(direct_map_restore(block->first,
-								    nr));
-	}
-	if (is_idle(block, index - start))
-		err = populate_from_block(gm, block, index, restored);
-	else
-		err = populate_single(gm, index);
-
-	/* The others are welcome, not wanted: what fails stays idle. */
-	for (other = start; fresh && !err && other < start + nr; other++) {
-		if (other != index &&
-		    populate_from_block(gm, block, other, restored))
-			break;
-	}
-	/* Not so what the kernel can see. */
-	for (other = start; restored && other < start + nr; other++) {
-		if (!test_bit(other - start, block->out) &&
-		    !test_bit(other - start, block->gone))
-			let_go(block, other);
-	}
-	if (block->first && !(block->nr_out ? give_idle(block) :
-				      release_memory(block)))
-		retry_later(block);
-	update_idle(block);
-out:
-	mutex_unlock(&block->lock);
-	return err;
-}
-
 /**
  * guest_memfd_block_populate - put a hidden page into a file
  * @gm: The file's memory; the invalidate_lock is held.
  * @index: Where in the file, in pages, below its size.
  *
- * The first time in a block's range the whole block enters the file: its memory
- * is taken in any case, and so the guest can have it in one mapping.
+ * Where the file can have a block, the whole block enters it.
  *
  * Context: May sleep.  Flushes the TLBs of all CPUs when memory is allocated.
  * Return: 0 when there is, or just was, a page at the index; or -ENOMEM.
  */
 int guest_memfd_block_populate(struct guest_memfd *gm, pgoff_t index)
 {
-	struct page *memory = NULL;
+	struct folio *folio = NULL;
 	int err;
 
 	if (xa_load(&gm->inode->i_mapping->i_pages, index))
 		return 0;
 	if (!gm->block_order)
 		return populate_single(gm, index);
-	err = populate_block(gm, index, &memory);
-	if (memory)
-		free_fresh(memory, gm->block_order);
+	err = populate_block(gm, index, &folio, true);
+	if (folio)
+		free_fresh(folio);
 	return err;
 }
 
@@ -884,20 +755,26 @@ int guest_memfd_block_populate_range(struct guest_memfd *gm, pgoff_t index,
 				     pgoff_t end)
 {
 	struct address_space *mapping = gm->inode->i_mapping;
-	struct page *memory[BLOCKS_PER_FLUSH] = {};
-	unsigned long nr = 1UL << gm->block_order;
+	pgoff_t next, start = round_down(index, GM_BLOCK_PAGES);
+	struct folio *folios[BLOCKS_PER_FLUSH] = {};
 	unsigned int n, nr_blocks = 0;
 	int err, ret = 0;
 
-	if (gm->block_order)
-		nr_blocks = alloc_memory(gm, index, end, memory);
+	if (gm->block_order) {
+		/* Asked again under the lock of the block. */
+		filemap_invalidate_lock_shared(mapping);
+		for (next = start; nr_blocks < BLOCKS_PER_FLUSH && next < end &&
+		     block_fits(gm, next); next += GM_BLOCK_PAGES)
+			nr_blocks++;
+		filemap_invalidate_unlock_shared(mapping);
+		nr_blocks = get_blocks(gm, start, folios, nr_blocks);
+	}
 	for (n = 0; n < max(nr_blocks, 1U); n++) {
 		filemap_invalidate_lock_shared(mapping);
 		if (xa_load(&mapping->i_pages, index))
 			err = 0;
 		else if (gm->block_order)
-			err = populate_block(gm, index,
-					     nr_blocks ? &memory[n] : NULL);
+			err = populate_block(gm, index, &folios[n], false);
 		else
 			err = populate_single(gm, index);
 		filemap_invalidate_unlock_shared(mapping);
@@ -906,55 +783,106 @@ int guest_memfd_block_populate_range(struct guest_memfd *gm, pgoff_t index,
 			ret = n ? 0 : err;
 			break;
 		}
-		index = round_down(index, nr) + nr;
+		index = round_down(index, GM_BLOCK_PAGES) + GM_BLOCK_PAGES;
 	}
 	for (n = 0; n < BLOCKS_PER_FLUSH; n++) {
-		if (memory[n])
-			free_fresh(memory[n], gm->block_order);
+		if (folios[n])
+			free_fresh(folios[n]);
 	}
 	return ret;
 }
 
-/**
- * guest_memfd_block_is_whole - may a guest map the block of an index at once?
- * @gm: The file's memory.
- * @index: Index in the file, in pages.
- *
- * Context: Any.  The answer is good until the next invalidation of the range.
- * Return: True when all of the block's pages are in the file, each in its place,
- * and none is poisoned.
- */
-bool guest_memfd_block_is_whole(struct guest_memfd *gm, pgoff_t index)
+/* memory_failure() keeps a reference to the folio for each of them. */
+static unsigned int nr_poisoned(struct page *first, unsigned int nr)
 {
-	struct gm_block *block;
+	unsigned int i, nr_bad = 0;
 
-	if (!gm->block_order)
-		return false;
-	block = xa_load(&gm->blocks, index >> gm->block_order);
-	/* The count first: see populate_from_block(). */
-	return block &&
-	       atomic_read_acquire(&block->nr_in_file) == GM_BLOCK_MAX_PAGES &&
-	       !READ_ONCE(block->poisoned);
-}
-
-/* Never touched again: it stays hidden, and out of the allocator. */
-static void keep_out(struct gm_block *block, unsigned int i)
-{
-	clear_bit(i, block->left);
-	__clear_bit(i, block->out);
-	block->nr_out--;
-	__set_bit(i, block->gone);
-	gm_cut_lose(block->first + i);
+	for (i = 0; i < nr; i++)
+		nr_bad += PageHWPoison(first + i);
+	return nr_bad;
 }
 
 /*
- * A page that left its file cannot be found any more, so it is free to be
+ * The folio is locked, a block, and unmapped from user space.  Guests can keep their mapping.
+ *
+ * Return: 0, each page is a locked folio then; -ENOMEM or -EAGAIN, nothing changed.
+ */
+static int split_locked(struct guest_memfd *gm, struct folio *folio)
+{
+	DECLARE_BITMAP(none, GM_BLOCK_PAGES) = {};
+	struct address_space *mapping = folio->mapping;
+	struct page *first = &folio->page;
+	unsigned long common = gm_folio_state(folio);
+	unsigned int i, nr_bad;
+	int err;
+
+	err = gm_cut_prepare(first, none);
+	if (err)
+		return err;
+	nr_bad = nr_poisoned(first, GM_BLOCK_PAGES);
+	err = folio_split_hidden(folio, gm_folio_references(folio) + nr_bad);
+	if (err) {
+		gm_cut_forget(first);
+		return err;
+	}
+	gm_folio_distribute_words(first, common);
+	xa_lock_irq(&mapping->i_pages);
+	for (i = 0; i < GM_BLOCK_PAGES; i++) {
+		set_file(page_folio(first + i), gm);
+		if (!gm_page_count(gm_folio_state(page_folio(first + i))))
+			__xa_clear_mark(&mapping->i_pages, first[i].__folio_index,
+					GM_TAG_REFERENCED);
+		if (PageHWPoison(first + i))
+			page_ref_inc(first + i);
+	}
+	xa_unlock_irq(&mapping->i_pages);
+	atomic_long_dec(&gm->nr_blocks);
+	xa_erase(&blocks_by_pfn, page_to_pfn(first) >> GM_BLOCK_MAX_ORDER);
+	return 0;
+}
+
+/**
+ * guest_memfd_block_split - make sure that no block has pages on both sides of an index
+ * @gm: The memory of a NO_DIRECT_MAP file, whose pages cannot leave it meanwhile.
+ * @index: Index in the file, in pages.
+ *
+ * Context: May sleep and allocate; takes the folio lock.
+ * Return: 0; -ENOMEM; or -EAGAIN if there are other references to the block.
+ */
+int guest_memfd_block_split(struct guest_memfd *gm, pgoff_t index)
+{
+	struct folio *folio;
+	struct page *first;
+	unsigned int i;
+	int err = 0;
+
+	if (IS_ALIGNED(index, GM_BLOCK_PAGES))
+		return 0;
+	folio = filemap_lock_folio(gm->inode->i_mapping, index);
+	if (IS_ERR(folio))
+		return 0;
+	/* The page cache has one, and the lock keeps it there. */
+	folio_put(folio);
+	if (!folio_test_large(folio)) {
+		folio_unlock(folio);
+		return 0;
+	}
+	if (folio_mapped(folio))
+		unmap_mapping_folio(folio);
+	first = &folio->page;
+	err = split_locked(gm, folio);
+	for (i = 0; i < (err ? 1 : GM_BLOCK_PAGES); i++)
+		folio_unlock(page_folio(first + i));
+	return err;
+}
+
+/*
+ * A folio that left its file cannot be found any more, so it is free to be
  * cleared once only the library's own reference is left.
  *
- * Return: 1 when no reference can be taken until unfreeze_orphan(), 0 when the
- * page has other references, -EHWPOISON.
+ * Return: 1 when it is frozen and cleared, 0 when it has other references, -EHWPOISON.
  */
-static int freeze_orphan(struct folio *folio)
+static int scrub_single(struct folio *folio)
 {
 	/* memory_failure() keeps a reference to a poisoned page. */
 	if (folio_test_hwpoison(folio))
@@ -966,299 +894,15 @@ static int freeze_orphan(struct folio *folio)
 		folio_ref_unfreeze(folio, 1);
 		return -EHWPOISON;
 	}
+	direct_map_zero_hidden(&folio->page);
+	folio_ref_unfreeze(folio, 1);
 	return 1;
 }
 
-static void unfreeze_orphan(struct folio *folio)
-{
-	folio_ref_unfreeze(folio, 1);
-}
-
-/* Return: As freeze_orphan(); with 1 the page is cleared. */
-static int scrub(struct folio *folio)
-{
-	int ret = freeze_orphan(folio);
-
-	if (ret == 1) {
-		direct_map_zero_hidden(&folio->page);
-		unfreeze_orphan(folio);
-	}
-	return ret;
-}
-
-/* A page that has left the file, and is cleared. */
-static void make_idle(struct gm_block *block, unsigned int i)
-{
-	gm_page_set_state(page_folio(block->first + i),
-			  gm_page_fresh(GM_BLOCK_MAX_ORDER));
-	clear_bit(i, block->left);
-	__clear_bit(i, block->out);
-	block->nr_out--;
-}
-
-/*
- * When the last pages leave a block together, they can be cleared many at a time: no
- * guest has a page of the block any more, and no other owner.  They all become idle, or none
- * does: where one has another reference or is poisoned.
- */
-static void scrub_whole(struct gm_block *block)
-{
-	unsigned int i, end, nr = GM_BLOCK_MAX_PAGES;
-
-	lockdep_assert_held(&block->lock);
-	if (bitmap_empty(block->left, nr) ||
-	    !bitmap_equal(block->left, block->out, nr))
-		return;
-
-	for (end = 0; end < nr; end++) {
-		if (test_bit(end, block->left) &&
-		    freeze_orphan(page_folio(block->first + end)) != 1)
-			break;
-	}
-	if (end == nr)
-		direct_map_zero_hidden_large(block->first, block->left);
-	for_each_set_bit(i, block->left, end) {
-		unfreeze_orphan(page_folio(block->first + i));
-		if (end == nr)
-			make_idle(block, i);
-	}
-}
-
-/*
- * All pages of the block are idle and hidden.  Restore and free them, or give them
- * to the pool.
- */
-static void release_whole(struct gm_block *block)
-{
-	struct page *first = block->first;
-	unsigned int i, nr = GM_BLOCK_MAX_PAGES;
-
-	/* Another file can own the memory, and store its block, from here on. */
-	xa_erase(&blocks_by_pfn,
-		 page_to_pfn(first) >> GM_BLOCK_MAX_ORDER);
-
-	for (i = 0; i < nr; i++)
-		gm_page_clear_state(page_folio(first + i));
-	gm_cut_forget(first);
-	/* Reclaim has more use for the memory, and may run under locks that merging takes. */
-	if (!(current->flags & PF_MEMALLOC)) {
-		uncharge(first, nr);
-		if (gm_pool_give(first))
-			return;
-	}
-	/* As it was hidden: this edits what is there already. */
-	if (WARN_ON_ONCE(direct_map_restore(first, nr)))
-		return;
-	if (!(current->flags & PF_MEMALLOC))
-		direct_map_merge(first);
-	free_pages_of(first, nr);
-}
-
-/* To cut a block takes memory, which reclaim cannot wait for. */
-static bool can_cut(struct gm_block *block)
-{
-	return gm_cut_is_cut(block->first) ||
-	       (!(current->flags & PF_MEMALLOC) &&
-		!gm_cut_prepare(block->first, block->gone));
-}
-
-/* The page is idle, of a block that is cut, and its reference count is frozen. */
-static void give_page(struct gm_block *block, unsigned int i)
-{
-	struct page *page = block->first + i;
-
-	gm_page_clear_state(page_folio(page));
-	mem_cgroup_uncharge(page_folio(page));
-	if (gm_cut_give(page))
-		return;
-	page_ref_unfreeze(page, 1);
-	gm_cut_free(page);
-}
-
-/*
- * Idle pages leave the block while others are out: they can be used elsewhere, and
- * nothing that is idle is charged.
- *
- * Return: False when it has to be tried again.
- */
-static bool give_idle(struct gm_block *block)
-{
-	unsigned int i, nr = GM_BLOCK_MAX_PAGES;
-	bool done = true;
-
-	lockdep_assert_held(&block->lock);
-	if (block->nr_out + bitmap_weight(block->gone, nr) == nr)
-		return true;
-	if (!can_cut(block))
-		return false;
-	for (i = 0; i < nr; i++) {
-		if (!is_idle(block, i))
-			continue;
-		if (page_ref_freeze(block->first + i, 1)) {
-			give_page(block, i);
-			__set_bit(i, block->gone);
-		} else {
-			done = false;
-		}
-	}
-	return done;
-}
-
-/*
- * All pages of the block are idle or gone, and some are gone.  The others leave
- * together: with the last of them the block's memory can be freed by another task.
- *
- * Return: False when it has to be tried again.
- */
-static bool give_all(struct gm_block *block)
-{
-	unsigned int i, end, nr = GM_BLOCK_MAX_PAGES;
-	struct page *first = block->first;
-
-	if (bitmap_full(block->gone, nr)) {
-		/* Another block may have the memory, and the place, already. */
-		xa_cmpxchg(&blocks_by_pfn,
-			   page_to_pfn(first) >> GM_BLOCK_MAX_ORDER, block, NULL,
-			   GFP_KERNEL);
-		return true;
-	}
-	if (!can_cut(block))
-		return false;
-	for (end = 0; end < nr; end++) {
-		if (!test_bit(end, block->gone) &&
-		    !page_ref_freeze(first + end, 1))
-			break;
-	}
-	if (end < nr) {
-		for_each_clear_bit(i, block->gone, end)
-			page_ref_unfreeze(first + i, 1);
-		return false;
-	}
-	xa_erase(&blocks_by_pfn,
-		 page_to_pfn(first) >> GM_BLOCK_MAX_ORDER);
-	for_each_clear_bit(i, block->gone, nr)
-		give_page(block, i);
-	return true;
-}
-
-/*
- * No page of the block is out: free its memory.
- *
- * Return: False when it has to be tried again.
- */
-static bool release_memory(struct gm_block *block)
-{
-	unsigned int i, nr = GM_BLOCK_MAX_PAGES;
-	struct page *first = block->first;
-
-	lockdep_assert_held(&block->lock);
-	for (i = 0; i < nr; i++) {
-		if (PageHWPoison(first + i) && !test_and_set_bit(i, block->gone))
-			gm_cut_lose(first + i);
-	}
-
-	if (bitmap_empty(block->gone, nr))
-		release_whole(block);
-	else if (!give_all(block))
-		return false;
-	block->first = NULL;
-	block->poisoned = false;
-	bitmap_zero(block->gone, nr);
-	block_put(block);
-	return true;
-}
-
-static void retry_later(struct gm_block *block)
-{
-	spin_lock(&retry_lock);
-	if (list_empty(&block->retry_list)) {
-		refcount_inc(&block->refs);
-		list_add_tail(&block->retry_list, &retry_blocks);
-	}
-	spin_unlock(&retry_lock);
-	queue_delayed_work(guest_memfd_wq, &retry_work, HZ / 10);
-}
-
-/*
- * Pages at KERNEL that had other references when they left the file.  One with
- * direct-map references beside the level's leaves block->left: the last put of
- * those sets its bit again.
- */
-static void end_kernel(struct gm_block *block)
-{
-	unsigned int i, nr = GM_BLOCK_MAX_PAGES;
-
-	for_each_set_bit(i, block->left, nr) {
-		struct folio *folio = page_folio(block->first + i);
-
-		if (!(gm_page_state(folio) & GUEST_MEMFD_PAGE_PINNABLE))
-			continue;
-		clear_bit(i, block->left);
-		if (guest_memfd_access_end(folio))
-			set_bit(i, block->left);
-	}
-}
-
-/* Ending the level KERNEL takes folio locks, and may allocate. */
-static bool left_at_kernel(struct gm_block *block)
-{
-	unsigned int i;
-
-	for_each_set_bit(i, block->left, GM_BLOCK_MAX_PAGES) {
-		if (gm_page_state(page_folio(block->first + i)) &
-		    GUEST_MEMFD_PAGE_PINNABLE)
-			return true;
-	}
-	return false;
-}
-
-/* Take back the pages that have left the file; the block is locked. */
-static void reap_locked_block(struct gm_block *block)
-{
-	unsigned int i, nr = GM_BLOCK_MAX_PAGES;
-	bool done = true;
-
-	lockdep_assert_held(&block->lock);
-	end_kernel(block);
-	scrub_whole(block);
-	for_each_set_bit(i, block->left, nr) {
-		int ret = scrub(page_folio(block->first + i));
-
-		if (ret < 0)
-			keep_out(block, i);
-		else if (ret)
-			make_idle(block, i);
-		else
-			done = false;
-		cond_resched();
-	}
-	if (block->first)
-		done &= block->nr_out ? give_idle(block) : release_memory(block);
-	update_idle(block);
-	if (!done)
-		retry_later(block);
-}
-
-/* The caller has a reference. */
-static void reap_block(struct gm_block *block)
-{
-	mutex_lock(&block->lock);
-	reap_locked_block(block);
-	mutex_unlock(&block->lock);
-}
-
-/*
- * Return: False when the page has other references.  Those are short ones, or pins
- * of a page that was at KERNEL: a page with a direct-map reference is no orphan.
- */
 static bool release_single(struct folio *folio)
 {
-	int ret;
+	int ret = scrub_single(folio);
 
-	if (gm_page_state(folio) & GUEST_MEMFD_PAGE_PINNABLE &&
-	    !guest_memfd_access_end(folio))
-		return true;
-	ret = scrub(folio);
 	if (ret < 0)
 		gm_cut_lose(&folio->page);
 	else if (ret)
@@ -1266,79 +910,148 @@ static bool release_single(struct folio *folio)
 	return ret;
 }
 
-static void retry_single_later(struct folio *folio)
+/* A block with poisoned pages: the others become single ones. */
+static bool release_poisoned(struct folio *folio, unsigned int nr_bad)
+{
+	DECLARE_BITMAP(which, GM_BLOCK_PAGES) = {};
+	struct page *first = &folio->page;
+	unsigned int i;
+
+	for (i = 0; i < GM_BLOCK_PAGES; i++)
+		__assign_bit(i, which, PageHWPoison(first + i));
+	/* To cut a block takes memory, which reclaim cannot wait for. */
+	if (current->flags & PF_MEMALLOC || gm_cut_prepare(first, which)) {
+		folio_ref_unfreeze(folio, 1 + nr_bad);
+		return false;
+	}
+	bitmap_complement(which, which, GM_BLOCK_PAGES);
+	direct_map_zero_hidden_large(first, which);
+	mem_cgroup_uncharge(folio);
+	gm_folio_clear_state(folio);
+	xa_erase(&blocks_by_pfn, folio_pfn(folio) >> GM_BLOCK_MAX_ORDER);
+	dissolve_folio(folio);
+	for (i = 0; i < GM_BLOCK_PAGES; i++) {
+		if (test_bit(i, which) && gm_cut_give(first + i))
+			continue;
+		page_ref_unfreeze(first + i, 1);
+		if (test_bit(i, which))
+			gm_cut_free(first + i);
+	}
+	return true;
+}
+
+static bool release_block(struct folio *folio)
+{
+	DECLARE_BITMAP(all, GM_BLOCK_PAGES);
+	struct page *first = &folio->page;
+	unsigned int nr_bad = nr_poisoned(first, GM_BLOCK_PAGES);
+
+	if (!folio_ref_freeze(folio, 1 + nr_bad))
+		return false;
+	/* Now the answer is final. */
+	if (nr_poisoned(first, GM_BLOCK_PAGES) != nr_bad) {
+		folio_ref_unfreeze(folio, 1 + nr_bad);
+		return false;
+	}
+	if (nr_bad)
+		return release_poisoned(folio, nr_bad);
+	bitmap_fill(all, GM_BLOCK_PAGES);
+	direct_map_zero_hidden_large(first, all);
+	mem_cgroup_uncharge(folio);
+	gm_folio_clear_state(folio);
+	/* Another file can own the memory from here on. */
+	xa_erase(&blocks_by_pfn, folio_pfn(folio) >> GM_BLOCK_MAX_ORDER);
+	dissolve_folio(folio);
+	give_block(first);
+	return true;
+}
+
+/*
+ * Return: False when the folio has other references.  Those are short ones, or pins
+ * of a folio that was at KERNEL: one with a direct-map reference is no orphan.
+ */
+static bool release(struct folio *folio)
+{
+	if (gm_folio_state(folio) & GUEST_MEMFD_PAGE_PINNABLE) {
+		int ret = guest_memfd_access_end(folio);
+
+		/* The last put of another reference gives it back. */
+		if (ret <= 0)
+			return !ret;
+	}
+	return folio_test_large(folio) ? release_block(folio) : release_single(folio);
+}
+
+static void retry_later(struct folio *folio)
 {
 	spin_lock(&retry_lock);
-	list_add_tail(&folio->lru, &retry_singles);
+	list_add_tail(&folio->lru, &retry_folios);
 	spin_unlock(&retry_lock);
 	queue_delayed_work(guest_memfd_wq, &retry_work, HZ / 10);
 }
 
 /*
- * Take back the pages of a list of the caller's own.
+ * Take back the folios of a list of the caller's own.
  *
- * Return: How many are of use to others now.
+ * Return: How many pages are of use to others now.
  */
-static unsigned long reap_singles(struct list_head *singles)
+static unsigned long reap(struct list_head *folios)
 {
-	unsigned long nr = 0;
+	unsigned long n, nr = 0;
 	struct folio *folio;
 
-	while (!list_empty(singles)) {
-		folio = list_first_entry(singles, struct folio, lru);
+	while (!list_empty(folios)) {
+		folio = list_first_entry(folios, struct folio, lru);
+		n = folio_nr_pages(folio);
 		/* Off the list first: it is another owner's field when freed. */
 		list_del_init(&folio->lru);
-		if (release_single(folio))
-			nr++;
+		if (release(folio))
+			nr += n;
 		else
-			retry_single_later(folio);
+			retry_later(folio);
 		cond_resched();
 	}
 	return nr;
 }
 
-static void reap_orphans(struct guest_memfd *gm)
+static void retry(struct work_struct *work)
 {
-	LIST_HEAD(singles);
+	LIST_HEAD(folios);
 
 	spin_lock(&retry_lock);
-	list_splice_init(&gm->orphans, &singles);
+	list_splice_init(&retry_folios, &folios);
 	spin_unlock(&retry_lock);
-	reap_singles(&singles);
+	reap(&folios);
 }
 
 /**
- * guest_memfd_block_orphan - the page has left its file for good
+ * guest_memfd_block_orphan - the folio has left its file for good
  * @folio: A locked folio that is in no file any more, or just on its way out;
  *	it may have other references, those to the direct map among them.
  *
- * A later guest_memfd_block_reap() frees a hidden page, and one with the reference
+ * A later guest_memfd_block_reap() frees a hidden folio, and one with the reference
  * of level KERNEL; guest_memfd_block_release() frees any other.
  *
  * Context: Any but interrupt.
  */
 void guest_memfd_block_orphan(struct folio *folio)
 {
-	bool reap = gm_page_state(folio) & (GM_PAGE_HIDDEN |
-					    GUEST_MEMFD_PAGE_PINNABLE);
-	struct gm_block *block = folio_block(folio);
-	struct guest_memfd *gm;
+	unsigned long state = gm_folio_state(folio);
+	struct guest_memfd *gm = folio_file(folio);
 
 	VM_WARN_ON_ONCE_FOLIO(folio_test_lru(folio), folio);
-	if (block) {
-		atomic_dec(&block->nr_in_file);
-		if (reap)
-			set_bit(page_nr(block, folio), block->left);
-	} else if (reap) {
-		gm = single_file(folio);
-		spin_lock(&retry_lock);
-		list_add_tail(&folio->lru, &gm->orphans);
-		spin_unlock(&retry_lock);
-	}
+	if (folio_test_large(folio))
+		atomic_long_dec(&gm->nr_blocks);
+	if (state & GM_PAGE_OWN_WORDS ||
+	    !(state & (GM_PAGE_HIDDEN | GUEST_MEMFD_PAGE_PINNABLE)))
+		return;
+	spin_lock(&retry_lock);
+	list_add_tail(&folio->lru, &gm->orphans);
+	spin_unlock(&retry_lock);
 }
 
 /**
- * guest_memfd_block_release - free one page, now or by the retry worker
+ * guest_memfd_block_release - free one folio, now or by the retry worker
  * @folio: A hidden folio that is in no file and on no list, with no reference
  *	of the caller's.
  *
@@ -1346,56 +1059,8 @@ void guest_memfd_block_orphan(struct folio *folio)
  */
 void guest_memfd_block_release(struct folio *folio)
 {
-	struct gm_block *block = folio_block(folio);
-
-	if (block) {
-		/* With the bit set another task may free the page and its block. */
-		refcount_inc(&block->refs);
-		set_bit(page_nr(block, folio), block->left);
-		reap_block(block);
-		block_put(block);
-	} else if (!release_single(folio)) {
-		retry_single_later(folio);
-	}
-}
-
-/**
- * guest_memfd_block_poisoned - keep guests from mapping a page with its block
- * @folio: A poisoned folio that the caller has a reference to.
- *
- * Context: Any.  An invalidation of the block's range must follow.
- */
-void guest_memfd_block_poisoned(struct folio *folio)
-{
-	struct gm_block *block = folio_block(folio);
-
-	if (block)
-		WRITE_ONCE(block->poisoned, true);
-}
-
-static void retry(struct work_struct *work)
-{
-	struct gm_block *block;
-	LIST_HEAD(singles);
-	LIST_HEAD(batch);
-
-	spin_lock(&retry_lock);
-	list_splice_init(&retry_singles, &singles);
-	spin_unlock(&retry_lock);
-	reap_singles(&singles);
-
-	spin_lock(&retry_lock);
-	list_splice_init(&retry_blocks, &batch);
-	while (!list_empty(&batch)) {
-		block = list_first_entry(&batch, struct gm_block, retry_list);
-		list_del_init(&block->retry_list);
-		spin_unlock(&retry_lock);
-		reap_block(block);
-		block_put(block);
-		cond_resched();
-		spin_lock(&retry_lock);
-	}
-	spin_unlock(&retry_lock);
+	if (!release(folio))
+		retry_later(folio);
 }
 
 /**
@@ -1409,10 +1074,10 @@ static void retry(struct work_struct *work)
  */
 void guest_memfd_block_merge(struct page *page)
 {
-	unsigned long pfn = round_down(page_to_pfn(page), GM_BLOCK_MAX_PAGES);
+	unsigned long pfn = round_down(page_to_pfn(page), GM_BLOCK_PAGES);
 	unsigned long lone = pfn;
 
-	if (!xa_find(&lone_pages, &lone, pfn + GM_BLOCK_MAX_PAGES - 1, XA_PRESENT) &&
+	if (!xa_find(&lone_pages, &lone, pfn + GM_BLOCK_PAGES - 1, XA_PRESENT) &&
 	    !xa_load(&blocks_by_pfn, pfn >> GM_BLOCK_MAX_ORDER) &&
 	    !gm_cut_is_cut(pfn_to_page(pfn)))
 		direct_map_merge(page);
@@ -1431,78 +1096,35 @@ void guest_memfd_block_merge(struct page *page)
  */
 bool guest_memfd_owns_pfn(unsigned long pfn)
 {
-	bool owned = xa_load(&lone_pages, pfn) || gm_pool_owns_pfn(pfn) ||
-		     gm_cut_owns_pfn(pfn);
-	struct gm_block *block;
-
-	if (owned)
-		return true;
-	/* A block leaves the array, under its lock, before it is freed. */
-	xa_lock(&blocks_by_pfn);
-	block = xa_load(&blocks_by_pfn, pfn >> GM_BLOCK_MAX_ORDER);
-	owned = block && !test_bit(pfn % GM_BLOCK_MAX_PAGES, block->gone);
-	xa_unlock(&blocks_by_pfn);
-	return owned;
+	return xa_load(&lone_pages, pfn) || gm_pool_owns_pfn(pfn) ||
+	       gm_cut_owns_pfn(pfn) || xa_load(&blocks_by_pfn, pfn >> GM_BLOCK_MAX_ORDER);
 }
 
 /**
  * guest_memfd_block_reap - give back what has left a file and is not held
  * @gm: The file's memory.
- * @start: First index of the range, in pages.
- * @end: Index after the range.
  *
  * A worker tries again what is held.
  *
  * Context: May sleep.  Not with a folio lock held.
  */
-void guest_memfd_block_reap(struct guest_memfd *gm, pgoff_t start, pgoff_t end)
+void guest_memfd_block_reap(struct guest_memfd *gm)
 {
-	struct gm_block *block;
-	unsigned long key;
+	LIST_HEAD(folios);
 
-	reap_orphans(gm);
-	if (end <= start)
-		return;
-	xa_for_each_range(&gm->blocks, key, block, start >> gm->block_order,
-			  (end - 1) >> gm->block_order) {
-		reap_block(block);
-		cond_resched();
-	}
+	spin_lock(&retry_lock);
+	list_splice_init(&gm->orphans, &folios);
+	spin_unlock(&retry_lock);
+	reap(&folios);
 }
 
-/*
- * Clear and free a block of a teardown.
- *
- * @reclaim: The caller may hold any lock that is held while memory is allocated.
- *
- * Return: False when the worker has to do it.
- */
-static bool scrub_block(struct gm_block *block, bool reclaim,
-			unsigned long *nr_freed)
-{
-	if (!reclaim) {
-		mutex_lock(&block->lock);
-	} else if (!mutex_trylock(&block->lock)) {
-		return false;
-	} else if (left_at_kernel(block)) {
-		mutex_unlock(&block->lock);
-		return false;
-	}
-	reap_locked_block(block);
-	/* What others refer to waits for the retry worker. */
-	if (!block->first)
-		*nr_freed += block->nr_unscrubbed;
-	mutex_unlock(&block->lock);
-	return true;
-}
-
-/* Return: True when the worker has to clear one of the pages. */
-static bool need_worker(struct list_head *singles)
+/* Ending the level KERNEL takes folio locks, and may allocate. */
+static bool need_worker(struct list_head *folios)
 {
 	struct folio *folio;
 
-	list_for_each_entry(folio, singles, lru) {
-		if (gm_page_state(folio) & GUEST_MEMFD_PAGE_PINNABLE)
+	list_for_each_entry(folio, folios, lru) {
+		if (gm_folio_state(folio) & GUEST_MEMFD_PAGE_PINNABLE)
 			return true;
 	}
 	return false;
@@ -1564,11 +1186,26 @@ static void free_teardown(struct gm_teardown *teardown)
 	kfree(teardown);
 }
 
+/* Take a block, or some single pages, out of the list: @folios, and return their number. */
+static unsigned long take_some(struct gm_teardown *teardown, struct list_head *folios)
+{
+	struct folio *folio, *next;
+	unsigned long nr = 0;
+
+	list_for_each_entry_safe(folio, next, &teardown->folios, lru) {
+		if (nr && nr + folio_nr_pages(folio) > SINGLES_PER_TURN)
+			break;
+		list_move_tail(&folio->lru, folios);
+		nr += folio_nr_pages(folio);
+	}
+	return nr;
+}
+
 /*
- * Clear and free a block, or some order-0 pages, of a closed file.
+ * Clear and free a block, or some single pages, of a closed file.
  *
  * @memcg: Only of files whose pages count in it, or NULL.
- * @reclaim: As for scrub_block().
+ * @reclaim: The caller may hold any lock that is held while memory is allocated.
  * @nr_freed: Where to add the number of pages that are of use to others now.
  *
  * Return: How many pages are done with; 0 when there is nothing to do.
@@ -1577,11 +1214,9 @@ static unsigned long scrub_some(struct mem_cgroup *memcg, bool reclaim,
 				unsigned long *nr_freed)
 {
 	struct gm_teardown *teardown;
-	struct folio *folio, *next;
 	bool over, again = false;
-	struct gm_block *block;
-	unsigned long nr = 0;
-	LIST_HEAD(singles);
+	unsigned long nr;
+	LIST_HEAD(folios);
 
 	spin_lock(&teardown_lock);
 	teardown = next_teardown(memcg);
@@ -1589,39 +1224,22 @@ static unsigned long scrub_some(struct mem_cgroup *memcg, bool reclaim,
 		spin_unlock(&teardown_lock);
 		return 0;
 	}
-	block = list_first_entry_or_null(&teardown->blocks, struct gm_block,
-					 teardown_list);
-	if (block) {
-		list_del_init(&block->teardown_list);
-		nr = block->nr_unscrubbed;
-	} else {
-		list_for_each_entry_safe(folio, next, &teardown->singles, lru) {
-			list_move_tail(&folio->lru, &singles);
-			if (++nr == SINGLES_PER_TURN)
-				break;
-		}
-	}
+	nr = take_some(teardown, &folios);
 	teardown->nr_waiting -= nr;
 	teardown->nr_in_work += nr;
 	/* In turn, so that a small file does not wait for a large one. */
 	list_move_tail(&teardown->list, &teardowns);
 	spin_unlock(&teardown_lock);
 
-	if (block)
-		again = !scrub_block(block, reclaim, nr_freed);
-	else if (reclaim && need_worker(&singles))
+	if (reclaim && need_worker(&folios))
 		again = true;
 	else
-		*nr_freed += reap_singles(&singles);
-	if (block && !again)
-		block_put(block);
+		*nr_freed += reap(&folios);
 
 	spin_lock(&teardown_lock);
 	teardown->nr_in_work -= nr;
 	if (again) {
-		if (block)
-			list_add_tail(&block->teardown_list, &teardown->blocks);
-		list_splice_tail(&singles, &teardown->singles);
+		list_splice_tail(&folios, &teardown->folios);
 		teardown->nr_waiting += nr;
 		/* Reclaim may have counted no pages meanwhile. */
 		show_to_reclaim(teardown);
@@ -1663,34 +1281,6 @@ static void start_scrubbers(unsigned long nr)
 		queue_work(guest_memfd_wq, &scrub_works[i]);
 }
 
-/* A page that has memory of the block, or NULL. */
-static struct page *some_page(struct gm_block *block)
-{
-	unsigned int i, nr = GM_BLOCK_MAX_PAGES;
-
-	lockdep_assert_held(&block->lock);
-	i = find_first_zero_bit(block->gone, nr);
-	return block->first && i < nr ? block->first + i : NULL;
-}
-
-static void add_to_teardown(struct gm_teardown *teardown, struct gm_block *block)
-{
-	struct page *page;
-
-	mutex_lock(&block->lock);
-	page = some_page(block);
-	if (page && !teardown->memcg)
-		teardown->memcg = get_mem_cgroup_from_folio(page_folio(page));
-	mutex_unlock(&block->lock);
-	if (!page) {
-		block_put(block);
-		return;
-	}
-	block->nr_unscrubbed = GM_BLOCK_MAX_PAGES;
-	teardown->nr_waiting += block->nr_unscrubbed;
-	list_add_tail(&block->teardown_list, &teardown->blocks);
-}
-
 /**
  * guest_memfd_block_destroy - have the memory of a file cleared and freed
  * @gm: The file's memory; all pages have left the file.
@@ -1703,33 +1293,24 @@ static void add_to_teardown(struct gm_teardown *teardown, struct gm_block *block
 void guest_memfd_block_destroy(struct guest_memfd *gm)
 {
 	struct gm_teardown *teardown;
-	struct gm_block *block;
 	struct folio *folio;
-	unsigned long key, nr;
+	unsigned long nr;
 
 	teardown = kzalloc_obj(*teardown, GFP_KERNEL);
 	if (!teardown) {
-		guest_memfd_block_reap(gm, 0, ULONG_MAX);
-		xa_for_each(&gm->blocks, key, block)
-			block_put(block);
-		xa_destroy(&gm->blocks);
+		guest_memfd_block_reap(gm);
 		return;
 	}
-	INIT_LIST_HEAD(&teardown->blocks);
-	INIT_LIST_HEAD(&teardown->singles);
+	INIT_LIST_HEAD(&teardown->folios);
 	spin_lock(&retry_lock);
-	list_splice_init(&gm->orphans, &teardown->singles);
+	list_splice_init(&gm->orphans, &teardown->folios);
 	spin_unlock(&retry_lock);
-	list_for_each_entry(folio, &teardown->singles, lru) {
-		if (!teardown->nr_waiting++)
+	list_for_each_entry(folio, &teardown->folios, lru) {
+		if (!teardown->nr_waiting)
 			teardown->memcg = get_mem_cgroup_from_folio(folio);
+		teardown->nr_waiting += folio_nr_pages(folio);
 		cond_resched();
 	}
-	xa_for_each(&gm->blocks, key, block) {
-		add_to_teardown(teardown, block);
-		cond_resched();
-	}
-	xa_destroy(&gm->blocks);
 	nr = teardown->nr_waiting;
 	if (!nr) {
 		free_teardown(teardown);
@@ -1847,28 +1428,6 @@ static unsigned long scan_unscrubbed(struct shrinker *shrinker,
 	       SHRINK_STOP;
 }
 
-/**
- * guest_memfd_block_count - count the blocks of a file
- * @gm: The file's memory.
- * @counts: Where to put the numbers.
- *
- * Context: May sleep; the numbers may change while they are read.
- */
-void guest_memfd_block_count(struct guest_memfd *gm,
-			     struct gm_block_counts *counts)
-{
-	struct gm_block *block;
-	unsigned long key;
-
-	memset(counts, 0, sizeof(*counts));
-	xa_for_each(&gm->blocks, key, block) {
-		counts->blocks += !!READ_ONCE(block->first);
-		counts->in_file += atomic_read(&block->nr_in_file);
-		counts->idle += READ_ONCE(block->nr_idle);
-		cond_resched();
-	}
-}
-
 static bool ready __ro_after_init;
 
 /**
@@ -1893,6 +1452,8 @@ static int __init block_init(void)
 					 MAX_SCRUBBERS + 1);
 	for (i = 0; i < MAX_SCRUBBERS; i++)
 		INIT_WORK(&scrub_works[i], scrub_teardowns);
+	for (i = 0; i < NR_POPULATE_LOCKS; i++)
+		mutex_init(&populate_locks[i]);
 
 	/* Without them no file is hidden: see guest_memfd_block_ready(). */
 	if (!unscrubbed_shrinker || !guest_memfd_wq)

@@ -7,28 +7,17 @@
 /* For what this directory does later, and in reclaim; NULL before initcalls. */
 extern struct workqueue_struct *guest_memfd_wq;
 
-/* What the blocks of a file add up to, for fdinfo. */
-struct gm_block_counts {
-	/* Blocks of several pages that hold memory. */
-	unsigned long blocks;
-	/* Their pages that are in the file, and that wait for it. */
-	unsigned long in_file, idle;
-};
-
 bool guest_memfd_block_ready(void);
 void guest_memfd_block_init(struct guest_memfd *gm);
 int guest_memfd_block_populate(struct guest_memfd *gm, pgoff_t index);
 int guest_memfd_block_populate_range(struct guest_memfd *gm, pgoff_t index,
 				     pgoff_t end);
-bool guest_memfd_block_is_whole(struct guest_memfd *gm, pgoff_t index);
+int guest_memfd_block_split(struct guest_memfd *gm, pgoff_t index);
 void guest_memfd_block_orphan(struct folio *folio);
 void guest_memfd_block_release(struct folio *folio);
-void guest_memfd_block_poisoned(struct folio *folio);
-void guest_memfd_block_reap(struct guest_memfd *gm, pgoff_t start, pgoff_t end);
+void guest_memfd_block_reap(struct guest_memfd *gm);
 void guest_memfd_block_destroy(struct guest_memfd *gm);
 void guest_memfd_block_wait(void);
-void guest_memfd_block_count(struct guest_memfd *gm,
-			     struct gm_block_counts *counts);
 void guest_memfd_block_merge(struct page *page);
 #if IS_ENABLED(CONFIG_KUNIT)
 struct page *gm_take_single(struct guest_memfd *gm, pgoff_t index,

@@ -7,6 +7,7 @@
  * only a direct-map reference makes it visible to the kernel.
  */
 
+#include <linux/delay.h>
 #include <linux/fs.h>
 #include <linux/falloc.h>
 #include <linux/guest_memfd.h>
@@ -64,41 +65,33 @@ bool guest_memfd_active(void)
 
 /**
  * guest_memfd_get_direct_map - take a right to use a page through the direct map
- * @folio: A locked folio of a guest_memfd file.
+ * @page: A page of a guest_memfd file; its folio is locked.
  *
  * The first reference to a hidden page restores its direct map entry.  It holds a
  * reference to the folio: it survives truncation, and keeps the page from reuse.
  *
  * Context: May sleep; the folio is locked, and the invalidate_lock of its file is
  * held.
- * Return: 0; -ESTALE when the folio has left its file; -EINVAL for a large
- * folio; -EOVERFLOW; -ENOMEM.
+ * Return: 0; -ESTALE when the folio has left its file; -EOVERFLOW; -ENOMEM.
  */
-int guest_memfd_get_direct_map(struct folio *folio)
+int guest_memfd_get_direct_map(struct page *page)
 {
-	int err;
+	struct folio *folio = page_folio(page);
 
-	/* The state and the count are of one page. */
-	if (WARN_ON_ONCE(folio_test_large(folio)))
-		return -EINVAL;
 	if (!folio->mapping)
 		return -ESTALE;
 	lockdep_assert_held(&folio->mapping->invalidate_lock);
+	if (gm_page_has_state(folio))
+		return gm_get_direct_map(page);
 	/* A plain file's page is in the direct map: the reference will do. */
-	if (gm_page_has_state(folio)) {
-		err = gm_get_direct_map(folio);
-		if (err)
-			return err;
-	} else {
-		folio_get(folio);
-	}
+	folio_get(folio);
 	return 0;
 }
 EXPORT_SYMBOL_FOR_MODULES(guest_memfd_get_direct_map, GUEST_MEMFD_OWNERS);
 
 /**
  * guest_memfd_put_direct_map - drop a right to use a page through the direct map
- * @folio: A folio that the caller has a direct-map reference to.
+ * @page: A page that the caller has a direct-map reference to.
  *
  * The last put hides the page again: within 100 ms, if the file has a queue for
  * lazy puts, else at once.  If the page has left its file in the meantime, it is
@@ -106,19 +99,21 @@ EXPORT_SYMBOL_FOR_MODULES(guest_memfd_get_direct_map, GUEST_MEMFD_OWNERS);
  *
  * Context: May sleep; takes the folio lock.
  */
-void guest_memfd_put_direct_map(struct folio *folio)
+void guest_memfd_put_direct_map(struct page *page)
 {
-	bool orphan = false;
+	struct folio *folio = gm_lock_page(page);
+	bool own, release = false;
+	int ret;
 
-	folio_lock(folio);
 	if (gm_page_has_state(folio)) {
-		int ret;
-
-		if (gm_put_lazily(folio)) {
-			folio_unlock(folio);
+		if (gm_put_lazily(page)) {
+			folio_unlock(page_folio(page));
 			return;
 		}
-		ret = gm_put_direct_map(folio);
+		/* It may have been split in the meantime. */
+		folio = page_folio(page);
+		own = gm_folio_has_own_words(folio);
+		ret = gm_put_direct_map(page);
 		/*
 		 * The first reference has split the large mapping, so this
 		 * cannot fail.  If it does, the page stays visible and is leaked
@@ -128,12 +123,12 @@ void guest_memfd_put_direct_map(struct folio *folio)
 			folio_unlock(folio);
 			return;
 		}
-		orphan = ret && gm_page_state(folio) & GM_PAGE_ORPHAN;
+		/* It is on no list, so no other path frees it. */
+		release = (ret || own) && gm_is_free_orphan(folio);
 	}
 	folio_unlock(folio);
 	folio_put(folio);
-	/* It is on no list, so no other path frees it. */
-	if (orphan)
+	if (release)
 		guest_memfd_block_release(folio);
 }
 EXPORT_SYMBOL_FOR_MODULES(guest_memfd_put_direct_map, GUEST_MEMFD_OWNERS);
@@ -187,32 +182,33 @@ struct folio *guest_memfd_grab_folio(struct guest_memfd *gm, pgoff_t index)
 		/* It may have left again: then once more. */
 	} while (true);
 
-	WARN_ON_ONCE(!IS_ERR(folio) && folio_test_large(folio));
 	return folio;
 }
 EXPORT_SYMBOL_FOR_MODULES(guest_memfd_grab_folio, GUEST_MEMFD_OWNERS);
 
 /**
- * guest_memfd_get_folio - get the folio at an index, if it is there
+ * guest_memfd_get_page - get the page at an index, if it is there
  * @gm: The file's memory.
  * @index: Index in the file, in pages.
  *
  * Context: Any but interrupt.
- * Return: A folio that is up to date and not poisoned, with a reference for the
+ * Return: A page that is up to date and not poisoned, with a reference for the
  * caller and not locked; or NULL.
  */
-struct folio *guest_memfd_get_folio(struct guest_memfd *gm, pgoff_t index)
+struct page *guest_memfd_get_page(struct guest_memfd *gm, pgoff_t index)
 {
 	struct folio *folio = filemap_get_folio(gm->inode->i_mapping, index);
+	struct page *page;
 
 	if (IS_ERR(folio))
 		return NULL;
-	if (folio_test_uptodate(folio) && !folio_test_hwpoison(folio))
-		return folio;
+	page = folio_file_page(folio, index);
+	if (folio_test_uptodate(folio) && !PageHWPoison(page))
+		return page;
 	folio_put(folio);
 	return NULL;
 }
-EXPORT_SYMBOL_FOR_MODULES(guest_memfd_get_folio, GUEST_MEMFD_OWNERS);
+EXPORT_SYMBOL_FOR_MODULES(guest_memfd_get_page, GUEST_MEMFD_OWNERS);
 
 /*
  * A page of a NO_DIRECT_MAP file is accessed in the same way at every level and
@@ -224,8 +220,8 @@ static bool check_access(unsigned int offset, unsigned int len)
 }
 
 /**
- * guest_memfd_read_folio - read from a page, at whatever level it is
- * @folio: A folio of a guest_memfd file, with a reference.
+ * guest_memfd_read_page - read from a page, at whatever level it is
+ * @page: A page of a guest_memfd file, with a reference.
  * @offset: Where in the page.
  * @buf: Kernel buffer; nothing else has to be mapped.
  * @len: Number of bytes, up to the end of the page.
@@ -236,7 +232,7 @@ static bool check_access(unsigned int offset, unsigned int len)
  * of the copy.
  * Return: 0, or -EFAULT if the memory has an uncorrectable error.
  */
-int guest_memfd_read_folio(struct folio *folio, unsigned int offset, void *buf,
+int guest_memfd_read_page(struct page *page, unsigned int offset, void *buf,
 			   unsigned int len)
 {
 	unsigned long left;
@@ -244,30 +240,30 @@ int guest_memfd_read_folio(struct folio *folio, unsigned int offset, void *buf,
 
 	if (!check_access(offset, len))
 		return -EFAULT;
-	if (gm_page_has_state(folio)) {
-		left = direct_map_read_hidden(&folio->page, offset, buf, len);
+	if (gm_page_has_state(page_folio(page))) {
+		left = direct_map_read_hidden(page, offset, buf, len);
 	} else {
-		vaddr = kmap_local_folio(folio, 0);
+		vaddr = kmap_local_page(page);
 		left = temp_copy(buf, vaddr + offset, len);
 		kunmap_local(vaddr);
 	}
 	return left ? -EFAULT : 0;
 }
-EXPORT_SYMBOL_FOR_MODULES(guest_memfd_read_folio, GUEST_MEMFD_OWNERS);
+EXPORT_SYMBOL_FOR_MODULES(guest_memfd_read_page, GUEST_MEMFD_OWNERS);
 
 /**
- * guest_memfd_write_folio - write to a page, at whatever level it is
- * @folio: A folio of a guest_memfd file, with a reference.
+ * guest_memfd_write_page - write to a page, at whatever level it is
+ * @page: A page of a guest_memfd file, with a reference.
  * @offset: Where in the page.
  * @buf: Kernel buffer.
  * @len: Number of bytes, up to the end of the page.
  *
- * As guest_memfd_read_folio().
+ * As guest_memfd_read_page().
  *
- * Context: As guest_memfd_read_folio().
+ * Context: As guest_memfd_read_page().
  * Return: 0, or -EFAULT if the memory has an uncorrectable error.
  */
-int guest_memfd_write_folio(struct folio *folio, unsigned int offset,
+int guest_memfd_write_page(struct page *page, unsigned int offset,
 			    const void *buf, unsigned int len)
 {
 	unsigned long left;
@@ -275,30 +271,30 @@ int guest_memfd_write_folio(struct folio *folio, unsigned int offset,
 
 	if (!check_access(offset, len))
 		return -EFAULT;
-	if (gm_page_has_state(folio)) {
-		left = direct_map_write_hidden(&folio->page, offset, buf, len);
+	if (gm_page_has_state(page_folio(page))) {
+		left = direct_map_write_hidden(page, offset, buf, len);
 	} else {
-		vaddr = kmap_local_folio(folio, 0);
+		vaddr = kmap_local_page(page);
 		left = temp_copy(vaddr + offset, buf, len);
 		kunmap_local(vaddr);
 	}
 	return left ? -EFAULT : 0;
 }
-EXPORT_SYMBOL_FOR_MODULES(guest_memfd_write_folio, GUEST_MEMFD_OWNERS);
+EXPORT_SYMBOL_FOR_MODULES(guest_memfd_write_page, GUEST_MEMFD_OWNERS);
 
 /**
- * guest_memfd_cmpxchg_folio - compare and exchange in a page, at whatever level
- * @folio: A folio of a guest_memfd file, with a reference.
+ * guest_memfd_cmpxchg_page - compare and exchange in a page, at whatever level
+ * @page: A page of a guest_memfd file, with a reference.
  * @offset: Where in the page.
  * @old: What must be there; gets what was there.
  * @new: What to put there.
  * @size: 1, 2, 4 or 8 bytes.
  *
- * Context: As guest_memfd_read_folio().
+ * Context: As guest_memfd_read_page().
  * Return: 0; 1 if something else than @old was there; -EFAULT if the memory has
  * an uncorrectable error.
  */
-int guest_memfd_cmpxchg_folio(struct folio *folio, unsigned int offset,
+int guest_memfd_cmpxchg_page(struct page *page, unsigned int offset,
 			      void *old, const void *new, unsigned int size)
 {
 	void *vaddr;
@@ -306,15 +302,15 @@ int guest_memfd_cmpxchg_folio(struct folio *folio, unsigned int offset,
 
 	if (!check_access(offset, size))
 		return -EFAULT;
-	if (gm_page_has_state(folio))
-		return direct_map_cmpxchg_hidden(&folio->page, offset, old, new,
+	if (gm_page_has_state(page_folio(page)))
+		return direct_map_cmpxchg_hidden(page, offset, old, new,
 						 size);
-	vaddr = kmap_local_folio(folio, 0);
+	vaddr = kmap_local_page(page);
 	ret = temp_cmpxchg(vaddr + offset, old, new, size);
 	kunmap_local(vaddr);
 	return ret;
 }
-EXPORT_SYMBOL_FOR_MODULES(guest_memfd_cmpxchg_folio, GUEST_MEMFD_OWNERS);
+EXPORT_SYMBOL_FOR_MODULES(guest_memfd_cmpxchg_page, GUEST_MEMFD_OWNERS);
 
 /**
  * guest_memfd_max_order - how much of the memory around an index is in one piece
@@ -329,7 +325,13 @@ EXPORT_SYMBOL_FOR_MODULES(guest_memfd_cmpxchg_folio, GUEST_MEMFD_OWNERS);
  */
 unsigned int guest_memfd_max_order(struct guest_memfd *gm, pgoff_t index)
 {
-	return guest_memfd_block_is_whole(gm, index) ? gm->block_order : 0;
+	struct folio *folio;
+
+	guard(rcu)();
+	folio = xa_load(&gm->inode->i_mapping->i_pages, index);
+	if (!folio || !folio_test_large(folio) || folio_test_has_hwpoisoned(folio))
+		return 0;
+	return GM_BLOCK_MAX_ORDER;
 }
 EXPORT_SYMBOL_FOR_MODULES(guest_memfd_max_order, GUEST_MEMFD_OWNERS);
 
@@ -446,8 +448,7 @@ static vm_fault_t guest_memfd_fault(struct vm_fault *vmf)
 
 	clear_new(folio);
 	if ((vmf->flags & FAULT_FLAG_WRITE) &&
-	    guest_memfd_block_is_whole(gm, vmf->pgoff) &&
-	    !uffd_disable_fault_around(vmf->vma))
+	    folio_test_large(folio) && !uffd_disable_fault_around(vmf->vma))
 		map_around(vmf);
 	vmf->page = folio_file_page(folio, vmf->pgoff);
 out:
@@ -536,29 +537,24 @@ static void invalidate_end(struct guest_memfd *gm, pgoff_t start, pgoff_t end)
 
 /*
  * Return: The end of the first step of a hole.  At most PAGES_PER_STEP pages
- * are in the file before it; where there is a choice it is the end of a block.
+ * are in the file before it.
  */
 static pgoff_t step_end(struct guest_memfd *gm, pgoff_t start, pgoff_t end)
 {
 	XA_STATE(xas, &gm->inode->i_mapping->i_pages, start);
-	pgoff_t rounded, nr = 0;
-	void *entry;
+	struct folio *folio;
+	pgoff_t nr = 0;
 
 	lockdep_assert_held_write(&gm->inode->i_mapping->invalidate_lock);
-	scoped_guard(rcu) {
-		xas_for_each(&xas, entry, end - 1) {
-			if (xas_retry(&xas, entry))
-				continue;
-			if (nr++ < PAGES_PER_STEP)
-				continue;
-			end = xas.xa_index;
-			break;
-		}
+	guard(rcu)();
+	xas_for_each(&xas, folio, end - 1) {
+		if (xas_retry(&xas, folio))
+			continue;
+		if (nr && nr + folio_nr_pages(folio) > PAGES_PER_STEP)
+			return folio->index;
+		nr += folio_nr_pages(folio);
 	}
-	if (nr <= PAGES_PER_STEP)
-		return end;
-	rounded = round_down(end, 1UL << gm->block_order);
-	return rounded > start ? rounded : end;
+	return end;
 }
 
 /* Return: The index up to which [@start, @end) is punched. */
@@ -570,6 +566,8 @@ static pgoff_t punch_step(struct guest_memfd *gm, pgoff_t start, pgoff_t end)
 	filemap_invalidate_lock(mapping);
 	end = step_end(gm, start, end);
 	invalidate_start(gm, start, end);
+	/* Truncation would do it folio by folio. */
+	unmap_mapping_pages(mapping, start, end - start, false);
 	if (gm_hides(gm)) {
 		guest_memfd_access_take_back(gm, start, end);
 		gm_references_drain(gm, start, end);
@@ -583,6 +581,65 @@ static pgoff_t punch_step(struct guest_memfd *gm, pgoff_t start, pgoff_t end)
 		gm_references_drain(gm, start, end);
 	invalidate_end(gm, start, end);
 	filemap_invalidate_unlock(mapping);
+	return end;
+}
+
+/* A hole waits so often for short references to a block, a millisecond each time. */
+#define SPLIT_TRIES 100
+
+static int split_wait(struct guest_memfd *gm, pgoff_t index)
+{
+	unsigned int tries;
+	int err;
+
+	for (tries = 0; (err = guest_memfd_block_split(gm, index)); tries++) {
+		if (tries == SPLIT_TRIES)
+			break;
+		usleep_range(500, 1000);
+	}
+	return err;
+}
+
+/*
+ * Clear pages of a block that cannot be split, as a device has pinned it for instance.  They
+ * stay in the file.
+ */
+static void clear_in_place(struct guest_memfd *gm, pgoff_t start, pgoff_t end)
+{
+	struct address_space *mapping = gm->inode->i_mapping;
+	struct folio *folio;
+
+	filemap_invalidate_lock(mapping);
+	invalidate_start(gm, start, end);
+	unmap_mapping_pages(mapping, start, end - start, false);
+	for (; start < end; start++) {
+		folio = xa_load(&mapping->i_pages, start);
+		if (folio && !PageHWPoison(folio_file_page(folio, start)))
+			direct_map_zero_hidden(folio_file_page(folio, start));
+	}
+	invalidate_end(gm, start, end);
+	filemap_invalidate_unlock(mapping);
+}
+
+/*
+ * A part of a block cannot leave the file: split the blocks at both ends of a hole, or
+ * clear the part, and move @start behind it.
+ *
+ * Return: The end of what is left to be punched.
+ */
+static pgoff_t split_for_hole(struct guest_memfd *gm, pgoff_t *start, pgoff_t end)
+{
+	pgoff_t first = *start, part = min(end, round_up(first, GM_BLOCK_PAGES));
+
+	if (split_wait(gm, first)) {
+		clear_in_place(gm, first, part);
+		*start = part;
+	}
+	part = max(*start, round_down(end, GM_BLOCK_PAGES));
+	if (part < end && split_wait(gm, end)) {
+		clear_in_place(gm, part, end);
+		end = part;
+	}
 	return end;
 }
 
@@ -608,10 +665,15 @@ void guest_memfd_punch_hole(struct guest_memfd *gm, pgoff_t start, pgoff_t end)
 
 	for (; start < end; start = next) {
 		/* A change of levels relies on pages that stay in the file. */
-		scoped_guard(mutex, &gm->change_lock)
-			next = punch_step(gm, start, end);
+		scoped_guard(mutex, &gm->change_lock) {
+			next = end;
+			if (gm_hides(gm))
+				next = split_for_hole(gm, &start, end);
+			if (start < next)
+				next = punch_step(gm, start, next);
+		}
 		if (gm_hides(gm))
-			guest_memfd_block_reap(gm, start, next);
+			guest_memfd_block_reap(gm);
 		cond_resched();
 	}
 }
@@ -815,7 +877,7 @@ void guest_memfd_show_fdinfo(struct seq_file *m, struct file *file)
 	unsigned long referenced = READ_ONCE(gm->nr_referenced);
 	pgoff_t index, last, ignored, nr = i_size_read(gm->inode) >> PAGE_SHIFT;
 	unsigned long levels[GUEST_MEMFD_ACCESS_KERNEL + 1] = {};
-	struct gm_block_counts counts;
+	unsigned long nr_blocks = atomic_long_read(&gm->nr_blocks);
 	bool hides = gm_hides(gm);
 
 	/* Each run as it is when it is counted. */
@@ -827,16 +889,14 @@ void guest_memfd_show_fdinfo(struct seq_file *m, struct file *file)
 		levels[level] += last - index + 1;
 		cond_resched();
 	}
-	guest_memfd_block_count(gm, &counts);
 	/* A single page is a block of its own. */
 	if (hides)
-		counts.blocks += pages - min(pages, counts.in_file);
+		nr_blocks += pages - min(pages, nr_blocks * GM_BLOCK_PAGES);
 
 	seq_printf(m, "guest_memfd-size:\t%lld\n", i_size_read(gm->inode));
 	seq_printf(m, "guest_memfd-flags:\t0x%llx\n", gm->flags);
 	seq_printf(m, "guest_memfd-populated:\t%lu\n", pages);
-	seq_printf(m, "guest_memfd-blocks:\t%lu\n", counts.blocks);
-	seq_printf(m, "guest_memfd-idle:\t%lu\n", counts.idle);
+	seq_printf(m, "guest_memfd-blocks:\t%lu\n", nr_blocks);
 	/* A page that entered the file after @pages was read may be referenced. */
 	seq_printf(m, "guest_memfd-hidden:\t%lu\n",
 		   hides ? pages - min(pages, referenced) : 0);
@@ -866,11 +926,12 @@ EXPORT_SYMBOL_FOR_MODULES(guest_memfd_show_fdinfo, GUEST_MEMFD_OWNERS);
  */
 void guest_memfd_free_folio(struct folio *folio)
 {
-	unsigned long state = gm_page_state(folio);
+	unsigned long state = gm_folio_state(folio);
 
-	if (!gm_page_has_state(folio))
+	/* A page of a plain file. */
+	if (!state)
 		return;
-	gm_page_set_state(folio, state | GM_PAGE_ORPHAN);
+	gm_folio_set_state(folio, state | GM_PAGE_ORPHAN);
 	guest_memfd_block_orphan(folio);
 }
 EXPORT_SYMBOL_FOR_MODULES(guest_memfd_free_folio, GUEST_MEMFD_OWNERS);
@@ -937,8 +998,8 @@ int guest_memfd_error_folio(struct address_space *mapping, struct folio *folio)
 
 	if (!get_file_user(gm))
 		return MF_DELAYED;
-	if (gm_hides(gm))
-		guest_memfd_block_poisoned(folio);
+	if (folio_test_large(folio))
+		folio_set_has_hwpoisoned(folio);
 	/* Faults and truncation take these locks the other way round. */
 	folio_unlock(folio);
 	/* Exclusively: the owner may be making a cache of a page valid. */
@@ -1031,7 +1092,7 @@ void guest_memfd_init(struct guest_memfd *gm, struct inode *inode,
 	/* Memory that cannot be moved must be unevictable too. */
 	WARN_ON_ONCE(!mapping_unevictable(mapping));
 	mpol_shared_policy_init(&gm->policy, NULL);
-	xa_init(&gm->blocks);
+	atomic_long_set(&gm->nr_blocks, 0);
 	INIT_LIST_HEAD(&gm->orphans);
 	guest_memfd_access_init(gm);
 	if (gm_hides(gm)) {

@@ -39,8 +39,6 @@
 #include "page_state.h"
 #include "pool.h"
 
-#define BLOCK_PAGES	(1U << GM_BLOCK_MAX_ORDER)
-
 /* The shrinker restores so many pages of a block at once. */
 #define SHRINK_PAGES	64U
 
@@ -62,8 +60,8 @@ struct gm_cut {
 	unsigned int nr_free;
 	unsigned int nr_gone;
 	bool busy;
-	DECLARE_BITMAP(free, BLOCK_PAGES);
-	DECLARE_BITMAP(gone, BLOCK_PAGES);
+	DECLARE_BITMAP(free, GM_BLOCK_PAGES);
+	DECLARE_BITMAP(gone, GM_BLOCK_PAGES);
 };
 
 /* Lists by the order of the number of free pages: 1, 2 and 3, 4 to 7, ..., 512. */
@@ -98,7 +96,7 @@ static unsigned long key_of(const struct page *page)
 
 static unsigned int nr_of(const struct page *page)
 {
-	return page_to_pfn(page) & (BLOCK_PAGES - 1);
+	return page_to_pfn(page) & (GM_BLOCK_PAGES - 1);
 }
 
 /* Return: The block that has the page, its node's lock held; or NULL. */
@@ -125,7 +123,7 @@ static void update_list(struct gm_cuts *node, struct gm_cut *cut)
 	if (cut->busy)
 		return;
 	list_del_init(&cut->list);
-	if (cut->nr_free + cut->nr_gone < BLOCK_PAGES) {
+	if (cut->nr_free + cut->nr_gone < GM_BLOCK_PAGES) {
 		if (cut->nr_free)
 			list = ilog2(cut->nr_free);
 	} else if (!cut->nr_gone && list_empty(&node->lists[NR_LISTS - 1]) &&
@@ -180,8 +178,8 @@ int gm_cut_prepare(struct page *first, const unsigned long *gone)
 		return -ENOMEM;
 	cut->first = first;
 	INIT_LIST_HEAD(&cut->list);
-	bitmap_copy(cut->gone, gone, BLOCK_PAGES);
-	cut->nr_gone = bitmap_weight(gone, BLOCK_PAGES);
+	bitmap_copy(cut->gone, gone, GM_BLOCK_PAGES);
+	cut->nr_gone = bitmap_weight(gone, GM_BLOCK_PAGES);
 	err = direct_map_split(first);
 	if (!err) {
 		other = xa_cmpxchg(&cuts_by_pfn, key_of(first), NULL, cut,
@@ -209,29 +207,26 @@ bool gm_cut_is_cut(struct page *first)
 /**
  * gm_cut_block - cut a block that no file has, and take its first page
  * @first: The first of the block's pages: hidden, clean, charged to no cgroup,
- *	each with one reference and no state.
+ *	without state, and their reference counts frozen.
  *
  * Context: As gm_cut_prepare().
- * Return: True if @first can be used as a single page, and the others can be taken but for
- * those that other tasks have a reference to for an instant; false if the block is still
- * the caller's.
+ * Return: True if @first can be used as a single page, with one reference; false if the
+ * block is still the caller's.
  */
 bool gm_cut_block(struct page *first)
 {
-	DECLARE_BITMAP(none, BLOCK_PAGES) = {};
+	DECLARE_BITMAP(none, GM_BLOCK_PAGES) = {};
 	unsigned int i;
 
 	if (gm_cut_prepare(first, none))
 		return false;
-	for (i = 1; i < BLOCK_PAGES; i++) {
-		if (page_ref_freeze(first + i, 1)) {
-			if (gm_cut_give(first + i))
-				continue;
-			page_ref_unfreeze(first + i, 1);
-		}
-		/* With another task's reference, that task's put frees it. */
+	for (i = 1; i < GM_BLOCK_PAGES; i++) {
+		if (gm_cut_give(first + i))
+			continue;
+		page_ref_unfreeze(first + i, 1);
 		gm_cut_free(first + i);
 	}
+	page_ref_unfreeze(first, 1);
 	return true;
 }
 
@@ -279,7 +274,7 @@ struct page *gm_cut_take(int nid)
 		while (!page && !list_empty(&node->lists[list])) {
 			cut = list_first_entry(&node->lists[list], struct gm_cut,
 					       list);
-			i = find_first_bit(cut->free, BLOCK_PAGES);
+			i = find_first_bit(cut->free, GM_BLOCK_PAGES);
 			__clear_bit(i, cut->free);
 			count_free(node, cut, -1);
 			if (PageHWPoison(cut->first + i)) {
@@ -391,7 +386,7 @@ bool gm_cut_owns_pfn(unsigned long pfn)
 	cut = lock_cut(pfn_to_page(pfn), &node);
 	if (!cut)
 		return false;
-	owned = !test_bit(pfn & (BLOCK_PAGES - 1), cut->gone);
+	owned = !test_bit(pfn & (GM_BLOCK_PAGES - 1), cut->gone);
 	spin_unlock(&node->lock);
 	return owned;
 }
@@ -417,12 +412,12 @@ static unsigned int restore_and_free(struct page *first, unsigned long *which)
 {
 	unsigned int i, start, end, nr = 0;
 
-	for_each_set_bit(i, which, BLOCK_PAGES) {
+	for_each_set_bit(i, which, GM_BLOCK_PAGES) {
 		/* A poisoned page stays hidden, and out of the allocator. */
 		if (PageHWPoison(first + i))
 			__clear_bit(i, which);
 	}
-	for_each_set_bitrange(start, end, which, BLOCK_PAGES) {
+	for_each_set_bitrange(start, end, which, GM_BLOCK_PAGES) {
 		if (WARN_ON_ONCE(direct_map_restore(first + start, end - start)))
 			continue;
 		for (i = start; i < end; i++) {
@@ -448,7 +443,7 @@ static struct gm_cut *take_many(struct gm_cuts *node, unsigned long nr_pages,
 	int list;
 
 	lockdep_assert_held(&node->lock);
-	bitmap_zero(which, BLOCK_PAGES);
+	bitmap_zero(which, GM_BLOCK_PAGES);
 	for (list = NR_LISTS - 1; !cut && list >= 0; list--)
 		cut = list_first_entry_or_null(&node->lists[list], struct gm_cut,
 					       list);
@@ -461,16 +456,16 @@ static struct gm_cut *take_many(struct gm_cuts *node, unsigned long nr_pages,
 			return NULL;
 	}
 	/* A block without a page in use is freed in one piece. */
-	if (cut->nr_free + cut->nr_gone == BLOCK_PAGES)
-		nr_pages = BLOCK_PAGES;
-	for_each_set_bit(i, cut->free, BLOCK_PAGES) {
+	if (cut->nr_free + cut->nr_gone == GM_BLOCK_PAGES)
+		nr_pages = GM_BLOCK_PAGES;
+	for_each_set_bit(i, cut->free, GM_BLOCK_PAGES) {
 		if (nr == nr_pages)
 			break;
 		__set_bit(i, which);
 		nr++;
 	}
-	bitmap_andnot(cut->free, cut->free, which, BLOCK_PAGES);
-	bitmap_or(cut->gone, cut->gone, which, BLOCK_PAGES);
+	bitmap_andnot(cut->free, cut->free, which, GM_BLOCK_PAGES);
+	bitmap_or(cut->gone, cut->gone, which, GM_BLOCK_PAGES);
 	count_free(node, cut, -(int)nr);
 	cut->nr_gone += nr;
 	list_del_init(&cut->list);
@@ -488,7 +483,7 @@ static struct gm_cut *take_many(struct gm_cuts *node, unsigned long nr_pages,
 unsigned long gm_cut_shrink(int nid, unsigned long nr_pages)
 {
 	struct gm_cuts *node = cuts[nid];
-	DECLARE_BITMAP(which, BLOCK_PAGES);
+	DECLARE_BITMAP(which, GM_BLOCK_PAGES);
 	unsigned long nr_freed = 0;
 	struct gm_cut *cut;
 	bool last;
@@ -501,7 +496,7 @@ unsigned long gm_cut_shrink(int nid, unsigned long nr_pages)
 			break;
 		}
 		/* As in update_list(); a complete block is out of it already. */
-		last = cut->nr_gone == BLOCK_PAGES;
+		last = cut->nr_gone == GM_BLOCK_PAGES;
 		if (last && xa_load(&cuts_by_pfn, key_of(cut->first)) == cut)
 			xa_erase(&cuts_by_pfn, key_of(cut->first));
 		cut->busy = true;

@@ -3,34 +3,39 @@
 #define _MM_GUEST_MEMFD_PAGE_STATE_H
 
 /*
- * The state of one page of a NO_DIRECT_MAP file, in folio->private.
+ * The state of each page of a NO_DIRECT_MAP file, one word.
  *
- * The folio lock protects the word while the page is in a file or has direct-map
- * references; the lock of the page's block protects it otherwise, and the task
- * that allocates or frees a page needs no lock.  GUP reads the word without a
- * lock.  The word is set before the page is added to its file and cleared when
- * the page is freed.  In between either HIDDEN is set or the number of
- * direct-map references is above zero, never both, so the word is never zero.
+ * folio->private has the word of a single page.  In a block, which is one large
+ * folio, it is the word of all pages but those that have an own one in page_state.c:
+ * pages with a direct-map reference that the others do not have.
+ *
+ * The folio lock protects the words while the folio is in a file or has direct-map
+ * references; the task that allocates or frees a folio needs no lock.  GUP reads
+ * folio->private without a lock.  It is set before the folio is added to its file and
+ * cleared when the folio is freed.  In between either HIDDEN is set or the number of
+ * direct-map references is above zero, never both, so no word is ever zero.
  * A page of a plain file has no such word.
  */
 
 #include <linux/bits.h>
 #include <linux/guest_memfd.h>
+#include <linux/mm.h>
 #include <linux/mmdebug.h>
+#include <linux/pagemap.h>
 
 /* No direct map entry, and no stale TLB entry on any CPU. */
 #define GM_PAGE_HIDDEN		BIT(0)
 /* BIT(1) is GUEST_MEMFD_PAGE_PINNABLE. */
-/* Has left its file: the last put of a direct-map reference frees it. */
+/* Of the folio: it has left its file; the last put of a direct-map reference frees it. */
 #define GM_PAGE_ORPHAN		BIT(2)
-/* The order of the block that the page is of, 0 for a single page. */
-#define GM_PAGE_ORDER_SHIFT	3
-#define GM_PAGE_ORDER_MASK	GENMASK(6, GM_PAGE_ORDER_SHIFT)
+/* Of the folio: pages of it have an own word. */
+#define GM_PAGE_OWN_WORDS	BIT(3)
 /* The count includes the reference of level KERNEL; PINNABLE implies it. */
 #define GM_PAGE_LEVEL		BIT(7)
 
 /* 2 MiB with pages of 4 KiB. */
 #define GM_BLOCK_MAX_ORDER	9
+#define GM_BLOCK_PAGES		(1U << GM_BLOCK_MAX_ORDER)
 
 /* Counted by its file among the pages that left it and are still referenced. */
 #define GM_PAGE_LEFT		BIT(8)
@@ -44,7 +49,11 @@
 #define GM_PAGE_COUNT_ONE	BIT(GM_PAGE_COUNT_SHIFT)
 #define GM_PAGE_COUNT_MAX	(GM_PAGE_COUNT_MASK >> GM_PAGE_COUNT_SHIFT)
 
-/* Tag of pages with a direct-map reference in the mapping; nothing is written back here. */
+/* A page at KERNEL with no other reference than the level's. */
+#define GM_PAGE_AT_KERNEL	(GM_PAGE_LEVEL | GUEST_MEMFD_PAGE_PINNABLE | \
+				 GM_PAGE_COUNT_ONE)
+
+/* Tag of folios with direct-map references in the mapping; nothing is written back here. */
 #define GM_TAG_REFERENCED		PAGECACHE_TAG_TOWRITE
 
 /* Are the pages of this file out of the direct map? */
@@ -53,32 +62,9 @@ static inline bool gm_hides(const struct guest_memfd *gm)
 	return gm->flags & GM_FILE_NO_DIRECT_MAP;
 }
 
-static inline unsigned long gm_page_state(const struct folio *folio)
-{
-	return (unsigned long)READ_ONCE(folio->private);
-}
-
 static inline unsigned long gm_page_count(unsigned long state)
 {
 	return (state & GM_PAGE_COUNT_MASK) >> GM_PAGE_COUNT_SHIFT;
-}
-
-static inline unsigned int gm_page_block_order(unsigned long state)
-{
-	return (state & GM_PAGE_ORDER_MASK) >> GM_PAGE_ORDER_SHIFT;
-}
-
-/* Is this folio of a guest_memfd one of a NO_DIRECT_MAP file, or was it? */
-static inline bool gm_page_has_state(const struct folio *folio)
-{
-	return gm_page_state(folio);
-}
-
-/* The state of a page that was just hidden, or cleared while it was hidden. */
-static inline unsigned long gm_page_fresh(unsigned int block_order)
-{
-	return GM_PAGE_HIDDEN |
-	       (unsigned long)block_order << GM_PAGE_ORDER_SHIFT;
 }
 
 static inline bool gm_page_state_valid(unsigned long state)
@@ -90,16 +76,51 @@ static inline bool gm_page_state_valid(unsigned long state)
 	       (level || !(state & GUEST_MEMFD_PAGE_PINNABLE));
 }
 
-static inline void gm_page_set_state(struct folio *folio, unsigned long state)
+/* The word that the pages of a folio have if they have no own one. */
+static inline unsigned long gm_folio_state(const struct folio *folio)
+{
+	return (unsigned long)READ_ONCE(folio->private);
+}
+
+static inline void gm_folio_set_state(struct folio *folio, unsigned long state)
 {
 	VM_WARN_ON_ONCE_FOLIO(!gm_page_state_valid(state), folio);
 	WRITE_ONCE(folio->private, (void *)state);
 }
 
-/* The page is about to be freed. */
-static inline void gm_page_clear_state(struct folio *folio)
+/* The folio is about to be freed, or to be of the pool. */
+static inline void gm_folio_clear_state(struct folio *folio)
 {
 	WRITE_ONCE(folio->private, NULL);
 }
+
+static inline bool gm_folio_has_own_words(const struct folio *folio)
+{
+	return gm_folio_state(folio) & GM_PAGE_OWN_WORDS;
+}
+
+/*
+ * Is this folio of a guest_memfd one of a NO_DIRECT_MAP file, or was it?  The word of
+ * a page is not there yet for an instant when its block is split in the file.
+ */
+static inline bool gm_page_has_state(const struct folio *folio)
+{
+	struct address_space *mapping;
+
+	if (gm_folio_state(folio))
+		return true;
+	mapping = READ_ONCE(folio->mapping);
+	return mapping && mapping_no_direct_map(mapping);
+}
+
+
+unsigned long gm_page_state(struct page *page);
+int gm_page_reserve_word(struct page *page);
+void gm_page_set_state(struct page *page, unsigned long state);
+bool gm_folio_next_word(struct folio *folio, unsigned int *nr, unsigned long *state);
+unsigned int gm_folio_nr_referenced(struct folio *folio);
+unsigned long gm_folio_references(struct folio *folio);
+void gm_folio_change_bits(struct folio *folio, unsigned long set, unsigned long clear);
+void gm_folio_distribute_words(struct page *first, unsigned long common);
 
 #endif /* _MM_GUEST_MEMFD_PAGE_STATE_H */

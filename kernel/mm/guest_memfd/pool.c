@@ -50,8 +50,6 @@
 #include "page_state.h"
 #include "pool.h"
 
-#define BLOCK_PAGES	(1U << GM_BLOCK_MAX_ORDER)
-
 /* The worker hides so many blocks with one flush. */
 #define REFILL_BLOCKS	8
 
@@ -128,7 +126,7 @@ static bool is_poisoned(struct page *first)
 {
 	unsigned int i;
 
-	for (i = 0; i < BLOCK_PAGES; i++) {
+	for (i = 0; i < GM_BLOCK_PAGES; i++) {
 		if (PageHWPoison(first + i))
 			return true;
 	}
@@ -143,37 +141,52 @@ static void unfreeze(struct page *first, unsigned int nr)
 		page_ref_unfreeze(first + i, 1);
 }
 
-/*
+/**
+ * gm_pool_freeze - freeze the reference counts of a block's pages
+ * @first: The first of the block's pages: single ones, each with one reference of the caller's.
+ *
  * No other task may have a reference, not even for an instant, to a page that a
- * file gets as fresh memory.  What the last file left in the flags ends here, as
- * the allocator does not see the page.
+ * file gets as fresh memory.
+ *
+ * Context: Any.
+ * Return: False if another task has one; nothing is changed then.
  */
-static bool freeze(struct page *first)
+bool gm_pool_freeze(struct page *first)
 {
 	unsigned int i;
 
-	for (i = 0; i < BLOCK_PAGES; i++) {
+	for (i = 0; i < GM_BLOCK_PAGES; i++) {
 		if (!page_ref_freeze(first + i, 1)) {
 			unfreeze(first, i);
 			return false;
 		}
 	}
-	for (i = 0; i < BLOCK_PAGES; i++) {
+	return true;
+}
+
+/* What the last file left in the flags ends here, as the allocator does not see the page. */
+static void clear_flags(struct page *first)
+{
+	unsigned int i;
+
+	for (i = 0; i < GM_BLOCK_PAGES; i++) {
+		VM_WARN_ON_ONCE_PAGE(page_ref_count(first + i), first + i);
 		VM_WARN_ON_ONCE_PAGE(first[i].mapping, first + i);
 		VM_WARN_ON_ONCE_PAGE(page_private(first + i), first + i);
 		/* memory_failure() can mark the page at any time. */
-		set_mask_bits(&first[i].flags.f, PAGE_FLAGS_CHECK_AT_PREP, 0);
+		if (first[i].flags.f & PAGE_FLAGS_CHECK_AT_PREP)
+			set_mask_bits(&first[i].flags.f, PAGE_FLAGS_CHECK_AT_PREP, 0);
 	}
-	return true;
 }
 
 /* Blocks with a poisoned page, by page->lru of their first pages. */
 static LIST_HEAD(bad_blocks);
 static DEFINE_SPINLOCK(bad_lock);
 
-/* Each page has the one reference of the caller, and is hidden and clean. */
+/* Free a block as gm_pool_give() takes it. */
 static void free_block(struct page *first)
 {
+	unfreeze(first, GM_BLOCK_PAGES);
 	if (is_poisoned(first)) {
 		/* To restore a part of it takes memory. */
 		spin_lock(&bad_lock);
@@ -183,8 +196,8 @@ static void free_block(struct page *first)
 		return;
 	}
 	/* As it was hidden: one entry, or those of a split that is there. */
-	if (!WARN_ON_ONCE(direct_map_restore(first, BLOCK_PAGES)))
-		__free_contig_range(page_to_pfn(first), BLOCK_PAGES);
+	if (!WARN_ON_ONCE(direct_map_restore(first, GM_BLOCK_PAGES)))
+		__free_contig_range(page_to_pfn(first), GM_BLOCK_PAGES);
 }
 
 /*
@@ -198,7 +211,7 @@ static bool free_bad_block(struct page *first)
 	bool split = false;
 	unsigned int i;
 
-	for (i = 0; i < BLOCK_PAGES; i++) {
+	for (i = 0; i < GM_BLOCK_PAGES; i++) {
 		if (PageHWPoison(first + i))
 			continue;
 		if (direct_map_restore(first + i, 1)) {
@@ -238,7 +251,7 @@ static bool free_bad_blocks(void)
 static void count_reclaimable(int nid, long nr_blocks)
 {
 	mod_node_page_state(NODE_DATA(nid), NR_KERNEL_MISC_RECLAIMABLE,
-			    nr_blocks * BLOCK_PAGES);
+			    nr_blocks * GM_BLOCK_PAGES);
 }
 
 /* With the pool's lock held. */
@@ -260,7 +273,6 @@ static void leave_pool(int nid, struct page *first)
 {
 	xa_erase(&pool_pfns, page_to_pfn(first) >> GM_BLOCK_MAX_ORDER);
 	count_reclaimable(nid, -1);
-	unfreeze(first, BLOCK_PAGES);
 }
 
 /*
@@ -275,13 +287,12 @@ static bool enter_pool(struct gm_pool *pool, int nid, struct page *first,
 	unsigned long key = page_to_pfn(first) >> GM_BLOCK_MAX_ORDER;
 
 	if (READ_ONCE(pool->nr_blocks) >= limit || READ_ONCE(stopped) ||
-	    is_poisoned(first) || !freeze(first))
+	    is_poisoned(first))
 		return false;
 	if (xa_err(xa_store(&pool_pfns, key, xa_mk_value(0),
-			    GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN))) {
-		unfreeze(first, BLOCK_PAGES);
+			    GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN)))
 		return false;
-	}
+	clear_flags(first);
 	count_reclaimable(nid, 1);
 	spin_lock(&pool->lock);
 	/*
@@ -305,7 +316,7 @@ static bool enter_pool(struct gm_pool *pool, int nid, struct page *first,
  *
  * Context: May sleep.
  * Return: The first of 1 << GM_BLOCK_MAX_ORDER contiguous pages, naturally aligned,
- * hidden, clean, charged to no cgroup, each with one reference and no state; or
+ * hidden, clean, charged to no cgroup, without state, and their reference counts frozen; or
  * NULL.
  */
 struct page *gm_pool_take(int nid)
@@ -330,7 +341,7 @@ struct page *gm_pool_take(int nid)
 		if (!first)
 			return NULL;
 		leave_pool(nid, first);
-		atomic_long_sub(BLOCK_PAGES, &nr_pool_pages);
+		atomic_long_sub(GM_BLOCK_PAGES, &nr_pool_pages);
 		/* Memory can go bad in the pool too. */
 		if (!is_poisoned(first))
 			return first;
@@ -341,13 +352,12 @@ struct page *gm_pool_take(int nid)
 /**
  * gm_pool_give - give a block to the pool
  * @first: The first of 1 << GM_BLOCK_MAX_ORDER contiguous pages, naturally aligned,
- *	hidden, clean, charged to no cgroup, in no file, each with one reference
- *	and no state.
+ *	hidden, clean, charged to no cgroup, in no file, without state, and their
+ *	reference counts frozen.
  *
  * Context: May sleep and allocate.  Not in reclaim.
- * Return: False when the block is still the caller's: the pool has enough blocks, another
- * task has a reference to a page, a page is poisoned, or the direct map has an entry
- * for each of the block's pages.
+ * Return: False when the block is still the caller's: the pool has enough blocks, a page
+ * is poisoned, or the direct map has an entry for each of the block's pages.
  */
 bool gm_pool_give(struct page *first)
 {
@@ -358,9 +368,9 @@ bool gm_pool_give(struct page *first)
 	/* Its entries can become one again only when it is restored. */
 	if (!pool || direct_map_is_split(first))
 		return false;
-	atomic_long_add(BLOCK_PAGES, &nr_pool_pages);
+	atomic_long_add(GM_BLOCK_PAGES, &nr_pool_pages);
 	if (!enter_pool(pool, nid, first, mark_blocks(&high_mark, nid))) {
-		atomic_long_sub(BLOCK_PAGES, &nr_pool_pages);
+		atomic_long_sub(GM_BLOCK_PAGES, &nr_pool_pages);
 		return false;
 	}
 	spin_lock(&pool->lock);
@@ -449,7 +459,7 @@ unsigned long gm_pool_shrink(int nid, unsigned long nr_blocks)
 			break;
 		leave_pool(nid, first);
 		free_block(first);
-		atomic_long_sub(BLOCK_PAGES, &nr_pool_pages);
+		atomic_long_sub(GM_BLOCK_PAGES, &nr_pool_pages);
 		cond_resched();
 	}
 	return nr;
@@ -462,7 +472,7 @@ static unsigned long count_pool(struct shrinker *shrinker,
 	unsigned long nr = gm_cut_count(sc->nid);
 
 	if (pool)
-		nr += READ_ONCE(pool->nr_blocks) * BLOCK_PAGES;
+		nr += READ_ONCE(pool->nr_blocks) * GM_BLOCK_PAGES;
 	return nr ?: SHRINK_EMPTY;
 }
 
@@ -472,7 +482,7 @@ static unsigned long scan_pool(struct shrinker *shrinker,
 	struct gm_pool *pool = pools[sc->nid];
 	unsigned long nr;
 
-	nr = gm_pool_shrink(sc->nid, DIV_ROUND_UP(sc->nr_to_scan, BLOCK_PAGES));
+	nr = gm_pool_shrink(sc->nid, DIV_ROUND_UP(sc->nr_to_scan, GM_BLOCK_PAGES));
 	if (nr) {
 		spin_lock(&pool->lock);
 		pool->shrunk = jiffies;
@@ -481,7 +491,7 @@ static unsigned long scan_pool(struct shrinker *shrinker,
 		/* If no file asks for a block meanwhile. */
 		queue_delayed_work(guest_memfd_wq, &refill_work, REFILL_PAUSE + 1);
 	}
-	nr *= BLOCK_PAGES;
+	nr *= GM_BLOCK_PAGES;
 	/* Single pages last: to free them leaves their blocks in pieces. */
 	if (nr < sc->nr_to_scan)
 		nr += gm_cut_shrink(sc->nid, sc->nr_to_scan - nr);
@@ -510,7 +520,7 @@ static bool is_plenty(int nid)
 	}
 	/* Reserves of zones can be small: keep a part of the node, too. */
 	nr_kept += node_present_pages(nid) / 32;
-	return nr_free > nr_kept + REFILL_BLOCKS * BLOCK_PAGES;
+	return nr_free > nr_kept + REFILL_BLOCKS * GM_BLOCK_PAGES;
 }
 
 /* Return: How many blocks were added to the node's list. */
@@ -529,23 +539,29 @@ static unsigned int refill_some(struct gm_pool *pool, int nid,
 		if (!first[n])
 			break;
 		split_page(first[n], GM_BLOCK_MAX_ORDER);
+		if (!gm_pool_freeze(first[n])) {
+			__free_contig_range(page_to_pfn(first[n]), GM_BLOCK_PAGES);
+			break;
+		}
 		/* A block with an entry for each of its pages would leave the pool. */
 		direct_map_merge(first[n++]);
 		cond_resched();
 	}
 	if (!n)
 		return 0;
-	atomic_long_add(n * BLOCK_PAGES, &nr_pool_pages);
-	hidden = direct_map_hide_ranges(first, n, BLOCK_PAGES);
+	atomic_long_add(n * GM_BLOCK_PAGES, &nr_pool_pages);
+	hidden = direct_map_hide_ranges(first, n, GM_BLOCK_PAGES);
 	for (i = 0; i < n; i++) {
-		if (i >= hidden)
-			__free_contig_range(page_to_pfn(first[i]), BLOCK_PAGES);
-		else if (enter_pool(pool, nid, first[i], limit))
+		if (i >= hidden) {
+			unfreeze(first[i], GM_BLOCK_PAGES);
+			__free_contig_range(page_to_pfn(first[i]), GM_BLOCK_PAGES);
+		} else if (enter_pool(pool, nid, first[i], limit)) {
 			nr_added++;
-		else
+		} else {
 			free_block(first[i]);
+		}
 	}
-	atomic_long_sub((n - nr_added) * BLOCK_PAGES, &nr_pool_pages);
+	atomic_long_sub((n - nr_added) * GM_BLOCK_PAGES, &nr_pool_pages);
 	spin_lock(&pool->lock);
 	pool->flushes += !!hidden;
 	pool->refilled += nr_added;
@@ -586,7 +602,7 @@ static void pool_work(struct work_struct *work)
 
 static unsigned long drain(int nid)
 {
-	return gm_pool_shrink(nid, ULONG_MAX) * BLOCK_PAGES +
+	return gm_pool_shrink(nid, ULONG_MAX) * GM_BLOCK_PAGES +
 	       gm_cut_shrink(nid, ULONG_MAX);
 }
 
@@ -706,7 +722,7 @@ static int __init pool_init(void)
 		return -ENOMEM;
 	shrinker->count_objects = count_pool;
 	shrinker->scan_objects = scan_pool;
-	shrinker->batch = BLOCK_PAGES;
+	shrinker->batch = GM_BLOCK_PAGES;
 	/* A node may get memory later. */
 	for_each_node(nid) {
 		struct gm_pool *pool = kzalloc_obj(*pool, GFP_KERNEL);

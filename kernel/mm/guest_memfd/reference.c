@@ -31,22 +31,6 @@
 #include "page_state.h"
 #include "reference.h"
 
-/* With the lock of the mapping's i_pages held. */
-static void set_tag(struct address_space *mapping, pgoff_t index, bool referenced)
-{
-	struct guest_memfd *gm = mapping->host->i_private;
-
-	if (xa_get_mark(&mapping->i_pages, index, GM_TAG_REFERENCED) == referenced)
-		return;
-	if (referenced) {
-		__xa_set_mark(&mapping->i_pages, index, GM_TAG_REFERENCED);
-		WRITE_ONCE(gm->nr_referenced, gm->nr_referenced + 1);
-	} else {
-		__xa_clear_mark(&mapping->i_pages, index, GM_TAG_REFERENCED);
-		WRITE_ONCE(gm->nr_referenced, gm->nr_referenced - 1);
-	}
-}
-
 /**
  * struct gm_left - the pages that left one file and are still referenced
  * @refs: One of the file, one for each such page: a page can outlive its file.
@@ -58,10 +42,12 @@ struct gm_left {
 };
 
 /*
- * The struct gm_left of each page with GM_PAGE_LEFT, by pfn.  Truncation clears
+ * The struct gm_left of each single page, and of each page with an own word, that has
+ * GM_PAGE_LEFT, by pfn; and of each block whose common word has it.  Truncation clears
  * folio->mapping, so that the last put has no other way to the file's counter.
  */
 static DEFINE_XARRAY(left_pages);
+static DEFINE_XARRAY(left_blocks);
 
 static void left_put(struct gm_left *left)
 {
@@ -80,6 +66,33 @@ static struct gm_left *file_left(struct guest_memfd *gm)
 		smp_store_release(&gm->left, left);
 	}
 	return left;
+}
+
+static void store_left(struct xarray *array, unsigned long pfn, struct gm_left *left,
+		       unsigned int nr)
+{
+	refcount_inc(&left->refs);
+	atomic_long_add(nr, &left->pages);
+	WARN_ON_ONCE(xa_err(xa_store(array, pfn, left, GFP_KERNEL | __GFP_NOFAIL)));
+}
+
+static void folio_leaves(struct folio *folio, struct gm_left *left)
+{
+	unsigned long state, common = gm_folio_state(folio);
+	unsigned int i, nr = folio_nr_pages(folio);
+
+	for (i = 0; gm_folio_next_word(folio, &i, &state); i++) {
+		nr--;
+		if (state & GM_PAGE_LEFT)
+			continue;
+		store_left(&left_pages, folio_pfn(folio) + i, left, 1);
+		gm_page_set_state(folio_page(folio, i), state | GM_PAGE_LEFT);
+	}
+	if (!gm_page_count(common) || common & GM_PAGE_LEFT)
+		return;
+	store_left(folio_test_large(folio) ? &left_blocks : &left_pages,
+		   folio_pfn(folio), left, nr);
+	gm_folio_set_state(folio, gm_folio_state(folio) | GM_PAGE_LEFT);
 }
 
 /**
@@ -105,27 +118,18 @@ void gm_references_leave(struct guest_memfd *gm, pgoff_t start, pgoff_t end)
 		return;
 	for (folio = xa_find(pages, &index, end - 1, GM_TAG_REFERENCED); folio;
 	     folio = xa_find_after(pages, &index, end - 1, GM_TAG_REFERENCED)) {
-		unsigned long state;
-
 		left = file_left(gm);
 		folio_lock(folio);
-		state = gm_page_state(folio);
-		if (gm_page_count(state) && !(state & GM_PAGE_LEFT)) {
-			refcount_inc(&left->refs);
-			atomic_long_inc(&left->pages);
-			WARN_ON_ONCE(xa_err(xa_store(&left_pages, folio_pfn(folio), left,
-						     GFP_KERNEL | __GFP_NOFAIL)));
-			gm_page_set_state(folio, state | GM_PAGE_LEFT);
-		}
+		folio_leaves(folio, left);
 		folio_unlock(folio);
 		cond_resched();
 	}
 }
 
 /* The last reference to a page with GM_PAGE_LEFT has ended. */
-static void end_left(struct folio *folio)
+static void end_left(struct page *page)
 {
-	struct gm_left *left = xa_erase(&left_pages, folio_pfn(folio));
+	struct gm_left *left = xa_erase(&left_pages, page_to_pfn(page));
 
 	if (WARN_ON_ONCE(!left))
 		return;
@@ -162,21 +166,78 @@ void gm_references_destroy(struct guest_memfd *gm)
 }
 
 /**
- * gm_tag_referenced - count a page, or not, among the referenced ones of its file
+ * gm_tag_referenced - count pages among the referenced ones of their file
  * @folio: A locked folio; nothing is done if it is in no file.
- * @referenced: Does it have a direct-map reference?
- *
- * The tag says whether the page is in the file's count.
+ * @nr: How many of its pages have their first direct-map reference now.
  */
-void gm_tag_referenced(struct folio *folio, bool referenced)
+void gm_tag_referenced(struct folio *folio, unsigned int nr)
 {
 	struct address_space *mapping = folio->mapping;
+	struct guest_memfd *gm;
+
+	if (!mapping || !nr)
+		return;
+	gm = mapping->host->i_private;
+	xa_lock_irq(&mapping->i_pages);
+	__xa_set_mark(&mapping->i_pages, folio->index, GM_TAG_REFERENCED);
+	WRITE_ONCE(gm->nr_referenced, gm->nr_referenced + nr);
+	xa_unlock_irq(&mapping->i_pages);
+}
+
+/**
+ * gm_untag_referenced - do not count pages among the referenced ones any more
+ * @folio: A locked folio; nothing is done if it is in no file, or about to leave one.
+ * @nr: How many of its pages have no direct-map reference any more; their states say so.
+ *
+ * The tag says whether pages of the folio are in the file's count.
+ */
+void gm_untag_referenced(struct folio *folio, unsigned int nr)
+{
+	struct address_space *mapping = folio->mapping;
+	struct guest_memfd *gm;
 
 	if (!mapping)
 		return;
+	gm = mapping->host->i_private;
 	xa_lock_irq(&mapping->i_pages);
-	set_tag(mapping, folio->index, referenced);
+	if (xa_get_mark(&mapping->i_pages, folio->index, GM_TAG_REFERENCED)) {
+		if (!gm_folio_nr_referenced(folio))
+			__xa_clear_mark(&mapping->i_pages, folio->index,
+					GM_TAG_REFERENCED);
+		WRITE_ONCE(gm->nr_referenced, gm->nr_referenced - nr);
+	}
 	xa_unlock_irq(&mapping->i_pages);
+}
+
+/**
+ * gm_lock_page - lock the folio that a page is of
+ * @page: A page that the caller has a direct-map reference to.
+ *
+ * The folio can be a block, and a single page once that is locked: to split a block, a
+ * task holds its lock and has its reference count frozen.
+ *
+ * Context: May sleep.
+ * Return: The folio.
+ */
+struct folio *gm_lock_page(struct page *page)
+{
+	struct folio *folio;
+
+	for (;; cpu_relax()) {
+		folio = page_folio(page);
+		if (!folio_try_get(folio))
+			continue;
+		if (page_folio(page) == folio) {
+			folio_lock(folio);
+			if (page_folio(page) == folio)
+				break;
+			folio_unlock(folio);
+		}
+		folio_put(folio);
+	}
+	/* The caller's keeps it. */
+	folio_put(folio);
+	return folio;
 }
 
 /* References of all files of one owner that can wait in its queue. */
@@ -190,7 +251,7 @@ void gm_tag_referenced(struct folio *folio, bool referenced)
  * @work: Runs when the oldest entry has waited for PUT_DELAY.
  * @lock: Protects the entries.  Taken under folio locks.
  * @nr: Number of entries.
- * @entries: Folios with GM_PAGE_LAZY, each with its one reference, and when it
+ * @entries: Pages with GM_PAGE_LAZY, each with its one reference, and when it
  *	was put, in jiffies.
  */
 struct guest_memfd_put_queue {
@@ -199,7 +260,7 @@ struct guest_memfd_put_queue {
 	spinlock_t lock; /* protects the entries */
 	unsigned int nr;
 	struct put_entry {
-		struct folio *folio;
+		struct page *page;
 		unsigned long since;
 	} entries[PUT_QUEUE_MAX];
 };
@@ -213,7 +274,9 @@ struct drain_range {
 
 static bool entry_matches(const struct put_entry *entry, const struct drain_range *range)
 {
-	struct address_space *mapping = READ_ONCE(entry->folio->mapping);
+	struct folio *folio = page_folio(entry->page);
+	struct address_space *mapping = READ_ONCE(folio->mapping);
+	pgoff_t index;
 
 	/* Truncated after it was queued: it waits to be scrubbed. */
 	if (!mapping || range->all)
@@ -221,17 +284,18 @@ static bool entry_matches(const struct put_entry *entry, const struct drain_rang
 	/* One of them is due: to take along what waits half as long saves a flush. */
 	if (!range->mapping)
 		return time_after_eq(jiffies, entry->since + PUT_DELAY / 2);
-	return mapping == range->mapping && entry->folio->index >= range->start &&
-	       entry->folio->index < range->end;
+	index = folio->index + folio_page_idx(folio, entry->page);
+	return mapping == range->mapping && index >= range->start &&
+	       index < range->end;
 }
 
-static bool remove_folio(struct guest_memfd_put_queue *queue, struct folio *folio)
+static bool remove_page(struct guest_memfd_put_queue *queue, struct page *page)
 {
 	unsigned int i;
 
 	guard(spinlock)(&queue->lock);
 	for (i = 0; i < queue->nr; i++) {
-		if (queue->entries[i].folio != folio)
+		if (queue->entries[i].page != page)
 			continue;
 		queue->entries[i] = queue->entries[--queue->nr];
 		return true;
@@ -239,38 +303,67 @@ static bool remove_folio(struct guest_memfd_put_queue *queue, struct folio *foli
 	return false;
 }
 
+/* The folios of some pages, each locked once. */
+struct locked {
+	struct page *pages[PUT_QUEUE_MAX];
+	unsigned int nr;
+};
+
+static bool has_folio(const struct locked *locked, const struct folio *folio)
+{
+	unsigned int i;
+
+	for (i = 0; i < locked->nr; i++) {
+		if (page_folio(locked->pages[i]) == folio)
+			return true;
+	}
+	return false;
+}
+
+static bool is_last(struct folio *const *folios, unsigned int i, unsigned int nr)
+{
+	unsigned int j;
+
+	for (j = i + 1; j < nr; j++) {
+		if (folios[j] == folios[i])
+			return false;
+	}
+	return true;
+}
+
 /*
- * Drop the references of locked folios that are in the queue, with one flush.  The
- * entries stay until their page is hidden: so another drain() waits for the folio
+ * Drop the references to pages of locked folios that are in the queue, with one flush.
+ * The entries stay until their page is hidden: so another drain() waits for the folio
  * lock, and the pages count as pending.
  */
-static void drop_locked(struct guest_memfd_put_queue *queue, struct folio **folios,
-			unsigned int nr)
+static void drop_locked(struct guest_memfd_put_queue *queue, struct locked *locked)
 {
-	struct page *pages[PUT_QUEUE_MAX];
-	bool orphan[PUT_QUEUE_MAX];
-	unsigned int i, done;
+	struct folio *folios[PUT_QUEUE_MAX];
+	unsigned int i, done, nr = locked->nr;
+	bool last, release[PUT_QUEUE_MAX];
 
 	if (!nr)
 		return;
-	for (i = 0; i < nr; i++)
-		pages[i] = &folios[i]->page;
-	done = direct_map_hide_ranges(pages, nr, 1);
+	done = direct_map_hide_ranges(locked->pages, nr, 1);
 	for (i = 0; i < nr; i++) {
-		struct folio *folio = folios[i];
-		unsigned long state = gm_page_state(folio) & ~GM_PAGE_LAZY;
+		struct page *page = locked->pages[i];
 
-		gm_page_set_state(folio, state);
+		folios[i] = page_folio(page);
+		gm_page_set_state(page, gm_page_state(page) & ~GM_PAGE_LAZY);
 		if (i < done)
-			gm_put_direct_map_hidden(folio);
-		remove_folio(queue, folio);
-		orphan[i] = state & GM_PAGE_ORPHAN;
-		folio_unlock(folio);
+			gm_put_direct_map_hidden(page);
+		remove_page(queue, page);
 	}
-	/* No folio is locked any more: to release one takes its block's lock. */
+	for (i = 0; i < nr; i++) {
+		last = is_last(folios, i, nr);
+		release[i] = last && i < done && gm_is_free_orphan(folios[i]);
+		if (last)
+			folio_unlock(folios[i]);
+	}
+	/* No folio is locked any more: to release one may sleep for other locks. */
 	for (i = 0; i < done; i++) {
 		folio_put(folios[i]);
-		if (orphan[i])
+		if (release[i])
 			guest_memfd_block_release(folios[i]);
 	}
 	/*
@@ -284,38 +377,49 @@ static void drop_locked(struct guest_memfd_put_queue *queue, struct folio **foli
 /* Drop what is in the range; other entries can be added meanwhile. */
 static void drain(struct guest_memfd_put_queue *queue, const struct drain_range *range)
 {
-	struct folio *folios[PUT_QUEUE_MAX], *busy;
-	unsigned int i, nr;
+	struct locked locked;
+	struct folio *busy;
+	unsigned int i;
+	bool again;
 
 	do {
+		locked.nr = 0;
+		again = false;
 		busy = NULL;
-		nr = 0;
 		spin_lock(&queue->lock);
 		for (i = 0; i < queue->nr; i++) {
-			struct folio *folio = queue->entries[i].folio;
+			struct page *page = queue->entries[i].page;
+			struct folio *folio = page_folio(page);
 
 			if (!entry_matches(&queue->entries[i], range))
 				continue;
 			/* Locked by a get, which waits for queue->lock, or by a drop. */
-			if (folio_trylock(folio))
-				folios[nr++] = folio;
-			else
+			if (has_folio(&locked, folio) || folio_trylock(folio)) {
+				/* While it was split the page has left it. */
+				if (page_folio(page) == folio) {
+					locked.pages[locked.nr++] = page;
+					continue;
+				}
+				folio_unlock(folio);
+			} else {
 				busy = folio;
+			}
+			again = true;
 		}
-		if (busy)
-			folio_get(busy);
+		/* Frozen, it will be split or hidden in an instant. */
+		if (busy && !folio_try_get(busy))
+			busy = NULL;
 		spin_unlock(&queue->lock);
-		drop_locked(queue, folios, nr);
+		drop_locked(queue, &locked);
 
 		if (busy) {
 			folio_lock(busy);
-			if (gm_page_state(busy) & GM_PAGE_LAZY)
-				drop_locked(queue, (struct folio *[]){ busy }, 1);
-			else
-				folio_unlock(busy);
+			folio_unlock(busy);
 			folio_put(busy);
+		} else if (again) {
+			cond_resched();
 		}
-	} while (busy);
+	} while (again);
 }
 
 /*
@@ -355,26 +459,29 @@ static void drop_due(struct work_struct *work)
 
 /**
  * gm_put_lazily - leave the last reference of a page to the queue
- * @folio: A locked folio with a reference of the caller's.
+ * @page: A page with a direct-map reference of the caller's; its folio is locked.
  *
  * The page must stay in its file: what has left it is scrubbed at once.
  *
- * Context: May sleep.  The folio can be unlocked and locked again.
+ * Context: May sleep.  The folio can be unlocked; the page may be of another one, which
+ * is locked, then.
  * Return: True when the queue has the reference now.
  */
-bool gm_put_lazily(struct folio *folio)
+bool gm_put_lazily(struct page *page)
 {
 	const struct drain_range all = { .all = true };
 	struct guest_memfd_put_queue *queue;
-	struct guest_memfd *gm;
+	struct address_space *mapping;
 	bool drained = false;
+	unsigned long state;
 
 again:
-	if (!folio->mapping || gm_page_count(gm_page_state(folio)) != 1 ||
-	    (gm_page_state(folio) & GM_PAGE_LEFT) || folio_test_hwpoison(folio))
+	mapping = page_folio(page)->mapping;
+	state = gm_page_state(page);
+	if (!mapping || gm_page_count(state) != 1 || (state & GM_PAGE_LEFT) ||
+	    PageHWPoison(page))
 		return false;
-	gm = folio->mapping->host->i_private;
-	queue = gm->put_queue;
+	queue = ((struct guest_memfd *)mapping->host->i_private)->put_queue;
 	if (!queue)
 		return false;
 
@@ -385,16 +492,16 @@ again:
 			return false;
 		/* The file may be evicted while the folio is unlocked. */
 		refcount_inc(&queue->refs);
-		folio_unlock(folio);
+		folio_unlock(page_folio(page));
 		drain(queue, &all);
 		guest_memfd_put_queue_free(queue);
-		folio_lock(folio);
+		gm_lock_page(page);
 		drained = true;
 		goto again;
 	}
-	gm_page_set_state(folio, gm_page_state(folio) | GM_PAGE_LAZY);
+	gm_page_set_state(page, state | GM_PAGE_LAZY);
 	queue->entries[queue->nr++] = (struct put_entry) {
-		.folio = folio,
+		.page = page,
 		.since = jiffies,
 	};
 	/* If the work is queued already, it is for an older entry. */
@@ -403,13 +510,13 @@ again:
 	return true;
 }
 
-/* The reference of a locked folio in the queue becomes the caller's. */
-static void revive(struct folio *folio)
+/* The reference in the queue, to a page of a locked folio, becomes the caller's. */
+static void revive(struct page *page)
 {
-	struct guest_memfd *gm = folio->mapping->host->i_private;
+	struct guest_memfd *gm = page_folio(page)->mapping->host->i_private;
 
-	WARN_ON_ONCE(!remove_folio(gm->put_queue, folio));
-	gm_page_set_state(folio, gm_page_state(folio) & ~GM_PAGE_LAZY);
+	WARN_ON_ONCE(!remove_page(gm->put_queue, page));
+	gm_page_set_state(page, gm_page_state(page) & ~GM_PAGE_LAZY);
 }
 
 /**
@@ -451,7 +558,8 @@ unsigned long gm_references_pending(struct guest_memfd *gm)
 		return 0;
 	guard(spinlock)(&queue->lock);
 	for (i = 0; i < queue->nr; i++)
-		nr += READ_ONCE(queue->entries[i].folio->mapping) == gm->inode->i_mapping;
+		nr += READ_ONCE(page_folio(queue->entries[i].page)->mapping) ==
+		      gm->inode->i_mapping;
 	return nr;
 }
 
@@ -521,115 +629,200 @@ EXPORT_SYMBOL_FOR_MODULES(guest_memfd_set_put_queue, GUEST_MEMFD_OWNERS);
  */
 void gm_untag_range(struct address_space *mapping, pgoff_t start, pgoff_t end)
 {
+	struct guest_memfd *gm = mapping->host->i_private;
 	struct xarray *pages = &mapping->i_pages;
 	unsigned long index = start;
+	struct folio *folio;
 
-	while (xa_find(pages, &index, end - 1, GM_TAG_REFERENCED)) {
+	if (end <= start)
+		return;
+	for (folio = xa_find(pages, &index, end - 1, GM_TAG_REFERENCED); folio;
+	     folio = xa_find_after(pages, &index, end - 1, GM_TAG_REFERENCED)) {
+		/* A put that is not counted yet holds the lock. */
+		folio_lock(folio);
 		xa_lock_irq(pages);
-		set_tag(mapping, index, false);
+		if (xa_get_mark(pages, folio->index, GM_TAG_REFERENCED)) {
+			__xa_clear_mark(pages, folio->index, GM_TAG_REFERENCED);
+			WRITE_ONCE(gm->nr_referenced, gm->nr_referenced -
+				   gm_folio_nr_referenced(folio));
+		}
 		xa_unlock_irq(pages);
-		if (index++ == end - 1)
-			break;
+		folio_unlock(folio);
 	}
 }
 
 /**
  * gm_get_direct_map_restored - take the first reference to a page that was restored
- * @folio: A locked hidden folio whose direct map entry was just restored.
+ * @page: A hidden page whose direct map entry was just restored; its folio is locked, and
+ *	its state can be set.
  */
-void gm_get_direct_map_restored(struct folio *folio)
+void gm_get_direct_map_restored(struct page *page)
 {
-	unsigned long state = gm_page_state(folio);
+	struct folio *folio = page_folio(page);
+	unsigned long state = gm_page_state(page);
 
 	state = (state & ~GM_PAGE_HIDDEN) + GM_PAGE_COUNT_ONE;
-	gm_page_set_state(folio, state);
-	gm_tag_referenced(folio, true);
-	trace_guest_memfd_get(folio_pfn(folio), gm_page_count(state));
+	gm_page_set_state(page, state);
+	gm_tag_referenced(folio, 1);
+	trace_guest_memfd_get(page_to_pfn(page), gm_page_count(state));
 	folio_get(folio);
 }
 
 /**
  * gm_get_direct_map - take a direct-map reference
- * @folio: A locked folio of a NO_DIRECT_MAP file.
+ * @page: A page of a NO_DIRECT_MAP file; its folio is locked.
  *
  * A reference that was put lazily becomes the caller's.
  *
- * Return: 0, -EOVERFLOW, or -ENOMEM: the first reference to a page of a block splits
- * a large mapping, and so may any to a page that was raised with its block.
+ * Return: 0, -EOVERFLOW, or -ENOMEM: the first reference to a page of a block takes a
+ * word for its state and splits a large mapping.
  */
-int gm_get_direct_map(struct folio *folio)
+int gm_get_direct_map(struct page *page)
 {
-	unsigned long state = gm_page_state(folio);
+	unsigned long state = gm_page_state(page);
 	int err;
 
 	if (state & GM_PAGE_LAZY) {
-		revive(folio);
+		revive(page);
 		return 0;
 	}
 	if (gm_page_count(state) == GM_PAGE_COUNT_MAX)
 		return -EOVERFLOW;
-	if (state & GM_PAGE_HIDDEN) {
-		err = direct_map_restore(&folio->page, 1);
-		if (!err)
-			gm_get_direct_map_restored(folio);
+	err = gm_page_reserve_word(page);
+	if (err)
+		return err;
+	if (state & GM_PAGE_HIDDEN)
+		err = direct_map_restore(page, 1);
+	else if (state & GM_PAGE_LEVEL)
+		/* It may have been restored with its block, and will be hidden alone. */
+		err = direct_map_split(page);
+	if (err) {
+		/* The word is not needed. */
+		gm_page_set_state(page, state);
 		return err;
 	}
-	/* It may have been restored with its block, and will be hidden alone. */
-	if (state & GM_PAGE_LEVEL) {
-		err = direct_map_split(&folio->page);
-		if (err)
-			return err;
+	if (state & GM_PAGE_HIDDEN) {
+		gm_get_direct_map_restored(page);
+		return 0;
 	}
-
 	state += GM_PAGE_COUNT_ONE;
-	gm_page_set_state(folio, state);
-	trace_guest_memfd_get(folio_pfn(folio), gm_page_count(state));
-	folio_get(folio);
+	gm_page_set_state(page, state);
+	trace_guest_memfd_get(page_to_pfn(page), gm_page_count(state));
+	folio_get(page_folio(page));
 	return 0;
 }
 
 /**
  * gm_put_direct_map_hidden - drop the last reference to a page that was just hidden
- * @folio: A locked folio with one direct-map reference.
+ * @page: A page with one direct-map reference; its folio is locked.
  *
  * The caller drops the reference to the folio that belongs to it.
  */
-void gm_put_direct_map_hidden(struct folio *folio)
+void gm_put_direct_map_hidden(struct page *page)
 {
-	unsigned long state = gm_page_state(folio);
+	unsigned long state = gm_page_state(page);
 
 	if (state & GM_PAGE_LEFT)
-		end_left(folio);
+		end_left(page);
 	state = ((state & ~GM_PAGE_LEFT) | GM_PAGE_HIDDEN) - GM_PAGE_COUNT_ONE;
-	gm_page_set_state(folio, state);
-	gm_tag_referenced(folio, false);
-	trace_guest_memfd_put(folio_pfn(folio), gm_page_count(state));
+	gm_page_set_state(page, state);
+	gm_untag_referenced(page_folio(page), 1);
+	trace_guest_memfd_put(page_to_pfn(page), gm_page_count(state));
 }
 
 /**
  * gm_put_direct_map - drop a direct-map reference
- * @folio: A locked folio with such a reference of the caller's.
+ * @page: A page with such a reference of the caller's; its folio is locked.
  *
  * Hiding a page that was restored alone cannot fail: that has split the large
- * mapping.  Hiding a single page of a block that was raised as a whole can fail.
- * The caller drops the reference to the folio that came with it.
+ * mapping.  The caller drops the reference to the folio that came with it.
  *
  * Return: 1 when it was the last reference and the page is hidden now, 0 when there
  * are others, or -ENOMEM with nothing changed.
  */
-int gm_put_direct_map(struct folio *folio)
+int gm_put_direct_map(struct page *page)
 {
-	unsigned long state = gm_page_state(folio);
+	unsigned long state = gm_page_state(page);
 
 	if (gm_page_count(state) == 1) {
-		if (direct_map_hide(&folio->page, 1))
+		if (direct_map_hide(page, 1))
 			return -ENOMEM;
-		gm_put_direct_map_hidden(folio);
+		gm_put_direct_map_hidden(page);
 		return 1;
 	}
 
 	state -= GM_PAGE_COUNT_ONE;
-	gm_page_set_state(folio, state);
-	trace_guest_memfd_put(folio_pfn(folio), gm_page_count(state));
+	gm_page_set_state(page, state);
+	trace_guest_memfd_put(page_to_pfn(page), gm_page_count(state));
 	return 0;
+}
+
+/**
+ * gm_raise_folio - take level KERNEL's reference of a folio that was restored
+ * @folio: A locked folio whose pages without an own word were just restored.
+ *
+ * The pages of a block have the reference in common, and with those that some have.
+ */
+void gm_raise_folio(struct folio *folio)
+{
+	unsigned long state = gm_folio_state(folio);
+	unsigned int i, nr = folio_nr_pages(folio);
+
+	state = ((state & ~GM_PAGE_HIDDEN) | GM_PAGE_LEVEL) + GM_PAGE_COUNT_ONE;
+	gm_folio_set_state(folio, state);
+	for (i = 0; gm_folio_next_word(folio, &i, &state); i++) {
+		gm_page_set_state(folio_page(folio, i),
+				  (state | GM_PAGE_LEVEL) + GM_PAGE_COUNT_ONE);
+		nr--;
+	}
+	gm_tag_referenced(folio, nr);
+	trace_guest_memfd_get(folio_pfn(folio), 1);
+	folio_get(folio);
+}
+
+/**
+ * gm_lower_folio - drop level KERNEL's reference of a folio that was hidden
+ * @folio: A locked folio at KERNEL whose pages without an own word were just hidden.
+ *
+ * The caller drops the reference to the folio that belongs to it.
+ */
+void gm_lower_folio(struct folio *folio)
+{
+	unsigned long state = gm_folio_state(folio);
+	unsigned int i, nr = folio_nr_pages(folio);
+	struct gm_left *left = NULL;
+
+	if (state & GM_PAGE_LEFT && !folio_test_large(folio))
+		end_left(&folio->page);
+	else if (state & GM_PAGE_LEFT)
+		left = xa_erase(&left_blocks, folio_pfn(folio));
+	state = ((state & ~(GM_PAGE_LEFT | GM_PAGE_LEVEL)) | GM_PAGE_HIDDEN) -
+		GM_PAGE_COUNT_ONE;
+	gm_folio_set_state(folio, state);
+	for (i = 0; gm_folio_next_word(folio, &i, &state); i++) {
+		gm_page_set_state(folio_page(folio, i),
+				  (state & ~GM_PAGE_LEVEL) - GM_PAGE_COUNT_ONE);
+		nr--;
+	}
+	if (left) {
+		atomic_long_sub(nr, &left->pages);
+		left_put(left);
+	}
+	gm_untag_referenced(folio, nr);
+	trace_guest_memfd_put(folio_pfn(folio), 0);
+}
+
+/**
+ * gm_is_free_orphan - has a folio left its file, and no page of it a reference?
+ * @folio: A locked folio.
+ *
+ * Context: Any.
+ * Return: True if guest_memfd_block_release() is to be called.
+ */
+bool gm_is_free_orphan(struct folio *folio)
+{
+	unsigned long state = gm_folio_state(folio);
+
+	return state & GM_PAGE_ORPHAN && !(state & GM_PAGE_OWN_WORDS) &&
+	       state & (GM_PAGE_HIDDEN | GUEST_MEMFD_PAGE_PINNABLE);
 }

@@ -4,20 +4,25 @@
 
 #include <linux/mm_types.h>
 
-int gm_get_direct_map(struct folio *folio);
-int gm_put_direct_map(struct folio *folio);
-void gm_get_direct_map_restored(struct folio *folio);
-void gm_put_direct_map_hidden(struct folio *folio);
+struct folio *gm_lock_page(struct page *page);
+int gm_get_direct_map(struct page *page);
+int gm_put_direct_map(struct page *page);
+void gm_get_direct_map_restored(struct page *page);
+void gm_put_direct_map_hidden(struct page *page);
+void gm_raise_folio(struct folio *folio);
+void gm_lower_folio(struct folio *folio);
+bool gm_is_free_orphan(struct folio *folio);
 struct folio;
 struct guest_memfd;
 
 void gm_references_leave(struct guest_memfd *gm, pgoff_t start, pgoff_t end);
 unsigned long gm_references_left(struct guest_memfd *gm);
 void gm_references_destroy(struct guest_memfd *gm);
-bool gm_put_lazily(struct folio *folio);
+bool gm_put_lazily(struct page *page);
 void gm_references_drain(struct guest_memfd *gm, pgoff_t start, pgoff_t end);
 unsigned long gm_references_pending(struct guest_memfd *gm);
-void gm_tag_referenced(struct folio *folio, bool referenced);
+void gm_tag_referenced(struct folio *folio, unsigned int nr);
+void gm_untag_referenced(struct folio *folio, unsigned int nr);
 void gm_untag_range(struct address_space *mapping, pgoff_t start, pgoff_t end);
 
 #endif /* _MM_GUEST_MEMFD_REFERENCE_H */

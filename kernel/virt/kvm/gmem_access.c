@@ -110,60 +110,68 @@ bool __kvm_gmem_user_disabled(const struct kvm_memory_slot *slot, gfn_t gfn)
 }
 EXPORT_SYMBOL_FOR_KVM_INTERNAL(__kvm_gmem_user_disabled);
 
+/* Return: The page of a folio that slot_folio() returned, unlocked; or NULL. */
+static struct page *unlock_folio(struct folio *folio, struct kvm_memory_slot *slot,
+				 gfn_t gfn)
+{
+	if (IS_ERR(folio))
+		return NULL;
+	folio_unlock(folio);
+	return folio_file_page(folio, slot_index(slot, gfn));
+}
+
 /**
- * kvm_gmem_access_folio - get the page behind a gfn at level NONE
+ * kvm_gmem_access_page - get the page behind a gfn at level NONE
  * @slot: A gmem-only memslot.
  * @gfn: A gfn in it.
  * @atomic: Do not sleep, and do not populate an absent page.
  *
  * Context: kvm->srcu or kvm->slots_lock is held.  May sleep unless @atomic.
- * Return: An unlocked folio with a reference that the caller drops soon, because
+ * Return: A page with a reference that the caller drops soon, because
  * a change of levels waits for it; or NULL.
  */
-struct folio *kvm_gmem_access_folio(struct kvm_memory_slot *slot, gfn_t gfn,
-				    bool atomic)
+struct page *kvm_gmem_access_page(struct kvm_memory_slot *slot, gfn_t gfn,
+				  bool atomic)
 {
 	struct guest_memfd *gm = slot_levels(slot);
 	struct folio *folio;
+	struct page *page;
 
 	if (!gm)
 		return NULL;
-	folio = guest_memfd_get_folio(gm, slot_index(slot, gfn));
-	if (folio || atomic)
-		return folio;
+	page = guest_memfd_get_page(gm, slot_index(slot, gfn));
+	if (page || atomic)
+		return page;
 
 	guest_memfd_fault_lock(gm);
 	folio = slot_folio(slot, gfn);
 	guest_memfd_fault_unlock(gm);
-	if (IS_ERR(folio))
-		return NULL;
-	folio_unlock(folio);
-	return folio;
+	return unlock_folio(folio, slot, gfn);
 }
-EXPORT_SYMBOL_FOR_KVM_INTERNAL(kvm_gmem_access_folio);
+EXPORT_SYMBOL_FOR_KVM_INTERNAL(kvm_gmem_access_page);
 
 /* Access a page, or fail without one, and drop the reference to it. */
-static int read_and_put(struct folio *folio, unsigned int offset, void *data,
+static int read_and_put(struct page *page, unsigned int offset, void *data,
 			unsigned int len)
 {
 	int ret;
 
-	if (!folio)
+	if (!page)
 		return -EFAULT;
-	ret = guest_memfd_read_folio(folio, offset, data, len);
-	folio_put(folio);
+	ret = guest_memfd_read_page(page, offset, data, len);
+	put_page(page);
 	return ret;
 }
 
-static int write_and_put(struct folio *folio, unsigned int offset,
+static int write_and_put(struct page *page, unsigned int offset,
 			 const void *data, unsigned int len)
 {
 	int ret;
 
-	if (!folio)
+	if (!page)
 		return -EFAULT;
-	ret = guest_memfd_write_folio(folio, offset, data, len);
-	folio_put(folio);
+	ret = guest_memfd_write_page(page, offset, data, len);
+	put_page(page);
 	return ret;
 }
 
@@ -188,7 +196,7 @@ int __kvm_gmem_read(struct kvm_memory_slot *slot, gfn_t gfn, void *data,
 
 	for (tries = 0; ret && tries < ACCESS_TRIES; tries++) {
 		if (kvm_gmem_user_disabled(slot, gfn))
-			return read_and_put(kvm_gmem_access_folio(slot, gfn, atomic),
+			return read_and_put(kvm_gmem_access_page(slot, gfn, atomic),
 					    offset_in_page(from), data, len);
 		if (atomic && tries)
 			break;
@@ -220,7 +228,7 @@ int __kvm_gmem_write(struct kvm_memory_slot *slot, gfn_t gfn, void __user *to,
 
 	for (tries = 0; ret && tries < ACCESS_TRIES; tries++) {
 		if (kvm_gmem_user_disabled(slot, gfn))
-			return write_and_put(kvm_gmem_access_folio(slot, gfn, false),
+			return write_and_put(kvm_gmem_access_page(slot, gfn, false),
 					     offset_in_page(to), data, len);
 		ret = kvm_write_user(to, data, len);
 	}
@@ -233,13 +241,13 @@ static int cmpxchg_file(struct kvm_memory_slot *slot, gfn_t gfn,
 			unsigned int offset, void *old, const void *new,
 			unsigned int size)
 {
-	struct folio *folio = kvm_gmem_access_folio(slot, gfn, false);
+	struct page *page = kvm_gmem_access_page(slot, gfn, false);
 	int ret;
 
-	if (!folio)
+	if (!page)
 		return -EFAULT;
-	ret = guest_memfd_cmpxchg_folio(folio, offset, old, new, size);
-	folio_put(folio);
+	ret = guest_memfd_cmpxchg_page(page, offset, old, new, size);
+	put_page(page);
 	return ret;
 }
 
@@ -273,8 +281,8 @@ int __kvm_gmem_cmpxchg(struct kvm_memory_slot *slot, gfn_t gfn,
 EXPORT_SYMBOL_FOR_KVM_INTERNAL(__kvm_gmem_cmpxchg);
 #endif
 
-/* Return: The unlocked page behind a gfn at any level, with a reference; or NULL. */
-static struct folio *get_slot_folio(struct kvm_memory_slot *slot, gfn_t gfn)
+/* Return: The page behind a gfn at any level, with a reference; or NULL. */
+static struct page *get_slot_page(struct kvm_memory_slot *slot, gfn_t gfn)
 {
 	struct file *file = slot_file(slot);
 	struct folio *folio;
@@ -284,10 +292,7 @@ static struct folio *get_slot_folio(struct kvm_memory_slot *slot, gfn_t gfn)
 	filemap_invalidate_lock_shared(file->f_mapping);
 	folio = slot_folio(slot, gfn);
 	filemap_invalidate_unlock_shared(file->f_mapping);
-	if (IS_ERR(folio))
-		return NULL;
-	folio_unlock(folio);
-	return folio;
+	return unlock_folio(folio, slot, gfn);
 }
 
 /**
@@ -304,7 +309,7 @@ static struct folio *get_slot_folio(struct kvm_memory_slot *slot, gfn_t gfn)
 int kvm_gmem_read_file(struct kvm_memory_slot *slot, gfn_t gfn,
 		       unsigned int offset, void *data, unsigned int len)
 {
-	return read_and_put(get_slot_folio(slot, gfn), offset, data, len);
+	return read_and_put(get_slot_page(slot, gfn), offset, data, len);
 }
 
 /**
@@ -321,7 +326,7 @@ int kvm_gmem_read_file(struct kvm_memory_slot *slot, gfn_t gfn,
 int kvm_gmem_write_file(struct kvm_memory_slot *slot, gfn_t gfn,
 			unsigned int offset, const void *data, unsigned int len)
 {
-	return write_and_put(get_slot_folio(slot, gfn), offset, data, len);
+	return write_and_put(get_slot_page(slot, gfn), offset, data, len);
 }
 
 /**
@@ -357,7 +362,7 @@ struct page *kvm_gmem_get_direct_map(struct kvm_memory_slot *slot, gfn_t gfn,
 		goto err_unlock;
 	}
 	page = folio_file_page(folio, slot_index(slot, gfn));
-	err = guest_memfd_get_direct_map(folio);
+	err = guest_memfd_get_direct_map(page);
 	folio_unlock(folio);
 	/* The direct-map reference keeps the page. */
 	folio_put(folio);

@@ -50,7 +50,7 @@ static int gmem_to_pfn(struct gfn_to_pfn_cache *gpc, struct kvm_memory_slot *slo
 	write_unlock_irq(&gpc->lock);
 
 	if (plain)
-		guest_memfd_put_direct_map(page_folio(page));
+		guest_memfd_put_direct_map(page);
 	kvm_gmem_get_direct_map_done(file);
 
 	write_lock_irq(&gpc->lock);
@@ -106,7 +106,7 @@ int gpc_to_pfn(struct gfn_to_pfn_cache *gpc)
 	page = gpc_take_direct_map(gpc);
 	if (page) {
 		write_unlock_irq(&gpc->lock);
-		guest_memfd_put_direct_map(page_folio(page));
+		guest_memfd_put_direct_map(page);
 		write_lock_irq(&gpc->lock);
 	}
 

@@ -81,7 +81,7 @@ static void drop_caches(struct kvm *kvm)
 	do {
 		n = take_invalid(kvm, pages);
 		for (i = 0; i < n; i++)
-			guest_memfd_put_direct_map(page_folio(pages[i]));
+			guest_memfd_put_direct_map(pages[i]);
 		cond_resched();
 	} while (n == REFERENCE_BATCH);
 }
@@ -171,7 +171,7 @@ static void drop_maps(struct kvm *kvm)
 
 	kvm_for_each_vcpu(i, vcpu, kvm) {
 		while ((page = take_revoking(vcpu)))
-			guest_memfd_put_direct_map(page_folio(page));
+			guest_memfd_put_direct_map(page);
 		cond_resched();
 	}
 }
@@ -416,7 +416,7 @@ static void unmap_reference(struct kvm_vcpu *vcpu, struct kvm_host_map *map)
 	}
 	map->direct_map_ref = false;
 	if (page)
-		guest_memfd_put_direct_map(page_folio(page));
+		guest_memfd_put_direct_map(page);
 }
 
 /**

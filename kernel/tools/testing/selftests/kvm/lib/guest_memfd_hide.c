@@ -520,7 +520,6 @@ void gmem_read_info(int fd, struct gmem_info *info)
 		{ "flags",		&info->flags },
 		{ "populated",		&info->populated },
 		{ "blocks",		&info->blocks },
-		{ "idle",		&info->idle },
 		{ "hidden",		&info->hidden },
 		{ "referenced",	&info->referenced },
 		{ "put-pending",	&info->put_pending },

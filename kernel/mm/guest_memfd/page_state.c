@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The words of single pages of blocks: see page_state.h.
+ *
+ * Few pages have one, those with kvm-clocks for instance, and a block stays one folio
+ * while some do.
+ */
+
+#include <linux/mm.h>
+#include <linux/page_ref.h>
+#include <linux/xarray.h>
+
+#include "page_state.h"
+
+/* The words, as values, by pfn.  A place is reserved before the first one is stored. */
+static DEFINE_XARRAY(own_words);
+
+/* Flags that are never in an own word. */
+#define OF_FOLIO	(GM_PAGE_ORPHAN | GM_PAGE_OWN_WORDS)
+
+/**
+ * gm_page_state - the state of a page
+ * @page: A page of a NO_DIRECT_MAP file, or one that was.
+ *
+ * Context: The folio is locked, or the caller looks again.
+ * Return: GM_PAGE_* flags and the number of direct-map references.
+ */
+unsigned long gm_page_state(struct page *page)
+{
+	struct folio *folio = page_folio(page);
+	unsigned long common = gm_folio_state(folio);
+	void *own = NULL;
+
+	if (common & GM_PAGE_OWN_WORDS)
+		own = xa_load(&own_words, page_to_pfn(page));
+	common &= ~GM_PAGE_OWN_WORDS;
+	return own ? xa_to_value(own) | (common & GM_PAGE_ORPHAN) : common;
+}
+
+/**
+ * gm_page_reserve_word - make sure that the state of one page can be set
+ * @page: A page of a locked folio, which may be a block.
+ *
+ * Context: May sleep.
+ * Return: 0 or -ENOMEM.
+ */
+int gm_page_reserve_word(struct page *page)
+{
+	if (!folio_test_large(page_folio(page)))
+		return 0;
+	return xa_reserve(&own_words, page_to_pfn(page), GFP_KERNEL);
+}
+
+/**
+ * gm_page_set_state - set the state of one page
+ * @page: A page of a locked folio.  If the folio is a block, the page has an own word, or
+ *	gm_page_reserve_word() was called.
+ * @state: The state.
+ *
+ * Context: Does not allocate.
+ */
+void gm_page_set_state(struct page *page, unsigned long state)
+{
+	struct folio *folio = page_folio(page);
+	unsigned long pfn = page_to_pfn(page), common = gm_folio_state(folio);
+	unsigned long any = folio_pfn(folio);
+
+	if (!folio_test_large(folio)) {
+		gm_folio_set_state(folio, state);
+		return;
+	}
+	VM_WARN_ON_ONCE_FOLIO(!gm_page_state_valid(state), folio);
+	state &= ~OF_FOLIO;
+	if (state == (common & ~OF_FOLIO)) {
+		xa_erase(&own_words, pfn);
+		if (!xa_find(&own_words, &any, any + folio_nr_pages(folio) - 1,
+			     XA_PRESENT))
+			gm_folio_set_state(folio, common & ~GM_PAGE_OWN_WORDS);
+		return;
+	}
+	WARN_ON_ONCE(xa_err(xa_store(&own_words, pfn, xa_mk_value(state), GFP_NOWAIT)));
+	gm_folio_set_state(folio, common | GM_PAGE_OWN_WORDS);
+}
+
+/**
+ * gm_folio_next_word - find the next own word of a page of a block
+ * @folio: A locked folio.
+ * @nr: The number of the page in the folio from which to look on; that of the page found.
+ * @state: Where to put its state.
+ *
+ * Context: Any.
+ * Return: False if there is none.
+ */
+bool gm_folio_next_word(struct folio *folio, unsigned int *nr, unsigned long *state)
+{
+	unsigned long pfn = folio_pfn(folio) + *nr;
+	unsigned long last = folio_pfn(folio) + folio_nr_pages(folio) - 1;
+	void *own;
+
+	if (!gm_folio_has_own_words(folio) || pfn > last)
+		return false;
+	own = xa_find(&own_words, &pfn, last, XA_PRESENT);
+	if (!own)
+		return false;
+	*nr = pfn - folio_pfn(folio);
+	*state = xa_to_value(own) | (gm_folio_state(folio) & GM_PAGE_ORPHAN);
+	return true;
+}
+
+/**
+ * gm_folio_nr_referenced - count the pages of a folio that have direct-map references
+ * @folio: A locked folio.
+ *
+ * Context: Any.
+ * Return: The number of pages.
+ */
+unsigned int gm_folio_nr_referenced(struct folio *folio)
+{
+	unsigned int i, nr = 0;
+	unsigned long state;
+
+	if (gm_page_count(gm_folio_state(folio)))
+		return folio_nr_pages(folio);
+	for (i = 0; gm_folio_next_word(folio, &i, &state); i++)
+		nr++;
+	return nr;
+}
+
+/**
+ * gm_folio_references - how many references to a folio its direct-map references hold
+ * @folio: A locked folio.
+ *
+ * Level KERNEL's reference, which all pages have in common, holds one.
+ *
+ * Context: Any.
+ * Return: The number of references.
+ */
+unsigned long gm_folio_references(struct folio *folio)
+{
+	unsigned long state, nr, common = gm_page_count(gm_folio_state(folio));
+	unsigned int i;
+
+	nr = common;
+	for (i = 0; gm_folio_next_word(folio, &i, &state); i++)
+		nr += gm_page_count(state) - (state & GM_PAGE_LEVEL ? 1 : 0);
+	return nr;
+}
+
+/**
+ * gm_folio_change_bits - set or clear a flag of all pages of a folio
+ * @folio: A locked folio.
+ * @set: The flags to set, which the direct-map references of all pages allow.
+ * @clear: The flags to clear.
+ *
+ * Context: Does not allocate.
+ */
+void gm_folio_change_bits(struct folio *folio, unsigned long set, unsigned long clear)
+{
+	unsigned long state = gm_folio_state(folio);
+	unsigned int i;
+
+	gm_folio_set_state(folio, (state & ~clear) | set);
+	for (i = 0; gm_folio_next_word(folio, &i, &state); i++)
+		gm_page_set_state(folio_page(folio, i), (state & ~clear) | set);
+}
+
+/**
+ * gm_folio_distribute_words - give each page of a former block its word
+ * @first: The first of the pages, each of them a locked folio now, with a reference of
+ *	the library's.
+ * @common: The state that the block had.
+ *
+ * The pages get the references that their direct-map references hold.
+ *
+ * Context: Does not allocate.
+ */
+void gm_folio_distribute_words(struct page *first, unsigned long common)
+{
+	unsigned int i;
+
+	for (i = 0; i < GM_BLOCK_PAGES; i++) {
+		unsigned long state = common & ~OF_FOLIO;
+		void *own = NULL;
+
+		if (common & GM_PAGE_OWN_WORDS)
+			own = xa_erase(&own_words, page_to_pfn(first + i));
+		if (own)
+			state = xa_to_value(own);
+		page_ref_add(first + i, gm_page_count(state));
+		gm_folio_set_state(page_folio(first + i), state);
+	}
+}
