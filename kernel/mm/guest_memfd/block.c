@@ -314,13 +314,14 @@ static void set_fresh(struct page *first, unsigned int order)
 	for (i = 0; i < 1U << order; i++) {
 		struct folio *folio = page_folio(first + i);
 
-		__folio_mark_uptodate(folio);
+		/* memory_failure() can mark a page of the pool at the same time. */
+		folio_mark_uptodate(folio);
 		gm_page_set_state(folio, gm_page_fresh(order));
 	}
 }
 
 /*
- * Hide what alloc_cleared() gave, with one flush for all of it.  What cannot be
+ * Hide what alloc_blocks() gave, with one flush for all of it.  What cannot be
  * hidden is freed, and its place in @first set to NULL.
  *
  * Return: How many are hidden and up to date, from the first on.
@@ -341,20 +342,21 @@ static unsigned int hide_fresh(struct page **first, unsigned int nr_ranges,
 }
 
 /* Free a hidden block that was never used, and so is still clean. */
-static void free_fresh(struct page *first, unsigned int order)
+static void free_fresh(struct page *first)
 {
-	unsigned int i, nr = 1U << order;
+	unsigned int i;
 
-	for (i = 0; i < nr; i++)
+	for (i = 0; i < GM_BLOCK_MAX_PAGES; i++)
 		gm_page_clear_state(page_folio(first + i));
-	if (order == GM_BLOCK_MAX_ORDER) {
-		uncharge(first, nr);
-		if (gm_pool_give(first))
-			return;
-	}
+	uncharge(first, GM_BLOCK_MAX_PAGES);
+	if (gm_pool_give(first))
+		return;
 	/* A page that cannot be restored must not reach the allocator. */
-	if (!WARN_ON_ONCE(direct_map_restore(first, nr)))
-		free_pages_of(first, nr);
+	if (WARN_ON_ONCE(direct_map_restore(first, GM_BLOCK_MAX_PAGES)))
+		return;
+	/* An attempt to cut it may have split its entry. */
+	direct_map_merge(first);
+	free_pages_of(first, GM_BLOCK_MAX_PAGES);
 }
 
 /*
@@ -373,7 +375,7 @@ static int take_from_pool(struct guest_memfd *gm, pgoff_t index, gfp_t gfp,
 			break;
 		set_fresh(first, GM_BLOCK_MAX_ORDER);
 		if (!charge(first, GM_BLOCK_MAX_PAGES, gfp)) {
-			free_fresh(first, GM_BLOCK_MAX_ORDER);
+			free_fresh(first);
 			return n ?: -ENOMEM;
 		}
 		memory[n] = first;
@@ -525,7 +527,7 @@ static struct page *single_of_node(int nid)
 	page = gm_pool_take(nid) ?: new_block_of_node(nid);
 	if (!page || gm_cut_block(page))
 		return page;
-	free_fresh(page, GM_BLOCK_MAX_ORDER);
+	free_fresh(page);
 	return NULL;
 }
 
@@ -552,44 +554,56 @@ VISIBLE_IF_KUNIT struct page *gm_take_single(struct guest_memfd *gm,
 	return ERR_PTR(-ENOMEM);
 }
 
-/* As gm_take_single(), of a page that is hidden by itself. */
-static struct page *alloc_single(struct guest_memfd *gm, pgoff_t index, gfp_t gfp)
+/* Hide a cleared page by itself, and charge it.  Return: As gm_take_single(). */
+static struct page *make_lone(struct guest_memfd *gm, struct page *page)
 {
-	struct page *page = alloc_pages_by_policy(gm, index, gfp | __GFP_ZERO, 0);
-
-	if (!page)
-		return NULL;
 	if (!charge(page, 1, mapping_gfp_mask(gm->inode->i_mapping))) {
 		put_page(page);
 		return ERR_PTR(-ENOMEM);
 	}
 	if (!hide_fresh(&page, 1, 0))
 		return NULL;
-	if (!xa_err(xa_store(&lone_pages, page_to_pfn(page),
-			     xa_mk_value(0), GFP_KERNEL)))
+	if (!xa_err(xa_store(&lone_pages, page_to_pfn(page), xa_mk_value(0),
+			     GFP_KERNEL)))
 		return page;
 	free_single(page);
+	guest_memfd_block_merge(page);
 	return NULL;
 }
 
+/* Return: A cleared page of the node, without reclaim, or NULL. */
+static struct page *page_of_node(int nid)
+{
+	gfp_t gfp = (GFP_HIGHUSER & ~__GFP_DIRECT_RECLAIM) | __GFP_THISNODE |
+		    __GFP_NOWARN | __GFP_ZERO;
+
+	return alloc_pages_node(nid, gfp, 0);
+}
+
 /*
- * A page by itself breaks up the direct map, but it is better than one of another
- * node than that which the policy prefers.
+ * With several nodes a page of the preferred one comes first, even if it is hidden by
+ * itself and so splits the direct map; then a page of a block of any node.
  *
  * Return: A page that is hidden and charged, or ERR_PTR(-ENOMEM).
  */
 static struct page *get_single(struct guest_memfd *gm, pgoff_t index)
 {
 	gfp_t gfp = mapping_gfp_mask(gm->inode->i_mapping);
-	gfp_t local = (gfp & ~__GFP_DIRECT_RECLAIM) | __GFP_THISNODE | __GFP_NOWARN;
 	struct page *page;
 
 	page = gm_take_single(gm, index, true);
-	if (!page && gm->block_order && nr_online_nodes > 1)
-		page = alloc_single(gm, index, local) ?:
-		       gm_take_single(gm, index, false);
-	if (!page)
-		page = alloc_single(gm, index, gfp);
+	if (!page && gm->block_order && nr_online_nodes > 1) {
+		page = take_by_policy(gm, index, gfp, true, page_of_node);
+		if (page)
+			page = make_lone(gm, page);
+		if (!page)
+			page = gm_take_single(gm, index, false);
+	}
+	if (page)
+		return page;
+	page = alloc_pages_by_policy(gm, index, gfp | __GFP_ZERO, 0);
+	if (page)
+		page = make_lone(gm, page);
 	return page ?: ERR_PTR(-ENOMEM);
 }
 
@@ -616,8 +630,11 @@ static int populate_single(struct guest_memfd *gm, pgoff_t index)
 		return 0;
 	if (bits) {
 		undo_kernel(page_folio(page));
-		forget_lone(page);
+		bool lone = forget_lone(page);
+
 		put_page(page);
+		if (lone)
+			guest_memfd_block_merge(page);
 	} else {
 		free_single(page);
 	}
@@ -778,8 +795,7 @@ void guest_memfd_block_init(struct guest_memfd *gm)
 
 /*
  * @memory: For the block, hidden, or to be allocated; NULL after that has failed.
- * Memory that is there afterwards was
- * not taken.
+ * Memory that is there afterwards was not taken.
  */
 static int populate_block(struct guest_memfd *gm, pgoff_t index,
 			  struct page **memory)
@@ -861,7 +877,7 @@ int guest_memfd_block_populate(struct guest_memfd *gm, pgoff_t index)
 		return populate_single(gm, index);
 	err = populate_block(gm, index, &memory);
 	if (memory)
-		free_fresh(memory, gm->block_order);
+		free_fresh(memory);
 	return err;
 }
 
@@ -910,7 +926,7 @@ int guest_memfd_block_populate_range(struct guest_memfd *gm, pgoff_t index,
 	}
 	for (n = 0; n < BLOCKS_PER_FLUSH; n++) {
 		if (memory[n])
-			free_fresh(memory[n], gm->block_order);
+			free_fresh(memory[n]);
 	}
 	return ret;
 }
@@ -1095,8 +1111,8 @@ static bool give_idle(struct gm_block *block)
 		if (!is_idle(block, i))
 			continue;
 		if (page_ref_freeze(block->first + i, 1)) {
-			give_page(block, i);
 			__set_bit(i, block->gone);
+			give_page(block, i);
 		} else {
 			done = false;
 		}
@@ -1679,6 +1695,8 @@ static void add_to_teardown(struct gm_teardown *teardown, struct gm_block *block
 
 	mutex_lock(&block->lock);
 	page = some_page(block);
+	block->nr_unscrubbed = GM_BLOCK_MAX_PAGES -
+			       bitmap_weight(block->gone, GM_BLOCK_MAX_PAGES);
 	if (page && !teardown->memcg)
 		teardown->memcg = get_mem_cgroup_from_folio(page_folio(page));
 	mutex_unlock(&block->lock);
@@ -1686,7 +1704,6 @@ static void add_to_teardown(struct gm_teardown *teardown, struct gm_block *block
 		block_put(block);
 		return;
 	}
-	block->nr_unscrubbed = GM_BLOCK_MAX_PAGES;
 	teardown->nr_waiting += block->nr_unscrubbed;
 	list_add_tail(&block->teardown_list, &teardown->blocks);
 }
@@ -1803,6 +1820,9 @@ static struct mem_cgroup *reclaiming_memcg(struct shrink_control *sc)
 	return sc->memcg && !mem_cgroup_is_root(sc->memcg) ? sc->memcg : NULL;
 }
 
+/* So many pages of closed files are cleared before a process would be killed. */
+#define OOM_PAGES (8UL << GM_BLOCK_MAX_ORDER)
+
 /*
  * The kernel gives up on reclaim by the number of free pages and of those on LRU lists, even
  * when shrinkers free many, and kills a process.  What no process uses is freed before.
@@ -1814,8 +1834,10 @@ static int free_before_oom(struct notifier_block *nb, unsigned long unused,
 	/* The caller may hold any lock that is held while memory is allocated. */
 	unsigned int flags = memalloc_noreclaim_save();
 
-	*nr_freed += gm_pool_drain_all();
-	*nr_freed += scrub_for_reclaim(NULL, ULONG_MAX);
+	*nr_freed += gm_pool_relieve();
+	/* The next attempt frees more: no process is killed while anything is left. */
+	if (!*nr_freed)
+		*nr_freed += scrub_for_reclaim(NULL, OOM_PAGES);
 	memalloc_noreclaim_restore(flags);
 	return NOTIFY_OK;
 }
@@ -1890,7 +1912,7 @@ static int __init block_init(void)
 					     "guest_memfd-unscrubbed");
 	guest_memfd_wq = alloc_workqueue("guest_memfd", WQ_UNBOUND |
 					 WQ_MEM_RECLAIM | WQ_FREEZABLE,
-					 MAX_SCRUBBERS + 1);
+					 MAX_SCRUBBERS + 3);
 	for (i = 0; i < MAX_SCRUBBERS; i++)
 		INIT_WORK(&scrub_works[i], scrub_teardowns);
 
