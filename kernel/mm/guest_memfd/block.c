@@ -282,7 +282,8 @@ static void free_fresh(struct folio *folio)
 
 static void set_fresh(struct folio *folio)
 {
-	__folio_mark_uptodate(folio);
+	/* memory_failure() can mark a page of the pool at the same time. */
+	folio_mark_uptodate(folio);
 	gm_folio_set_state(folio, GM_PAGE_HIDDEN);
 }
 
@@ -514,13 +515,9 @@ VISIBLE_IF_KUNIT struct page *gm_take_single(struct guest_memfd *gm,
 	return ERR_PTR(-ENOMEM);
 }
 
-/* As gm_take_single(), of a page that is hidden by itself. */
-static struct page *alloc_single(struct guest_memfd *gm, pgoff_t index, gfp_t gfp)
+/* Hide a cleared page by itself, and charge it.  Return: As gm_take_single(). */
+static struct page *make_lone(struct guest_memfd *gm, struct page *page)
 {
-	struct page *page = alloc_pages_by_policy(gm, index, gfp | __GFP_ZERO, 0);
-
-	if (!page)
-		return NULL;
 	if (mem_cgroup_charge(page_folio(page), NULL,
 			      mapping_gfp_mask(gm->inode->i_mapping))) {
 		put_page(page);
@@ -535,27 +532,43 @@ static struct page *alloc_single(struct guest_memfd *gm, pgoff_t index, gfp_t gf
 			     GFP_KERNEL)))
 		return page;
 	free_single(page);
+	guest_memfd_block_merge(page);
 	return NULL;
 }
 
+/* Return: A cleared page of the node, without reclaim, or NULL. */
+static struct page *page_of_node(int nid)
+{
+	gfp_t gfp = (GFP_HIGHUSER & ~__GFP_DIRECT_RECLAIM) | __GFP_THISNODE |
+		    __GFP_NOWARN | __GFP_ZERO;
+
+	return alloc_pages_node(nid, gfp, 0);
+}
+
 /*
- * A page by itself breaks up the direct map, but it is better than one of another
- * node than that which the policy prefers.
+ * With several nodes a page of the preferred one comes first, even if it is hidden by
+ * itself and so splits the direct map; then a page of a block of any node.
  *
  * Return: A page that is hidden and charged, or ERR_PTR(-ENOMEM).
  */
 static struct page *get_single(struct guest_memfd *gm, pgoff_t index)
 {
 	gfp_t gfp = mapping_gfp_mask(gm->inode->i_mapping);
-	gfp_t local = (gfp & ~__GFP_DIRECT_RECLAIM) | __GFP_THISNODE | __GFP_NOWARN;
 	struct page *page;
 
 	page = gm_take_single(gm, index, true);
-	if (!page && gm->block_order && nr_online_nodes > 1)
-		page = alloc_single(gm, index, local) ?:
-		       gm_take_single(gm, index, false);
-	if (!page)
-		page = alloc_single(gm, index, gfp);
+	if (!page && gm->block_order && nr_online_nodes > 1) {
+		page = take_by_policy(gm, index, gfp, true, page_of_node);
+		if (page)
+			page = make_lone(gm, page);
+		if (!page)
+			page = gm_take_single(gm, index, false);
+	}
+	if (page)
+		return page;
+	page = alloc_pages_by_policy(gm, index, gfp | __GFP_ZERO, 0);
+	if (page)
+		page = make_lone(gm, page);
 	return page ?: ERR_PTR(-ENOMEM);
 }
 
@@ -582,10 +595,13 @@ static int populate_single(struct guest_memfd *gm, pgoff_t index)
 	if (!err)
 		return 0;
 	if (bits) {
-		forget_lone(page);
+		bool lone = forget_lone(page);
+
 		gm_cut_lose(page);
 		undo_kernel(folio);
 		put_page(page);
+		if (lone)
+			guest_memfd_block_merge(page);
 	} else {
 		free_single(page);
 	}
@@ -1384,6 +1400,9 @@ static struct mem_cgroup *reclaiming_memcg(struct shrink_control *sc)
 	return sc->memcg && !mem_cgroup_is_root(sc->memcg) ? sc->memcg : NULL;
 }
 
+/* So many pages of closed files are cleared before a process would be killed. */
+#define OOM_PAGES (8UL << GM_BLOCK_MAX_ORDER)
+
 /*
  * The kernel gives up on reclaim by the number of free pages and of those on LRU lists, even
  * when shrinkers free many, and kills a process.  What no process uses is freed before.
@@ -1395,8 +1414,10 @@ static int free_before_oom(struct notifier_block *nb, unsigned long unused,
 	/* The caller may hold any lock that is held while memory is allocated. */
 	unsigned int flags = memalloc_noreclaim_save();
 
-	*nr_freed += gm_pool_drain_all();
-	*nr_freed += scrub_for_reclaim(NULL, ULONG_MAX);
+	*nr_freed += gm_pool_relieve();
+	/* The next attempt frees more: no process is killed while anything is left. */
+	if (!*nr_freed)
+		*nr_freed += scrub_for_reclaim(NULL, OOM_PAGES);
 	memalloc_noreclaim_restore(flags);
 	return NOTIFY_OK;
 }
@@ -1449,7 +1470,7 @@ static int __init block_init(void)
 					     "guest_memfd-unscrubbed");
 	guest_memfd_wq = alloc_workqueue("guest_memfd", WQ_UNBOUND |
 					 WQ_MEM_RECLAIM | WQ_FREEZABLE,
-					 MAX_SCRUBBERS + 1);
+					 MAX_SCRUBBERS + 3);
 	for (i = 0; i < MAX_SCRUBBERS; i++)
 		INIT_WORK(&scrub_works[i], scrub_teardowns);
 	for (i = 0; i < NR_POPULATE_LOCKS; i++)

@@ -69,7 +69,7 @@ struct gm_cut {
 
 /**
  * struct gm_cuts - the blocks of a node that are cut
- * @lock: Of all other fields, of the blocks, and of their places in cuts_by_pfn.
+ * @lock: Of all other fields, of the blocks, and of their way out of cuts_by_pfn.
  * @lists: Blocks that have free pages.
  * @complete: Blocks that the worker has to free.
  * @nr_free: Free pages of all blocks.
@@ -82,6 +82,9 @@ struct gm_cuts {
 };
 
 static struct gm_cuts *cuts[MAX_NUMNODES] __ro_after_init;
+
+/* Pages of all nodes that are free, or not yet restored on their way to the allocator. */
+static atomic_long_t nr_hidden_free;
 
 /* By pfn >> GM_BLOCK_MAX_ORDER. */
 static DEFINE_XARRAY(cuts_by_pfn);
@@ -114,7 +117,7 @@ static struct gm_cut *lock_cut(struct page *page, struct gm_cuts **node)
 	return cut;
 }
 
-/* After a change of a block's numbers: have it in the right list. */
+/* Move a block whose numbers have changed to the list that it belongs to. */
 static void update_list(struct gm_cuts *node, struct gm_cut *cut)
 {
 	unsigned int list = NR_LISTS;
@@ -250,6 +253,30 @@ void gm_cut_forget(struct page *first)
 	kfree(cut);
 }
 
+static struct page *take_one(struct gm_cuts *node, struct gm_cut *cut)
+{
+	struct page *page = NULL;
+	unsigned int i;
+
+	/* It is about to go offline, and the drain that comes will free its pages. */
+	if (is_migrate_isolate_page(cut->first))
+		return NULL;
+	while (!page && cut->nr_free) {
+		i = find_first_bit(cut->free, GM_BLOCK_PAGES);
+		__clear_bit(i, cut->free);
+		count_free(node, cut, -1);
+		atomic_long_dec(&nr_hidden_free);
+		if (PageHWPoison(cut->first + i)) {
+			__set_bit(i, cut->gone);
+			cut->nr_gone++;
+		} else {
+			page = cut->first + i;
+		}
+	}
+	update_list(node, cut);
+	return page;
+}
+
 /**
  * gm_cut_take - take a single page
  * @nid: The node that it must be of.
@@ -263,27 +290,18 @@ void gm_cut_forget(struct page *first)
 struct page *gm_cut_take(int nid)
 {
 	struct gm_cuts *node = cuts[nid];
+	struct gm_cut *cut, *next;
 	struct page *page = NULL;
-	struct gm_cut *cut;
-	unsigned int list, i;
+	unsigned int list;
 
 	if (!node)
 		return NULL;
 	spin_lock(&node->lock);
 	for (list = 0; !page && list < NR_LISTS; list++) {
-		while (!page && !list_empty(&node->lists[list])) {
-			cut = list_first_entry(&node->lists[list], struct gm_cut,
-					       list);
-			i = find_first_bit(cut->free, GM_BLOCK_PAGES);
-			__clear_bit(i, cut->free);
-			count_free(node, cut, -1);
-			if (PageHWPoison(cut->first + i)) {
-				__set_bit(i, cut->gone);
-				cut->nr_gone++;
-			} else {
-				page = cut->first + i;
-			}
-			update_list(node, cut);
+		list_for_each_entry_safe(cut, next, &node->lists[list], list) {
+			page = take_one(node, cut);
+			if (page)
+				break;
 		}
 	}
 	spin_unlock(&node->lock);
@@ -323,6 +341,7 @@ bool gm_cut_give(struct page *page)
 	set_mask_bits(&page->flags.f, PAGE_FLAGS_CHECK_AT_PREP, 0);
 	WARN_ON_ONCE(__test_and_set_bit(i, cut->free));
 	count_free(node, cut, 1);
+	atomic_long_inc(&nr_hidden_free);
 	update_list(node, cut);
 	spin_unlock(&node->lock);
 	return true;
@@ -410,7 +429,7 @@ unsigned long gm_cut_count(int nid)
  */
 static unsigned int restore_and_free(struct page *first, unsigned long *which)
 {
-	unsigned int i, start, end, nr = 0;
+	unsigned int i, start, end, nr = 0, nr_all = bitmap_weight(which, GM_BLOCK_PAGES);
 
 	for_each_set_bit(i, which, GM_BLOCK_PAGES) {
 		/* A poisoned page stays hidden, and out of the allocator. */
@@ -426,12 +445,13 @@ static unsigned int restore_and_free(struct page *first, unsigned long *which)
 		}
 		nr += end - start;
 	}
+	atomic_long_sub(nr_all, &nr_hidden_free);
 	return nr;
 }
 
 /*
- * Take up to @nr_pages free pages of a block, for the allocator, in @which; the fewest
- * blocks should be used in part, so the block has as many as any.
+ * Take up to @nr_pages free pages of a block, in @which, for the allocator to get.  No other
+ * block has many more of them: that leaves the fewest blocks in pieces.
  *
  * Return: The block, on no list, or NULL.
  */
@@ -470,6 +490,17 @@ static struct gm_cut *take_many(struct gm_cuts *node, unsigned long nr_pages,
 	cut->nr_gone += nr;
 	list_del_init(&cut->list);
 	return cut;
+}
+
+/**
+ * gm_cut_nr_hidden - how many hidden pages are free, or on their way to the allocator
+ *
+ * Context: Any.
+ * Return: The number of pages of all nodes.
+ */
+unsigned long gm_cut_nr_hidden(void)
+{
+	return atomic_long_read(&nr_hidden_free);
 }
 
 /**
@@ -573,7 +604,7 @@ void gm_cut_trim(int nid)
 /**
  * gm_cut_flush - wait until complete blocks are freed
  *
- * Context: May sleep.  For tests.
+ * Context: May sleep.
  */
 void gm_cut_flush(void)
 {

@@ -17,6 +17,7 @@ void gm_cut_lose(struct page *page);
 void gm_cut_free(struct page *page);
 bool gm_cut_owns_pfn(unsigned long pfn);
 unsigned long gm_cut_count(int nid);
+unsigned long gm_cut_nr_hidden(void);
 unsigned long gm_cut_shrink(int nid, unsigned long nr_pages);
 void gm_cut_trim(int nid);
 void gm_cut_flush(void);

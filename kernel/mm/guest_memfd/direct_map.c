@@ -97,7 +97,7 @@ int direct_map_restore(struct page *page, unsigned int nr_pages)
 
 /**
  * direct_map_split - make sure that a page can be hidden alone
- * @page: A page that is in the direct map.
+ * @page: A page, in the direct map or hidden.
  *
  * Context: May sleep and allocate a page table.  Flushes the TLBs of all CPUs
  * when a large mapping was split.

@@ -107,6 +107,7 @@ static void test_flags_after_split(struct kunit *test)
 	struct page *page = new_pages(test, GM_BLOCK_MAX_ORDER);
 	unsigned int before, level;
 
+	direct_map_merge(page);
 	flags_of(page, &before);
 	KUNIT_EXPECT_EQ(test, direct_map_hide(page, BLOCK_PAGES), 0);
 	KUNIT_EXPECT_EQ(test, direct_map_restore(page + 7, 1), 0);

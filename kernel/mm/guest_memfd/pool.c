@@ -53,6 +53,9 @@
 /* The worker hides so many blocks with one flush. */
 #define REFILL_BLOCKS	8
 
+/* So often in one run of the worker, which is some 256 MiB. */
+#define REFILL_TURNS	16
+
 /* After the shrinker has freed a block the worker allocates none for so long. */
 #define REFILL_PAUSE	(10 * HZ)
 
@@ -63,6 +66,7 @@
  * @nr_blocks: The number of them.
  * @shrunk: jiffies when the shrinker freed a block last.
  * @was_shrunk: It has freed one.
+ * @filling: The worker fills the list up to the high watermark; only the worker's.
  * @hits: Blocks that were taken.
  * @misses: Attempts that found no block.
  * @refilled: Blocks that the worker has allocated and hidden.
@@ -75,11 +79,11 @@ struct gm_pool {
 	struct list_head blocks;
 	unsigned long nr_blocks;
 	unsigned long shrunk;
-	bool was_shrunk;
+	bool was_shrunk, filling;
 	unsigned long hits, misses, refilled, flushes, returned, freed;
 };
 
-/* By node; NULL where a node had no memory at boot. */
+/* By node; NULL if there was no memory for it at boot, or nothing can be hidden. */
 static struct gm_pool *pools[MAX_NUMNODES] __ro_after_init;
 
 /* The pfn >> GM_BLOCK_MAX_ORDER of each block in a list, and of no other. */
@@ -296,10 +300,10 @@ static bool enter_pool(struct gm_pool *pool, int nid, struct page *first,
 	count_reclaimable(nid, 1);
 	spin_lock(&pool->lock);
 	/*
-	 * gm_pool_drain_all() and offline_notify() take the lock after @stopped was set,
+	 * drain_all() and offline_notify() take the lock after @stopped was set,
 	 * or the memory was isolated: they free the block, or it is not added.
 	 */
-	if (!stopped && !is_migrate_isolate_page(first)) {
+	if (pool->nr_blocks < limit && !stopped && !is_migrate_isolate_page(first)) {
 		list_add(&first->lru, &pool->blocks);
 		pool->nr_blocks++;
 		spin_unlock(&pool->lock);
@@ -342,8 +346,8 @@ struct page *gm_pool_take(int nid)
 			return NULL;
 		leave_pool(nid, first);
 		atomic_long_sub(GM_BLOCK_PAGES, &nr_pool_pages);
-		/* Memory can go bad in the pool too. */
-		if (!is_poisoned(first))
+		/* Memory can go bad in the pool too, and it may be about to go offline. */
+		if (!is_poisoned(first) && !is_migrate_isolate_page(first))
 			return first;
 		free_block(first);
 	} while (true);
@@ -423,14 +427,9 @@ bool gm_pool_is_stopped(void)
  */
 unsigned long gm_pool_unsaved_pages(void)
 {
-	unsigned long nr = atomic_long_read(&nr_pool_pages);
-	int nid;
-
 	if (READ_ONCE(stopped))
 		return 0;
-	for_each_node_state(nid, N_MEMORY)
-		nr += gm_cut_count(nid);
-	return nr;
+	return atomic_long_read(&nr_pool_pages) + gm_cut_nr_hidden();
 }
 
 /**
@@ -476,21 +475,29 @@ static unsigned long count_pool(struct shrinker *shrinker,
 	return nr ?: SHRINK_EMPTY;
 }
 
+/* Memory is short: the worker is to take none for a while. */
+static void pause_refill(int nid)
+{
+	struct gm_pool *pool = pools[nid];
+
+	if (!pool)
+		return;
+	spin_lock(&pool->lock);
+	pool->shrunk = jiffies;
+	pool->was_shrunk = true;
+	spin_unlock(&pool->lock);
+	/* If no file asks for a block meanwhile. */
+	queue_delayed_work(guest_memfd_wq, &refill_work, REFILL_PAUSE + 1);
+}
+
 static unsigned long scan_pool(struct shrinker *shrinker,
 			       struct shrink_control *sc)
 {
-	struct gm_pool *pool = pools[sc->nid];
 	unsigned long nr;
 
 	nr = gm_pool_shrink(sc->nid, DIV_ROUND_UP(sc->nr_to_scan, GM_BLOCK_PAGES));
-	if (nr) {
-		spin_lock(&pool->lock);
-		pool->shrunk = jiffies;
-		pool->was_shrunk = true;
-		spin_unlock(&pool->lock);
-		/* If no file asks for a block meanwhile. */
-		queue_delayed_work(guest_memfd_wq, &refill_work, REFILL_PAUSE + 1);
-	}
+	if (nr)
+		pause_refill(sc->nid);
 	nr *= GM_BLOCK_PAGES;
 	/* Single pages last: to free them leaves their blocks in pieces. */
 	if (nr < sc->nr_to_scan)
@@ -571,8 +578,9 @@ static unsigned int refill_some(struct gm_pool *pool, int nid,
 
 static void pool_work(struct work_struct *work)
 {
-	unsigned long low, high, nr_blocks;
+	unsigned long low, high, nr_blocks, delay = REFILL_PAUSE;
 	bool again = !free_bad_blocks();
+	unsigned int i;
 	struct gm_pool *pool;
 	int nid;
 
@@ -587,17 +595,29 @@ static void pool_work(struct work_struct *work)
 			gm_pool_shrink(nid, nr_blocks - high);
 		if (!high)
 			gm_cut_trim(nid);
-		if (nr_blocks >= low || READ_ONCE(stopped))
+		if (nr_blocks < low)
+			pool->filling = true;
+		if (!low || READ_ONCE(stopped))
+			pool->filling = false;
+		if (!pool->filling)
 			continue;
-		if (!pool->was_shrunk ||
-		    time_after(jiffies, pool->shrunk + REFILL_PAUSE)) {
-			while (refill_some(pool, nid, high))
-				cond_resched();
+		again = true;
+		if (pool->was_shrunk &&
+		    !time_after(jiffies, pool->shrunk + REFILL_PAUSE))
+			continue;
+		/* In turns, as the freezer of tasks waits for a work that runs. */
+		for (i = 0; i < REFILL_TURNS; i++) {
+			if (!refill_some(pool, nid, high))
+				break;
+			cond_resched();
 		}
-		again |= READ_ONCE(pool->nr_blocks) < low;
+		if (i == REFILL_TURNS)
+			delay = 0;
+		else
+			pool->filling = READ_ONCE(pool->nr_blocks) < low;
 	}
 	if (again)
-		queue_delayed_work(guest_memfd_wq, &refill_work, REFILL_PAUSE);
+		queue_delayed_work(guest_memfd_wq, &refill_work, delay);
 }
 
 static unsigned long drain(int nid)
@@ -607,19 +627,31 @@ static unsigned long drain(int nid)
 }
 
 /**
- * gm_pool_drain_all - free all blocks of the pool, and all free single pages
+ * gm_pool_relieve - free all blocks of the pool, and all free single pages
  *
  * Context: May sleep; does not allocate and does not flush.
  * Return: How many pages were freed.
  */
-unsigned long gm_pool_drain_all(void)
+unsigned long gm_pool_relieve(void)
 {
 	unsigned long nr = 0;
 	int nid;
 
-	for_each_node_state(nid, N_MEMORY)
+	for_each_node_state(nid, N_MEMORY) {
 		nr += drain(nid);
+		pause_refill(nid);
+	}
 	return nr;
+}
+
+static void drain_all(void)
+{
+	int nid;
+
+	for_each_node_state(nid, N_MEMORY)
+		drain(nid);
+	/* Blocks that became complete before. */
+	gm_cut_flush();
 }
 
 /* An image of the machine has no page that the kernel cannot read. */
@@ -631,9 +663,7 @@ VISIBLE_IF_KUNIT int gm_pool_hibernation(struct notifier_block *nb,
 	case PM_RESTORE_PREPARE:
 		WRITE_ONCE(stopped, true);
 		cancel_delayed_work_sync(&refill_work);
-		gm_pool_drain_all();
-		/* Blocks that became complete before. */
-		gm_cut_flush();
+		drain_all();
 		break;
 	case PM_POST_HIBERNATION:
 	case PM_POST_RESTORE:

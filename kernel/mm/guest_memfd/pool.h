@@ -16,7 +16,7 @@ bool gm_pool_is_stopped(void);
 bool gm_pool_owns_pfn(unsigned long pfn);
 unsigned long gm_pool_unsaved_pages(void);
 unsigned long gm_pool_shrink(int nid, unsigned long nr_blocks);
-unsigned long gm_pool_drain_all(void);
+unsigned long gm_pool_relieve(void);
 
 #if IS_ENABLED(CONFIG_KUNIT)
 struct kernel_param;
@@ -54,7 +54,7 @@ static inline unsigned long gm_pool_unsaved_pages(void)
 	return 0;
 }
 
-static inline unsigned long gm_pool_drain_all(void)
+static inline unsigned long gm_pool_relieve(void)
 {
 	return 0;
 }

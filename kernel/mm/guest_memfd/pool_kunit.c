@@ -553,22 +553,34 @@ static void test_hibernation_singles(struct kunit *test)
 /* As memory_offlining does it, before it asks the pool to free its blocks. */
 static void test_isolated(struct kunit *test)
 {
-	struct page *first = hidden_block(test);
-	unsigned long pfn = page_to_pfn(first);
+	struct page *first = hidden_block(test), *other = hidden_block(test);
+	unsigned long pfn = page_to_pfn(first), other_pfn = page_to_pfn(other);
 	int nid = page_to_nid(first);
+	unsigned int i;
 
 	gm_test_set_pool(test, THREE_BLOCKS);
 	KUNIT_ASSERT_EQ(test, pageblock_order, GM_BLOCK_MAX_ORDER);
+	/* Frozen pages do not look unmovable. */
+	for (i = 0; i < BLOCK_PAGES; i++)
+		KUNIT_ASSERT_TRUE(test, page_ref_freeze(other + i, 1));
+	KUNIT_ASSERT_EQ(test, start_isolate_page_range(other_pfn, other_pfn + BLOCK_PAGES,
+						       PB_ISOLATE_MODE_MEM_OFFLINE), 0);
+	for (i = 0; i < BLOCK_PAGES; i++)
+		page_ref_unfreeze(other + i, 1);
 	KUNIT_EXPECT_TRUE(test, gm_pool_give(first));
 	KUNIT_ASSERT_EQ_MSG(test,
 			    start_isolate_page_range(pfn, pfn + BLOCK_PAGES,
 						     PB_ISOLATE_MODE_MEM_OFFLINE), 0,
 			    "the pool's pages look unmovable");
-	KUNIT_EXPECT_PTR_EQ(test, gm_pool_take(nid), first);
-	KUNIT_EXPECT_FALSE(test, gm_pool_give(first));
-	expect_references(test, first, 1);
+	KUNIT_EXPECT_FALSE(test, gm_pool_give(other));
+	expect_references(test, other, 1);
+	/* What is in the pool is not taken, but freed. */
+	KUNIT_EXPECT_NULL(test, gm_pool_take(nid));
+	KUNIT_EXPECT_EQ(test, gm_pool_wait(nid), 0);
+	KUNIT_EXPECT_EQ(test, count_present(first), BLOCK_PAGES);
 	undo_isolate_page_range(pfn, pfn + BLOCK_PAGES);
-	KUNIT_EXPECT_TRUE(test, gm_pool_give(first));
+	undo_isolate_page_range(other_pfn, other_pfn + BLOCK_PAGES);
+	KUNIT_EXPECT_TRUE(test, gm_pool_give(other));
 }
 #else
 static void test_isolated(struct kunit *test)

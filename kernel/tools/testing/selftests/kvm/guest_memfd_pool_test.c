@@ -723,6 +723,70 @@ static void numa_cases(struct _test_data_pool *self, bool warm)
 	}
 }
 
+/* Allocations of this task fail that are larger than a page, or none. */
+static void fail_blocks(bool fail)
+{
+	static const char dir[] = "/sys/kernel/debug/fail_page_alloc/";
+	static const struct {
+		const char *name, *value;
+	} attrs[] = {
+		{ "ignore-gfp-wait", "N" }, { "ignore-gfp-highmem", "N" },
+		{ "min-order", "1" }, { "verbose", "0" }, { "task-filter", "Y" },
+		{ "times", "-1" },
+	};
+	char path[128];
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(attrs); i++) {
+		snprintf(path, sizeof(path), "%s%s", dir, attrs[i].name);
+		write_text(path, attrs[i].value);
+	}
+	snprintf(path, sizeof(path), "%sprobability", dir);
+	write_text(path, fail ? "100" : "0");
+	write_text("/proc/thread-self/make-it-fail", fail ? "1" : "0");
+}
+
+/*
+ * Pages that are hidden by themselves, as there is no block: each is of a node of the policy.
+ * A file's policy is that of a mapping; a task's is set with @task.
+ */
+static void check_lone(struct _test_data_pool *self, int mode, unsigned long nodes, bool task)
+{
+	struct gmem_vm *g = &self->g;
+	u64 i;
+
+	gmem_vm_create(g, 1, NUMA_BLOCKS * GMEM_PAGE, self->flags);
+	if (task)
+		TEST_ASSERT(!set_mempolicy(mode, &nodes, 64), "set_mempolicy: errno %d", errno);
+	else
+		TEST_ASSERT(!mbind(g->mem, g->size, mode, &nodes, 64, 0), "mbind: errno %d", errno);
+	fail_blocks(true);
+	kvm_fallocate(g->fd, FALLOC_FL_KEEP_SIZE, 0, g->size);
+	fail_blocks(false);
+	if (task)
+		TEST_ASSERT(!set_mempolicy(MPOL_DEFAULT, NULL, 0), "errno %d", errno);
+	TEST_ASSERT_EQ(gmem_pool("single", -1), 0);
+	for (i = 0; i < NUMA_BLOCKS; i++)
+		TEST_ASSERT(nodes == (is_on_1(g->mem + i * GMEM_PAGE) ? 2 : 1),
+			    "policy %d of %s for nodes 0x%lx: page %lu is on another", mode,
+			    task ? "a task" : "a file", nodes, i);
+	gmem_vm_destroy(g);
+}
+
+POOL_TEST(numa_lone)
+{
+	unsigned int i;
+
+	if (access("/sys/devices/system/node/node1", R_OK))
+		SKIP(return, "one node");
+	if (access("/sys/kernel/debug/fail_page_alloc", R_OK))
+		SKIP(return, "no failures to be had here");
+	for (i = 0; i < 4; i++) {
+		check_lone(self, MPOL_BIND, 1 + (i & 1), i & 2);
+		check_lone(self, MPOL_PREFERRED, 1 + (i & 1), i & 2);
+	}
+}
+
 POOL_TEST(numa)
 {
 	if (access("/sys/devices/system/node/node1", R_OK))

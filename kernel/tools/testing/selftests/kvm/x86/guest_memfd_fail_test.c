@@ -129,7 +129,10 @@ static bool injected(int nth_fd)
 	return !strtoul(buf, NULL, 10);
 }
 
-/* Each allocation of pages by this thread fails, or none. */
+/*
+ * Each allocation of pages by this thread fails, or none.  The caller has called it
+ * before, so that it touches nothing for the first time while all fail.
+ */
 static void fail_pages(bool fail)
 {
 	int fd = open_path_or_exit("/proc/thread-self/make-it-fail", O_WRONLY);
@@ -500,7 +503,16 @@ FAIL_TEST(preempted)
 	st = (void *)g->mem;
 	TEST_ASSERT(!gmem_guest_call(g->vcpus[0], guest_steal_on, GMEM_GPA, 0, 0),
 		    "the MSR write faults");
-	gmem_guest_call(g->vcpus[0], guest_preempted, GMEM_GVA, 0, 0);
+
+	/*
+	 * As below, so that the process has every page and page table that it uses
+	 * there: the kernel would repeat a fault that cannot get one for ever.
+	 */
+	gmem_guest_post(g->vcpus[0], guest_preempted, GMEM_GVA, 0, 0);
+	fail_pages(false);
+	TEST_ASSERT(!run_only(g->vcpus[0]), "KVM_RUN: errno %d", errno);
+	fail_pages(false);
+
 	WRITE_ONCE(st->preempted, KVM_VCPU_PREEMPTED | KVM_VCPU_FLUSH_TLB);
 	gmem_set_access(g->fd, 0, g->size, GUEST_MEMFD_ACCESS_NONE);
 
