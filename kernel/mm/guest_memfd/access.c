@@ -1043,23 +1043,31 @@ static int begin_change(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 	return 0;
 }
 
+/* A block that is at @level already keeps it, with what pins it. */
+static int split_end(struct guest_memfd *gm, pgoff_t index, unsigned int level)
+{
+	if (guest_memfd_access_level(gm, index) == level)
+		return 0;
+	return guest_memfd_block_split(gm, index);
+}
+
 /*
  * No level boundary lies inside a block: split those that the range has a part of.
  *
  * Return: 0; -ENOMEM; or -EAGAIN or -EINTR with *@error_index.
  */
 static int split_ends(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
-		      unsigned int *sleeps, pgoff_t *error_index)
+		      unsigned int level, unsigned int *sleeps, pgoff_t *error_index)
 {
 	unsigned int tries = 0;
 	int err;
 
 	while (true) {
 		*error_index = start;
-		err = guest_memfd_block_split(gm, start);
+		err = split_end(gm, start, level);
 		if (!err) {
 			*error_index = round_down(end, GM_BLOCK_PAGES);
-			err = guest_memfd_block_split(gm, end);
+			err = split_end(gm, end, level);
 		}
 		if (err != -EAGAIN || !*sleeps || tries++ == PAGE_SLEEPS)
 			return err;
@@ -1087,7 +1095,7 @@ static int change(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 		return err < 0 ? err : 0;
 
 again:
-	err = hides ? split_ends(gm, start, end, &sleeps, error_index) : 0;
+	err = hides ? split_ends(gm, start, end, level, &sleeps, error_index) : 0;
 	if (err)
 		;
 	else if (level != GUEST_MEMFD_ACCESS_KERNEL)

@@ -23,8 +23,9 @@
  *	level runs.
  * @level: GUEST_MEMFD_ACCESS_*; ignored and stored by GUEST_MEMFD_GET_ACCESS.
  * @flags: Zero.
- * @error_offset: Stored when GUEST_MEMFD_SET_ACCESS fails with EAGAIN (somebody
- *	still holds the page at this offset) or EHWPOISON (it is poisoned).
+ * @error_offset: Stored when GUEST_MEMFD_SET_ACCESS fails with EAGAIN (the page at this
+ *	offset, or the block that begins there, has other references, a pin for
+ *	instance) or EHWPOISON (it is poisoned).
  * @reserved: Zero.
  */
 struct guest_memfd_access {

@@ -48,7 +48,10 @@
 #define MADV_POPULATE_WRITE	23
 #endif
 
-/* A guest whose memory is full, mapped by user space and hidden. */
+/*
+ * A guest whose memory is full, mapped by user space and hidden.  The tests use its first
+ * NR_PAGES pages.
+ */
 FIXTURE(gup) {
 	int kmsg;
 	struct gmem_vm g;
@@ -58,13 +61,27 @@ FIXTURE(gup) {
 	bool poisoned;
 };
 
+FIXTURE_VARIANT(gup) {
+	u64 size;
+};
+
+/* Single pages. */
+FIXTURE_VARIANT_ADD(gup, pages) {
+	.size = SIZE,
+};
+
+/* A block, which user space maps with one entry. */
+FIXTURE_VARIANT_ADD(gup, block) {
+	.size = SZ_2M,
+};
+
 FIXTURE_SETUP(gup)
 {
 	struct gmem_vm *g = &self->g;
 
 	self->seed = gmem_new_seed();
 	gmem_kmsg_open(&self->kmsg);
-	gmem_vm_create(g, 1, SIZE, gmem_test_flags());
+	gmem_vm_create(g, 1, variant->size, gmem_test_flags());
 	gmem_guest_call(g->vcpus[0], gmem_guest_fill, GMEM_GVA, SIZE, self->seed);
 	self->pfns = gmem_pfns(g->mem, SIZE);
 	gmem_assert_pfns_hidden(self->pfns, NR_PAGES, self->seed);
@@ -80,7 +97,7 @@ FIXTURE_TEARDOWN(gup)
 		gmem_guest_call(g->vcpus[0], gmem_guest_check, GMEM_GVA, SIZE, self->seed);
 		gmem_assert_filled(g->mem, SIZE, self->seed);
 		gmem_assert_hidden(g->mem, SIZE, self->seed);
-		gmem_assert_counts(g->fd, NR_PAGES, 0);
+		gmem_assert_counts(g->fd, g->size / GMEM_PAGE, 0);
 		gmem_vm_destroy(g);
 		gmem_assert_given_back(self->pfns, NR_PAGES, self->seed);
 	}
@@ -160,13 +177,13 @@ GUP_TEST(not_mapped)
 
 	if (fd < 0)
 		SKIP(return, "no gup_test");
-	mem = kvm_mmap(SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, self->g.fd);
+	mem = kvm_mmap(self->g.size, PROT_READ | PROT_WRITE, MAP_SHARED, self->g.fd);
 	got = gmem_gup(fd, GUP_BASIC_TEST, mem, SIZE, FOLL_WRITE);
 	TEST_ASSERT(gmem_plain() || !got, "got at %lu bytes", got);
 	got = gmem_gup(fd, PIN_FAST_BENCHMARK, mem, SIZE, FOLL_WRITE);
 	TEST_ASSERT(gmem_plain() || !got, "got at %lu bytes", got);
 	gmem_assert_filled(mem, SIZE, self->seed);
-	kvm_munmap(mem, SIZE);
+	kvm_munmap(mem, self->g.size);
 	kvm_close(fd);
 }
 
@@ -343,7 +360,7 @@ GUP_TEST(mlock)
 	/* It populates, too. */
 	gmem_punch(self->g.fd, 0, GMEM_PAGE);
 	TEST_ASSERT(!mlock(mem, SIZE), "mlock: errno %d", errno);
-	gmem_assert_counts(self->g.fd, NR_PAGES, 0);
+	gmem_assert_counts(self->g.fd, self->g.size / GMEM_PAGE, 0);
 	gmem_fill(mem, GMEM_PAGE, self->seed);
 	gmem_assert_filled(mem, SIZE, self->seed);
 	gmem_assert_hidden(mem, SIZE, self->seed);
@@ -367,12 +384,12 @@ GUP_TEST(populate)
 	gmem_punch(self->g.fd, 0, GMEM_PAGE);
 	mem = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, self->g.fd, 0);
 	TEST_ASSERT(mem != MAP_FAILED, "MAP_POPULATE: errno %d", errno);
-	gmem_assert_counts(self->g.fd, NR_PAGES, 0);
+	gmem_assert_counts(self->g.fd, self->g.size / GMEM_PAGE, 0);
 	for (i = 0; i < ARRAY_SIZE(advice); i++) {
 		gmem_punch(self->g.fd, 0, GMEM_PAGE);
 		TEST_ASSERT(!madvise(mem, SIZE, advice[i]), "advice %d: errno %d", advice[i],
 			    errno);
-		gmem_assert_counts(self->g.fd, NR_PAGES, 0);
+		gmem_assert_counts(self->g.fd, self->g.size / GMEM_PAGE, 0);
 	}
 	gmem_fill(mem, GMEM_PAGE, self->seed);
 	gmem_assert_filled(mem, SIZE, self->seed);
