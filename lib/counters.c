@@ -21,7 +21,6 @@ static const struct counter {
 	COUNTER("flags", flags, FLAGS),
 	COUNTER("populated", populated, POPULATED),
 	COUNTER("blocks", blocks, BLOCKS),
-	COUNTER("idle", idle, IDLE),
 	COUNTER("hidden", hidden, HIDDEN),
 	COUNTER("referenced", referenced, REFERENCED),
 	COUNTER("put-pending", put_pending, PUT_PENDING),

@@ -259,9 +259,8 @@ int guestmem_make_inaccessible(int fd, uint64_t offset, uint64_t size, unsigned 
 #define GUESTMEM_HAS_LEVEL_NONE		(1U << 6)
 #define GUESTMEM_HAS_LEVEL_USER		(1U << 7)
 #define GUESTMEM_HAS_LEVEL_KERNEL	(1U << 8)
-#define GUESTMEM_HAS_IDLE		(1U << 9)
-#define GUESTMEM_HAS_PUT_PENDING	(1U << 10)
-#define GUESTMEM_HAS_LEFT_REFERENCED	(1U << 11)
+#define GUESTMEM_HAS_PUT_PENDING	(1U << 9)
+#define GUESTMEM_HAS_LEFT_REFERENCED	(1U << 10)
 
 /**
  * struct guestmem_counters - the state of one guest_memfd
@@ -269,8 +268,7 @@ int guestmem_make_inaccessible(int fd, uint64_t offset, uint64_t size, unsigned 
  * @size:         of the file, bytes
  * @flags:        GUESTMEM_* flags that it was made with
  * @populated:    pages that exist
- * @blocks:       units in which its memory was allocated and hidden
- * @idle:         pages that its blocks hold, clean, for parts that have holes
+ * @blocks:       its blocks of 2 MiB, and its single pages
  * @hidden:       pages without an entry in the direct map
  * @referenced:   pages with a direct-map reference of the kernel
  * @put_pending:  those of them whose last reference was put; they are hidden
@@ -294,7 +292,6 @@ struct guestmem_counters {
 	uint64_t level_none;
 	uint64_t level_user;
 	uint64_t level_kernel;
-	uint64_t idle;
 	uint64_t put_pending;
 	uint64_t left_referenced;
 };

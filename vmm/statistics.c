@@ -22,7 +22,6 @@ static void print_counters(const struct memory *memory)
 	say("flags=0x%llx", (unsigned long long)c.flags);
 	say("populated=%llu", (unsigned long long)c.populated);
 	say("blocks=%llu", (unsigned long long)c.blocks);
-	say("idle=%llu", (unsigned long long)c.idle);
 	say("hidden=%llu", (unsigned long long)c.hidden);
 	say("referenced=%llu", (unsigned long long)c.referenced);
 	say("put-pending=%llu", (unsigned long long)c.put_pending);

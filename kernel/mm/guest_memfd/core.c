@@ -608,39 +608,37 @@ static void clear_in_place(struct guest_memfd *gm, pgoff_t start, pgoff_t end)
 {
 	struct address_space *mapping = gm->inode->i_mapping;
 	struct folio *folio;
+	pgoff_t index;
 
 	filemap_invalidate_lock(mapping);
 	invalidate_start(gm, start, end);
 	unmap_mapping_pages(mapping, start, end - start, false);
-	for (; start < end; start++) {
-		folio = xa_load(&mapping->i_pages, start);
-		if (folio && !PageHWPoison(folio_file_page(folio, start)))
-			direct_map_zero_hidden(folio_file_page(folio, start));
+	for (index = start; index < end; index++) {
+		folio = xa_load(&mapping->i_pages, index);
+		if (folio && !PageHWPoison(folio_file_page(folio, index)))
+			direct_map_zero_hidden(folio_file_page(folio, index));
 	}
 	invalidate_end(gm, start, end);
 	filemap_invalidate_unlock(mapping);
 }
 
 /*
- * A part of a block cannot leave the file: split the blocks at both ends of a hole, or
- * clear the part, and move @start behind it.
- *
- * Return: The end of what is left to be punched.
+ * A part of a block cannot leave the file: split the blocks at both ends of a hole.  Where
+ * that is impossible the part is cleared, and the hole ends before it.
  */
-static pgoff_t split_for_hole(struct guest_memfd *gm, pgoff_t *start, pgoff_t end)
+static void split_for_hole(struct guest_memfd *gm, pgoff_t *start, pgoff_t *end)
 {
-	pgoff_t first = *start, part = min(end, round_up(first, GM_BLOCK_PAGES));
+	pgoff_t part = min(*end, round_up(*start, GM_BLOCK_PAGES));
 
-	if (split_wait(gm, first)) {
-		clear_in_place(gm, first, part);
+	if (split_wait(gm, *start)) {
+		clear_in_place(gm, *start, part);
 		*start = part;
 	}
-	part = max(*start, round_down(end, GM_BLOCK_PAGES));
-	if (part < end && split_wait(gm, end)) {
-		clear_in_place(gm, part, end);
-		end = part;
+	part = max(*start, round_down(*end, GM_BLOCK_PAGES));
+	if (part < *end && split_wait(gm, *end)) {
+		clear_in_place(gm, part, *end);
+		*end = part;
 	}
-	return end;
 }
 
 /**
@@ -661,16 +659,13 @@ static pgoff_t split_for_hole(struct guest_memfd *gm, pgoff_t *start, pgoff_t en
  */
 void guest_memfd_punch_hole(struct guest_memfd *gm, pgoff_t start, pgoff_t end)
 {
-	pgoff_t next;
-
-	for (; start < end; start = next) {
+	while (start < end) {
 		/* A change of levels relies on pages that stay in the file. */
 		scoped_guard(mutex, &gm->change_lock) {
-			next = end;
 			if (gm_hides(gm))
-				next = split_for_hole(gm, &start, end);
-			if (start < next)
-				next = punch_step(gm, start, next);
+				split_for_hole(gm, &start, &end);
+			if (start < end)
+				start = punch_step(gm, start, end);
 		}
 		if (gm_hides(gm))
 			guest_memfd_block_reap(gm);

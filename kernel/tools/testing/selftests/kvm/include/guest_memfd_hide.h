@@ -86,7 +86,6 @@ struct gmem_info {
 	u64 flags;
 	u64 populated;
 	u64 blocks;
-	u64 idle;
 	u64 hidden;
 	u64 referenced;
 	u64 put_pending;
