@@ -68,9 +68,12 @@
  */
 #define PAGES_PER_UNMAP (1UL << GM_BLOCK_MAX_ORDER)
 
-/* Limits of what one flush hides: ranges, and pages in all of them together. */
+/*
+ * Limits of what one flush hides: ranges, which may be blocks, and folios, which are
+ * locked meanwhile.
+ */
 #define RANGES_PER_FLUSH 64
-#define PAGES_PER_FLUSH (8U << GM_BLOCK_MAX_ORDER)
+#define FOLIOS_PER_FLUSH (8U << GM_BLOCK_MAX_ORDER)
 
 static unsigned int initial_level(const struct guest_memfd *gm)
 {
@@ -410,17 +413,6 @@ static unsigned int lock_run(struct folio *folio, pgoff_t end,
 	return nr;
 }
 
-static void unlock_run(struct folio *folio, unsigned int nr)
-{
-	struct page *page = &folio->page;
-	unsigned int i;
-
-	if (folio_test_large(folio))
-		nr = 1;
-	for (i = 0; i < nr; i++)
-		folio_unlock(page_folio(page + i));
-}
-
 /*
  * A fatal signal undoes a change that has not done half of its range yet, and
  * lets another one complete: in both cases the caller ends soon.
@@ -430,11 +422,17 @@ static pgoff_t middle(pgoff_t start, pgoff_t end)
 	return start + (end - start) / 2;
 }
 
-/* Ranges of equal length whose pages are all locked. */
+/* Ranges whose folios are all locked. */
 struct hide_batch {
-	struct page *first[RANGES_PER_FLUSH];
-	unsigned int nr_ranges, nr_pages;
+	struct gm_range ranges[RANGES_PER_FLUSH];
+	unsigned int nr_ranges, nr_folios;
 };
+
+/* How many folios a range has: a block is one, and a range has no part of one. */
+static unsigned int nr_folios(struct page *first, unsigned int nr)
+{
+	return folio_test_large(page_folio(first)) ? 1 : nr;
+}
 
 /*
  * Hide the ranges with one flush, drop level KERNEL's reference of what is
@@ -449,14 +447,14 @@ static int hide_batch(struct hide_batch *batch)
 	if (!nr_ranges)
 		return 0;
 	batch->nr_ranges = 0;
-	done = direct_map_hide_ranges(batch->first, nr_ranges, batch->nr_pages);
+	batch->nr_folios = 0;
+	done = direct_map_hide_ranges(batch->ranges, nr_ranges);
 	for (n = 0; n < nr_ranges; n++) {
-		unsigned int nr_folios = batch->nr_pages;
+		struct page *first = batch->ranges[n].first;
+		unsigned int nr = nr_folios(first, batch->ranges[n].nr);
 
-		if (folio_test_large(page_folio(batch->first[n])))
-			nr_folios = 1;
-		for (i = 0; i < nr_folios; i++) {
-			struct folio *folio = page_folio(batch->first[n] + i);
+		for (i = 0; i < nr; i++) {
+			struct folio *folio = page_folio(first + i);
 
 			if (n < done)
 				gm_lower_folio(folio);
@@ -565,17 +563,10 @@ static int drop_references(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 			continue;
 		}
 		next = index + nr;
-		if (batch.nr_pages != nr) {
-			err = hide_batch(&batch);
-			batch.nr_pages = nr;
-		}
-		if (err) {
-			unlock_run(folio, nr);
-			break;
-		}
-		batch.first[batch.nr_ranges++] = &folio->page;
+		batch.ranges[batch.nr_ranges++] = (struct gm_range){ &folio->page, nr };
+		batch.nr_folios += nr_folios(&folio->page, nr);
 		if (batch.nr_ranges < RANGES_PER_FLUSH &&
-		    (batch.nr_ranges + 1) * nr <= PAGES_PER_FLUSH)
+		    batch.nr_folios < FOLIOS_PER_FLUSH)
 			continue;
 		err = hide_batch(&batch);
 		if (err)
@@ -1043,32 +1034,30 @@ static int begin_change(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 	return 0;
 }
 
-/* A block that is at @level already keeps it, with what pins it. */
-static int split_end(struct guest_memfd *gm, pgoff_t index, unsigned int level)
-{
-	if (guest_memfd_access_level(gm, index) == level)
-		return 0;
-	return guest_memfd_block_split(gm, index);
-}
-
-/*
- * No level boundary lies inside a block: split those that the range has a part of.
+/**
+ * guest_memfd_access_split - make sure that no block has pages on both sides of an index
+ * @gm: The memory of a NO_DIRECT_MAP file; its change_lock is held.
+ * @index: Index in the file, in pages.
+ * @sleeps: How often it may wait for short references to the block.
  *
- * Return: 0; -ENOMEM; or -EAGAIN or -EINTR with *@error_index.
+ * User faults on the block wait meanwhile: they would add references.
+ *
+ * Context: May sleep and allocate.
+ * Return: 0; -ENOMEM; -EAGAIN if there are other references to the block; -EINTR by a fatal
+ * signal.
  */
-static int split_ends(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
-		      unsigned int level, unsigned int *sleeps, pgoff_t *error_index)
+int guest_memfd_access_split(struct guest_memfd *gm, pgoff_t index, unsigned int *sleeps)
 {
+	pgoff_t start = round_down(index, GM_BLOCK_PAGES);
 	unsigned int tries = 0;
 	int err;
 
+	if (index == start)
+		return 0;
 	while (true) {
-		*error_index = start;
-		err = split_end(gm, start, level);
-		if (!err) {
-			*error_index = round_down(end, GM_BLOCK_PAGES);
-			err = split_end(gm, end, level);
-		}
+		begin_unmap(gm, start, start + GM_BLOCK_PAGES);
+		err = guest_memfd_block_split(gm, index);
+		end_unmap(gm);
 		if (err != -EAGAIN || !*sleeps || tries++ == PAGE_SLEEPS)
 			return err;
 		if (fatal_signal_pending(current))
@@ -1076,6 +1065,27 @@ static int split_ends(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 		--*sleeps;
 		usleep_range(MIN_SLEEP_US, MAX_SLEEP_US);
 	}
+}
+
+/*
+ * No level boundary lies inside a block: split those that the range has a part of.  A block
+ * that is at @level already keeps it, with what pins it.
+ *
+ * Return: 0; -ENOMEM; or -EAGAIN or -EINTR with *@error_index.
+ */
+static int split_ends(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
+		      unsigned int level, unsigned int *sleeps, pgoff_t *error_index)
+{
+	int err = 0;
+
+	*error_index = start;
+	if (guest_memfd_access_level(gm, start) != level)
+		err = guest_memfd_access_split(gm, start, sleeps);
+	if (!err && guest_memfd_access_level(gm, end) != level) {
+		*error_index = round_down(end, GM_BLOCK_PAGES);
+		err = guest_memfd_access_split(gm, end, sleeps);
+	}
+	return err;
 }
 
 static int change(struct guest_memfd *gm, pgoff_t start, pgoff_t end,

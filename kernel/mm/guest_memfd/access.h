@@ -12,6 +12,8 @@ unsigned int guest_memfd_access_run(struct guest_memfd *gm, pgoff_t index,
 				    pgoff_t *first, pgoff_t *last);
 bool guest_memfd_access_carries(struct guest_memfd *gm, pgoff_t index,
 				pgoff_t *first, pgoff_t *last, bool *pinnable);
+int guest_memfd_access_split(struct guest_memfd *gm, pgoff_t index,
+			     unsigned int *sleeps);
 int guest_memfd_access_change(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 			      unsigned int level, bool ask, pgoff_t *error_index);
 void guest_memfd_access_take_back(struct guest_memfd *gm, pgoff_t start,

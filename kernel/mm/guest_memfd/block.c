@@ -343,12 +343,12 @@ static int alloc_blocks(struct guest_memfd *gm, pgoff_t index, gfp_t gfp,
  */
 static unsigned int hide_blocks(struct folio **folios, unsigned int nr_blocks)
 {
-	struct page *first[BLOCKS_PER_FLUSH];
+	struct gm_range ranges[BLOCKS_PER_FLUSH];
 	unsigned int n, done;
 
 	for (n = 0; n < nr_blocks; n++)
-		first[n] = &folios[n]->page;
-	done = direct_map_hide_ranges(first, nr_blocks, GM_BLOCK_PAGES);
+		ranges[n] = (struct gm_range){ &folios[n]->page, GM_BLOCK_PAGES };
+	done = direct_map_hide_ranges(ranges, nr_blocks);
 	for (n = 0; n < nr_blocks; n++) {
 		if (n < done) {
 			set_fresh(folios[n]);
@@ -472,7 +472,7 @@ static struct page *new_block_of_node(int nid)
 		__free_contig_range(page_to_pfn(first), GM_BLOCK_PAGES);
 		return NULL;
 	}
-	if (direct_map_hide_ranges(&first, 1, GM_BLOCK_PAGES))
+	if (!direct_map_hide(first, GM_BLOCK_PAGES))
 		return first;
 	free_pages_of_block(first);
 	return NULL;
@@ -818,6 +818,9 @@ static unsigned int nr_poisoned(struct page *first, unsigned int nr)
 	return nr_bad;
 }
 
+/* So often a split looks whether others have references to the block. */
+#define SPLIT_TRIES 64
+
 /*
  * The folio is locked, a block, and unmapped from user space.  Guests can keep their mapping.
  *
@@ -829,14 +832,19 @@ static int split_locked(struct guest_memfd *gm, struct folio *folio)
 	struct address_space *mapping = folio->mapping;
 	struct page *first = &folio->page;
 	unsigned long common = gm_folio_state(folio);
-	unsigned int i, nr_bad;
+	unsigned int i, nr_held, tries = SPLIT_TRIES;
 	int err;
 
+	nr_held = gm_folio_references(folio) + nr_poisoned(first, GM_BLOCK_PAGES);
+	while (folio_ref_count(folio) != GM_BLOCK_PAGES + 1 + nr_held) {
+		if (!--tries)
+			return -EAGAIN;
+		cpu_relax();
+	}
 	err = gm_cut_prepare(first, none);
 	if (err)
 		return err;
-	nr_bad = nr_poisoned(first, GM_BLOCK_PAGES);
-	err = folio_split_hidden(folio, gm_folio_references(folio) + nr_bad);
+	err = folio_split_hidden(folio, nr_held);
 	if (err) {
 		gm_cut_forget(first);
 		return err;
@@ -861,6 +869,8 @@ static int split_locked(struct guest_memfd *gm, struct folio *folio)
  * guest_memfd_block_split - make sure that no block has pages on both sides of an index
  * @gm: The memory of a NO_DIRECT_MAP file, whose pages cannot leave it meanwhile.
  * @index: Index in the file, in pages.
+ *
+ * guest_memfd_access_split() keeps user faults from adding references meanwhile.
  *
  * Context: May sleep and allocate; takes the folio lock.
  * Return: 0; -ENOMEM; or -EAGAIN if there are other references to the block.

@@ -584,22 +584,6 @@ static pgoff_t punch_step(struct guest_memfd *gm, pgoff_t start, pgoff_t end)
 	return end;
 }
 
-/* A hole waits so often for short references to a block, a millisecond each time. */
-#define SPLIT_TRIES 100
-
-static int split_wait(struct guest_memfd *gm, pgoff_t index)
-{
-	unsigned int tries;
-	int err;
-
-	for (tries = 0; (err = guest_memfd_block_split(gm, index)); tries++) {
-		if (tries == SPLIT_TRIES)
-			break;
-		usleep_range(500, 1000);
-	}
-	return err;
-}
-
 /*
  * Clear pages of a block that cannot be split, as a device has pinned it for instance.  They
  * stay in the file.
@@ -622,6 +606,9 @@ static void clear_in_place(struct guest_memfd *gm, pgoff_t start, pgoff_t end)
 	filemap_invalidate_unlock(mapping);
 }
 
+/* A hole waits so often for short references, up to a millisecond each time. */
+#define HOLE_SLEEPS	100
+
 /*
  * A part of a block cannot leave the file: split the blocks at both ends of a hole.  Where
  * that is impossible the part is cleared, and the hole ends before it.
@@ -629,13 +616,14 @@ static void clear_in_place(struct guest_memfd *gm, pgoff_t start, pgoff_t end)
 static void split_for_hole(struct guest_memfd *gm, pgoff_t *start, pgoff_t *end)
 {
 	pgoff_t part = min(*end, round_up(*start, GM_BLOCK_PAGES));
+	unsigned int sleeps = HOLE_SLEEPS;
 
-	if (split_wait(gm, *start)) {
+	if (guest_memfd_access_split(gm, *start, &sleeps)) {
 		clear_in_place(gm, *start, part);
 		*start = part;
 	}
 	part = max(*start, round_down(*end, GM_BLOCK_PAGES));
-	if (part < *end && split_wait(gm, *end)) {
+	if (part < *end && guest_memfd_access_split(gm, *end, &sleeps)) {
 		clear_in_place(gm, part, *end);
 		*end = part;
 	}

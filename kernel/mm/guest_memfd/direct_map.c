@@ -138,9 +138,8 @@ bool direct_map_is_split(struct page *page)
 
 /**
  * direct_map_hide_ranges - take several ranges out of the direct map at once
- * @first: First pages of the ranges, which have no other users.
+ * @ranges: Of pages that have no other users.
  * @nr_ranges: Number of ranges.
- * @nr_pages: Number of contiguous pages of each.
  *
  * When this returns, no CPU has a translation of the hidden pages through the
  * direct map or another kernel address, in no PCID.  All ranges together take
@@ -151,19 +150,20 @@ bool direct_map_is_split(struct page *page)
  * Return: How many ranges are hidden, from the first on; for the others there
  * was no memory, and they are mapped as before.
  */
-unsigned int direct_map_hide_ranges(struct page *const *first,
-				    unsigned int nr_ranges,
-				    unsigned int nr_pages)
+unsigned int direct_map_hide_ranges(const struct gm_range *ranges,
+				    unsigned int nr_ranges)
 {
+	unsigned long nr_pages = 0;
 	unsigned int i, done;
 
-	KUNIT_STATIC_STUB_REDIRECT(direct_map_hide_ranges, first, nr_ranges,
-				   nr_pages);
+	KUNIT_STATIC_STUB_REDIRECT(direct_map_hide_ranges, ranges, nr_ranges);
 	for (done = 0; done < nr_ranges; done++) {
-		if (!set_present(first[done], nr_pages, false))
+		if (!set_present(ranges[done].first, ranges[done].nr, false)) {
+			nr_pages += ranges[done].nr;
 			continue;
+		}
 		/* Some of a range may be out already: those needed no split. */
-		WARN_ON_ONCE(set_present(first[done], nr_pages, true));
+		WARN_ON_ONCE(set_present(ranges[done].first, ranges[done].nr, true));
 		break;
 	}
 	if (!done)
@@ -188,9 +188,9 @@ unsigned int direct_map_hide_ranges(struct page *const *first,
 	 */
 	flush_tlb_all();
 	atomic_long_inc(&nr_flushes);
-	atomic_long_add(done * nr_pages, &nr_hidden_pages);
+	atomic_long_add(nr_pages, &nr_hidden_pages);
 	for (i = 0; i < done; i++)
-		trace_guest_memfd_hide(page_to_pfn(first[i]), nr_pages);
+		trace_guest_memfd_hide(page_to_pfn(ranges[i].first), ranges[i].nr);
 	return done;
 }
 
@@ -204,7 +204,9 @@ unsigned int direct_map_hide_ranges(struct page *const *first,
  */
 int direct_map_hide(struct page *page, unsigned int nr_pages)
 {
-	return direct_map_hide_ranges(&page, 1, nr_pages) ? 0 : -ENOMEM;
+	const struct gm_range range = { .first = page, .nr = nr_pages };
+
+	return direct_map_hide_ranges(&range, 1) ? 0 : -ENOMEM;
 }
 
 /**

@@ -4,13 +4,22 @@
 
 #include <linux/mm.h>
 
+/**
+ * struct gm_range - pages that are contiguous in memory
+ * @first: The first of them.
+ * @nr: Their number.
+ */
+struct gm_range {
+	struct page *first;
+	unsigned int nr;
+};
+
 #ifdef CONFIG_DIRECT_MAP_HIDE
 
 bool direct_map_can_hide(void);
 int direct_map_hide(struct page *page, unsigned int nr_pages);
-unsigned int direct_map_hide_ranges(struct page *const *first,
-				    unsigned int nr_ranges,
-				    unsigned int nr_pages);
+unsigned int direct_map_hide_ranges(const struct gm_range *ranges,
+				    unsigned int nr_ranges);
 int direct_map_restore(struct page *page, unsigned int nr_pages);
 int direct_map_split(struct page *page);
 bool direct_map_is_split(struct page *page);
@@ -39,8 +48,7 @@ static inline int direct_map_hide(struct page *page, unsigned int nr_pages)
 }
 
 static inline unsigned int
-direct_map_hide_ranges(struct page *const *first, unsigned int nr_ranges,
-		       unsigned int nr_pages)
+direct_map_hide_ranges(const struct gm_range *ranges, unsigned int nr_ranges)
 {
 	return 0;
 }

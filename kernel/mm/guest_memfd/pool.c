@@ -538,34 +538,37 @@ static unsigned int refill_some(struct gm_pool *pool, int nid,
 	gfp_t gfp = (GFP_HIGHUSER & ~__GFP_RECLAIM) | __GFP_THISNODE |
 		    __GFP_NOMEMALLOC | __GFP_NOWARN | __GFP_ZERO;
 	unsigned int i, hidden, n = 0, nr_added = 0;
-	struct page *first[REFILL_BLOCKS];
+	struct gm_range ranges[REFILL_BLOCKS];
+	struct page *first;
 
 	while (n < REFILL_BLOCKS && pool->nr_blocks + n < limit &&
 	       is_plenty(nid)) {
-		first[n] = alloc_pages_node(nid, gfp, GM_BLOCK_MAX_ORDER);
-		if (!first[n])
+		first = alloc_pages_node(nid, gfp, GM_BLOCK_MAX_ORDER);
+		if (!first)
 			break;
-		split_page(first[n], GM_BLOCK_MAX_ORDER);
-		if (!gm_pool_freeze(first[n])) {
-			__free_contig_range(page_to_pfn(first[n]), GM_BLOCK_PAGES);
+		split_page(first, GM_BLOCK_MAX_ORDER);
+		if (!gm_pool_freeze(first)) {
+			__free_contig_range(page_to_pfn(first), GM_BLOCK_PAGES);
 			break;
 		}
 		/* A block with an entry for each of its pages would leave the pool. */
-		direct_map_merge(first[n++]);
+		direct_map_merge(first);
+		ranges[n++] = (struct gm_range){ first, GM_BLOCK_PAGES };
 		cond_resched();
 	}
 	if (!n)
 		return 0;
 	atomic_long_add(n * GM_BLOCK_PAGES, &nr_pool_pages);
-	hidden = direct_map_hide_ranges(first, n, GM_BLOCK_PAGES);
+	hidden = direct_map_hide_ranges(ranges, n);
 	for (i = 0; i < n; i++) {
+		first = ranges[i].first;
 		if (i >= hidden) {
-			unfreeze(first[i], GM_BLOCK_PAGES);
-			__free_contig_range(page_to_pfn(first[i]), GM_BLOCK_PAGES);
-		} else if (enter_pool(pool, nid, first[i], limit)) {
+			unfreeze(first, GM_BLOCK_PAGES);
+			__free_contig_range(page_to_pfn(first), GM_BLOCK_PAGES);
+		} else if (enter_pool(pool, nid, first, limit)) {
 			nr_added++;
 		} else {
-			free_block(first[i]);
+			free_block(first);
 		}
 	}
 	atomic_long_sub((n - nr_added) * GM_BLOCK_PAGES, &nr_pool_pages);

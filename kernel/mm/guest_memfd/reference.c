@@ -338,13 +338,16 @@ static bool is_last(struct folio *const *folios, unsigned int i, unsigned int nr
  */
 static void drop_locked(struct guest_memfd_put_queue *queue, struct locked *locked)
 {
+	struct gm_range ranges[PUT_QUEUE_MAX];
 	struct folio *folios[PUT_QUEUE_MAX];
 	unsigned int i, done, nr = locked->nr;
 	bool last, release[PUT_QUEUE_MAX];
 
 	if (!nr)
 		return;
-	done = direct_map_hide_ranges(locked->pages, nr, 1);
+	for (i = 0; i < nr; i++)
+		ranges[i] = (struct gm_range){ .first = locked->pages[i], .nr = 1 };
+	done = direct_map_hide_ranges(ranges, nr);
 	for (i = 0; i < nr; i++) {
 		struct page *page = locked->pages[i];
 
