@@ -41,7 +41,8 @@
 #include "test_util.h"
 
 /* A block and a tail. */
-#define NR_PAGES	(SZ_2M / GMEM_PAGE + 3)
+#define BLOCK_PAGES	(SZ_2M / GMEM_PAGE)
+#define NR_PAGES	(BLOCK_PAGES + 3)
 #define SIZE		(NR_PAGES * GMEM_PAGE)
 /* What is tried out, across the end of the block. */
 #define AT_PAGE		(SZ_2M / GMEM_PAGE - 8)
@@ -69,6 +70,7 @@ struct memory {
 	u64 *pfns;
 	unsigned int old_order;
 	u32 level;
+	bool whole;		/* the first pages are a block in one piece */
 };
 
 static void memory_create(struct memory *m, unsigned int order, u32 level)
@@ -86,6 +88,13 @@ static void memory_create(struct memory *m, unsigned int order, u32 level)
 	m->plain = kvm_mmap(LEN, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
 	memset(m->plain, 1, LEN);
 	gmem_set_access(g->fd, 0, SIZE, level);
+	m->whole = order;
+}
+
+/* The page that a failed change names for @page: a block's references count for all of it. */
+static u64 named(struct memory *m, u64 page)
+{
+	return m->whole && page < BLOCK_PAGES ? 0 : page;
 }
 
 /* Does the kernel see all of the pages, or none? */
@@ -307,7 +316,8 @@ static void assert_ring_keeps(struct memory *m)
 {
 	u64 at;
 
-	TEST_ASSERT(__gmem_set_access(m->g.fd, 0, SIZE, NONE, &at) && errno == EAGAIN && at == AT,
+	TEST_ASSERT(__gmem_set_access(m->g.fd, 0, SIZE, NONE, &at) && errno == EAGAIN &&
+		    at == named(m, AT_PAGE) * GMEM_PAGE,
 		    "errno %d, offset 0x%lx", errno, at);
 }
 
@@ -640,6 +650,7 @@ FIXTURE(pinned) {
 
 FIXTURE_VARIANT(pinned) {
 	unsigned int order;
+	bool split;		/* pages that are those of a block */
 	enum gmem_pin_kind kind;
 };
 
@@ -648,12 +659,19 @@ FIXTURE_VARIANT_ADD(pinned, write) { .order = 9, .kind = GMEM_PIN_WRITE };
 FIXTURE_VARIANT_ADD(pinned, fast) { .order = 9, .kind = GMEM_PIN_FAST };
 FIXTURE_VARIANT_ADD(pinned, pipe) { .order = 9, .kind = GMEM_PIN_PIPE };
 FIXTURE_VARIANT_ADD(pinned, ring) { .order = 9, .kind = GMEM_PIN_RING };
+FIXTURE_VARIANT_ADD(pinned, split_read) { .order = 9, .split = true, .kind = GMEM_PIN_READ };
+FIXTURE_VARIANT_ADD(pinned, split_ring) { .order = 9, .split = true, .kind = GMEM_PIN_RING };
 FIXTURE_VARIANT_ADD(pinned, pages_write) { .order = 0, .kind = GMEM_PIN_WRITE };
 FIXTURE_VARIANT_ADD(pinned, pages_pipe) { .order = 0, .kind = GMEM_PIN_PIPE };
 
 FIXTURE_SETUP(pinned)
 {
 	memory_create(&self->m, variant->order, KERNEL);
+	if (!variant->split)
+		return;
+	gmem_set_access(self->m.g.fd, 0, GMEM_PAGE, USER);
+	gmem_set_access(self->m.g.fd, 0, GMEM_PAGE, KERNEL);
+	self->m.whole = false;
 }
 
 FIXTURE_TEARDOWN(pinned)
@@ -678,6 +696,7 @@ static void assert_held(struct memory *m, u64 page, u64 nr, u64 held)
 	u64 at;
 	int r;
 
+	held = max(page, named(m, held));
 	for (to = NONE; to <= USER; to++) {
 		r = __gmem_set_access(m->g.fd, page * GMEM_PAGE, nr * GMEM_PAGE, to, &at);
 		TEST_ASSERT(r == -1 && errno == EAGAIN && at == held * GMEM_PAGE,
@@ -704,6 +723,20 @@ PINNED_TEST(change)
 	gmem_unpin(&again);
 	gmem_assert_filled(m->g.mem, SIZE, m->seed);
 	assert_as_created(m);
+
+	if (m->whole) {
+		/* Not even the rest of the block can go. */
+		assert_held(m, 0, held, 0);
+		gmem_set_access(m->g.fd, SZ_2M, SIZE - SZ_2M, NONE);
+		gmem_set_access(m->g.fd, SZ_2M, SIZE - SZ_2M, KERNEL);
+		gmem_unpin(&pin);
+		/* What is split now stays so. */
+		gmem_set_access(m->g.fd, 0, held * GMEM_PAGE, NONE);
+		gmem_set_access(m->g.fd, 0, SIZE, KERNEL);
+		m->whole = false;
+		pin_pages(m, &pin, variant->kind, held, 1);
+		assert_held(m, 0, NR_PAGES, held);
+	}
 
 	/* The rest is free to go. */
 	gmem_set_access(m->g.fd, 0, held * GMEM_PAGE, NONE);
@@ -790,15 +823,17 @@ PINNED_TEST(punched)
 	struct gmem_vm *g = &m->g;
 	struct gmem_pin pin;
 	u64 other = gmem_new_seed(), *pfns = m->pfns + AT_PAGE;
+	/* All of the block keeps the level's reference. */
+	u64 left = AT_PAGE + LEN_PAGES - named(m, AT_PAGE);
 	struct gmem_info info;
 
 	pin_pages(m, &pin, variant->kind, AT_PAGE, LEN_PAGES);
 	gmem_punch(g->fd, 0, SIZE);
 	gmem_assert_counts(g->fd, 0, 0);
 	gmem_read_info(g->fd, &info);
-	TEST_ASSERT(info.left_referenced == LEN_PAGES,
+	TEST_ASSERT(info.left_referenced == left,
 		    "fdinfo: %lu pages left and are referenced, want %lu", info.left_referenced,
-		    LEN_PAGES);
+		    left);
 	assert_seen(pfns, LEN_PAGES, m->seed, true);
 
 	/* Others take their places. */
@@ -858,13 +893,14 @@ PINNED_TEST(punched_and_shared)
 		/* A level that goes down leaves the clock its share, but not with a pin. */
 		assert_held(m, 0, NR_PAGES, AT_PAGE);
 		gmem_punch(m->g.fd, AT, LEN);
-		assert_seen(pfn, 1, m->seed, true);
+		/* A part of a block that is pinned is cleared, and stays. */
+		TEST_ASSERT_EQ(gmem_kernel_sees(*pfn, m->seed), !m->whole);
 		if (unpin_first)
 			gmem_unpin(&pin);
 		TEST_ASSERT(!gmem_guest_call(vcpu, guest_wrmsr, MSR_KVM_SYSTEM_TIME_NEW, 0, 0),
 			    "MSR write faults");
 		if (!unpin_first) {
-			assert_seen(pfn, 1, m->seed, true);
+			TEST_ASSERT_EQ(gmem_kernel_sees(*pfn, m->seed), !m->whole);
 			gmem_unpin(&pin);
 		}
 		wait_unseen(pfn, 1, m->seed);
