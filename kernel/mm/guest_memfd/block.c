@@ -1058,8 +1058,9 @@ void guest_memfd_block_orphan(struct folio *folio)
 	VM_WARN_ON_ONCE_FOLIO(folio_test_lru(folio), folio);
 	if (folio_test_large(folio))
 		atomic_long_dec(&gm->nr_blocks);
-	if (state & GM_PAGE_OWN_WORDS ||
-	    !(state & (GM_PAGE_HIDDEN | GUEST_MEMFD_PAGE_PINNABLE)))
+	/* The put of another direct-map reference frees it. */
+	if (!(state & GUEST_MEMFD_PAGE_PINNABLE) &&
+	    (state & GM_PAGE_OWN_WORDS || !(state & GM_PAGE_HIDDEN)))
 		return;
 	spin_lock(&retry_lock);
 	list_add_tail(&folio->lru, &gm->orphans);

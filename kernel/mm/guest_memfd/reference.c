@@ -816,6 +816,8 @@ void gm_lower_folio(struct folio *folio)
  * gm_is_free_orphan - has a folio left its file, and no page of it a reference?
  * @folio: A locked folio.
  *
+ * One that is PINNABLE has the level's, and is in a list.
+ *
  * Context: Any.
  * Return: True if guest_memfd_block_release() is to be called.
  */
@@ -824,5 +826,5 @@ bool gm_is_free_orphan(struct folio *folio)
 	unsigned long state = gm_folio_state(folio);
 
 	return state & GM_PAGE_ORPHAN && !(state & GM_PAGE_OWN_WORDS) &&
-	       state & (GM_PAGE_HIDDEN | GUEST_MEMFD_PAGE_PINNABLE);
+	       state & GM_PAGE_HIDDEN;
 }
