@@ -137,6 +137,18 @@ static void end_left(struct page *page)
 	left_put(left);
 }
 
+/*
+ * A page of a block with GM_PAGE_LEFT has only level KERNEL's reference any more, and no own
+ * word: it is counted with those that never had one, as gm_lower_folio() does.
+ */
+static void join_left(struct page *page)
+{
+	struct gm_left *left = xa_erase(&left_pages, page_to_pfn(page));
+
+	if (!WARN_ON_ONCE(!left))
+		left_put(left);
+}
+
 /**
  * gm_references_left - how many pages left a file and are still referenced
  * @gm: The file's memory.
@@ -753,6 +765,9 @@ int gm_put_direct_map(struct page *page)
 
 	state -= GM_PAGE_COUNT_ONE;
 	gm_page_set_state(page, state);
+	if (state & GM_PAGE_LEFT && state & GM_PAGE_LEVEL && gm_page_count(state) == 1 &&
+	    folio_test_large(page_folio(page)))
+		join_left(page);
 	trace_guest_memfd_put(page_to_pfn(page), gm_page_count(state));
 	return 0;
 }
