@@ -122,5 +122,8 @@ unsigned int gm_folio_nr_referenced(struct folio *folio);
 unsigned long gm_folio_references(struct folio *folio);
 void gm_folio_change_bits(struct folio *folio, unsigned long set, unsigned long clear);
 void gm_folio_distribute_words(struct page *first, unsigned long common);
+#if IS_ENABLED(CONFIG_KUNIT)
+bool gm_page_no_own_words(void);
+#endif
 
 #endif /* _MM_GUEST_MEMFD_PAGE_STATE_H */

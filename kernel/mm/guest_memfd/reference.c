@@ -843,3 +843,11 @@ bool gm_is_free_orphan(struct folio *folio)
 	return state & GM_PAGE_ORPHAN && !(state & GM_PAGE_OWN_WORDS) &&
 	       state & GM_PAGE_HIDDEN;
 }
+
+#if IS_ENABLED(CONFIG_KUNIT)
+/* Is no page counted among those that left a file and are still referenced? */
+bool gm_references_none_left(void)
+{
+	return xa_empty(&left_pages) && xa_empty(&left_blocks);
+}
+#endif
