@@ -369,17 +369,37 @@ static void test_make_and_dissolve(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, gm_pool_shrink(page_to_nid(first), 1), 1);
 }
 
-/* The same without a pool: the block is freed from the folio. */
+static struct page *given;
+static unsigned long second_flags;
+
+static bool look_and_refuse(struct page *first)
+{
+	given = first;
+	second_flags = first[1].flags.f & PAGE_FLAGS_SECOND;
+	return false;
+}
+
+/*
+ * The same with a pool that takes none: the block is freed.  The allocator looks at the flags
+ * only on a kernel that is built for it, so the test does.
+ */
 static void test_dissolve_and_free(struct kunit *test)
 {
-	struct gm_test *t = test->priv;
-	struct page *page = gm_test_block_page(test, new_file(test), 9);
+	struct guest_memfd *gm = new_file(test);
+	struct page *page = gm_test_block_page(test, gm, 9);
 	struct page *first = page - 9;
 
 	folio_set_dirty(page_folio(page));
 	folio_set_has_hwpoisoned(page_folio(page));
+	folio_set_partially_mapped(page_folio(page));
 	put_page(page);
-	close_file(t);
+	given = NULL;
+	kunit_activate_static_stub(test, gm_pool_give, look_and_refuse);
+	truncate_inode_pages(gm->inode->i_mapping, 0);
+	guest_memfd_block_reap(gm);
+	kunit_deactivate_static_stub(test, gm_pool_give);
+	KUNIT_EXPECT_PTR_EQ(test, given, first);
+	KUNIT_EXPECT_EQ(test, second_flags, 0);
 	KUNIT_EXPECT_EQ(test, count_present(first), BLOCK_PAGES);
 	KUNIT_EXPECT_FALSE(test, guest_memfd_owns_pfn(page_to_pfn(first)));
 	gm_test_expect_flags(test, first, BLOCK_PAGES);
