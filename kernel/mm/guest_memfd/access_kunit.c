@@ -8,8 +8,7 @@
 #include <kunit/test.h>
 #include <linux/guest_memfd.h>
 #include <linux/pagemap.h>
-
-#include <asm/set_memory.h>
+#include <linux/set_memory.h>
 
 #include <trace/events/guest_memfd.h>
 
@@ -22,11 +21,11 @@
 #define NR_PAGES (TAIL + 16)
 
 /* The reference of level KERNEL, and PINNABLE. */
-static bool at_kernel(struct folio *folio)
+static bool at_kernel(struct page *page)
 {
-	unsigned long state = gm_page_state(folio);
+	unsigned long state = gm_page_state(page);
 
-	return gm_test_present(folio) && gm_page_count(state) == 1 &&
+	return kernel_page_present(page) && gm_page_count(state) == 1 &&
 	       (state & GUEST_MEMFD_PAGE_PINNABLE);
 }
 
@@ -36,14 +35,14 @@ static struct guest_memfd *sealed_file(struct kunit *test)
 }
 
 /* Bring a page into the file; it stays there. */
-static struct folio *page_of(struct kunit *test, struct guest_memfd *gm,
+static struct page *page_of(struct kunit *test, struct guest_memfd *gm,
 			     pgoff_t index)
 {
-	struct folio *folio = gm_test_grab(test, gm, index);
+	struct page *page = gm_test_grab(test, gm, index);
 
-	folio_unlock(folio);
-	folio_put(folio);
-	return folio;
+	unlock_page(page);
+	put_page(page);
+	return page;
 }
 
 static int set(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
@@ -52,6 +51,11 @@ static int set(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 	pgoff_t ignored;
 
 	return guest_memfd_set_access(gm, start, end, level, &ignored);
+}
+
+static bool is_block(struct guest_memfd *gm)
+{
+	return guest_memfd_max_order(gm, 0) == GM_BLOCK_MAX_ORDER;
 }
 
 /* How many of the first block's pages are as level KERNEL wants them. */
@@ -101,26 +105,33 @@ static void test_block_up_and_down(struct kunit *test)
 {
 	struct guest_memfd *gm = sealed_file(test);
 	struct gm_test *t = test->priv;
-	struct folio *folio = page_of(test, gm, 7);
+	struct page *page = page_of(test, gm, 7);
 	unsigned int hides = t->nr_hides;
 	unsigned long *word;
 
 	KUNIT_EXPECT_EQ(test, set(gm, 0, BLOCK_PAGES, GUEST_MEMFD_ACCESS_KERNEL), 0);
 	KUNIT_EXPECT_EQ(test, count_at_kernel(test, gm), BLOCK_PAGES);
 	KUNIT_EXPECT_EQ(test, gm_test_nr_hidden(), t->hidden_before);
-	word = folio_address(folio);
+	KUNIT_EXPECT_EQ(test, gm->nr_referenced, BLOCK_PAGES);
+	/* Those of the page cache, the library's, and one of the level. */
+	KUNIT_EXPECT_EQ(test, page_count(page), BLOCK_PAGES + 2);
+	word = page_address(page);
 	*word = 0x1234;
 
 	KUNIT_EXPECT_EQ(test, set(gm, 0, BLOCK_PAGES, GUEST_MEMFD_ACCESS_NONE), 0);
 	KUNIT_EXPECT_EQ(test, t->nr_hides, hides + 1);
 	KUNIT_EXPECT_EQ(test, gm_test_nr_hidden(),
 			t->hidden_before + BLOCK_PAGES);
-	KUNIT_EXPECT_EQ(test, gm_page_state(folio),
-			gm_page_fresh(GM_BLOCK_MAX_ORDER));
-	/* The block's, and the page cache's. */
-	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 2);
+	KUNIT_EXPECT_EQ(test, gm->nr_referenced, 0);
+	KUNIT_EXPECT_EQ(test, gm_page_state(page), GM_PAGE_HIDDEN);
+	KUNIT_EXPECT_EQ(test, page_count(page), BLOCK_PAGES + 1);
+	KUNIT_EXPECT_TRUE(test, is_block(gm));
 
+	/* Another level of a part splits the block. */
 	KUNIT_EXPECT_EQ(test, set(gm, 7, 8, GUEST_MEMFD_ACCESS_KERNEL), 0);
+	KUNIT_EXPECT_FALSE(test, is_block(gm));
+	KUNIT_EXPECT_EQ(test, page_count(page), 3);
+	KUNIT_EXPECT_EQ(test, page_count(page + 1), 2);
 	KUNIT_EXPECT_EQ(test, *word, 0x1234);
 	KUNIT_EXPECT_EQ(test, count_at_kernel(test, gm), 1);
 }
@@ -135,6 +146,7 @@ static void test_part_down(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, set(gm, 3, 10, GUEST_MEMFD_ACCESS_USER), 0);
 	KUNIT_EXPECT_EQ(test, count_at_kernel(test, gm), BLOCK_PAGES - 7);
 	KUNIT_EXPECT_EQ(test, gm_test_nr_hidden(), t->hidden_before + 7);
+	KUNIT_EXPECT_FALSE(test, is_block(gm));
 	KUNIT_EXPECT_EQ(test, set(gm, 0, NR_PAGES, GUEST_MEMFD_ACCESS_KERNEL), 0);
 	KUNIT_EXPECT_EQ(test, count_at_kernel(test, gm), BLOCK_PAGES);
 }
@@ -163,6 +175,7 @@ static void test_absent_part(struct kunit *test)
 
 	KUNIT_EXPECT_EQ(test, set(gm, 1, 4, GUEST_MEMFD_ACCESS_KERNEL), 0);
 	KUNIT_EXPECT_EQ(test, count_at_kernel(test, gm), 3);
+	KUNIT_EXPECT_FALSE(test, is_block(gm));
 	KUNIT_EXPECT_EQ(test, gm_test_nr_hidden(),
 			t->hidden_before + BLOCK_PAGES - 3);
 }
@@ -173,27 +186,106 @@ static void test_held(struct kunit *test)
 	struct guest_memfd *gm = sealed_file(test);
 	struct gm_test *t = test->priv;
 	pgoff_t error_index = 0;
-	struct folio *folio;
+	struct page *page;
 
 	KUNIT_EXPECT_EQ(test, set(gm, 0, NR_PAGES, GUEST_MEMFD_ACCESS_KERNEL), 0);
 	page_of(test, gm, 0);
-	folio = page_of(test, gm, TAIL + 2);
-	folio_get(folio);
+	page = page_of(test, gm, TAIL + 2);
+	get_page(page);
 
 	KUNIT_EXPECT_EQ(test, guest_memfd_set_access(gm, 0, NR_PAGES,
 						     GUEST_MEMFD_ACCESS_USER,
 						     &error_index), -EAGAIN);
 	KUNIT_EXPECT_EQ(test, error_index, TAIL + 2);
 	KUNIT_EXPECT_EQ(test, count_at_kernel(test, gm), BLOCK_PAGES);
-	KUNIT_EXPECT_TRUE(test, at_kernel(folio));
+	KUNIT_EXPECT_TRUE(test, at_kernel(page));
 	KUNIT_EXPECT_EQ(test, guest_memfd_access_level(gm, 0),
 			GUEST_MEMFD_ACCESS_KERNEL);
 	KUNIT_EXPECT_EQ(test, gm_test_nr_hidden(), t->hidden_before);
 
-	folio_put(folio);
+	put_page(page);
 	KUNIT_EXPECT_EQ(test, set(gm, 0, NR_PAGES, GUEST_MEMFD_ACCESS_USER), 0);
 	KUNIT_EXPECT_EQ(test, gm_test_nr_hidden(),
 			t->hidden_before + BLOCK_PAGES + 1);
+}
+
+/* A block that is held cannot be split, nor leave KERNEL; it can be raised as a whole. */
+static void test_held_block(struct kunit *test)
+{
+	struct guest_memfd *gm = sealed_file(test);
+	struct gm_test *t = test->priv;
+	struct page *page = page_of(test, gm, 30);
+	pgoff_t at = 0;
+
+	get_page(page);
+	KUNIT_EXPECT_EQ(test, guest_memfd_set_access(gm, 5, NR_PAGES,
+						     GUEST_MEMFD_ACCESS_KERNEL, &at), -EAGAIN);
+	KUNIT_EXPECT_EQ(test, at, 5);
+	KUNIT_EXPECT_EQ(test, guest_memfd_set_access(gm, 0, 5,
+						     GUEST_MEMFD_ACCESS_KERNEL, &at), -EAGAIN);
+	KUNIT_EXPECT_EQ(test, at, 0);
+	KUNIT_EXPECT_TRUE(test, is_block(gm));
+	KUNIT_EXPECT_EQ(test, count_at_kernel(test, gm), 0);
+	KUNIT_EXPECT_EQ(test, gm_test_nr_hidden(), t->hidden_before + BLOCK_PAGES);
+
+	KUNIT_EXPECT_EQ(test, set(gm, 0, NR_PAGES, GUEST_MEMFD_ACCESS_KERNEL), 0);
+	KUNIT_EXPECT_EQ(test, count_at_kernel(test, gm), BLOCK_PAGES);
+	KUNIT_EXPECT_EQ(test, guest_memfd_set_access(gm, 0, NR_PAGES,
+						     GUEST_MEMFD_ACCESS_NONE, &at), -EAGAIN);
+	KUNIT_EXPECT_EQ(test, at, 0);
+	KUNIT_EXPECT_EQ(test, count_at_kernel(test, gm), BLOCK_PAGES);
+	KUNIT_EXPECT_TRUE(test, is_block(gm));
+	put_page(page);
+	KUNIT_EXPECT_EQ(test, set(gm, 5, 6, GUEST_MEMFD_ACCESS_NONE), 0);
+	KUNIT_EXPECT_EQ(test, count_at_kernel(test, gm), BLOCK_PAGES - 1);
+}
+
+/* Levels of a block change below references to some of its pages, and leave it whole. */
+static void test_shared_in_block(struct kunit *test)
+{
+	static const unsigned int shared[] = { 0, 5, 6, BLOCK_PAGES - 1 };
+	const unsigned int nr = ARRAY_SIZE(shared);
+	struct guest_memfd *gm = sealed_file(test);
+	struct gm_test *t = test->priv;
+	struct page *page, *first = page_of(test, gm, 0);
+	unsigned int i;
+
+	for (i = 0; i < nr; i++) {
+		page = gm_test_grab(test, gm, shared[i]);
+		KUNIT_EXPECT_EQ(test, gm_test_get(page), 0);
+		unlock_page(page);
+		put_page(page);
+	}
+	KUNIT_EXPECT_EQ(test, gm->nr_referenced, nr);
+	KUNIT_EXPECT_EQ(test, page_count(first), BLOCK_PAGES + 1 + nr);
+	KUNIT_EXPECT_EQ(test, gm_test_nr_hidden(), t->hidden_before + BLOCK_PAGES - nr);
+
+	KUNIT_EXPECT_EQ(test, set(gm, 0, BLOCK_PAGES, GUEST_MEMFD_ACCESS_KERNEL), 0);
+	KUNIT_EXPECT_EQ(test, gm->nr_referenced, BLOCK_PAGES);
+	KUNIT_EXPECT_EQ(test, page_count(first), BLOCK_PAGES + 2 + nr);
+	KUNIT_EXPECT_EQ(test, count_at_kernel(test, gm), BLOCK_PAGES - nr);
+	KUNIT_EXPECT_EQ(test, gm_page_count(gm_page_state(first + 5)), 2);
+	KUNIT_EXPECT_TRUE(test, gm_page_state(first + 5) & GUEST_MEMFD_PAGE_PINNABLE);
+	KUNIT_EXPECT_EQ(test, gm_test_nr_hidden(), t->hidden_before);
+	/* One is put at KERNEL, and its word is as that of the others then. */
+	guest_memfd_put_direct_map(first + 6);
+	KUNIT_EXPECT_EQ(test, count_at_kernel(test, gm), BLOCK_PAGES - nr + 1);
+
+	KUNIT_EXPECT_EQ(test, set(gm, 0, BLOCK_PAGES, GUEST_MEMFD_ACCESS_NONE), 0);
+	KUNIT_EXPECT_TRUE(test, is_block(gm));
+	KUNIT_EXPECT_EQ(test, gm->nr_referenced, nr - 1);
+	KUNIT_EXPECT_EQ(test, page_count(first), BLOCK_PAGES + nr);
+	KUNIT_EXPECT_EQ(test, gm_test_nr_hidden(), t->hidden_before + BLOCK_PAGES - nr + 1);
+	KUNIT_EXPECT_TRUE(test, kernel_page_present(first + 5));
+	KUNIT_EXPECT_FALSE(test, kernel_page_present(first + 6));
+	for (i = 0; i < nr; i++) {
+		if (shared[i] != 6)
+			guest_memfd_put_direct_map(first + shared[i]);
+		KUNIT_EXPECT_FALSE(test, kernel_page_present(first + shared[i]));
+	}
+	KUNIT_EXPECT_EQ(test, gm->nr_referenced, 0);
+	KUNIT_EXPECT_FALSE(test, gm_folio_has_own_words(page_folio(first)));
+	KUNIT_EXPECT_EQ(test, gm_test_nr_hidden(), t->hidden_before + BLOCK_PAGES);
 }
 
 /* The reference of a KVM cache does not delay a change, and keeps the page visible. */
@@ -201,21 +293,21 @@ static void test_shared_besides(struct kunit *test)
 {
 	struct guest_memfd *gm = sealed_file(test);
 	struct gm_test *t = test->priv;
-	struct folio *folio;
+	struct page *page;
 
 	KUNIT_EXPECT_EQ(test, set(gm, 0, BLOCK_PAGES, GUEST_MEMFD_ACCESS_KERNEL), 0);
-	folio = gm_test_grab(test, gm, 5);
-	KUNIT_EXPECT_EQ(test, gm_test_get(folio), 0);
-	folio_unlock(folio);
-	folio_put(folio);
+	page = gm_test_grab(test, gm, 5);
+	KUNIT_EXPECT_EQ(test, gm_test_get(page), 0);
+	unlock_page(page);
+	put_page(page);
 
 	KUNIT_EXPECT_EQ(test, set(gm, 5, 6, GUEST_MEMFD_ACCESS_NONE), 0);
-	KUNIT_EXPECT_TRUE(test, gm_test_present(folio));
-	KUNIT_EXPECT_FALSE(test, gm_page_state(folio) & GUEST_MEMFD_PAGE_PINNABLE);
+	KUNIT_EXPECT_TRUE(test, kernel_page_present(page));
+	KUNIT_EXPECT_FALSE(test, gm_page_state(page) & GUEST_MEMFD_PAGE_PINNABLE);
 	KUNIT_EXPECT_EQ(test, gm_test_nr_hidden(), t->hidden_before);
 	/* The rest of its block is in the direct map. */
-	guest_memfd_put_direct_map(folio);
-	KUNIT_EXPECT_FALSE(test, gm_test_present(folio));
+	guest_memfd_put_direct_map(page);
+	KUNIT_EXPECT_FALSE(test, kernel_page_present(page));
 	KUNIT_EXPECT_EQ(test, gm_test_nr_hidden(), t->hidden_before + 1);
 }
 
@@ -224,30 +316,30 @@ static void leave_pinned(struct kunit *test, pgoff_t index, bool shared)
 {
 	struct guest_memfd *gm = sealed_file(test);
 	struct gm_test *t = test->priv;
-	struct folio *folio;
+	struct page *page;
 
 	KUNIT_EXPECT_EQ(test, set(gm, 0, NR_PAGES, GUEST_MEMFD_ACCESS_KERNEL), 0);
-	folio = gm_test_grab(test, gm, index);
+	page = gm_test_grab(test, gm, index);
 	if (shared)
-		KUNIT_EXPECT_EQ(test, gm_test_get(folio), 0);
-	folio_unlock(folio);
-	memset(folio_address(folio), 0x5a, PAGE_SIZE);
-	t->restored_pfn = folio_pfn(folio);
+		KUNIT_EXPECT_EQ(test, gm_test_get(page), 0);
+	unlock_page(page);
+	memset(page_address(page), 0x5a, PAGE_SIZE);
+	t->restored_pfn = page_to_pfn(page);
 
 	truncate_all(gm);
-	guest_memfd_block_reap(gm, 0, NR_PAGES);
-	KUNIT_EXPECT_TRUE(test, gm_test_present(folio));
-	KUNIT_EXPECT_EQ(test, *(u8 *)folio_address(folio), 0x5a);
-	KUNIT_EXPECT_TRUE(test, gm_page_state(folio) & GUEST_MEMFD_PAGE_PINNABLE);
+	guest_memfd_block_reap(gm);
+	KUNIT_EXPECT_TRUE(test, kernel_page_present(page));
+	KUNIT_EXPECT_EQ(test, *(u8 *)page_address(page), 0x5a);
+	KUNIT_EXPECT_TRUE(test, gm_page_state(page) & GUEST_MEMFD_PAGE_PINNABLE);
 
-	folio_put(folio);
+	put_page(page);
 	guest_memfd_block_wait();
 	if (shared) {
-		KUNIT_EXPECT_TRUE(test, gm_test_present(folio));
-		KUNIT_EXPECT_FALSE(test, gm_page_state(folio) &
+		KUNIT_EXPECT_TRUE(test, kernel_page_present(page));
+		KUNIT_EXPECT_FALSE(test, gm_page_state(page) &
 					 GUEST_MEMFD_PAGE_PINNABLE);
 		KUNIT_EXPECT_EQ(test, t->nr_restored, 0);
-		guest_memfd_put_direct_map(folio);
+		guest_memfd_put_direct_map(page);
 	}
 	gm_test_drain();
 	KUNIT_EXPECT_EQ(test, t->nr_restored, 1);
@@ -273,18 +365,18 @@ static void test_leaves_pinned_and_shared(struct kunit *test)
 static void test_poisoned(struct kunit *test)
 {
 	struct guest_memfd *gm = sealed_file(test);
-	struct folio *folio = page_of(test, gm, TAIL + 1);
+	struct page *page = page_of(test, gm, TAIL + 1);
 	pgoff_t error_index = 0;
 
 	page_of(test, gm, 0);
-	folio_set_hwpoison(folio);
+	SetPageHWPoison(page);
 	KUNIT_EXPECT_EQ(test, guest_memfd_set_access(gm, 0, NR_PAGES,
 						     GUEST_MEMFD_ACCESS_KERNEL,
 						     &error_index), -EHWPOISON);
 	KUNIT_EXPECT_EQ(test, error_index, TAIL + 1);
-	folio_clear_hwpoison(folio);
+	ClearPageHWPoison(page);
 	KUNIT_EXPECT_EQ(test, count_at_kernel(test, gm), 0);
-	KUNIT_EXPECT_EQ(test, gm_page_state(folio), gm_page_fresh(0));
+	KUNIT_EXPECT_EQ(test, gm_page_state(page), GM_PAGE_HIDDEN);
 }
 
 /* Of what user space wants the owner is asked, not of what it does itself. */
@@ -322,16 +414,39 @@ static struct {
 	bool armed, may_fail, fail;
 	/* A page that is populated at that step, and its state then. */
 	struct guest_memfd *populate;
-	struct folio *populated;
+	struct page *populated;
 	unsigned long populated_state;
 } mishap;
+
+/* As memory_failure() does, which keeps a reference. */
+static void poison(struct page *page)
+{
+	struct folio *folio = page_folio(page);
+
+	SetPageHWPoison(page);
+	folio_get(folio);
+	if (folio_test_large(folio))
+		folio_set_has_hwpoisoned(folio);
+}
+
+static void unpoison(struct page *page)
+{
+	struct folio *folio = page_folio(page);
+
+	if (!PageHWPoison(page))
+		return;
+	ClearPageHWPoison(page);
+	if (folio_test_large(folio))
+		folio_clear_has_hwpoisoned(folio);
+	folio_put(folio);
+}
 
 static void mishap_step(void)
 {
 	if (!mishap.armed || mishap.step++ != mishap.at)
 		return;
 	if (mishap.poison)
-		SetPageHWPoison(mishap.poison);
+		poison(mishap.poison);
 	mishap.fail = mishap.may_fail;
 	if (mishap.populate) {
 		mishap.populated = page_of(kunit_get_current_test(),
@@ -408,6 +523,35 @@ static unsigned int failing_hide(struct page *const *first,
 	return n;
 }
 
+static int failing_split(struct page *page)
+{
+	struct kunit *test = kunit_get_current_test();
+	int err = -ENOMEM;
+
+	mishap_step();
+	if (!mishap.fail || !covers_block(page) || !refuse()) {
+		kunit_deactivate_static_stub(test, direct_map_split);
+		err = direct_map_split(page);
+		kunit_activate_static_stub(test, direct_map_split, failing_split);
+	}
+	mishap_step();
+	return err;
+}
+
+static void be_failing(struct kunit *test, bool on)
+{
+	mishap.armed = on;
+	if (on) {
+		kunit_activate_static_stub(test, direct_map_restore, failing_restore);
+		kunit_activate_static_stub(test, direct_map_hide_ranges, failing_hide);
+		kunit_activate_static_stub(test, direct_map_split, failing_split);
+	} else {
+		kunit_deactivate_static_stub(test, direct_map_restore);
+		kunit_deactivate_static_stub(test, direct_map_hide_ranges);
+		kunit_deactivate_static_stub(test, direct_map_split);
+	}
+}
+
 /*
  * One change, with one mishap.  Either all pages are at the new level afterwards
  * or all are as they were, whatever went wrong.  @halves: Half of the first block
@@ -416,7 +560,7 @@ static unsigned int failing_hide(struct page *const *first,
  * Return: False when the change had no such step.
  */
 static bool change_with_mishap(struct kunit *test, struct guest_memfd *gm,
-			       struct folio **folios, pgoff_t start, pgoff_t end,
+			       struct page **pages, pgoff_t start, pgoff_t end,
 			       unsigned int from, unsigned int to, bool halves,
 			       unsigned long *before)
 {
@@ -429,32 +573,28 @@ static bool change_with_mishap(struct kunit *test, struct guest_memfd *gm,
 		KUNIT_ASSERT_EQ(test, set(gm, BLOCK_PAGES / 2, BLOCK_PAGES,
 					  GUEST_MEMFD_ACCESS_USER), 0);
 	for (i = 0; i < UNDO_PAGES; i++)
-		before[i] = gm_page_state(folios[i]);
+		before[i] = gm_page_state(pages[i]);
 
 	mishap.step = 0;
 	mishap.events = 0;
 	mishap.refused = 0;
 	mishap.fail = false;
-	mishap.armed = true;
-	kunit_activate_static_stub(test, direct_map_restore, failing_restore);
-	kunit_activate_static_stub(test, direct_map_hide_ranges, failing_hide);
+	be_failing(test, true);
 	mishap_step();
 	err = guest_memfd_set_access(gm, start, end, to, &ignored);
-	kunit_deactivate_static_stub(test, direct_map_restore);
-	kunit_deactivate_static_stub(test, direct_map_hide_ranges);
-	mishap.armed = false;
+	be_failing(test, false);
 	if (mishap.poison)
-		ClearPageHWPoison(mishap.poison);
+		unpoison(mishap.poison);
 
 	for (i = 0; i < UNDO_PAGES; i++) {
-		unsigned long state = gm_page_state(folios[i]);
+		unsigned long state = gm_page_state(pages[i]);
 		bool hidden = state & GM_PAGE_HIDDEN;
 
-		wrong += hidden == gm_test_present(folios[i]);
+		wrong += hidden == kernel_page_present(pages[i]);
 		if (err || i < start || i >= end)
 			wrong += state != before[i];
 		else if (to == GUEST_MEMFD_ACCESS_KERNEL)
-			wrong += !at_kernel(folios[i]);
+			wrong += !at_kernel(pages[i]);
 		else
 			wrong += !hidden;
 	}
@@ -468,10 +608,10 @@ static bool change_with_mishap(struct kunit *test, struct guest_memfd *gm,
 }
 
 /* Is the large mapping of a block split, so that the next trial needs another? */
-static bool is_split(struct folio **folios)
+static bool is_split(struct page **pages)
 {
-	return !folios[0] || !covers_block(&folios[0]->page) ||
-	       !covers_block(&folios[BLOCK_PAGES]->page);
+	return !pages[0] || !covers_block(pages[0]) ||
+	       !covers_block(pages[BLOCK_PAGES]);
 }
 
 static void test_undo(struct kunit *test)
@@ -493,13 +633,13 @@ static void test_undo(struct kunit *test)
 	struct guest_memfd *gm = sealed_file(test);
 	unsigned int r, l, p, trials = 0;
 	bool few;
-	struct folio **folios;
+	struct page **pages;
 	unsigned long *before;
 	pgoff_t i;
 
-	folios = kunit_kcalloc(test, UNDO_PAGES, sizeof(*folios), GFP_KERNEL);
+	pages = kunit_kcalloc(test, UNDO_PAGES, sizeof(*pages), GFP_KERNEL);
 	before = kunit_kcalloc(test, UNDO_PAGES, sizeof(*before), GFP_KERNEL);
-	KUNIT_ASSERT_NOT_NULL(test, folios);
+	KUNIT_ASSERT_NOT_NULL(test, pages);
 	KUNIT_ASSERT_NOT_NULL(test, before);
 	gm->inode->i_size = UNDO_PAGES * PAGE_SIZE;
 	register_trace_guest_memfd_get(mishap_event, NULL);
@@ -523,18 +663,18 @@ static void test_undo(struct kunit *test)
 			mishap.at = 0;
 			do {
 				/* Blocks whose large mappings are whole. */
-				if (is_split(folios)) {
+				if (is_split(pages)) {
 					truncate_all(gm);
-					guest_memfd_block_reap(gm, 0, UNDO_PAGES);
+					guest_memfd_block_reap(gm);
 					for (i = 0; i < UNDO_PAGES; i++)
-						folios[i] = page_of(test, gm, i);
+						pages[i] = page_of(test, gm, i);
 				}
 				mishap.poison = NULL;
 				if (p < 6)
-					mishap.poison = &folios[victim[p / 2]]->page;
+					mishap.poison = pages[victim[p / 2]];
 				trials++;
 				cond_resched();
-			} while (change_with_mishap(test, gm, folios, start, end,
+			} while (change_with_mishap(test, gm, pages, start, end,
 						    levels[l].from, levels[l].to,
 						    levels[l].halves, before) && ++mishap.at);
 		}
@@ -565,14 +705,10 @@ static void change_and_populate(struct kunit *test, unsigned int from,
 	memset(&mishap, 0, sizeof(mishap));
 	mishap.at = 1;
 	mishap.populate = gm;
-	mishap.armed = true;
-	kunit_activate_static_stub(test, direct_map_restore, failing_restore);
-	kunit_activate_static_stub(test, direct_map_hide_ranges, failing_hide);
+	be_failing(test, true);
 	err = set(gm, 0, UNDO_PAGES, to);
-	kunit_deactivate_static_stub(test, direct_map_restore);
-	kunit_deactivate_static_stub(test, direct_map_hide_ranges);
+	be_failing(test, false);
 	mishap.populate = NULL;
-	mishap.armed = false;
 
 	KUNIT_EXPECT_EQ(test, err, 0);
 	KUNIT_ASSERT_NOT_NULL(test, mishap.populated);
@@ -580,9 +716,9 @@ static void change_and_populate(struct kunit *test, unsigned int from,
 	if (to == GUEST_MEMFD_ACCESS_KERNEL) {
 		KUNIT_EXPECT_TRUE(test, at_kernel(mishap.populated));
 	} else {
-		KUNIT_EXPECT_FALSE(test, gm_test_present(mishap.populated));
+		KUNIT_EXPECT_FALSE(test, kernel_page_present(mishap.populated));
 		KUNIT_EXPECT_EQ(test, gm_page_state(mishap.populated),
-				gm_page_fresh(0));
+				GM_PAGE_HIDDEN);
 	}
 	KUNIT_EXPECT_EQ(test, gm->change_end, 0);
 }
@@ -606,7 +742,9 @@ static struct kunit_case access_cases[] = {
 	KUNIT_CASE(test_absent),
 	KUNIT_CASE(test_absent_part),
 	KUNIT_CASE(test_held),
+	KUNIT_CASE(test_held_block),
 	KUNIT_CASE(test_shared_besides),
+	KUNIT_CASE(test_shared_in_block),
 	KUNIT_CASE(test_leaves_pinned),
 	KUNIT_CASE(test_leaves_pinned_alone),
 	KUNIT_CASE(test_leaves_pinned_and_shared),

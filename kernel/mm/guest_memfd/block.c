@@ -52,8 +52,11 @@
 #include "pool.h"
 #include "reference.h"
 
-/* Order of the blocks of files that are created from now on: this, or 0. */
-static unsigned int block_order = GM_BLOCK_MAX_ORDER;
+/*
+ * Order of the blocks of files that are created from now on: GM_BLOCK_MAX_ORDER, or 0.  Without
+ * huge pages the kernel neither splits a large folio nor maps one as a whole.
+ */
+static unsigned int block_order = gm_can_have_blocks() ? GM_BLOCK_MAX_ORDER : 0;
 
 /* Blocks in files, and such as have left theirs, by pfn >> GM_BLOCK_MAX_ORDER. */
 static DEFINE_XARRAY(blocks_by_pfn);
@@ -835,6 +838,8 @@ static int split_locked(struct guest_memfd *gm, struct folio *folio)
 	unsigned int i, nr_held, tries = SPLIT_TRIES;
 	int err;
 
+	if (!gm_can_have_blocks())
+		return -EINVAL;
 	nr_held = gm_folio_references(folio) + nr_poisoned(first, GM_BLOCK_PAGES);
 	while (folio_ref_count(folio) != GM_BLOCK_PAGES + 1 + nr_held) {
 		if (!--tries)
@@ -1068,8 +1073,9 @@ void guest_memfd_block_orphan(struct folio *folio)
 	VM_WARN_ON_ONCE_FOLIO(folio_test_lru(folio), folio);
 	if (folio_test_large(folio))
 		atomic_long_dec(&gm->nr_blocks);
-	if (state & GM_PAGE_OWN_WORDS ||
-	    !(state & (GM_PAGE_HIDDEN | GUEST_MEMFD_PAGE_PINNABLE)))
+	/* The put of another direct-map reference frees it. */
+	if (!(state & GUEST_MEMFD_PAGE_PINNABLE) &&
+	    (state & GM_PAGE_OWN_WORDS || !(state & GM_PAGE_HIDDEN)))
 		return;
 	spin_lock(&retry_lock);
 	list_add_tail(&folio->lru, &gm->orphans);
@@ -1504,7 +1510,7 @@ static int set_block_order(const char *val, const struct kernel_param *kp)
 
 	if (err)
 		return err;
-	if (order && order != GM_BLOCK_MAX_ORDER)
+	if (order && (order != GM_BLOCK_MAX_ORDER || !gm_can_have_blocks()))
 		return -EINVAL;
 	return param_set_uint(val, kp);
 }

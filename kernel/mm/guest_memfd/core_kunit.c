@@ -23,6 +23,7 @@
 #include "kunit.h"
 #include "page_state.h"
 #include "pool.h"
+#include "reference.h"
 
 #define PATTERN 0x5a
 
@@ -143,8 +144,8 @@ struct guest_memfd *gm_test_file(struct kunit *test, u64 flags)
 	return gm;
 }
 
-struct folio *gm_test_grab(struct kunit *test, struct guest_memfd *gm,
-			   pgoff_t index)
+struct page *gm_test_grab(struct kunit *test, struct guest_memfd *gm,
+			  pgoff_t index)
 {
 	struct folio *folio;
 
@@ -152,27 +153,22 @@ struct folio *gm_test_grab(struct kunit *test, struct guest_memfd *gm,
 	folio = guest_memfd_grab_folio(gm, index);
 	filemap_invalidate_unlock_shared(gm->inode->i_mapping);
 	KUNIT_ASSERT_FALSE(test, IS_ERR(folio));
-	return folio;
+	return folio_file_page(folio, index);
 }
 
-int gm_test_get(struct folio *folio)
+int gm_test_get(struct page *page)
 {
-	struct address_space *mapping = folio->mapping;
+	struct address_space *mapping = page_folio(page)->mapping;
 	int err;
 
 	if (!mapping)
-		return guest_memfd_get_direct_map(folio);
-	folio_unlock(folio);
+		return guest_memfd_get_direct_map(page);
+	unlock_page(page);
 	filemap_invalidate_lock_shared(mapping);
-	folio_lock(folio);
-	err = guest_memfd_get_direct_map(folio);
+	lock_page(page);
+	err = guest_memfd_get_direct_map(page);
 	filemap_invalidate_unlock_shared(mapping);
 	return err;
-}
-
-bool gm_test_present(struct folio *folio)
-{
-	return kernel_page_present(&folio->page);
 }
 
 static void truncate_all(struct guest_memfd *gm)
@@ -256,6 +252,11 @@ void gm_test_exit(struct kunit *test)
 	guest_memfd_block_wait();
 	gm_test_set_pool(test, "0");
 	KUNIT_EXPECT_EQ(test, gm_test_nr_hidden(), t->hidden_before);
+	/* Unless there are other files. */
+	if (!guest_memfd_active()) {
+		KUNIT_EXPECT_TRUE(test, gm_page_no_own_words());
+		KUNIT_EXPECT_TRUE(test, gm_references_none_left());
+	}
 	gm_test_set_pool(test, t->former_pool);
 	free_page((unsigned long)t->former_pool);
 	unregister_trace_guest_memfd_restore(probe_restore, t);
@@ -269,102 +270,102 @@ static void test_hidden_once(struct kunit *test)
 {
 	struct guest_memfd *gm = gm_test_file(test, GM_FILE_NO_DIRECT_MAP);
 	struct gm_test *t = test->priv;
-	struct folio *folio, *again;
+	struct page *page, *again;
 
-	folio = gm_test_grab(test, gm, TAIL + 3);
-	KUNIT_EXPECT_FALSE(test, gm_test_present(folio));
-	KUNIT_EXPECT_TRUE(test, folio_test_uptodate(folio));
-	KUNIT_EXPECT_FALSE(test, folio_test_lru(folio));
-	KUNIT_EXPECT_EQ(test, gm_page_state(folio), gm_page_fresh(0));
+	page = gm_test_grab(test, gm, TAIL + 3);
+	KUNIT_EXPECT_FALSE(test, kernel_page_present(page));
+	KUNIT_EXPECT_TRUE(test, PageUptodate(page));
+	KUNIT_EXPECT_FALSE(test, PageLRU(page));
+	KUNIT_EXPECT_EQ(test, gm_page_state(page), GM_PAGE_HIDDEN);
 	KUNIT_EXPECT_EQ(test, gm_test_nr_hidden(), t->hidden_before + 1);
-	folio_unlock(folio);
+	unlock_page(page);
 
 	again = gm_test_grab(test, gm, TAIL + 3);
-	KUNIT_EXPECT_PTR_EQ(test, again, folio);
+	KUNIT_EXPECT_PTR_EQ(test, again, page);
 	KUNIT_EXPECT_EQ(test, t->nr_hides, 1);
-	folio_unlock(folio);
-	folio_put(folio);
-	folio_put(folio);
+	unlock_page(page);
+	put_page(page);
+	put_page(page);
 }
 
 static void test_grab_keeps_shares(struct kunit *test)
 {
 	struct guest_memfd *gm = gm_test_file(test, GM_FILE_NO_DIRECT_MAP);
-	struct folio *folio = gm_test_grab(test, gm, TAIL);
+	struct page *page = gm_test_grab(test, gm, TAIL);
 
-	KUNIT_EXPECT_EQ(test, gm_test_get(folio), 0);
-	folio_unlock(folio);
-	folio_put(folio);
+	KUNIT_EXPECT_EQ(test, gm_test_get(page), 0);
+	unlock_page(page);
+	put_page(page);
 
 	/* Faulting on a shared page must not hide it under its user. */
-	folio = gm_test_grab(test, gm, TAIL);
-	KUNIT_EXPECT_TRUE(test, gm_test_present(folio));
-	folio_unlock(folio);
-	folio_put(folio);
-	guest_memfd_put_direct_map(folio);
-	KUNIT_EXPECT_FALSE(test, gm_test_present(folio));
+	page = gm_test_grab(test, gm, TAIL);
+	KUNIT_EXPECT_TRUE(test, kernel_page_present(page));
+	unlock_page(page);
+	put_page(page);
+	guest_memfd_put_direct_map(page);
+	KUNIT_EXPECT_FALSE(test, kernel_page_present(page));
 }
 
 static void test_share_count(struct kunit *test)
 {
 	struct guest_memfd *gm = gm_test_file(test, GM_FILE_NO_DIRECT_MAP);
 	struct gm_test *t = test->priv;
-	struct folio *folio = gm_test_grab(test, gm, TAIL);
+	struct page *page = gm_test_grab(test, gm, TAIL);
 	int i;
 
 	for (i = 1; i <= 8; i++) {
-		KUNIT_EXPECT_EQ(test, gm_test_get(folio), 0);
-		KUNIT_EXPECT_TRUE(test, gm_test_present(folio));
-		KUNIT_EXPECT_EQ(test, gm_page_count(gm_page_state(folio)), i);
+		KUNIT_EXPECT_EQ(test, gm_test_get(page), 0);
+		KUNIT_EXPECT_TRUE(test, kernel_page_present(page));
+		KUNIT_EXPECT_EQ(test, gm_page_count(gm_page_state(page)), i);
 	}
-	folio_unlock(folio);
+	unlock_page(page);
 	/* Page cache, block, eight direct-map references, and ours. */
-	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 11);
+	KUNIT_EXPECT_EQ(test, page_count(page), 11);
 	for (i = 7; i > 0; i--) {
-		guest_memfd_put_direct_map(folio);
-		KUNIT_EXPECT_TRUE(test, gm_test_present(folio));
+		guest_memfd_put_direct_map(page);
+		KUNIT_EXPECT_TRUE(test, kernel_page_present(page));
 	}
-	guest_memfd_put_direct_map(folio);
-	KUNIT_EXPECT_FALSE(test, gm_test_present(folio));
-	KUNIT_EXPECT_EQ(test, gm_page_state(folio), gm_page_fresh(0));
-	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 3);
+	guest_memfd_put_direct_map(page);
+	KUNIT_EXPECT_FALSE(test, kernel_page_present(page));
+	KUNIT_EXPECT_EQ(test, gm_page_state(page), GM_PAGE_HIDDEN);
+	KUNIT_EXPECT_EQ(test, page_count(page), 3);
 	KUNIT_EXPECT_EQ(test, t->nr_hides, 2);
-	folio_put(folio);
+	put_page(page);
 }
 
 static void test_share_overflow(struct kunit *test)
 {
 	struct guest_memfd *gm = gm_test_file(test, GM_FILE_NO_DIRECT_MAP);
-	struct folio *folio = gm_test_grab(test, gm, TAIL);
+	struct page *page = gm_test_grab(test, gm, TAIL);
 	unsigned long one;
 
-	KUNIT_EXPECT_EQ(test, gm_test_get(folio), 0);
-	one = gm_page_state(folio);
-	gm_page_set_state(folio, one | GM_PAGE_COUNT_MASK);
-	KUNIT_EXPECT_EQ(test, gm_test_get(folio), -EOVERFLOW);
-	KUNIT_EXPECT_EQ(test, gm_page_count(gm_page_state(folio)),
+	KUNIT_EXPECT_EQ(test, gm_test_get(page), 0);
+	one = gm_page_state(page);
+	gm_page_set_state(page, one | GM_PAGE_COUNT_MASK);
+	KUNIT_EXPECT_EQ(test, gm_test_get(page), -EOVERFLOW);
+	KUNIT_EXPECT_EQ(test, gm_page_count(gm_page_state(page)),
 			GM_PAGE_COUNT_MAX);
-	gm_page_set_state(folio, one);
-	folio_unlock(folio);
-	guest_memfd_put_direct_map(folio);
-	folio_put(folio);
+	gm_page_set_state(page, one);
+	unlock_page(page);
+	guest_memfd_put_direct_map(page);
+	put_page(page);
 }
 
 static void test_scrubbed_before_restore(struct kunit *test)
 {
 	struct guest_memfd *gm = gm_test_file(test, GM_FILE_NO_DIRECT_MAP);
 	struct gm_test *t = test->priv;
-	struct folio *folio = gm_test_grab(test, gm, TAIL);
+	struct page *page = gm_test_grab(test, gm, TAIL);
 
-	KUNIT_EXPECT_EQ(test, gm_test_get(folio), 0);
-	memset(page_address(&folio->page), PATTERN, PAGE_SIZE);
-	folio_unlock(folio);
-	guest_memfd_put_direct_map(folio);
-	t->restored_pfn = folio_pfn(folio);
-	folio_put(folio);
+	KUNIT_EXPECT_EQ(test, gm_test_get(page), 0);
+	memset(page_address(page), PATTERN, PAGE_SIZE);
+	unlock_page(page);
+	guest_memfd_put_direct_map(page);
+	t->restored_pfn = page_to_pfn(page);
+	put_page(page);
 
 	truncate_all(gm);
-	guest_memfd_block_reap(t->gm, 0, ULONG_MAX);
+	guest_memfd_block_reap(t->gm);
 	KUNIT_EXPECT_EQ(test, t->nr_restored, 1);
 	KUNIT_EXPECT_FALSE(test, t->restored_dirty);
 }
@@ -373,17 +374,17 @@ static void test_reference_delays_reuse(struct kunit *test)
 {
 	struct guest_memfd *gm = gm_test_file(test, GM_FILE_NO_DIRECT_MAP);
 	struct gm_test *t = test->priv;
-	struct folio *folio = gm_test_grab(test, gm, TAIL);
+	struct page *page = gm_test_grab(test, gm, TAIL);
 
-	t->restored_pfn = folio_pfn(folio);
-	folio_unlock(folio);
+	t->restored_pfn = page_to_pfn(page);
+	unlock_page(page);
 	truncate_all(gm);
-	guest_memfd_block_reap(t->gm, 0, ULONG_MAX);
+	guest_memfd_block_reap(t->gm);
 	/* Out of the file, but not out of our hands: still hidden. */
 	KUNIT_EXPECT_EQ(test, t->nr_restored, 0);
-	KUNIT_EXPECT_FALSE(test, gm_test_present(folio));
+	KUNIT_EXPECT_FALSE(test, kernel_page_present(page));
 
-	folio_put(folio);
+	put_page(page);
 	guest_memfd_block_wait();
 	KUNIT_EXPECT_EQ(test, t->nr_restored, 1);
 }
@@ -392,31 +393,31 @@ static void test_share_survives_truncation(struct kunit *test)
 {
 	struct guest_memfd *gm = gm_test_file(test, GM_FILE_NO_DIRECT_MAP);
 	struct gm_test *t = test->priv;
-	struct folio *folio = gm_test_grab(test, gm, TAIL);
-	struct folio *next;
+	struct page *page = gm_test_grab(test, gm, TAIL);
+	struct page *next;
 
-	KUNIT_EXPECT_EQ(test, gm_test_get(folio), 0);
-	KUNIT_EXPECT_EQ(test, gm_test_get(folio), 0);
-	memset(page_address(&folio->page), PATTERN, PAGE_SIZE);
-	folio_unlock(folio);
-	folio_put(folio);
+	KUNIT_EXPECT_EQ(test, gm_test_get(page), 0);
+	KUNIT_EXPECT_EQ(test, gm_test_get(page), 0);
+	memset(page_address(page), PATTERN, PAGE_SIZE);
+	unlock_page(page);
+	put_page(page);
 
 	truncate_all(gm);
-	guest_memfd_block_reap(t->gm, 0, ULONG_MAX);
-	KUNIT_EXPECT_TRUE(test, gm_test_present(folio));
-	KUNIT_EXPECT_NULL(test, memchr_inv(page_address(&folio->page), PATTERN,
+	guest_memfd_block_reap(t->gm);
+	KUNIT_EXPECT_TRUE(test, kernel_page_present(page));
+	KUNIT_EXPECT_NULL(test, memchr_inv(page_address(page), PATTERN,
 					   PAGE_SIZE));
 
 	/* The file gets another page for the same place. */
 	next = gm_test_grab(test, gm, TAIL);
-	KUNIT_EXPECT_PTR_NE(test, next, folio);
-	folio_unlock(next);
-	folio_put(next);
+	KUNIT_EXPECT_PTR_NE(test, next, page);
+	unlock_page(next);
+	put_page(next);
 
-	guest_memfd_put_direct_map(folio);
-	KUNIT_EXPECT_TRUE(test, gm_test_present(folio));
-	t->restored_pfn = folio_pfn(folio);
-	guest_memfd_put_direct_map(folio);
+	guest_memfd_put_direct_map(page);
+	KUNIT_EXPECT_TRUE(test, kernel_page_present(page));
+	t->restored_pfn = page_to_pfn(page);
+	guest_memfd_put_direct_map(page);
 	KUNIT_EXPECT_EQ(test, t->nr_restored, 1);
 	KUNIT_EXPECT_FALSE(test, t->restored_dirty);
 }
@@ -424,32 +425,32 @@ static void test_share_survives_truncation(struct kunit *test)
 static void test_no_share_after_truncation(struct kunit *test)
 {
 	struct guest_memfd *gm = gm_test_file(test, GM_FILE_NO_DIRECT_MAP);
-	struct folio *folio = gm_test_grab(test, gm, TAIL);
+	struct page *page = gm_test_grab(test, gm, TAIL);
 
-	folio_unlock(folio);
+	unlock_page(page);
 	truncate_all(gm);
-	folio_lock(folio);
-	KUNIT_EXPECT_EQ(test, gm_test_get(folio), -ESTALE);
-	KUNIT_EXPECT_FALSE(test, gm_test_present(folio));
-	folio_unlock(folio);
-	folio_put(folio);
+	lock_page(page);
+	KUNIT_EXPECT_EQ(test, gm_test_get(page), -ESTALE);
+	KUNIT_EXPECT_FALSE(test, kernel_page_present(page));
+	unlock_page(page);
+	put_page(page);
 }
 
 static void test_share_outlives_file(struct kunit *test)
 {
 	struct guest_memfd *gm = gm_test_file(test, GM_FILE_NO_DIRECT_MAP);
 	struct gm_test *t = test->priv;
-	struct folio *folio = gm_test_grab(test, gm, TAIL);
+	struct page *page = gm_test_grab(test, gm, TAIL);
 
-	KUNIT_EXPECT_EQ(test, gm_test_get(folio), 0);
-	folio_unlock(folio);
-	folio_put(folio);
+	KUNIT_EXPECT_EQ(test, gm_test_get(page), 0);
+	unlock_page(page);
+	put_page(page);
 	t->gm = NULL;
 	iput(gm->inode);
-	KUNIT_EXPECT_TRUE(test, gm_test_present(folio));
+	KUNIT_EXPECT_TRUE(test, kernel_page_present(page));
 
-	t->restored_pfn = folio_pfn(folio);
-	guest_memfd_put_direct_map(folio);
+	t->restored_pfn = page_to_pfn(page);
+	guest_memfd_put_direct_map(page);
 	KUNIT_EXPECT_EQ(test, t->nr_restored, 1);
 }
 
@@ -457,53 +458,53 @@ static void test_share_outlives_file(struct kunit *test)
 static void test_referenced_is_counted(struct kunit *test)
 {
 	struct guest_memfd *gm = gm_test_file(test, GM_FILE_NO_DIRECT_MAP);
-	struct folio *folio = gm_test_grab(test, gm, TAIL);
+	struct page *page = gm_test_grab(test, gm, TAIL);
 
 	KUNIT_EXPECT_EQ(test, gm->nr_referenced, 0);
-	KUNIT_EXPECT_EQ(test, gm_test_get(folio), 0);
-	KUNIT_EXPECT_EQ(test, gm_test_get(folio), 0);
+	KUNIT_EXPECT_EQ(test, gm_test_get(page), 0);
+	KUNIT_EXPECT_EQ(test, gm_test_get(page), 0);
 	KUNIT_EXPECT_EQ(test, gm->nr_referenced, 1);
-	folio_unlock(folio);
-	folio_put(folio);
-	guest_memfd_put_direct_map(folio);
+	unlock_page(page);
+	put_page(page);
+	guest_memfd_put_direct_map(page);
 	KUNIT_EXPECT_EQ(test, gm->nr_referenced, 1);
 	guest_memfd_punch_hole(gm, TAIL, TAIL + 2);
 	KUNIT_EXPECT_EQ(test, gm->nr_referenced, 0);
-	guest_memfd_put_direct_map(folio);
+	guest_memfd_put_direct_map(page);
 	KUNIT_EXPECT_EQ(test, gm->nr_referenced, 0);
 }
 
 static void test_gup(struct kunit *test)
 {
 	struct guest_memfd *gm = gm_test_file(test, GM_FILE_NO_DIRECT_MAP);
-	struct folio *folio = gm_test_grab(test, gm, TAIL);
+	struct page *page = gm_test_grab(test, gm, TAIL);
 
-	KUNIT_EXPECT_FALSE(test, guest_memfd_gup_allowed(folio, gm->inode->i_mapping));
+	KUNIT_EXPECT_FALSE(test, guest_memfd_gup_allowed(page_folio(page), gm->inode->i_mapping));
 	/* A direct-map reference is the kernel's own: it allows no pin. */
-	KUNIT_EXPECT_EQ(test, gm_test_get(folio), 0);
-	KUNIT_EXPECT_FALSE(test, guest_memfd_gup_allowed(folio, gm->inode->i_mapping));
-	folio_unlock(folio);
-	guest_memfd_put_direct_map(folio);
+	KUNIT_EXPECT_EQ(test, gm_test_get(page), 0);
+	KUNIT_EXPECT_FALSE(test, guest_memfd_gup_allowed(page_folio(page), gm->inode->i_mapping));
+	unlock_page(page);
+	guest_memfd_put_direct_map(page);
 
 	/* GUP-fast may hold it after that, without a mapping. */
 	truncate_all(gm);
-	KUNIT_EXPECT_FALSE(test, guest_memfd_gup_allowed(folio, gm->inode->i_mapping));
-	folio_put(folio);
+	KUNIT_EXPECT_FALSE(test, guest_memfd_gup_allowed(page_folio(page), gm->inode->i_mapping));
+	put_page(page);
 }
 
 static void test_plain_file(struct kunit *test)
 {
 	struct guest_memfd *gm = gm_test_file(test, 0);
 	struct gm_test *t = test->priv;
-	struct folio *folio = gm_test_grab(test, gm, TAIL);
+	struct page *page = gm_test_grab(test, gm, TAIL);
 
-	KUNIT_EXPECT_TRUE(test, gm_test_present(folio));
-	KUNIT_EXPECT_FALSE(test, folio_test_uptodate(folio));
-	KUNIT_EXPECT_TRUE(test, guest_memfd_gup_allowed(folio, gm->inode->i_mapping));
-	KUNIT_EXPECT_EQ(test, gm_test_get(folio), 0);
-	folio_unlock(folio);
-	folio_put(folio);
-	guest_memfd_put_direct_map(folio);
+	KUNIT_EXPECT_TRUE(test, kernel_page_present(page));
+	KUNIT_EXPECT_FALSE(test, PageUptodate(page));
+	KUNIT_EXPECT_TRUE(test, guest_memfd_gup_allowed(page_folio(page), gm->inode->i_mapping));
+	KUNIT_EXPECT_EQ(test, gm_test_get(page), 0);
+	unlock_page(page);
+	put_page(page);
+	guest_memfd_put_direct_map(page);
 	KUNIT_EXPECT_EQ(test, t->nr_hides, 0);
 }
 
@@ -511,49 +512,49 @@ static void test_poisoned_page_stays_out(struct kunit *test)
 {
 	struct guest_memfd *gm = gm_test_file(test, GM_FILE_NO_DIRECT_MAP);
 	struct gm_test *t = test->priv;
-	struct folio *folio = gm_test_grab(test, gm, TAIL);
+	struct page *page = gm_test_grab(test, gm, TAIL);
 
-	t->restored_pfn = folio_pfn(folio);
-	folio_set_hwpoison(folio);
-	folio_unlock(folio);
+	t->restored_pfn = page_to_pfn(page);
+	SetPageHWPoison(page);
+	unlock_page(page);
 	/* Our reference is the one that memory_failure() keeps. */
 	truncate_all(gm);
-	guest_memfd_block_reap(t->gm, 0, ULONG_MAX);
+	guest_memfd_block_reap(t->gm);
 	KUNIT_EXPECT_EQ(test, t->nr_restored, 0);
-	KUNIT_EXPECT_FALSE(test, gm_test_present(folio));
-	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 2);
+	KUNIT_EXPECT_FALSE(test, kernel_page_present(page));
+	KUNIT_EXPECT_EQ(test, page_count(page), 2);
 	/* And nothing polls for it. */
-	KUNIT_EXPECT_TRUE(test, list_empty(&folio->lru));
+	KUNIT_EXPECT_TRUE(test, list_empty(&page->lru));
 
 	/* The test restores it itself: no other code will. */
-	folio_put(folio);
-	folio_clear_hwpoison(folio);
-	gm_page_clear_state(folio);
-	KUNIT_EXPECT_EQ(test, direct_map_restore(&folio->page, 1), 0);
-	folio_put(folio);
+	put_page(page);
+	ClearPageHWPoison(page);
+	gm_folio_clear_state(page_folio(page));
+	KUNIT_EXPECT_EQ(test, direct_map_restore(page, 1), 0);
+	put_page(page);
 }
 
 static void test_memory_failure(struct kunit *test)
 {
 	struct guest_memfd *gm = gm_test_file(test, GM_FILE_NO_DIRECT_MAP);
 	struct gm_test *t = test->priv;
-	struct folio *folio = gm_test_grab(test, gm, TAIL);
+	struct page *page = gm_test_grab(test, gm, TAIL);
 
-	folio_unlock(folio);
-	guest_memfd_memory_failure(folio);
+	unlock_page(page);
+	guest_memfd_memory_failure(page_folio(page));
 	KUNIT_EXPECT_EQ(test, t->starts, 1);
 	KUNIT_EXPECT_EQ(test, t->ends, 1);
 	truncate_all(gm);
 	/* Too late to tell a guest: nothing to do, and nothing to break. */
-	guest_memfd_memory_failure(folio);
+	guest_memfd_memory_failure(page_folio(page));
 	KUNIT_EXPECT_EQ(test, t->starts, 1);
-	folio_put(folio);
+	put_page(page);
 }
 
 struct slow_work {
 	struct work_struct work;
 	struct completion done;
-	struct folio *poison;
+	struct page *poison;
 	struct inode *put;
 };
 
@@ -562,7 +563,7 @@ static void slow_work_fn(struct work_struct *work)
 	struct slow_work *slow = container_of(work, struct slow_work, work);
 
 	if (slow->poison)
-		guest_memfd_memory_failure(slow->poison);
+		guest_memfd_memory_failure(page_folio(slow->poison));
 	else
 		iput(slow->put);
 	complete(&slow->done);
@@ -587,17 +588,17 @@ static void test_poison_delays_own_file_only(struct kunit *test)
 	struct slow_work poison = {}, evict = {}, other = {};
 	struct guest_memfd *gm = gm_test_file(test, flags);
 	struct gm_test *t = test->priv;
-	struct folio *folio;
+	struct page *page;
 
-	folio = gm_test_grab(test, gm, TAIL);
-	folio_unlock(folio);
+	page = gm_test_grab(test, gm, TAIL);
+	unlock_page(page);
 	other.put = gm_test_file(test, flags)->inode;
 	t->gm = NULL;
 
 	init_completion(&t->slow_started);
 	init_completion(&t->slow_goes_on);
 	t->slow = gm;
-	poison.poison = folio;
+	poison.poison = page;
 	slow_start(&poison);
 	KUNIT_EXPECT_TRUE(test, wait_for_completion_timeout(&t->slow_started, HZ));
 
@@ -610,7 +611,7 @@ static void test_poison_delays_own_file_only(struct kunit *test)
 	complete_all(&t->slow_goes_on);
 	flush_work(&other.work);
 	flush_work(&poison.work);
-	folio_put(folio);
+	put_page(page);
 	KUNIT_EXPECT_TRUE(test, slow_is_over(&evict, 1000));
 	flush_work(&evict.work);
 	destroy_work_on_stack(&poison.work);
@@ -621,7 +622,7 @@ static void test_poison_delays_own_file_only(struct kunit *test)
 static void test_active(struct kunit *test)
 {
 	struct gm_test *t = test->priv;
-	struct folio *folio;
+	struct page *page;
 
 	if (guest_memfd_active())
 		kunit_skip(test, "others use hidden memory just now");
@@ -635,25 +636,16 @@ static void test_active(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, guest_memfd_active());
 
 	/* Closed, and not cleared yet: the kernel cannot save it. */
-	folio = gm_test_grab(test, gm_test_file(test, GM_FILE_NO_DIRECT_MAP), 0);
-	folio_unlock(folio);
+	page = gm_test_grab(test, gm_test_file(test, GM_FILE_NO_DIRECT_MAP), 0);
+	unlock_page(page);
 	iput(t->gm->inode);
 	t->gm = NULL;
 	guest_memfd_block_wait();
 	KUNIT_EXPECT_TRUE(test, guest_memfd_active());
-	KUNIT_EXPECT_FALSE(test, gm_test_present(folio));
-	folio_put(folio);
+	KUNIT_EXPECT_FALSE(test, kernel_page_present(page));
+	put_page(page);
 	guest_memfd_block_wait();
 	KUNIT_EXPECT_FALSE(test, guest_memfd_active());
-}
-
-/* Level of the direct map's entry for a page, as lookup_address() has it. */
-static unsigned int map_level(struct folio *folio)
-{
-	unsigned int level = 0;
-
-	lookup_address((unsigned long)folio_address(folio), &level);
-	return level;
 }
 
 static struct guest_memfd *new_block_file(struct kunit *test)
@@ -665,123 +657,135 @@ static struct guest_memfd *new_block_file(struct kunit *test)
 	return gm;
 }
 
-/* A page of a whole block, unlocked, with a reference. */
-static struct folio *grab_of_block(struct kunit *test, struct guest_memfd *gm,
-				   pgoff_t index)
+struct page *gm_test_block_page(struct kunit *test, struct guest_memfd *gm,
+				pgoff_t index)
 {
-	struct folio *folio = gm_test_grab(test, gm, index);
+	struct page *page = gm_test_grab(test, gm, index);
 
-	folio_unlock(folio);
+	unlock_page(page);
 	if (!guest_memfd_max_order(gm, index)) {
-		folio_put(folio);
+		put_page(page);
 		kunit_skip(test, "no 2 MiB page to be had");
 	}
-	return folio;
+	return page;
 }
 
 static void punch(struct guest_memfd *gm, pgoff_t index)
 {
-	loff_t pos = (loff_t)index << PAGE_SHIFT;
-
-	truncate_inode_pages_range(gm->inode->i_mapping, pos,
-				   pos + PAGE_SIZE - 1);
+	guest_memfd_punch_hole(gm, index, index + 1);
 }
 
 static void expect_counts(struct kunit *test, struct guest_memfd *gm,
-			  unsigned long blocks, unsigned long in_file,
-			  unsigned long idle)
+			  unsigned long blocks, unsigned long in_file)
 {
-	struct gm_block_counts counts;
-
-	guest_memfd_block_count(gm, &counts);
-	KUNIT_EXPECT_EQ(test, counts.blocks, blocks);
-	KUNIT_EXPECT_EQ(test, counts.in_file, in_file);
-	KUNIT_EXPECT_EQ(test, counts.idle, idle);
+	KUNIT_EXPECT_EQ(test, atomic_long_read(&gm->nr_blocks), blocks);
+	KUNIT_EXPECT_EQ(test, gm->inode->i_mapping->nrpages, in_file);
 }
 
 static void test_block_hidden_as_one(struct kunit *test)
 {
 	struct guest_memfd *gm = new_block_file(test);
 	struct gm_test *t = test->priv;
-	struct folio *folio = grab_of_block(test, gm, 5);
-	unsigned int level = map_level(folio);
+	struct page *page = gm_test_block_page(test, gm, 5);
+	unsigned int level = gm_test_level(page);
+	struct folio *folio = page_folio(page);
 
 	KUNIT_EXPECT_EQ(test, t->nr_hides, 1);
-	KUNIT_EXPECT_FALSE(test, gm_test_present(folio));
-	KUNIT_EXPECT_EQ(test, folio_pfn(folio) % BLOCK_PAGES, 5);
-	KUNIT_EXPECT_EQ(test, folio->index, 5);
-	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 3);
-	KUNIT_EXPECT_EQ(test, gm->inode->i_mapping->nrpages, BLOCK_PAGES);
+	KUNIT_EXPECT_FALSE(test, kernel_page_present(page));
+	KUNIT_EXPECT_EQ(test, page_to_pfn(page) % BLOCK_PAGES, 5);
+	KUNIT_EXPECT_EQ(test, folio_order(folio), GM_BLOCK_MAX_ORDER);
+	KUNIT_EXPECT_EQ(test, folio->index, 0);
+	KUNIT_EXPECT_PTR_EQ(test, folio_page(folio, 5), page);
+	KUNIT_EXPECT_EQ(test, gm_page_state(page), GM_PAGE_HIDDEN);
+	/* Those of the page cache, the library's, and ours. */
+	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), BLOCK_PAGES + 2);
 	KUNIT_EXPECT_EQ(test, gm_test_nr_hidden(),
 			t->hidden_before + BLOCK_PAGES);
-	expect_counts(test, gm, 1, BLOCK_PAGES, 0);
+	expect_counts(test, gm, 1, BLOCK_PAGES);
 	/* The memory may have been mapped by 4 KiB already. */
 	if (level != PG_LEVEL_2M)
 		kunit_info(test, "mapped by entries of level %u", level);
-	folio_put(folio);
+	put_page(page);
 
 	truncate_all(gm);
-	guest_memfd_block_reap(gm, 0, ULONG_MAX);
-	expect_counts(test, gm, 0, 0, 0);
+	guest_memfd_block_reap(gm);
+	expect_counts(test, gm, 0, 0);
 	KUNIT_EXPECT_EQ(test, gm_test_nr_hidden(), t->hidden_before);
 }
 
+/* A hole splits the block, and nothing is hidden or restored for that. */
 static void test_block_page_comes_back(struct kunit *test)
 {
 	struct guest_memfd *gm = new_block_file(test);
 	struct gm_test *t = test->priv;
-	struct folio *folio = grab_of_block(test, gm, 7), *again;
+	struct page *page = gm_test_block_page(test, gm, 7), *again;
 
 	gm_test_use_singles(test);
-	folio_put(folio);
+	put_page(page);
 	punch(gm, 7);
 	KUNIT_EXPECT_EQ(test, guest_memfd_max_order(gm, 8), 0);
-	guest_memfd_block_reap(gm, 7, 8);
-	expect_counts(test, gm, 1, BLOCK_PAGES - 1, 0);
-	KUNIT_EXPECT_FALSE(test, gm_test_present(folio));
-	KUNIT_EXPECT_TRUE(test, gm_cut_owns_pfn(folio_pfn(folio)));
+	expect_counts(test, gm, 0, BLOCK_PAGES - 1);
+	KUNIT_EXPECT_FALSE(test, kernel_page_present(page));
+	KUNIT_EXPECT_TRUE(test, gm_cut_owns_pfn(page_to_pfn(page)));
 	/* Free, and charged to no cgroup. */
-	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 0);
-	KUNIT_EXPECT_FALSE(test, folio_memcg_charged(folio));
+	KUNIT_EXPECT_EQ(test, page_count(page), 0);
+	KUNIT_EXPECT_FALSE(test, folio_memcg_charged(page_folio(page)));
 	KUNIT_EXPECT_EQ(test, gm_test_nr_hidden(),
 			t->hidden_before + BLOCK_PAGES - 1);
 
 	/* A single page, of this block or of one with fewer free pages. */
 	again = gm_test_grab(test, gm, 7);
-	KUNIT_EXPECT_EQ(test, gm_page_state(again), gm_page_fresh(0));
-	KUNIT_EXPECT_TRUE(test, gm_cut_owns_pfn(folio_pfn(again)));
+	KUNIT_EXPECT_FALSE(test, PageCompound(again));
+	KUNIT_EXPECT_EQ(test, gm_page_state(again), GM_PAGE_HIDDEN);
+	KUNIT_EXPECT_TRUE(test, gm_cut_owns_pfn(page_to_pfn(again)));
 	KUNIT_EXPECT_EQ(test, guest_memfd_max_order(gm, 8), 0);
 	KUNIT_EXPECT_EQ(test, t->nr_hides, 1);
+	KUNIT_EXPECT_EQ(test, t->nr_restored, 0);
 	KUNIT_EXPECT_EQ(test, gm_test_nr_hidden(),
 			t->hidden_before + BLOCK_PAGES);
-	folio_unlock(again);
-	folio_put(again);
+	unlock_page(again);
+	put_page(again);
+}
+
+/* Leave a pattern in a page that is unlocked. */
+static void write_pattern(struct kunit *test, struct page *page)
+{
+	lock_page(page);
+	KUNIT_EXPECT_EQ(test, gm_test_get(page), 0);
+	memset(page_address(page), PATTERN, PAGE_SIZE);
+	unlock_page(page);
+	guest_memfd_put_direct_map(page);
+}
+
+/* Does every byte of a page that may be hidden have this value? */
+static bool is_filled(struct page *page, u8 value)
+{
+	static u8 buf[PAGE_SIZE];
+
+	return !guest_memfd_read_page(page, 0, buf, PAGE_SIZE) &&
+	       !memchr_inv(buf, value, PAGE_SIZE);
 }
 
 static void test_block_page_is_scrubbed(struct kunit *test)
 {
 	struct guest_memfd *gm = new_block_file(test);
-	struct folio *folio = grab_of_block(test, gm, 7), *again;
+	struct page *page = gm_test_block_page(test, gm, 7), *again;
 	pgoff_t i;
 
-	folio_lock(folio);
-	KUNIT_EXPECT_EQ(test, gm_test_get(folio), 0);
-	memset(folio_address(folio), PATTERN, PAGE_SIZE);
-	folio_unlock(folio);
-	guest_memfd_put_direct_map(folio);
-	folio_put(folio);
+	write_pattern(test, page);
+	put_page(page);
 	punch(gm, 7);
-	guest_memfd_block_reap(gm, 7, 8);
+	expect_counts(test, gm, 0, BLOCK_PAGES - 1);
 
 	/* Others may have left free pages, which are taken first. */
 	gm_test_use_singles(test);
 	for (i = 0; i < 16; i++) {
 		again = gm_test_grab(test, gm, i ? TAIL + i - 1 : 7);
 		KUNIT_EXPECT_EQ(test, gm_test_get(again), 0);
-		KUNIT_EXPECT_NULL(test, memchr_inv(folio_address(again), 0, PAGE_SIZE));
-		folio_unlock(again);
+		KUNIT_EXPECT_NULL(test, memchr_inv(page_address(again), 0, PAGE_SIZE));
+		unlock_page(again);
 		guest_memfd_put_direct_map(again);
-		folio_put(again);
+		put_page(again);
 	}
 }
 
@@ -791,23 +795,20 @@ static void test_block_is_scrubbed(struct kunit *test)
 	static const pgoff_t dirty[] = { 0, 1, 63, 64, 300, BLOCK_PAGES - 1 };
 	struct guest_memfd *gm = new_block_file(test);
 	struct gm_test *t = test->priv;
-	struct folio *folio;
+	struct page *first;
 	unsigned int i;
 
+	first = gm_test_block_page(test, gm, 0);
 	for (i = 0; i < ARRAY_SIZE(dirty); i++) {
-		folio = i ? gm_test_grab(test, gm, dirty[i]) : grab_of_block(test, gm, 0);
-		if (!i)
-			folio_lock(folio);
-		KUNIT_EXPECT_EQ(test, gm_test_get(folio), 0);
-		memset(folio_address(folio), PATTERN, PAGE_SIZE);
-		folio_unlock(folio);
-		guest_memfd_put_direct_map(folio);
-		t->restored_pfn = folio_pfn(folio);
-		folio_put(folio);
+		write_pattern(test, first + dirty[i]);
+		/* The references have not split it. */
+		KUNIT_EXPECT_EQ(test, guest_memfd_max_order(gm, 0), GM_BLOCK_MAX_ORDER);
 	}
+	put_page(first);
+	t->restored_pfn = page_to_pfn(first + dirty[i - 1]);
 	t->nr_restored = 0;
 	truncate_all(gm);
-	guest_memfd_block_reap(gm, 0, ULONG_MAX);
+	guest_memfd_block_reap(gm);
 	KUNIT_EXPECT_EQ(test, t->nr_restored, 1);
 	KUNIT_EXPECT_FALSE(test, t->restored_dirty);
 }
@@ -815,111 +816,150 @@ static void test_block_is_scrubbed(struct kunit *test)
 static void test_block_page_is_held(struct kunit *test)
 {
 	struct guest_memfd *gm = new_block_file(test);
-	struct folio *folio = grab_of_block(test, gm, 7), *other;
+	struct page *page = gm_test_block_page(test, gm, 7), *other;
 
+	put_page(page);
+	punch(gm, 8);
+	get_page(page);
 	punch(gm, 7);
-	guest_memfd_block_reap(gm, 7, 8);
 	/* The file gets a page that came alone for the place. */
 	other = gm_test_grab(test, gm, 7);
-	KUNIT_EXPECT_PTR_NE(test, other, folio);
-	KUNIT_EXPECT_FALSE(test, gm_test_present(other));
+	KUNIT_EXPECT_PTR_NE(test, other, page);
+	KUNIT_EXPECT_FALSE(test, kernel_page_present(other));
 	KUNIT_EXPECT_EQ(test, guest_memfd_max_order(gm, 7), 0);
-	expect_counts(test, gm, 1, BLOCK_PAGES - 1, 0);
-	folio_unlock(other);
-	folio_put(other);
+	expect_counts(test, gm, 0, BLOCK_PAGES - 1);
+	unlock_page(other);
+	put_page(other);
 
-	KUNIT_EXPECT_NE(test, folio_ref_count(folio), 0);
-	folio_put(folio);
-	guest_memfd_block_reap(gm, 7, 8);
-	expect_counts(test, gm, 1, BLOCK_PAGES - 1, 0);
-	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 0);
+	/* The library's, and ours. */
+	KUNIT_EXPECT_EQ(test, page_count(page), 2);
+	put_page(page);
+	guest_memfd_block_wait();
+	expect_counts(test, gm, 0, BLOCK_PAGES - 1);
+	KUNIT_EXPECT_EQ(test, page_count(page), 0);
+}
+
+/* A hole cannot fail: what cannot be split is cleared, and stays in the file. */
+static void test_block_hole_is_held(struct kunit *test)
+{
+	struct guest_memfd *gm = new_block_file(test);
+	struct gm_test *t = test->priv;
+	struct page *page = gm_test_block_page(test, gm, 7);
+	struct page *first = page - 7;
+	unsigned int i, starts;
+
+	for (i = 6; i < 11; i++)
+		write_pattern(test, first + i);
+	starts = t->starts;
+	guest_memfd_punch_hole(gm, 7, 10);
+	KUNIT_EXPECT_GT(test, t->starts, starts);
+	KUNIT_EXPECT_EQ(test, t->starts, t->ends);
+	expect_counts(test, gm, 1, BLOCK_PAGES);
+	KUNIT_EXPECT_EQ(test, guest_memfd_max_order(gm, 7), GM_BLOCK_MAX_ORDER);
+	for (i = 6; i < 11; i++) {
+		bool punched = i >= 7 && i < 10;
+
+		KUNIT_EXPECT_TRUE_MSG(test, is_filled(first + i, punched ? 0 : PATTERN),
+				      "page %u", i);
+	}
+	put_page(page);
+
+	guest_memfd_punch_hole(gm, 7, 10);
+	expect_counts(test, gm, 0, BLOCK_PAGES - 3);
+	KUNIT_EXPECT_TRUE(test, is_filled(first + 6, PATTERN));
+	KUNIT_EXPECT_TRUE(test, is_filled(first + 10, PATTERN));
 }
 
 static void test_block_merged_again(struct kunit *test)
 {
 	struct guest_memfd *gm = new_block_file(test);
 	struct gm_test *t = test->priv;
-	struct folio *folio = grab_of_block(test, gm, 9);
+	struct page *page = gm_test_block_page(test, gm, 9);
 	unsigned int i;
 
 	for (i = 0; i < 3; i++) {
-		folio_lock(folio);
-		KUNIT_EXPECT_EQ(test, gm_test_get(folio), 0);
-		KUNIT_EXPECT_TRUE(test, gm_test_present(folio));
-		folio_unlock(folio);
-		guest_memfd_put_direct_map(folio);
-		KUNIT_EXPECT_FALSE(test, gm_test_present(folio));
+		lock_page(page);
+		KUNIT_EXPECT_EQ(test, gm_test_get(page), 0);
+		KUNIT_EXPECT_TRUE(test, kernel_page_present(page));
+		/* Its neighbours stay hidden, and one with it. */
+		KUNIT_EXPECT_FALSE(test, kernel_page_present(page + 1));
+		expect_counts(test, gm, 1, BLOCK_PAGES);
+		unlock_page(page);
+		guest_memfd_put_direct_map(page);
+		KUNIT_EXPECT_FALSE(test, kernel_page_present(page));
 	}
-	KUNIT_EXPECT_EQ(test, map_level(folio), PG_LEVEL_4K);
+	KUNIT_EXPECT_EQ(test, gm_test_level(page), PG_LEVEL_4K);
 	KUNIT_EXPECT_EQ(test, t->nr_hides, 4);
-	folio_put(folio);
+	put_page(page);
 	truncate_all(gm);
-	guest_memfd_block_reap(gm, 0, ULONG_MAX);
-	KUNIT_EXPECT_TRUE(test, gm_test_present(folio));
-	KUNIT_EXPECT_GE(test, map_level(folio), PG_LEVEL_2M);
+	guest_memfd_block_reap(gm);
+	KUNIT_EXPECT_TRUE(test, kernel_page_present(page));
+	KUNIT_EXPECT_GE(test, gm_test_level(page), PG_LEVEL_2M);
 }
 
+/* A block with a reference to one of its pages stays whole until that is put. */
 static void test_block_shared_outlives_file(struct kunit *test)
 {
 	struct guest_memfd *gm = new_block_file(test);
 	struct gm_test *t = test->priv;
-	struct folio *folio = grab_of_block(test, gm, 9);
+	struct page *page = gm_test_block_page(test, gm, 9);
 
-	folio_lock(folio);
-	KUNIT_EXPECT_EQ(test, gm_test_get(folio), 0);
-	memset(folio_address(folio), PATTERN, PAGE_SIZE);
-	folio_unlock(folio);
-	folio_put(folio);
+	write_pattern(test, page);
+	write_pattern(test, page + 1);
+	lock_page(page);
+	KUNIT_EXPECT_EQ(test, gm_test_get(page), 0);
+	unlock_page(page);
+	put_page(page);
 	t->gm = NULL;
 	iput(gm->inode);
 	guest_memfd_block_wait();
 
-	/* Its other pages are free, and hidden. */
-	KUNIT_EXPECT_EQ(test, gm_test_nr_hidden(), t->hidden_before);
-	KUNIT_EXPECT_TRUE(test, gm_cut_owns_pfn(folio_pfn(folio) + 1));
-	KUNIT_EXPECT_EQ(test, folio_ref_count(folio_next(folio)), 0);
-	t->restored_pfn = folio_pfn(folio);
-	guest_memfd_put_direct_map(folio);
-	gm_test_drain();
+	KUNIT_EXPECT_EQ(test, gm_test_nr_hidden(), t->hidden_before + BLOCK_PAGES - 1);
+	KUNIT_EXPECT_TRUE(test, guest_memfd_owns_pfn(page_to_pfn(page) + 1));
+	KUNIT_EXPECT_TRUE(test, kernel_page_present(page));
+	KUNIT_EXPECT_EQ(test, *(u8 *)page_address(page), PATTERN);
+	/* The library's, and that of the direct-map reference. */
+	KUNIT_EXPECT_EQ(test, page_count(page), 2);
+	t->restored_pfn = page_to_pfn(page + 1);
+	guest_memfd_put_direct_map(page);
 	KUNIT_EXPECT_EQ(test, gm_test_nr_hidden(), t->hidden_before);
 	KUNIT_EXPECT_EQ(test, t->nr_restored, 1);
 	KUNIT_EXPECT_FALSE(test, t->restored_dirty);
+	KUNIT_EXPECT_FALSE(test, guest_memfd_owns_pfn(page_to_pfn(page)));
 }
 
 static void test_block_not_over_pages(struct kunit *test)
 {
 	struct guest_memfd *gm = new_block_file(test);
-	struct folio *folio;
+	struct page *page;
 
 	/* As if there had been no memory for a block at the first time. */
 	gm->block_order = 0;
-	folio = gm_test_grab(test, gm, 3);
-	folio_unlock(folio);
-	folio_put(folio);
+	page = gm_test_grab(test, gm, 3);
+	unlock_page(page);
+	put_page(page);
 	gm->block_order = GM_BLOCK_MAX_ORDER;
 
-	folio = gm_test_grab(test, gm, 4);
-	folio_unlock(folio);
-	folio_put(folio);
-	expect_counts(test, gm, 0, 0, 0);
-	KUNIT_EXPECT_EQ(test, gm->inode->i_mapping->nrpages, 2);
+	page = gm_test_grab(test, gm, 4);
+	unlock_page(page);
+	put_page(page);
+	expect_counts(test, gm, 0, 2);
 }
 
 /* What leaves a block alone is freed before the block, and its entries merge after it. */
 static void test_block_shrinks(struct kunit *test)
 {
 	struct guest_memfd *gm = new_block_file(test);
-	struct folio *folio = grab_of_block(test, gm, 1);
-	struct page *first = &folio->page - 1;
-	int nid = folio_nid(folio);
+	struct page *page = gm_test_block_page(test, gm, 1);
+	struct page *first = page - 1;
+	int nid = page_to_nid(page);
 	unsigned long free;
 	pgoff_t i;
 
-	folio_put(folio);
+	put_page(page);
 	for (i = 16; i < 32; i++)
 		punch(gm, i);
-	guest_memfd_block_reap(gm, 0, TAIL);
-	expect_counts(test, gm, 1, BLOCK_PAGES - 16, 0);
+	expect_counts(test, gm, 0, BLOCK_PAGES - 16);
 	KUNIT_EXPECT_GE(test, gm_cut_count(nid), 16);
 
 	free = gm_cut_count(nid);
@@ -933,40 +973,43 @@ static void test_block_shrinks(struct kunit *test)
 	}
 
 	truncate_all(gm);
-	guest_memfd_block_reap(gm, 0, ULONG_MAX);
+	guest_memfd_block_reap(gm);
 	guest_memfd_block_wait();
-	expect_counts(test, gm, 0, 0, 0);
+	expect_counts(test, gm, 0, 0);
 	KUNIT_EXPECT_FALSE(test, gm_cut_owns_pfn(page_to_pfn(first)));
 	KUNIT_EXPECT_TRUE(test, kernel_page_present(first));
-	KUNIT_EXPECT_GE(test, map_level(page_folio(first)), PG_LEVEL_2M);
+	KUNIT_EXPECT_GE(test, gm_test_level(first), PG_LEVEL_2M);
 }
 
 static void test_block_poisoned_page(struct kunit *test)
 {
 	struct guest_memfd *gm = new_block_file(test);
 	struct gm_test *t = test->priv;
-	struct folio *folio = grab_of_block(test, gm, 2);
+	struct page *page = gm_test_block_page(test, gm, 2);
 
 	/* Our reference is the one that memory_failure() keeps. */
-	folio_set_hwpoison(folio);
-	guest_memfd_memory_failure(folio);
+	SetPageHWPoison(page);
+	guest_memfd_memory_failure(page_folio(page));
 	KUNIT_EXPECT_EQ(test, guest_memfd_max_order(gm, 3), 0);
 	KUNIT_EXPECT_EQ(test, t->starts, 1);
 	truncate_all(gm);
-	guest_memfd_block_reap(gm, 0, ULONG_MAX);
+	guest_memfd_block_reap(gm);
 	guest_memfd_block_wait();
+	gm_test_drain();
 	/* All others are free. */
 	KUNIT_EXPECT_EQ(test, gm_test_nr_hidden(), t->hidden_before + 1);
-	KUNIT_EXPECT_FALSE(test, gm_test_present(folio));
-	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 2);
-	expect_counts(test, gm, 0, 0, 0);
+	KUNIT_EXPECT_FALSE(test, kernel_page_present(page));
+	KUNIT_EXPECT_TRUE(test, kernel_page_present(page - 1));
+	KUNIT_EXPECT_TRUE(test, kernel_page_present(page + 1));
+	KUNIT_EXPECT_FALSE(test, PageCompound(page));
+	KUNIT_EXPECT_EQ(test, page_count(page), 1);
+	KUNIT_EXPECT_FALSE(test, guest_memfd_owns_pfn(page_to_pfn(page)));
+	expect_counts(test, gm, 0, 0);
 
 	/* The test restores it itself: no other code will. */
-	folio_put(folio);
-	folio_clear_hwpoison(folio);
-	gm_page_clear_state(folio);
-	KUNIT_EXPECT_EQ(test, direct_map_restore(&folio->page, 1), 0);
-	folio_put(folio);
+	ClearPageHWPoison(page);
+	KUNIT_EXPECT_EQ(test, direct_map_restore(page, 1), 0);
+	put_page(page);
 }
 
 static struct kunit_case gm_test_cases[] = {
@@ -991,6 +1034,7 @@ static struct kunit_case gm_test_cases[] = {
 	KUNIT_CASE(test_block_page_is_scrubbed),
 	KUNIT_CASE(test_block_is_scrubbed),
 	KUNIT_CASE(test_block_page_is_held),
+	KUNIT_CASE(test_block_hole_is_held),
 	KUNIT_CASE(test_block_merged_again),
 	KUNIT_CASE(test_block_shared_outlives_file),
 	KUNIT_CASE(test_block_not_over_pages),

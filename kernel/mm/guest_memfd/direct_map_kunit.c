@@ -141,39 +141,38 @@ static void flags_of_file(struct kunit *test, pgoff_t index, unsigned int level)
 	struct guest_memfd *gm = gm_test_file(test, GM_FILE_NO_DIRECT_MAP);
 	struct gm_test *t = test->priv;
 	unsigned int nr = index < TAIL ? BLOCK_PAGES : 1;
-	struct folio *folio;
-	struct page *page;
+	struct page *page, *first;
 	pgoff_t error;
 
 	/* Whatever guest_memfd.block_order is. */
 	gm->block_order = GM_BLOCK_MAX_ORDER;
-	folio = gm_test_grab(test, gm, index);
-	folio_unlock(folio);
-	page = &folio->page - (index & (nr - 1));
-	if (nr > 1 && !guest_memfd_max_order(gm, index)) {
-		folio_put(folio);
-		kunit_skip(test, "no 2 MiB page to be had");
+	if (nr > 1) {
+		page = gm_test_block_page(test, gm, index);
+	} else {
+		page = gm_test_grab(test, gm, index);
+		unlock_page(page);
 	}
+	first = page - (index & (nr - 1));
 	if (level) {
 		KUNIT_EXPECT_EQ(test, guest_memfd_set_access(gm, index & ~(nr - 1UL),
 							     (index & ~(nr - 1UL)) + nr,
 							     level, &error), 0);
 		if (level == GUEST_MEMFD_ACCESS_KERNEL)
-			gm_test_expect_flags(test, page, nr);
+			gm_test_expect_flags(test, first, nr);
 		else
-			KUNIT_EXPECT_FALSE(test, gm_test_present(folio));
+			KUNIT_EXPECT_FALSE(test, kernel_page_present(page));
 	}
-	folio_lock(folio);
-	KUNIT_EXPECT_EQ(test, gm_test_get(folio), 0);
-	gm_test_expect_flags(test, &folio->page, 1);
-	folio_unlock(folio);
-	guest_memfd_put_direct_map(folio);
-	folio_put(folio);
+	lock_page(page);
+	KUNIT_EXPECT_EQ(test, gm_test_get(page), 0);
+	gm_test_expect_flags(test, page, 1);
+	unlock_page(page);
+	guest_memfd_put_direct_map(page);
+	put_page(page);
 
 	t->gm = NULL;
 	iput(gm->inode);
-	wait_until_freed(page);
-	gm_test_expect_flags(test, page, nr);
+	wait_until_freed(first);
+	gm_test_expect_flags(test, first, nr);
 }
 
 static void test_flags_reference(struct kunit *test)
@@ -294,19 +293,19 @@ static bool looked(struct poll *poll, unsigned long more)
 static void test_poll_temporary_address(struct kunit *test)
 {
 	struct guest_memfd *gm = gm_test_file(test, GM_FILE_NO_DIRECT_MAP);
-	struct folio *folio = gm_test_grab(test, gm, TAIL);
+	struct page *page = gm_test_grab(test, gm, TAIL);
 	struct task_struct *task;
 	struct poll poll = {};
 	unsigned long during;
 	bool went_on;
 	u64 *vaddr;
 
-	folio_unlock(folio);
+	unlock_page(page);
 	migrate_disable();
 	task = on_other_cpu(test, poll_address, &poll);
 	KUNIT_EXPECT_TRUE(test, looked(&poll, 1));
 
-	vaddr = temp_map(&folio->page, BIT(0));
+	vaddr = temp_map(page, BIT(0));
 	*vaddr = SECRET;
 	WRITE_ONCE(poll.addr, (unsigned long)vaddr);
 	went_on = looked(&poll, 1000);
@@ -321,7 +320,7 @@ static void test_poll_temporary_address(struct kunit *test)
 	KUNIT_EXPECT_EQ_MSG(test, during, 0, "another CPU read the hidden page");
 	KUNIT_EXPECT_EQ_MSG(test, poll.seen, 0,
 			    "another CPU read it after it was unmapped");
-	folio_put(folio);
+	put_page(page);
 }
 
 /* What temp_unmap() does before it leaves the temporary mm. */
@@ -448,20 +447,20 @@ static void search(struct search *s)
 
 struct accesses {
 	struct guest_memfd *gm;
-	struct folio *folio;
+	struct page *page;
 	unsigned int wrong;
 	bool searched, done;
 };
 
-static void access_folio(struct accesses *a, unsigned int i)
+static void access_page(struct accesses *a, unsigned int i)
 {
 	unsigned int offset = i % 512 * sizeof(u64);
 	u64 value = i, found = 0;
 
-	if (guest_memfd_write_folio(a->folio, offset, &value, sizeof(value)) ||
-	    guest_memfd_cmpxchg_folio(a->folio, offset, &value, &found,
+	if (guest_memfd_write_page(a->page, offset, &value, sizeof(value)) ||
+	    guest_memfd_cmpxchg_page(a->page, offset, &value, &found,
 				      sizeof(value)) ||
-	    guest_memfd_read_folio(a->folio, offset, &found, sizeof(found)) ||
+	    guest_memfd_read_page(a->page, offset, &found, sizeof(found)) ||
 	    found)
 		a->wrong++;
 }
@@ -473,12 +472,11 @@ static void access_all_ways(struct accesses *a)
 	unsigned int i;
 
 	for (i = 0; i < NR_ACCESSES; i++) {
-		access_folio(a, i);
+		access_page(a, i);
 		if (i % 1024)
 			continue;
 		/* One page is scrubbed. */
-		truncate_inode_pages_range(mapping, 0, PAGE_SIZE - 1);
-		guest_memfd_block_reap(a->gm, 0, 1);
+		guest_memfd_punch_hole(a->gm, 0, 1);
 		filemap_invalidate_lock_shared(mapping);
 		if (guest_memfd_block_populate(a->gm, 0))
 			a->wrong++;
@@ -487,8 +485,7 @@ static void access_all_ways(struct accesses *a)
 	}
 	for (i = 0; i < NR_BLOCKS; i++) {
 		/* A whole block is cleared. */
-		truncate_inode_pages_range(mapping, 0, BLOCK_PAGES * PAGE_SIZE - 1);
-		guest_memfd_block_reap(a->gm, 0, BLOCK_PAGES);
+		guest_memfd_punch_hole(a->gm, 0, BLOCK_PAGES);
 		filemap_invalidate_lock_shared(mapping);
 		if (guest_memfd_block_populate(a->gm, 0))
 			a->wrong++;
@@ -520,11 +517,11 @@ static void test_no_other_address(struct kunit *test)
 	struct search s = {};
 
 	gm->block_order = GM_BLOCK_MAX_ORDER;
-	a.folio = gm_test_grab(test, gm, 0);
-	folio_unlock(a.folio);
-	folio_put(a.folio);
-	a.folio = gm_test_grab(test, gm, TAIL);
-	folio_unlock(a.folio);
+	a.page = gm_test_grab(test, gm, 0);
+	unlock_page(a.page);
+	put_page(a.page);
+	a.page = gm_test_grab(test, gm, TAIL);
+	unlock_page(a.page);
 
 	task = on_other_cpu(test, make_accesses, &a);
 	do {
@@ -537,25 +534,25 @@ static void test_no_other_address(struct kunit *test)
 	kthread_stop(task);
 
 	KUNIT_EXPECT_EQ(test, a.wrong, 0);
-	KUNIT_EXPECT_FALSE(test, gm_test_present(a.folio));
+	KUNIT_EXPECT_FALSE(test, kernel_page_present(a.page));
 	KUNIT_EXPECT_EQ_MSG(test, s.found, 0, "first at 0x%lx, in %u searches",
 			    s.first, searches);
-	folio_put(a.folio);
+	put_page(a.page);
 }
 
 /* At each level, and in a file that hides nothing. */
-static void read_and_write(struct kunit *test, struct folio *folio)
+static void read_and_write(struct kunit *test, struct page *page)
 {
 	static const unsigned int lens[] = { 0, 1, 2, 3, 4, 7, 8, 9, 100, 511 };
 	u8 *buf = kunit_kzalloc(test, 2 * PAGE_SIZE, GFP_KERNEL);
-	u8 *page = buf + PAGE_SIZE;
+	u8 *want = buf + PAGE_SIZE;
 	unsigned int i, j, shift;
 	unsigned long flags;
 
 	KUNIT_ASSERT_NOT_NULL(test, buf);
 	for (i = 0; i < PAGE_SIZE; i++)
-		page[i] = i * 7 + 1;
-	KUNIT_EXPECT_EQ(test, guest_memfd_write_folio(folio, 0, page, PAGE_SIZE), 0);
+		want[i] = i * 7 + 1;
+	KUNIT_EXPECT_EQ(test, guest_memfd_write_page(page, 0, want, PAGE_SIZE), 0);
 	local_save_flags(flags);
 	KUNIT_EXPECT_FALSE(test, irqs_disabled_flags(flags));
 	for (i = 0; i < ARRAY_SIZE(lens); i++) {
@@ -563,31 +560,31 @@ static void read_and_write(struct kunit *test, struct folio *folio)
 			unsigned int at = PAGE_SIZE - 520 + shift;
 
 			memset(buf, 0, PAGE_SIZE);
-			KUNIT_EXPECT_EQ(test, guest_memfd_read_folio(folio, at, buf, lens[i]),
+			KUNIT_EXPECT_EQ(test, guest_memfd_read_page(page, at, buf, lens[i]),
 					0);
-			KUNIT_EXPECT_EQ(test, memcmp(buf, page + at, lens[i]), 0);
+			KUNIT_EXPECT_EQ(test, memcmp(buf, want + at, lens[i]), 0);
 			KUNIT_EXPECT_EQ(test, buf[lens[i]], 0);
 			for (j = 0; j < lens[i]; j++) {
-				buf[j] = ~page[at + j];
-				page[at + j] = buf[j];
+				buf[j] = ~want[at + j];
+				want[at + j] = buf[j];
 			}
-			KUNIT_EXPECT_EQ(test, guest_memfd_write_folio(folio, at, buf, lens[i]),
+			KUNIT_EXPECT_EQ(test, guest_memfd_write_page(page, at, buf, lens[i]),
 					0);
 		}
 	}
-	KUNIT_EXPECT_EQ(test, guest_memfd_read_folio(folio, 0, buf, PAGE_SIZE), 0);
-	KUNIT_EXPECT_EQ(test, memcmp(buf, page, PAGE_SIZE), 0);
+	KUNIT_EXPECT_EQ(test, guest_memfd_read_page(page, 0, buf, PAGE_SIZE), 0);
+	KUNIT_EXPECT_EQ(test, memcmp(buf, want, PAGE_SIZE), 0);
 
 	for (i = 1; i <= 8; i *= 2) {
 		u64 old = 0x1111111111111111, new = 0x2222222222222222, now = 0;
 
-		KUNIT_EXPECT_EQ(test, guest_memfd_write_folio(folio, 64, &old, 8), 0);
-		KUNIT_EXPECT_EQ(test, guest_memfd_cmpxchg_folio(folio, 64, &old, &new, i), 0);
-		KUNIT_EXPECT_EQ(test, guest_memfd_read_folio(folio, 64, &now, 8), 0);
+		KUNIT_EXPECT_EQ(test, guest_memfd_write_page(page, 64, &old, 8), 0);
+		KUNIT_EXPECT_EQ(test, guest_memfd_cmpxchg_page(page, 64, &old, &new, i), 0);
+		KUNIT_EXPECT_EQ(test, guest_memfd_read_page(page, 64, &now, 8), 0);
 		KUNIT_EXPECT_EQ(test, memcmp(&now, &new, i), 0);
 		KUNIT_EXPECT_EQ(test, memcmp((u8 *)&now + i, (u8 *)&old + i, 8 - i), 0);
 		/* Not what is there: nothing is written, and @old is told. */
-		KUNIT_EXPECT_EQ(test, guest_memfd_cmpxchg_folio(folio, 64, &old, &new, i), 1);
+		KUNIT_EXPECT_EQ(test, guest_memfd_cmpxchg_page(page, 64, &old, &new, i), 1);
 		KUNIT_EXPECT_EQ(test, memcmp(&old, &new, i), 0);
 	}
 }
@@ -595,27 +592,27 @@ static void read_and_write(struct kunit *test, struct folio *folio)
 static void test_read_and_write(struct kunit *test)
 {
 	struct guest_memfd *gm = gm_test_file(test, GM_FILE_NO_DIRECT_MAP);
-	struct folio *folio = gm_test_grab(test, gm, TAIL);
+	struct page *page = gm_test_grab(test, gm, TAIL);
 
-	folio_unlock(folio);
-	read_and_write(test, folio);
-	KUNIT_EXPECT_FALSE(test, gm_test_present(folio));
-	folio_lock(folio);
-	KUNIT_EXPECT_EQ(test, gm_test_get(folio), 0);
-	folio_unlock(folio);
-	read_and_write(test, folio);
-	guest_memfd_put_direct_map(folio);
-	folio_put(folio);
+	unlock_page(page);
+	read_and_write(test, page);
+	KUNIT_EXPECT_FALSE(test, kernel_page_present(page));
+	lock_page(page);
+	KUNIT_EXPECT_EQ(test, gm_test_get(page), 0);
+	unlock_page(page);
+	read_and_write(test, page);
+	guest_memfd_put_direct_map(page);
+	put_page(page);
 }
 
 static void test_read_and_write_plain(struct kunit *test)
 {
 	struct guest_memfd *gm = gm_test_file(test, 0);
-	struct folio *folio = gm_test_grab(test, gm, TAIL);
+	struct page *page = gm_test_grab(test, gm, TAIL);
 
-	folio_unlock(folio);
-	read_and_write(test, folio);
-	folio_put(folio);
+	unlock_page(page);
+	read_and_write(test, page);
+	put_page(page);
 }
 
 /*
@@ -709,12 +706,12 @@ static int send_nmis(void *data)
 static void test_nmi(struct kunit *test)
 {
 	struct guest_memfd *gm = gm_test_file(test, GM_FILE_NO_DIRECT_MAP);
-	struct folio *folio = gm_test_grab(test, gm, TAIL);
+	struct page *page = gm_test_grab(test, gm, TAIL);
 	struct task_struct *task;
 	unsigned int cpu, i;
 	u64 value, wrong = 0;
 
-	folio_unlock(folio);
+	unlock_page(page);
 	atomic_set(&nmis, 0);
 	atomic_set(&nmis_inside, 0);
 	atomic_set(&nmis_wrong, 0);
@@ -724,10 +721,10 @@ static void test_nmi(struct kunit *test)
 	task = on_other_cpu(test, send_nmis, &cpu);
 	for (i = 0; i < 200000 && atomic_read(&nmis_inside) < 100; i++) {
 		value = i;
-		if (guest_memfd_write_folio(folio, 8, &value, 8) ||
-		    guest_memfd_read_folio(folio, 8, &value, 8) || value != i)
+		if (guest_memfd_write_page(page, 8, &value, 8) ||
+		    guest_memfd_read_page(page, 8, &value, 8) || value != i)
 			wrong++;
-		direct_map_zero_hidden(&folio->page);
+		direct_map_zero_hidden(page);
 		if (!(i % 256))
 			cond_resched();
 	}
@@ -739,7 +736,7 @@ static void test_nmi(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, wrong, 0);
 	KUNIT_EXPECT_GT(test, atomic_read(&nmis_inside), 0);
 	KUNIT_EXPECT_EQ(test, atomic_read(&nmis_wrong), 0);
-	folio_put(folio);
+	put_page(page);
 }
 
 static struct kunit_case direct_map_test_cases[] = {

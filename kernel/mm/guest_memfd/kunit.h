@@ -44,12 +44,14 @@ unsigned long gm_test_nr_hidden(void);
 
 /* A file of one block and a tail of 16 single pages. */
 struct guest_memfd *gm_test_file(struct kunit *test, u64 flags);
-/* A locked folio with a reference. */
-struct folio *gm_test_grab(struct kunit *test, struct guest_memfd *gm,
-			   pgoff_t index);
-/* Take a direct-map reference to a locked folio, which is unlocked for a moment. */
-int gm_test_get(struct folio *folio);
-bool gm_test_present(struct folio *folio);
+/* A page with a reference; its folio, a single page or a block, is locked. */
+struct page *gm_test_grab(struct kunit *test, struct guest_memfd *gm,
+			  pgoff_t index);
+/* A page of a whole block, unlocked, with a reference; or the test is skipped. */
+struct page *gm_test_block_page(struct kunit *test, struct guest_memfd *gm,
+				pgoff_t index);
+/* Take a direct-map reference to a page whose folio is locked, and unlocked for a moment. */
+int gm_test_get(struct page *page);
 /* The kernel's entry for a page, or for the one it is part of, is as at boot. */
 void gm_test_expect_flags(struct kunit *test, struct page *page, unsigned int nr);
 unsigned int gm_test_level(struct page *page);

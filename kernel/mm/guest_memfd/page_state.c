@@ -190,3 +190,11 @@ void gm_folio_distribute_words(struct page *first, unsigned long common)
 		gm_folio_set_state(page_folio(first + i), state);
 	}
 }
+
+#if IS_ENABLED(CONFIG_KUNIT)
+/* Has no page an own word, nor a place for one? */
+bool gm_page_no_own_words(void)
+{
+	return xa_empty(&own_words);
+}
+#endif

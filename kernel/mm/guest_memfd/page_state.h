@@ -37,6 +37,9 @@
 #define GM_BLOCK_MAX_ORDER	9
 #define GM_BLOCK_PAGES		(1U << GM_BLOCK_MAX_ORDER)
 
+/* Does this kernel split large folios? */
+#define gm_can_have_blocks()	IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE)
+
 /* Counted by its file among the pages that left it and are still referenced. */
 #define GM_PAGE_LEFT		BIT(8)
 
@@ -122,5 +125,8 @@ unsigned int gm_folio_nr_referenced(struct folio *folio);
 unsigned long gm_folio_references(struct folio *folio);
 void gm_folio_change_bits(struct folio *folio, unsigned long set, unsigned long clear);
 void gm_folio_distribute_words(struct page *first, unsigned long common);
+#if IS_ENABLED(CONFIG_KUNIT)
+bool gm_page_no_own_words(void);
+#endif
 
 #endif /* _MM_GUEST_MEMFD_PAGE_STATE_H */

@@ -57,21 +57,18 @@ static void close_file(struct gm_test *t)
 	guest_memfd_block_wait();
 }
 
-/* The page at @index of a file with a whole block, which has its only reference. */
+/* The page at @index of a file with a whole block, which has the only references. */
 static struct page *populate(struct kunit *test, struct guest_memfd *gm,
 			     pgoff_t index)
 {
-	struct folio *folio = gm_test_grab(test, gm, index);
+	struct page *page = gm_test_block_page(test, gm, index);
 
-	folio_unlock(folio);
-	folio_put(folio);
-	if (!guest_memfd_max_order(gm, index))
-		kunit_skip(test, "no 2 MiB page to be had");
-	return &folio->page;
+	put_page(page);
+	return page;
 }
 
-/* A block as gm_pool_give() takes it, that one entry of 2 MiB maps. */
-static struct page *hidden_block(struct kunit *test)
+/* A block of single pages, each with one reference, that one entry of 2 MiB maps. */
+static struct page *new_block(struct kunit *test)
 {
 	struct page *first;
 
@@ -83,18 +80,30 @@ static struct page *hidden_block(struct kunit *test)
 	direct_map_merge(first);
 	KUNIT_ASSERT_GE(test, gm_test_level(first), PG_LEVEL_2M);
 	gm_test_expect_flags(test, first, BLOCK_PAGES);
+	return first;
+}
+
+/* A block as gm_pool_give() takes it. */
+static struct page *hidden_block(struct kunit *test)
+{
+	struct page *first = new_block(test);
+
+	KUNIT_ASSERT_TRUE(test, gm_pool_freeze(first));
 	KUNIT_ASSERT_EQ(test, direct_map_hide(first, BLOCK_PAGES), 0);
 	return first;
 }
 
+/* The reverse of hidden_block(). */
 static void free_block(struct kunit *test, struct page *first)
 {
 	unsigned int i;
 
 	KUNIT_EXPECT_EQ(test, direct_map_restore(first, BLOCK_PAGES), 0);
 	direct_map_merge(first);
-	for (i = 0; i < BLOCK_PAGES; i++)
+	for (i = 0; i < BLOCK_PAGES; i++) {
+		page_ref_unfreeze(first + i, 1);
 		__free_page(first + i);
+	}
 }
 
 static unsigned int count_present(struct page *first)
@@ -125,9 +134,9 @@ static void expect_references(struct kunit *test, struct page *first, int count)
 	unsigned int i;
 
 	for (i = 0; i < BLOCK_PAGES; i++) {
-		KUNIT_EXPECT_EQ_MSG(test, page_ref_count(first + i), count,
+		KUNIT_EXPECT_EQ_MSG(test, page_count(first + i), count,
 				    "page %u", i);
-		if (page_ref_count(first + i) != count)
+		if (page_count(first + i) != count)
 			return;
 	}
 }
@@ -162,8 +171,8 @@ static void test_circulates(struct kunit *test)
 	before = reclaimable(first);
 	KUNIT_EXPECT_EQ(test, count_charged(first), charged);
 	for (i = 0; i < BLOCK_PAGES; i++)
-		KUNIT_EXPECT_EQ(test, guest_memfd_write_folio(page_folio(first + i), 8 * i,
-							      &word, sizeof(word)), 0);
+		KUNIT_EXPECT_EQ(test, guest_memfd_write_page(first + i, 8 * i, &word,
+							     sizeof(word)), 0);
 	KUNIT_EXPECT_EQ(test, t->nr_hides, 1);
 	t->restored_pfn = page_to_pfn(first);
 	close_file(t);
@@ -186,8 +195,8 @@ static void test_circulates(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, count_charged(first), charged);
 	KUNIT_EXPECT_EQ(test, reclaimable(first), before);
 	KUNIT_EXPECT_TRUE(test, is_zero(first));
-	/* The page cache's and the block's. */
-	expect_references(test, first, 2);
+	/* Those of the page cache, and the library's. */
+	expect_references(test, first, BLOCK_PAGES + 1);
 	KUNIT_EXPECT_EQ(test, t->nr_hides, 1);
 	KUNIT_EXPECT_EQ(test, t->nr_restored, 0);
 }
@@ -219,7 +228,7 @@ static bool give_and_take(struct page *first)
 {
 	kunit_deactivate_static_stub(taker.test, gm_pool_give);
 	KUNIT_EXPECT_TRUE(taker.test, gm_pool_give(first));
-	/* By another task, as this one holds the lock of the former block. */
+	/* By another task, which waits for nothing that this one does. */
 	if (!IS_ERR(kthread_run(populate_taker, NULL, "gm_kunit_taker")))
 		wait_for_completion(&taker.done);
 	return true;
@@ -241,14 +250,13 @@ static void test_taken_at_once(struct kunit *test)
 	init_completion(&taker.done);
 	kunit_activate_static_stub(test, gm_pool_give, give_and_take);
 	truncate_inode_pages(former->inode->i_mapping, 0);
-	guest_memfd_block_reap(former, 0, ULONG_MAX);
+	guest_memfd_block_reap(former);
 	iput(former->inode);
 
-	KUNIT_EXPECT_PTR_EQ(test, taker.folio, page_folio(first));
+	KUNIT_EXPECT_PTR_EQ(test, taker.folio, (struct folio *)first);
 	KUNIT_EXPECT_TRUE(test, guest_memfd_owns_pfn(page_to_pfn(first)));
 	/* A page is punched: the block is cut, and has it. */
-	truncate_inode_pages_range(next->inode->i_mapping, 0, PAGE_SIZE - 1);
-	guest_memfd_block_reap(next, 0, 1);
+	guest_memfd_punch_hole(next, 0, 1);
 	KUNIT_EXPECT_TRUE(test, gm_cut_owns_pfn(page_to_pfn(first)));
 	KUNIT_EXPECT_EQ(test, page_ref_count(first), 0);
 	close_file(t);
@@ -259,22 +267,142 @@ static void test_taken_at_once(struct kunit *test)
 
 static void test_foreign_reference(struct kunit *test)
 {
-	struct page *first = hidden_block(test);
+	struct page *first = new_block(test);
 
 	gm_test_set_pool(test, THREE_BLOCKS);
 	get_page(first + 5);
-	KUNIT_EXPECT_FALSE(test, gm_pool_give(first));
+	KUNIT_EXPECT_FALSE(test, gm_pool_freeze(first));
 	KUNIT_EXPECT_EQ(test, page_ref_count(first + 5), 2);
-	KUNIT_EXPECT_FALSE(test, gm_pool_owns_pfn(page_to_pfn(first)));
 	put_page(first + 5);
 	/* What was frozen before the page was found is not any more. */
 	expect_references(test, first, 1);
 
+	KUNIT_ASSERT_TRUE(test, gm_pool_freeze(first));
+	expect_references(test, first, 0);
+	KUNIT_ASSERT_EQ(test, direct_map_hide(first, BLOCK_PAGES), 0);
 	KUNIT_EXPECT_TRUE(test, gm_pool_give(first));
 	KUNIT_EXPECT_FALSE(test, get_page_unless_zero(first + 5));
 	KUNIT_EXPECT_PTR_EQ(test, gm_pool_take(page_to_nid(first)), first);
-	expect_references(test, first, 1);
+	expect_references(test, first, 0);
 	free_block(test, first);
+}
+
+/* A block that leaves its file enters the pool when its last other reference is put. */
+static void test_held_block(struct kunit *test)
+{
+	struct gm_test *t = test->priv;
+	struct page *page;
+
+	gm_test_set_pool(test, THREE_BLOCKS);
+	page = gm_test_block_page(test, new_file(test), 5);
+	close_file(t);
+	KUNIT_EXPECT_EQ(test, gm_pool_wait(page_to_nid(page)), 0);
+	KUNIT_EXPECT_TRUE(test, PageTail(page));
+	KUNIT_EXPECT_EQ(test, page_count(page), 2);
+	KUNIT_EXPECT_EQ(test, count_present(page - 5), 0);
+	put_page(page);
+	guest_memfd_block_wait();
+	KUNIT_EXPECT_EQ(test, gm_pool_wait(page_to_nid(page)), 1);
+	expect_references(test, page - 5, 0);
+}
+
+/* What of a page the allocator, or the next owner, takes for granted. */
+static void expect_plain(struct kunit *test, struct page *page, unsigned int i)
+{
+	unsigned long flags = page->flags.f;
+
+	KUNIT_EXPECT_EQ_MSG(test, flags & PAGE_FLAGS_CHECK_AT_PREP, 0, "page %u", i);
+	KUNIT_EXPECT_FALSE_MSG(test, PageCompound(page), "page %u", i);
+	KUNIT_EXPECT_NULL_MSG(test, page->mapping, "page %u", i);
+	KUNIT_EXPECT_EQ_MSG(test, page_private(page), 0, "page %u", i);
+	KUNIT_EXPECT_EQ_MSG(test, atomic_read(&page->_mapcount), -1, "page %u", i);
+}
+
+/* A block is one folio in a file, and single pages in the pool, again and again. */
+static void test_make_and_dissolve(struct kunit *test)
+{
+	struct gm_test *t = test->priv;
+	unsigned int i, round, failed;
+	struct page *first = NULL;
+
+	gm_test_set_pool(test, THREE_BLOCKS);
+	for (round = 0; round < 3; round++) {
+		struct guest_memfd *gm = new_file(test);
+		struct page *page = gm_test_block_page(test, gm, 9);
+		struct folio *folio = page_folio(page);
+
+		if (first)
+			KUNIT_EXPECT_PTR_EQ(test, &folio->page, first);
+		first = &folio->page;
+		KUNIT_EXPECT_EQ(test, folio_order(folio), GM_BLOCK_MAX_ORDER);
+		KUNIT_EXPECT_TRUE(test, folio_test_large_rmappable(folio));
+		KUNIT_EXPECT_TRUE(test, folio_test_uptodate(folio));
+		KUNIT_EXPECT_FALSE(test, folio_test_has_hwpoisoned(folio));
+		KUNIT_EXPECT_FALSE(test, folio_test_partially_mapped(folio));
+		KUNIT_EXPECT_FALSE(test, folio_test_dirty(folio));
+		KUNIT_EXPECT_FALSE(test, folio_mapped(folio));
+		KUNIT_EXPECT_FALSE(test, folio_maybe_dma_pinned(folio));
+		KUNIT_EXPECT_EQ(test, folio_large_mapcount(folio), 0);
+		KUNIT_EXPECT_EQ(test, folio_entire_mapcount(folio), 0);
+		for (i = 1; i < BLOCK_PAGES; i++) {
+			if (!PageTail(first + i) || page_ref_count(first + i))
+				break;
+		}
+		KUNIT_EXPECT_EQ(test, i, BLOCK_PAGES);
+		/* What mmap(), a write and memory_failure() leave in a folio. */
+		folio_set_dirty(folio);
+		folio_set_referenced(folio);
+		folio_set_has_hwpoisoned(folio);
+		folio_set_partially_mapped(folio);
+		put_page(page);
+		close_file(t);
+
+		KUNIT_ASSERT_EQ(test, gm_pool_wait(page_to_nid(first)), 1);
+		failed = 0;
+		for (i = 0; i < BLOCK_PAGES && !failed; i++) {
+			expect_plain(test, first + i, i);
+			failed = test->status == KUNIT_FAILURE;
+		}
+		expect_references(test, first, 0);
+	}
+	/* And the allocator has no complaint. */
+	KUNIT_EXPECT_EQ(test, gm_pool_shrink(page_to_nid(first), 1), 1);
+}
+
+static struct page *given;
+static unsigned long second_flags;
+
+static bool look_and_refuse(struct page *first)
+{
+	given = first;
+	second_flags = first[1].flags.f & PAGE_FLAGS_SECOND;
+	return false;
+}
+
+/*
+ * The same with a pool that takes none: the block is freed.  The allocator looks at the flags
+ * only on a kernel that is built for it, so the test does.
+ */
+static void test_dissolve_and_free(struct kunit *test)
+{
+	struct guest_memfd *gm = new_file(test);
+	struct page *page = gm_test_block_page(test, gm, 9);
+	struct page *first = page - 9;
+
+	folio_set_dirty(page_folio(page));
+	folio_set_has_hwpoisoned(page_folio(page));
+	folio_set_partially_mapped(page_folio(page));
+	put_page(page);
+	given = NULL;
+	kunit_activate_static_stub(test, gm_pool_give, look_and_refuse);
+	truncate_inode_pages(gm->inode->i_mapping, 0);
+	guest_memfd_block_reap(gm);
+	kunit_deactivate_static_stub(test, gm_pool_give);
+	KUNIT_EXPECT_PTR_EQ(test, given, first);
+	KUNIT_EXPECT_EQ(test, second_flags, 0);
+	KUNIT_EXPECT_EQ(test, count_present(first), BLOCK_PAGES);
+	KUNIT_EXPECT_FALSE(test, guest_memfd_owns_pfn(page_to_pfn(first)));
+	gm_test_expect_flags(test, first, BLOCK_PAGES);
 }
 
 static void test_poisoned_before(struct kunit *test)
@@ -284,7 +412,7 @@ static void test_poisoned_before(struct kunit *test)
 	gm_test_set_pool(test, THREE_BLOCKS);
 	SetPageHWPoison(first + 9);
 	KUNIT_EXPECT_FALSE(test, gm_pool_give(first));
-	expect_references(test, first, 1);
+	expect_references(test, first, 0);
 	ClearPageHWPoison(first + 9);
 	free_block(test, first);
 }
@@ -351,7 +479,7 @@ static void test_split(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, direct_map_hide(first + 3, 1), 0);
 	KUNIT_EXPECT_EQ(test, gm_test_level(first), PG_LEVEL_4K);
 	KUNIT_EXPECT_FALSE(test, gm_pool_give(first));
-	expect_references(test, first, 1);
+	expect_references(test, first, 0);
 	free_block(test, first);
 	KUNIT_EXPECT_GE(test, gm_test_level(first), PG_LEVEL_2M);
 }
@@ -421,7 +549,7 @@ static void test_high_mark(struct kunit *test)
 		nid = page_to_nid(first[i]);
 		KUNIT_EXPECT_EQ(test, gm_pool_give(first[i]), i < 3);
 	}
-	expect_references(test, first[3], 1);
+	expect_references(test, first[3], 0);
 	free_block(test, first[3]);
 	KUNIT_EXPECT_EQ(test, gm_pool_wait(nid), 3);
 	gm_test_set_pool(test, "0,1024");
@@ -451,7 +579,7 @@ static void test_low_mark(struct kunit *test)
 		KUNIT_ASSERT_NOT_NULL(test, first[i]);
 		KUNIT_EXPECT_EQ(test, count_present(first[i]), 0);
 		KUNIT_EXPECT_TRUE(test, is_zero(first[i]));
-		expect_references(test, first[i], 1);
+		expect_references(test, first[i], 0);
 		/* Two blocks are not below the mark, one is. */
 		KUNIT_EXPECT_EQ(test, gm_pool_wait(nid), i == 1 ? 3 : 2);
 		KUNIT_EXPECT_FALSE(test, gm_pool_owns_pfn(page_to_pfn(first[i])));
@@ -512,7 +640,7 @@ static void test_hibernation(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, gm_pool_unsaved_pages(), 0);
 	/* Nothing enters meanwhile, neither from a file nor by the worker. */
 	KUNIT_EXPECT_FALSE(test, gm_pool_give(held));
-	expect_references(test, held, 1);
+	expect_references(test, held, 0);
 	gm_test_set_pool(test, "512,1536");
 	KUNIT_EXPECT_EQ(test, gm_pool_wait(nid), 0);
 	KUNIT_EXPECT_TRUE(test, guest_memfd_active());
@@ -556,24 +684,19 @@ static void test_isolated(struct kunit *test)
 	struct page *first = hidden_block(test), *other = hidden_block(test);
 	unsigned long pfn = page_to_pfn(first), other_pfn = page_to_pfn(other);
 	int nid = page_to_nid(first);
-	unsigned int i;
 
 	gm_test_set_pool(test, THREE_BLOCKS);
 	KUNIT_ASSERT_EQ(test, pageblock_order, GM_BLOCK_MAX_ORDER);
 	/* Frozen pages do not look unmovable. */
-	for (i = 0; i < BLOCK_PAGES; i++)
-		KUNIT_ASSERT_TRUE(test, page_ref_freeze(other + i, 1));
 	KUNIT_ASSERT_EQ(test, start_isolate_page_range(other_pfn, other_pfn + BLOCK_PAGES,
 						       PB_ISOLATE_MODE_MEM_OFFLINE), 0);
-	for (i = 0; i < BLOCK_PAGES; i++)
-		page_ref_unfreeze(other + i, 1);
 	KUNIT_EXPECT_TRUE(test, gm_pool_give(first));
 	KUNIT_ASSERT_EQ_MSG(test,
 			    start_isolate_page_range(pfn, pfn + BLOCK_PAGES,
 						     PB_ISOLATE_MODE_MEM_OFFLINE), 0,
 			    "the pool's pages look unmovable");
 	KUNIT_EXPECT_FALSE(test, gm_pool_give(other));
-	expect_references(test, other, 1);
+	expect_references(test, other, 0);
 	/* What is in the pool is not taken, but freed. */
 	KUNIT_EXPECT_NULL(test, gm_pool_take(nid));
 	KUNIT_EXPECT_EQ(test, gm_pool_wait(nid), 0);
@@ -593,6 +716,9 @@ static struct kunit_case pool_test_cases[] = {
 	KUNIT_CASE(test_circulates),
 	KUNIT_CASE(test_taken_at_once),
 	KUNIT_CASE(test_foreign_reference),
+	KUNIT_CASE(test_held_block),
+	KUNIT_CASE(test_make_and_dissolve),
+	KUNIT_CASE(test_dissolve_and_free),
 	KUNIT_CASE(test_poisoned_before),
 	KUNIT_CASE(test_poisoned_then_taken),
 	KUNIT_CASE(test_poisoned_then_shrunk),

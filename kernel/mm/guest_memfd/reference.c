@@ -137,6 +137,18 @@ static void end_left(struct page *page)
 	left_put(left);
 }
 
+/*
+ * A page of a block with GM_PAGE_LEFT has only level KERNEL's reference any more, and no own
+ * word: it is counted with those that never had one, as gm_lower_folio() does.
+ */
+static void join_left(struct page *page)
+{
+	struct gm_left *left = xa_erase(&left_pages, page_to_pfn(page));
+
+	if (!WARN_ON_ONCE(!left))
+		left_put(left);
+}
+
 /**
  * gm_references_left - how many pages left a file and are still referenced
  * @gm: The file's memory.
@@ -756,6 +768,9 @@ int gm_put_direct_map(struct page *page)
 
 	state -= GM_PAGE_COUNT_ONE;
 	gm_page_set_state(page, state);
+	if (state & GM_PAGE_LEFT && state & GM_PAGE_LEVEL && gm_page_count(state) == 1 &&
+	    folio_test_large(page_folio(page)))
+		join_left(page);
 	trace_guest_memfd_put(page_to_pfn(page), gm_page_count(state));
 	return 0;
 }
@@ -819,6 +834,8 @@ void gm_lower_folio(struct folio *folio)
  * gm_is_free_orphan - has a folio left its file, and no page of it a reference?
  * @folio: A locked folio.
  *
+ * One that is PINNABLE has the level's, and is in a list.
+ *
  * Context: Any.
  * Return: True if guest_memfd_block_release() is to be called.
  */
@@ -827,5 +844,13 @@ bool gm_is_free_orphan(struct folio *folio)
 	unsigned long state = gm_folio_state(folio);
 
 	return state & GM_PAGE_ORPHAN && !(state & GM_PAGE_OWN_WORDS) &&
-	       state & (GM_PAGE_HIDDEN | GUEST_MEMFD_PAGE_PINNABLE);
+	       state & GM_PAGE_HIDDEN;
 }
+
+#if IS_ENABLED(CONFIG_KUNIT)
+/* Is no page counted among those that left a file and are still referenced? */
+bool gm_references_none_left(void)
+{
+	return xa_empty(&left_pages) && xa_empty(&left_blocks);
+}
+#endif

@@ -24,5 +24,8 @@ unsigned long gm_references_pending(struct guest_memfd *gm);
 void gm_tag_referenced(struct folio *folio, unsigned int nr);
 void gm_untag_referenced(struct folio *folio, unsigned int nr);
 void gm_untag_range(struct address_space *mapping, pgoff_t start, pgoff_t end);
+#if IS_ENABLED(CONFIG_KUNIT)
+bool gm_references_none_left(void);
+#endif
 
 #endif /* _MM_GUEST_MEMFD_REFERENCE_H */

@@ -8,6 +8,7 @@
 #include <linux/delay.h>
 #include <linux/guest_memfd.h>
 #include <linux/pagemap.h>
+#include <linux/set_memory.h>
 
 #include "block.h"
 #include "direct_map.h"
@@ -30,61 +31,61 @@ static struct guest_memfd *lazy_file(struct kunit *test)
 }
 
 /* Bring a page into the file and get a reference to it. */
-static struct folio *get(struct kunit *test, struct guest_memfd *gm, pgoff_t index)
+static struct page *get(struct kunit *test, struct guest_memfd *gm, pgoff_t index)
 {
-	struct folio *folio = gm_test_grab(test, gm, index);
+	struct page *page = gm_test_grab(test, gm, index);
 
-	KUNIT_ASSERT_EQ(test, gm_test_get(folio), 0);
-	folio_unlock(folio);
-	folio_put(folio);
-	return folio;
+	KUNIT_ASSERT_EQ(test, gm_test_get(page), 0);
+	unlock_page(page);
+	put_page(page);
+	return page;
 }
 
 static void test_revived(struct kunit *test)
 {
 	struct guest_memfd *gm = lazy_file(test);
 	struct gm_test *t = test->priv;
-	struct folio *folio = get(test, gm, TAIL);
-	unsigned long state = gm_page_state(folio);
+	struct page *page = get(test, gm, TAIL);
+	unsigned long state = gm_page_state(page);
 	unsigned int i, hides = t->nr_hides;
-	int refs = folio_ref_count(folio);
+	int refs = page_count(page);
 
 	for (i = 0; i < 1000; i++) {
-		guest_memfd_put_direct_map(folio);
+		guest_memfd_put_direct_map(page);
 		if (!i) {
-			KUNIT_EXPECT_TRUE(test, gm_test_present(folio));
-			KUNIT_EXPECT_EQ(test, gm_page_state(folio), state | GM_PAGE_LAZY);
+			KUNIT_EXPECT_TRUE(test, kernel_page_present(page));
+			KUNIT_EXPECT_EQ(test, gm_page_state(page), state | GM_PAGE_LAZY);
 			KUNIT_EXPECT_EQ(test, gm_references_pending(gm), 1);
 		}
 		get(test, gm, TAIL);
 	}
-	KUNIT_EXPECT_EQ(test, gm_page_state(folio), state);
-	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), refs);
+	KUNIT_EXPECT_EQ(test, gm_page_state(page), state);
+	KUNIT_EXPECT_EQ(test, page_count(page), refs);
 	KUNIT_EXPECT_EQ(test, gm_references_pending(gm), 0);
 	KUNIT_EXPECT_LT(test, t->nr_hides - hides, 10);
-	guest_memfd_put_direct_map(folio);
+	guest_memfd_put_direct_map(page);
 }
 
 static void test_due(struct kunit *test)
 {
 	struct guest_memfd *gm = lazy_file(test);
-	struct folio *folio[3];
+	struct page *page[3];
 	unsigned int i;
 
 	for (i = 0; i < 3; i++)
-		folio[i] = get(test, gm, TAIL + i);
+		page[i] = get(test, gm, TAIL + i);
 	/* One has another reference: its put is none of the last. */
 	get(test, gm, TAIL);
 	for (i = 0; i < 3; i++)
-		guest_memfd_put_direct_map(folio[i]);
+		guest_memfd_put_direct_map(page[i]);
 	KUNIT_EXPECT_EQ(test, gm_references_pending(gm), 2);
 	msleep(200);
 	KUNIT_EXPECT_EQ(test, gm_references_pending(gm), 0);
-	KUNIT_EXPECT_TRUE(test, gm_test_present(folio[0]));
-	KUNIT_EXPECT_EQ(test, gm_page_state(folio[1]), gm_page_fresh(0));
-	KUNIT_EXPECT_FALSE(test, gm_test_present(folio[1]));
-	KUNIT_EXPECT_FALSE(test, gm_test_present(folio[2]));
-	guest_memfd_put_direct_map(folio[0]);
+	KUNIT_EXPECT_TRUE(test, kernel_page_present(page[0]));
+	KUNIT_EXPECT_EQ(test, gm_page_state(page[1]), GM_PAGE_HIDDEN);
+	KUNIT_EXPECT_FALSE(test, kernel_page_present(page[1]));
+	KUNIT_EXPECT_FALSE(test, kernel_page_present(page[2]));
+	guest_memfd_put_direct_map(page[0]);
 }
 
 static void test_bounded(struct kunit *test)
@@ -105,16 +106,16 @@ static void test_bounded(struct kunit *test)
 static void test_drained(struct kunit *test)
 {
 	struct guest_memfd *gm = lazy_file(test);
-	struct folio *lowered = get(test, gm, TAIL), *punched = get(test, gm, TAIL + 1);
+	struct page *lowered = get(test, gm, TAIL), *punched = get(test, gm, TAIL + 1);
 	struct gm_test *t = test->priv;
 	pgoff_t ignored;
 
-	t->restored_pfn = folio_pfn(punched);
+	t->restored_pfn = page_to_pfn(punched);
 	guest_memfd_put_direct_map(lowered);
 	guest_memfd_put_direct_map(punched);
 	KUNIT_EXPECT_EQ(test, guest_memfd_set_access(gm, TAIL, TAIL + 1,
 						     GUEST_MEMFD_ACCESS_USER, &ignored), 0);
-	KUNIT_EXPECT_FALSE(test, gm_test_present(lowered));
+	KUNIT_EXPECT_FALSE(test, kernel_page_present(lowered));
 	guest_memfd_punch_hole(gm, TAIL + 1, TAIL + 2);
 	KUNIT_EXPECT_EQ(test, gm_references_pending(gm), 0);
 	KUNIT_EXPECT_EQ(test, t->nr_restored, 1);
@@ -125,18 +126,18 @@ static void test_drained(struct kunit *test)
 static void test_left(struct kunit *test)
 {
 	struct guest_memfd *gm = lazy_file(test);
-	struct folio *folio = get(test, gm, TAIL), *kept = get(test, gm, TAIL + 1);
+	struct page *page = get(test, gm, TAIL), *kept = get(test, gm, TAIL + 1);
 	struct gm_test *t = test->priv;
 
-	t->restored_pfn = folio_pfn(folio);
+	t->restored_pfn = page_to_pfn(page);
 	get(test, gm, TAIL);
 	KUNIT_EXPECT_EQ(test, gm_references_left(gm), 0);
 	guest_memfd_punch_hole(gm, TAIL, TAIL + 2);
 	KUNIT_EXPECT_EQ(test, gm_references_left(gm), 2);
-	guest_memfd_put_direct_map(folio);
+	guest_memfd_put_direct_map(page);
 	KUNIT_EXPECT_EQ(test, gm_references_left(gm), 2);
-	KUNIT_EXPECT_TRUE(test, gm_test_present(folio));
-	guest_memfd_put_direct_map(folio);
+	KUNIT_EXPECT_TRUE(test, kernel_page_present(page));
+	guest_memfd_put_direct_map(page);
 	KUNIT_EXPECT_EQ(test, gm_references_left(gm), 1);
 	KUNIT_EXPECT_EQ(test, gm_references_pending(gm), 0);
 	KUNIT_EXPECT_EQ(test, t->nr_restored, 1);
@@ -145,8 +146,89 @@ static void test_left(struct kunit *test)
 	/* And a page that outlives its file. */
 	iput(gm->inode);
 	t->gm = NULL;
-	KUNIT_EXPECT_TRUE(test, gm_test_present(kept));
+	KUNIT_EXPECT_TRUE(test, kernel_page_present(kept));
 	guest_memfd_put_direct_map(kept);
+}
+
+/*
+ * A block at KERNEL that leaves its file pinned, and a reference to a page of it: each of the two
+ * can end first.
+ */
+static void leave_block(struct kunit *test, bool pin_first)
+{
+	struct guest_memfd *gm = gm_test_file(test, GM_FILE_NO_DIRECT_MAP);
+	struct gm_test *t = test->priv;
+	struct page *page;
+	pgoff_t ignored;
+
+	gm->block_order = GM_BLOCK_MAX_ORDER;
+	page = gm_test_block_page(test, gm, 9);
+	KUNIT_EXPECT_EQ(test, guest_memfd_set_access(gm, 0, BLOCK_PAGES,
+						     GUEST_MEMFD_ACCESS_KERNEL, &ignored), 0);
+	get(test, gm, 9);
+	guest_memfd_punch_hole(gm, 0, BLOCK_PAGES);
+	KUNIT_EXPECT_EQ(test, gm->nr_referenced, 0);
+	KUNIT_EXPECT_EQ(test, gm_references_left(gm), BLOCK_PAGES);
+	KUNIT_EXPECT_TRUE(test, kernel_page_present(page));
+	KUNIT_EXPECT_TRUE(test, kernel_page_present(page + 1));
+	t->restored_pfn = page_to_pfn(page);
+	if (pin_first) {
+		put_page(page);
+		guest_memfd_block_wait();
+		KUNIT_EXPECT_EQ(test, gm_references_left(gm), 1);
+		KUNIT_EXPECT_TRUE(test, kernel_page_present(page));
+		KUNIT_EXPECT_FALSE(test, kernel_page_present(page + 1));
+		KUNIT_EXPECT_EQ(test, t->nr_restored, 0);
+		guest_memfd_put_direct_map(page);
+	} else {
+		guest_memfd_put_direct_map(page);
+		KUNIT_EXPECT_EQ(test, gm_references_left(gm), BLOCK_PAGES);
+		KUNIT_EXPECT_TRUE(test, kernel_page_present(page));
+		KUNIT_EXPECT_FALSE(test, gm_folio_has_own_words(page_folio(page)));
+		put_page(page);
+		guest_memfd_block_wait();
+	}
+	KUNIT_EXPECT_EQ(test, gm_references_left(gm), 0);
+	KUNIT_EXPECT_TRUE(test, gm_references_none_left());
+	KUNIT_EXPECT_EQ(test, t->nr_restored, 1);
+	KUNIT_EXPECT_FALSE(test, t->restored_dirty);
+	KUNIT_EXPECT_EQ(test, gm_test_nr_hidden(), t->hidden_before);
+}
+
+static void test_left_block_reference_last(struct kunit *test)
+{
+	leave_block(test, true);
+}
+
+static void test_left_block_pin_last(struct kunit *test)
+{
+	leave_block(test, false);
+}
+
+/* Two pages of a block that leaves the file below KERNEL. */
+static void test_left_block_hidden(struct kunit *test)
+{
+	struct guest_memfd *gm = lazy_file(test);
+	struct gm_test *t = test->priv;
+	struct page *page;
+
+	gm->block_order = GM_BLOCK_MAX_ORDER;
+	page = gm_test_block_page(test, gm, 9);
+	put_page(page);
+	get(test, gm, 9);
+	get(test, gm, 10);
+	guest_memfd_punch_hole(gm, 0, BLOCK_PAGES);
+	KUNIT_EXPECT_EQ(test, gm_references_left(gm), 2);
+	KUNIT_EXPECT_EQ(test, gm_test_nr_hidden(), t->hidden_before + BLOCK_PAGES - 2);
+	guest_memfd_put_direct_map(page);
+	KUNIT_EXPECT_EQ(test, gm_references_left(gm), 1);
+	KUNIT_EXPECT_FALSE(test, kernel_page_present(page));
+	KUNIT_EXPECT_TRUE(test, kernel_page_present(page + 1));
+	t->restored_pfn = page_to_pfn(page);
+	guest_memfd_put_direct_map(page + 1);
+	KUNIT_EXPECT_EQ(test, gm_references_left(gm), 0);
+	KUNIT_EXPECT_EQ(test, t->nr_restored, 1);
+	KUNIT_EXPECT_FALSE(test, t->restored_dirty);
 }
 
 static struct kunit_case reference_cases[] = {
@@ -155,6 +237,9 @@ static struct kunit_case reference_cases[] = {
 	KUNIT_CASE(test_bounded),
 	KUNIT_CASE(test_drained),
 	KUNIT_CASE(test_left),
+	KUNIT_CASE(test_left_block_reference_last),
+	KUNIT_CASE(test_left_block_pin_last),
+	KUNIT_CASE(test_left_block_hidden),
 	{}
 };
 
