@@ -21,6 +21,7 @@
 
 #include <trace/events/guest_memfd.h>
 
+#include "../internal.h"
 #include "access.h"
 #include "block.h"
 #include "direct_map.h"
@@ -979,9 +980,21 @@ static void wait_for_file_users(struct guest_memfd *gm)
 		wait_var_event(&gm->users, !atomic_read_acquire(&gm->users));
 }
 
+/* The folio of the page at @index is not locked. */
+static void take_from_guests(struct guest_memfd *gm, pgoff_t index)
+{
+	struct address_space *mapping = gm->inode->i_mapping;
+
+	/* Exclusively: the owner may be making a cache of a page valid. */
+	filemap_invalidate_lock(mapping);
+	invalidate_start(gm, index, index + 1);
+	invalidate_end(gm, index, index + 1);
+	filemap_invalidate_unlock(mapping);
+}
+
 /**
  * guest_memfd_error_folio - the error_remove_folio operation
- * @mapping: The file's mapping.
+ * @mapping: The mapping of a plain file.
  * @folio: A locked, poisoned folio in it, with a reference for the caller; it is
  *	unlocked in between.
  *
@@ -993,40 +1006,79 @@ static void wait_for_file_users(struct guest_memfd *gm)
 int guest_memfd_error_folio(struct address_space *mapping, struct folio *folio)
 {
 	struct guest_memfd *gm = mapping_gm(mapping);
-	pgoff_t start = folio->index;
-	pgoff_t end = start + folio_nr_pages(folio);
 
 	if (!get_file_user(gm))
 		return MF_DELAYED;
-	if (folio_test_large(folio))
-		folio_set_has_hwpoisoned(folio);
 	/* Faults and truncation take these locks the other way round. */
 	folio_unlock(folio);
-	/* Exclusively: the owner may be making a cache of a page valid. */
-	filemap_invalidate_lock(mapping);
-	invalidate_start(gm, start, end);
-	invalidate_end(gm, start, end);
-	filemap_invalidate_unlock(mapping);
+	take_from_guests(gm, folio->index);
 	put_file_user(gm);
 	folio_lock(folio);
 	return MF_DELAYED;
 }
 EXPORT_SYMBOL_FOR_MODULES(guest_memfd_error_folio, GUEST_MEMFD_OWNERS);
 
-/**
- * guest_memfd_memory_failure - take a poisoned page away from the guests
- * @folio: A folio that is marked poisoned, with a reference for the caller.
- *	Not locked: truncation takes the invalidate lock before folio locks.
- *
- * Context: May sleep.
+/*
+ * Split the block of a poisoned page, so that its other pages become ordinary single
+ * ones.  Other references to the block, and a change of levels or a hole under way
+ * in the file, can prevent that.  The wait is limited, as the caller's
+ * mutex delays the memory failures of all other files.
  */
-void guest_memfd_memory_failure(struct folio *folio)
+static void split_poisoned(struct guest_memfd *gm, struct page *page)
 {
-	folio_lock(folio);
+	struct address_space *mapping = gm->inode->i_mapping;
+	unsigned int tries;
+
+	for (tries = 0; tries < SPLIT_TRIES; tries++) {
+		int err = -EAGAIN;
+
+		/* Only the holder of the lock splits blocks, and removes pages. */
+		if (mutex_trylock(&gm->change_lock)) {
+			struct folio *folio = page_folio(page);
+
+			err = 0;
+			if (folio_test_large(folio) && folio->mapping == mapping)
+				err = guest_memfd_block_split(gm, folio->index + 1);
+			mutex_unlock(&gm->change_lock);
+		}
+		if (!err)
+			return;
+		usleep_range(500, 1000);
+	}
+}
+
+/**
+ * guest_memfd_memory_failure - take a poisoned page of a NO_DIRECT_MAP file out of use
+ * @page: A page that is marked poisoned, with a reference for the caller.  Its folio
+ *	is not locked: truncation takes the invalidate_lock before folio locks.
+ *
+ * User space and the guests lose the page.  If it is of a block, the block is split.  A
+ * block that cannot be split is mapped page by page from then on, without this one.
+ *
+ * Context: May sleep, for 100 ms if other references to the block prevent the split.
+ */
+void guest_memfd_memory_failure(struct page *page)
+{
+	struct folio *folio = gm_lock_page(page);
+	struct guest_memfd *gm;
+	pgoff_t index;
+
+	/* Before the block is unmapped, so that no fault maps it whole again. */
+	if (folio_test_large(folio))
+		folio_set_has_hwpoisoned(folio);
 	/* Truncation waits for the folio: what is in a file now has its inode. */
-	if (folio->mapping)
-		guest_memfd_error_folio(folio->mapping, folio);
+	gm = folio->mapping ? mapping_gm(folio->mapping) : NULL;
+	if (!gm || !get_file_user(gm)) {
+		folio_unlock(folio);
+		return;
+	}
+	index = folio->index + folio_page_idx(folio, page);
+	if (folio_mapped(folio))
+		unmap_mapping_folio(folio);
 	folio_unlock(folio);
+	take_from_guests(gm, index);
+	split_poisoned(gm, page);
+	put_file_user(gm);
 }
 
 /* The size is fixed, as levels, blocks and owners rely on it; so is the mode. */
