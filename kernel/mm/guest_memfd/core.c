@@ -558,7 +558,20 @@ static pgoff_t step_end(struct guest_memfd *gm, pgoff_t start, pgoff_t end)
 	return end;
 }
 
-/* Return: The index up to which [@start, @end) is punched. */
+/* Does a block have pages on both sides of @index? */
+static bool is_in_block(struct guest_memfd *gm, pgoff_t index)
+{
+	struct folio *folio;
+
+	lockdep_assert_held_write(&gm->inode->i_mapping->invalidate_lock);
+	folio = xa_load(&gm->inode->i_mapping->i_pages, index);
+	return folio && folio_test_large(folio) && folio->index < index;
+}
+
+/*
+ * Return: The index up to which [@start, @end) is punched; @start if a block is to be
+ * split first.
+ */
 static pgoff_t punch_step(struct guest_memfd *gm, pgoff_t start, pgoff_t end)
 {
 	struct address_space *mapping = gm->inode->i_mapping;
@@ -566,6 +579,14 @@ static pgoff_t punch_step(struct guest_memfd *gm, pgoff_t start, pgoff_t end)
 	/* The lock also keeps the owner's bindings the same from start to end. */
 	filemap_invalidate_lock(mapping);
 	end = step_end(gm, start, end);
+	/*
+	 * A fault may have populated it after split_for_hole() found nothing to split.
+	 * Truncation would remove it whole.
+	 */
+	if (is_in_block(gm, start) || is_in_block(gm, end)) {
+		filemap_invalidate_unlock(mapping);
+		return start;
+	}
 	invalidate_start(gm, start, end);
 	/* Truncation would do it folio by folio. */
 	unmap_mapping_pages(mapping, start, end - start, false);
@@ -624,24 +645,21 @@ static void clear_in_place(struct guest_memfd *gm, pgoff_t start, pgoff_t end)
 
 /*
  * A part of a block cannot leave the file: split the blocks at both ends of a hole, or
- * clear the part, and move @start behind it.
- *
- * Return: The end of what is left to be punched.
+ * clear the part, and take it out of [@start, @end).
  */
-static pgoff_t split_for_hole(struct guest_memfd *gm, pgoff_t *start, pgoff_t end)
+static void split_for_hole(struct guest_memfd *gm, pgoff_t *start, pgoff_t *end)
 {
-	pgoff_t first = *start, part = min(end, round_up(first, GM_BLOCK_PAGES));
+	pgoff_t part = min(*end, round_up(*start, GM_BLOCK_PAGES));
 
-	if (split_wait(gm, first)) {
-		clear_in_place(gm, first, part);
+	if (split_wait(gm, *start)) {
+		clear_in_place(gm, *start, part);
 		*start = part;
 	}
-	part = max(*start, round_down(end, GM_BLOCK_PAGES));
-	if (part < end && split_wait(gm, end)) {
-		clear_in_place(gm, part, end);
-		end = part;
+	part = max(*start, round_down(*end, GM_BLOCK_PAGES));
+	if (part < *end && split_wait(gm, *end)) {
+		clear_in_place(gm, part, *end);
+		*end = part;
 	}
-	return end;
 }
 
 /**
@@ -662,16 +680,13 @@ static pgoff_t split_for_hole(struct guest_memfd *gm, pgoff_t *start, pgoff_t en
  */
 void guest_memfd_punch_hole(struct guest_memfd *gm, pgoff_t start, pgoff_t end)
 {
-	pgoff_t next;
-
-	for (; start < end; start = next) {
+	while (start < end) {
 		/* A change of levels relies on pages that stay in the file. */
 		scoped_guard(mutex, &gm->change_lock) {
-			next = end;
 			if (gm_hides(gm))
-				next = split_for_hole(gm, &start, end);
-			if (start < next)
-				next = punch_step(gm, start, next);
+				split_for_hole(gm, &start, &end);
+			if (start < end)
+				start = punch_step(gm, start, end);
 		}
 		if (gm_hides(gm))
 			guest_memfd_block_reap(gm);
