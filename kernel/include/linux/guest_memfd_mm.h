@@ -25,6 +25,14 @@ static inline bool guest_memfd_gup_allowed(const struct folio *folio,
 		GUEST_MEMFD_PAGE_PINNABLE);
 }
 
+/* May a GUP that has found @folio in the page tables of @vma take a reference? */
+static inline bool guest_memfd_follow_allowed(const struct folio *folio,
+					      const struct vm_area_struct *vma)
+{
+	return !vma->vm_file ||
+	       guest_memfd_gup_allowed(folio, vma->vm_file->f_mapping);
+}
+
 /* Does this VMA map a guest_memfd whose pages may be hidden? */
 static inline bool vma_is_guest_memfd_hidden(const struct vm_area_struct *vma)
 {
@@ -38,11 +46,11 @@ static inline bool vma_is_guest_memfd_hidden(const struct vm_area_struct *vma)
 #ifdef CONFIG_GUEST_MEMFD
 bool guest_memfd_active(void);
 bool guest_memfd_owns_pfn(unsigned long pfn);
-void guest_memfd_memory_failure(struct folio *folio);
+void guest_memfd_memory_failure(struct page *page);
 #else
 static inline bool guest_memfd_active(void) { return false; }
 static inline bool guest_memfd_owns_pfn(unsigned long pfn) { return false; }
-static inline void guest_memfd_memory_failure(struct folio *folio) { }
+static inline void guest_memfd_memory_failure(struct page *page) { }
 #endif
 
 #endif /* _LINUX_GUEST_MEMFD_MM_H */

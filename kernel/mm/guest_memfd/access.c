@@ -337,6 +337,16 @@ static bool is_poisoned(const struct folio *folio)
 	return folio_test_hwpoison(folio) || folio_contain_hwpoisoned_page((struct folio *)folio);
 }
 
+/* Return: The number of the first poisoned page of a folio that has one. */
+static unsigned int first_poisoned(struct folio *folio)
+{
+	unsigned int i, last = folio_nr_pages(folio) - 1;
+
+	for (i = 0; i < last && !PageHWPoison(folio_page(folio, i)); i++)
+		;
+	return i;
+}
+
 /*
  * The next part of [*start, @end) that is at @least or above, as the tree has
  * it: [*start, *run_end).
@@ -626,6 +636,8 @@ static int take_references(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 		nr = lock_run(folio, end, 0, 0, !undo);
 		if (!nr) {
 			err = take_one(folio, undo);
+			if (err == -EHWPOISON)
+				*error_index += first_poisoned(folio);
 			if (err)
 				return err;
 			continue;
@@ -797,8 +809,10 @@ static int lower_pages(struct guest_memfd *gm, pgoff_t *index, pgoff_t end,
 				continue;
 			*index = folios[i]->index;
 			ret = err;
-			if (err == -EHWPOISON)
+			if (err == -EHWPOISON) {
+				*index += first_poisoned(folios[i]);
 				break;
+			}
 		}
 	}
 	end_unmap(gm);
@@ -1260,8 +1274,10 @@ int guest_memfd_access_end(struct folio *folio)
 	int expected, ret = -EAGAIN;
 
 	folio_lock(folio);
-	/* The library's, and those of direct-map references. */
+	/* The library's, and those of direct-map references and of memory_failure(). */
 	expected = 1 + gm_folio_references(folio);
+	if (folio_test_large(folio))
+		expected += gm_folio_poisoned(folio, NULL);
 	if (folio_ref_freeze(folio, expected)) {
 		gm_folio_change_bits(folio, 0, GUEST_MEMFD_PAGE_PINNABLE);
 		folio_ref_unfreeze(folio, expected);

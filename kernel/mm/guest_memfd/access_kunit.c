@@ -504,20 +504,20 @@ static int failing_restore(struct page *page, unsigned int nr_pages)
 	return err;
 }
 
-static unsigned int failing_hide(struct page *const *first,
-				 unsigned int nr_ranges, unsigned int nr_pages)
+static unsigned int failing_hide(const struct gm_range *ranges, unsigned int nr_ranges)
 {
 	struct kunit *test = kunit_get_current_test();
 	unsigned int n;
 
 	mishap_step();
 	for (n = 0; n < nr_ranges; n++) {
-		if (mishap.fail && would_split(first[n], nr_pages) && refuse())
+		if (mishap.fail && would_split(ranges[n].first, ranges[n].nr) &&
+		    refuse())
 			break;
 	}
 	kunit_deactivate_static_stub(test, direct_map_hide_ranges);
 	if (n)
-		n = direct_map_hide_ranges(first, n, nr_pages);
+		n = direct_map_hide_ranges(ranges, n);
 	kunit_activate_static_stub(test, direct_map_hide_ranges, failing_hide);
 	mishap_step();
 	return n;

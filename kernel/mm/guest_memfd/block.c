@@ -811,16 +811,6 @@ int guest_memfd_block_populate_range(struct guest_memfd *gm, pgoff_t index,
 	return ret;
 }
 
-/* memory_failure() keeps a reference to the folio for each of them. */
-static unsigned int nr_poisoned(struct page *first, unsigned int nr)
-{
-	unsigned int i, nr_bad = 0;
-
-	for (i = 0; i < nr; i++)
-		nr_bad += PageHWPoison(first + i);
-	return nr_bad;
-}
-
 /* So often a split looks whether others have references to the block. */
 #define SPLIT_TRIES 64
 
@@ -832,6 +822,7 @@ static unsigned int nr_poisoned(struct page *first, unsigned int nr)
 static int split_locked(struct guest_memfd *gm, struct folio *folio)
 {
 	DECLARE_BITMAP(none, GM_BLOCK_PAGES) = {};
+	DECLARE_BITMAP(bad, GM_BLOCK_PAGES) = {};
 	struct address_space *mapping = folio->mapping;
 	struct page *first = &folio->page;
 	unsigned long common = gm_folio_state(folio);
@@ -840,7 +831,7 @@ static int split_locked(struct guest_memfd *gm, struct folio *folio)
 
 	if (!gm_can_have_blocks())
 		return -EINVAL;
-	nr_held = gm_folio_references(folio) + nr_poisoned(first, GM_BLOCK_PAGES);
+	nr_held = gm_folio_references(folio) + gm_folio_poisoned(folio, bad);
 	while (folio_ref_count(folio) != GM_BLOCK_PAGES + 1 + nr_held) {
 		if (!--tries)
 			return -EAGAIN;
@@ -861,7 +852,7 @@ static int split_locked(struct guest_memfd *gm, struct folio *folio)
 		if (!gm_page_count(gm_folio_state(page_folio(first + i))))
 			__xa_clear_mark(&mapping->i_pages, first[i].__folio_index,
 					GM_TAG_REFERENCED);
-		if (PageHWPoison(first + i))
+		if (test_bit(i, bad))
 			page_ref_inc(first + i);
 	}
 	xa_unlock_irq(&mapping->i_pages);
@@ -941,7 +932,11 @@ static bool release_single(struct folio *folio)
 	return ret;
 }
 
-/* A block with poisoned pages: the others become single ones. */
+/*
+ * A block with poisoned pages: the others become single ones.  The references of
+ * the library and of memory_failure() to a poisoned page stay for ever; the second one
+ * also keeps debugfs from freeing the page, which is hidden, when it unpoisons it.
+ */
 static bool release_poisoned(struct folio *folio, unsigned int nr_bad)
 {
 	DECLARE_BITMAP(which, GM_BLOCK_PAGES) = {};
@@ -964,9 +959,11 @@ static bool release_poisoned(struct folio *folio, unsigned int nr_bad)
 	for (i = 0; i < GM_BLOCK_PAGES; i++) {
 		if (test_bit(i, which) && gm_cut_give(first + i))
 			continue;
-		page_ref_unfreeze(first + i, 1);
+		page_ref_unfreeze(first + i, test_bit(i, which) ? 1 : 2);
 		if (test_bit(i, which))
 			gm_cut_free(first + i);
+		else
+			gm_folio_set_state(page_folio(first + i), GM_PAGE_HIDDEN);
 	}
 	return true;
 }
@@ -975,17 +972,15 @@ static bool release_block(struct folio *folio)
 {
 	DECLARE_BITMAP(all, GM_BLOCK_PAGES);
 	struct page *first = &folio->page;
-	unsigned int nr_bad = nr_poisoned(first, GM_BLOCK_PAGES);
+	unsigned int i, nr_bad = gm_folio_poisoned(folio, NULL);
 
 	if (!folio_ref_freeze(folio, 1 + nr_bad))
 		return false;
-	/* Now the answer is final. */
-	if (nr_poisoned(first, GM_BLOCK_PAGES) != nr_bad) {
-		folio_ref_unfreeze(folio, 1 + nr_bad);
-		return false;
+	/* A page that is marked from here on is found by the pool or the allocator. */
+	for (i = 0; i < GM_BLOCK_PAGES; i++) {
+		if (PageHWPoison(first + i))
+			return release_poisoned(folio, nr_bad);
 	}
-	if (nr_bad)
-		return release_poisoned(folio, nr_bad);
 	bitmap_fill(all, GM_BLOCK_PAGES);
 	direct_map_zero_hidden_large(first, all);
 	mem_cgroup_uncharge(folio);
@@ -1003,7 +998,9 @@ static bool release_block(struct folio *folio)
  */
 static bool release(struct folio *folio)
 {
-	if (gm_folio_state(folio) & GUEST_MEMFD_PAGE_PINNABLE) {
+	/* A poisoned page stays as it is. */
+	if (gm_folio_state(folio) & GUEST_MEMFD_PAGE_PINNABLE &&
+	    (folio_test_large(folio) || !folio_test_hwpoison(folio))) {
 		int ret = guest_memfd_access_end(folio);
 
 		/* The last put of another reference gives it back. */

@@ -21,6 +21,7 @@
 
 #include <trace/events/guest_memfd.h>
 
+#include "../internal.h"
 #include "access.h"
 #include "block.h"
 #include "direct_map.h"
@@ -557,7 +558,20 @@ static pgoff_t step_end(struct guest_memfd *gm, pgoff_t start, pgoff_t end)
 	return end;
 }
 
-/* Return: The index up to which [@start, @end) is punched. */
+/* Does a block have pages on both sides of @index? */
+static bool is_in_block(struct guest_memfd *gm, pgoff_t index)
+{
+	struct folio *folio;
+
+	lockdep_assert_held_write(&gm->inode->i_mapping->invalidate_lock);
+	folio = xa_load(&gm->inode->i_mapping->i_pages, index);
+	return folio && folio_test_large(folio) && folio->index < index;
+}
+
+/*
+ * Return: The index up to which [@start, @end) is punched; @start if a block is to be
+ * split first.
+ */
 static pgoff_t punch_step(struct guest_memfd *gm, pgoff_t start, pgoff_t end)
 {
 	struct address_space *mapping = gm->inode->i_mapping;
@@ -565,6 +579,14 @@ static pgoff_t punch_step(struct guest_memfd *gm, pgoff_t start, pgoff_t end)
 	/* The lock also keeps the owner's bindings the same from start to end. */
 	filemap_invalidate_lock(mapping);
 	end = step_end(gm, start, end);
+	/*
+	 * A fault may have populated it after split_for_hole() found nothing to split.
+	 * Truncation would remove it whole.
+	 */
+	if (is_in_block(gm, start) || is_in_block(gm, end)) {
+		filemap_invalidate_unlock(mapping);
+		return start;
+	}
 	invalidate_start(gm, start, end);
 	/* Truncation would do it folio by folio. */
 	unmap_mapping_pages(mapping, start, end - start, false);
@@ -606,8 +628,8 @@ static void clear_in_place(struct guest_memfd *gm, pgoff_t start, pgoff_t end)
 	filemap_invalidate_unlock(mapping);
 }
 
-/* A hole waits so often for short references, up to a millisecond each time. */
-#define HOLE_SLEEPS	100
+/* A split waits so often for short references, up to a millisecond each time. */
+#define SPLIT_SLEEPS	100
 
 /*
  * A part of a block cannot leave the file: split the blocks at both ends of a hole.  Where
@@ -616,7 +638,7 @@ static void clear_in_place(struct guest_memfd *gm, pgoff_t start, pgoff_t end)
 static void split_for_hole(struct guest_memfd *gm, pgoff_t *start, pgoff_t *end)
 {
 	pgoff_t part = min(*end, round_up(*start, GM_BLOCK_PAGES));
-	unsigned int sleeps = HOLE_SLEEPS;
+	unsigned int sleeps = SPLIT_SLEEPS;
 
 	if (guest_memfd_access_split(gm, *start, &sleeps)) {
 		clear_in_place(gm, *start, part);
@@ -962,9 +984,21 @@ static void wait_for_file_users(struct guest_memfd *gm)
 		wait_var_event(&gm->users, !atomic_read_acquire(&gm->users));
 }
 
+/* The folio of the page at @index is not locked. */
+static void take_from_guests(struct guest_memfd *gm, pgoff_t index)
+{
+	struct address_space *mapping = gm->inode->i_mapping;
+
+	/* Exclusively: the owner may be making a cache of a page valid. */
+	filemap_invalidate_lock(mapping);
+	invalidate_start(gm, index, index + 1);
+	invalidate_end(gm, index, index + 1);
+	filemap_invalidate_unlock(mapping);
+}
+
 /**
  * guest_memfd_error_folio - the error_remove_folio operation
- * @mapping: The file's mapping.
+ * @mapping: The mapping of a plain file.
  * @folio: A locked, poisoned folio in it, with a reference for the caller; it is
  *	unlocked in between.
  *
@@ -976,40 +1010,79 @@ static void wait_for_file_users(struct guest_memfd *gm)
 int guest_memfd_error_folio(struct address_space *mapping, struct folio *folio)
 {
 	struct guest_memfd *gm = mapping_gm(mapping);
-	pgoff_t start = folio->index;
-	pgoff_t end = start + folio_nr_pages(folio);
 
 	if (!get_file_user(gm))
 		return MF_DELAYED;
-	if (folio_test_large(folio))
-		folio_set_has_hwpoisoned(folio);
 	/* Faults and truncation take these locks the other way round. */
 	folio_unlock(folio);
-	/* Exclusively: the owner may be making a cache of a page valid. */
-	filemap_invalidate_lock(mapping);
-	invalidate_start(gm, start, end);
-	invalidate_end(gm, start, end);
-	filemap_invalidate_unlock(mapping);
+	take_from_guests(gm, folio->index);
 	put_file_user(gm);
 	folio_lock(folio);
 	return MF_DELAYED;
 }
 EXPORT_SYMBOL_FOR_MODULES(guest_memfd_error_folio, GUEST_MEMFD_OWNERS);
 
-/**
- * guest_memfd_memory_failure - take a poisoned page away from the guests
- * @folio: A folio that is marked poisoned, with a reference for the caller.
- *	Not locked: truncation takes the invalidate lock before folio locks.
- *
- * Context: May sleep.
+/*
+ * Split the block of a poisoned page, so that its other pages become ordinary single
+ * ones.  Other references to the block, and a change of levels or a hole under way
+ * in the file, can prevent that.  The wait is limited, as the caller's
+ * mutex delays the memory failures of all other files.
  */
-void guest_memfd_memory_failure(struct folio *folio)
+static void split_poisoned(struct guest_memfd *gm, struct page *page)
 {
-	folio_lock(folio);
+	struct address_space *mapping = gm->inode->i_mapping;
+	unsigned int tries, none = 0;
+
+	for (tries = 0; tries < SPLIT_SLEEPS; tries++) {
+		int err = -EAGAIN;
+
+		/* Only the holder of the lock splits blocks, and removes pages. */
+		if (mutex_trylock(&gm->change_lock)) {
+			struct folio *folio = page_folio(page);
+
+			err = 0;
+			if (folio_test_large(folio) && folio->mapping == mapping)
+				err = guest_memfd_access_split(gm, folio->index + 1, &none);
+			mutex_unlock(&gm->change_lock);
+		}
+		if (!err)
+			return;
+		usleep_range(500, 1000);
+	}
+}
+
+/**
+ * guest_memfd_memory_failure - take a poisoned page of a NO_DIRECT_MAP file out of use
+ * @page: A page that is marked poisoned, with a reference for the caller.  Its folio
+ *	is not locked: truncation takes the invalidate_lock before folio locks.
+ *
+ * User space and the guests lose the page.  If it is of a block, the block is split.  A
+ * block that cannot be split is mapped page by page from then on, without this one.
+ *
+ * Context: May sleep, for 100 ms if other references to the block prevent the split.
+ */
+void guest_memfd_memory_failure(struct page *page)
+{
+	struct folio *folio = gm_lock_page(page);
+	struct guest_memfd *gm;
+	pgoff_t index;
+
+	/* Before the block is unmapped, so that no fault maps it whole again. */
+	if (folio_test_large(folio))
+		folio_set_has_hwpoisoned(folio);
 	/* Truncation waits for the folio: what is in a file now has its inode. */
-	if (folio->mapping)
-		guest_memfd_error_folio(folio->mapping, folio);
+	gm = folio->mapping ? mapping_gm(folio->mapping) : NULL;
+	if (!gm || !get_file_user(gm)) {
+		folio_unlock(folio);
+		return;
+	}
+	index = folio->index + folio_page_idx(folio, page);
+	if (folio_mapped(folio))
+		unmap_mapping_folio(folio);
 	folio_unlock(folio);
+	take_from_guests(gm, index);
+	split_poisoned(gm, page);
+	put_file_user(gm);
 }
 
 /* The size is fixed, as levels, blocks and owners rely on it; so is the mode. */

@@ -541,12 +541,12 @@ static void test_memory_failure(struct kunit *test)
 	struct page *page = gm_test_grab(test, gm, TAIL);
 
 	unlock_page(page);
-	guest_memfd_memory_failure(page_folio(page));
+	guest_memfd_memory_failure(page);
 	KUNIT_EXPECT_EQ(test, t->starts, 1);
 	KUNIT_EXPECT_EQ(test, t->ends, 1);
 	truncate_all(gm);
 	/* Too late to tell a guest: nothing to do, and nothing to break. */
-	guest_memfd_memory_failure(page_folio(page));
+	guest_memfd_memory_failure(page);
 	KUNIT_EXPECT_EQ(test, t->starts, 1);
 	put_page(page);
 }
@@ -563,7 +563,7 @@ static void slow_work_fn(struct work_struct *work)
 	struct slow_work *slow = container_of(work, struct slow_work, work);
 
 	if (slow->poison)
-		guest_memfd_memory_failure(page_folio(slow->poison));
+		guest_memfd_memory_failure(slow->poison);
 	else
 		iput(slow->put);
 	complete(&slow->done);
@@ -989,7 +989,7 @@ static void test_block_poisoned_page(struct kunit *test)
 
 	/* Our reference is the one that memory_failure() keeps. */
 	SetPageHWPoison(page);
-	guest_memfd_memory_failure(page_folio(page));
+	guest_memfd_memory_failure(page);
 	KUNIT_EXPECT_EQ(test, guest_memfd_max_order(gm, 3), 0);
 	KUNIT_EXPECT_EQ(test, t->starts, 1);
 	truncate_all(gm);

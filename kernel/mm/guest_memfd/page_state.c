@@ -165,6 +165,33 @@ void gm_folio_change_bits(struct folio *folio, unsigned long set, unsigned long 
 }
 
 /**
+ * gm_folio_poisoned - find the pages of a block that memory_failure() holds
+ * @folio: A block.
+ * @which: Where to set their bits, or NULL.
+ *
+ * The flag of the folio is set after memory_failure() has got its reference, which it
+ * keeps.  Without the flag, a mark alone does not say that there is a reference.
+ *
+ * Context: The folio is locked, or in no file.
+ * Return: Their number, and so that of the references.
+ */
+unsigned int gm_folio_poisoned(struct folio *folio, unsigned long *which)
+{
+	unsigned int i, nr = 0;
+
+	if (!folio_test_has_hwpoisoned(folio))
+		return 0;
+	for (i = 0; i < folio_nr_pages(folio); i++) {
+		if (!PageHWPoison(folio_page(folio, i)))
+			continue;
+		nr++;
+		if (which)
+			__set_bit(i, which);
+	}
+	return nr;
+}
+
+/**
  * gm_folio_distribute_words - give each page of a former block its word
  * @first: The first of the pages, each of them a locked folio now, with a reference of
  *	the library's.

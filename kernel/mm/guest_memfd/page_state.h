@@ -124,6 +124,7 @@ bool gm_folio_next_word(struct folio *folio, unsigned int *nr, unsigned long *st
 unsigned int gm_folio_nr_referenced(struct folio *folio);
 unsigned long gm_folio_references(struct folio *folio);
 void gm_folio_change_bits(struct folio *folio, unsigned long set, unsigned long clear);
+unsigned int gm_folio_poisoned(struct folio *folio, unsigned long *which);
 void gm_folio_distribute_words(struct page *first, unsigned long common);
 #if IS_ENABLED(CONFIG_KUNIT)
 bool gm_page_no_own_words(void);
