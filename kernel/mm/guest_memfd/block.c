@@ -52,8 +52,11 @@
 #include "pool.h"
 #include "reference.h"
 
-/* Order of the blocks of files that are created from now on: this, or 0. */
-static unsigned int block_order = GM_BLOCK_MAX_ORDER;
+/*
+ * Order of the blocks of files that are created from now on: GM_BLOCK_MAX_ORDER, or 0.  Without
+ * huge pages the kernel neither splits a large folio nor maps one as a whole.
+ */
+static unsigned int block_order = gm_can_have_blocks() ? GM_BLOCK_MAX_ORDER : 0;
 
 /* Blocks in files, and such as have left theirs, by pfn >> GM_BLOCK_MAX_ORDER. */
 static DEFINE_XARRAY(blocks_by_pfn);
@@ -832,6 +835,8 @@ static int split_locked(struct guest_memfd *gm, struct folio *folio)
 	unsigned int i, nr_bad;
 	int err;
 
+	if (!gm_can_have_blocks())
+		return -EINVAL;
 	err = gm_cut_prepare(first, none);
 	if (err)
 		return err;
@@ -1495,7 +1500,7 @@ static int set_block_order(const char *val, const struct kernel_param *kp)
 
 	if (err)
 		return err;
-	if (order && order != GM_BLOCK_MAX_ORDER)
+	if (order && (order != GM_BLOCK_MAX_ORDER || !gm_can_have_blocks()))
 		return -EINVAL;
 	return param_set_uint(val, kp);
 }

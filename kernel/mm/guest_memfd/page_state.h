@@ -37,6 +37,9 @@
 #define GM_BLOCK_MAX_ORDER	9
 #define GM_BLOCK_PAGES		(1U << GM_BLOCK_MAX_ORDER)
 
+/* Does this kernel split large folios? */
+#define gm_can_have_blocks()	IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE)
+
 /* Counted by its file among the pages that left it and are still referenced. */
 #define GM_PAGE_LEFT		BIT(8)
 

@@ -119,6 +119,9 @@ static unsigned long mark_blocks(const struct gm_watermark *mark, int nid)
 {
 	unsigned long value = READ_ONCE(mark->value);
 
+	/* No file has blocks. */
+	if (!gm_can_have_blocks())
+		return 0;
 	if (READ_ONCE(mark->percent))
 		value = mult_frac(node_present_pages(nid), value, 100UL);
 	else
