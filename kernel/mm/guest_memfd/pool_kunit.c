@@ -117,7 +117,17 @@ static unsigned int count_present(struct page *first)
 
 static unsigned long reclaimable(struct page *page)
 {
-	return node_page_state(page_pgdat(page), NR_KERNEL_MISC_RECLAIMABLE);
+	struct pglist_data *pgdat = page_pgdat(page);
+	long nr = node_page_state(pgdat, NR_KERNEL_MISC_RECLAIMABLE);
+#ifdef CONFIG_SMP
+	int cpu;
+
+	/* What others have freed before may not be in the sum yet. */
+	for_each_online_cpu(cpu)
+		nr += per_cpu_ptr(pgdat->per_cpu_nodestats, cpu)->
+			vm_node_stat_diff[NR_KERNEL_MISC_RECLAIMABLE];
+#endif
+	return nr;
 }
 
 static unsigned int count_charged(struct page *first)

@@ -111,7 +111,7 @@ static int inject(const char *file, u64 pfn)
 }
 
 /* All pages but the bad one are of use to others; the bad page is in the direct map if @seen. */
-static void assert_given_back(struct __test_metadata *_metadata, FIXTURE_DATA(poison) *self,
+static void assert_given_back(struct __test_metadata *_metadata, struct _test_data_poison *self,
 			      bool seen)
 {
 	u64 pfn = self->pfns[self->bad];
@@ -198,7 +198,7 @@ static void assert_marked(const u64 *pfns, u64 bad)
 }
 
 /* Both of user space and of the guest, to read and to write. */
-static void assert_rest_usable(struct __test_metadata *_metadata, FIXTURE_DATA(poison) *self)
+static void assert_rest_usable(struct __test_metadata *_metadata, struct _test_data_poison *self)
 {
 	u64 at = self->bad * GMEM_PAGE, after = at + GMEM_PAGE;
 	struct gmem_vm *g = &self->g;
@@ -226,7 +226,8 @@ static void assert_guest_loses(struct gmem_vm *g, u64 bad, u64 seed)
 }
 
 /* User space and the guest have lost the page, and nothing else. */
-static void assert_lost(struct __test_metadata *_metadata, FIXTURE_DATA(poison) *self, bool split)
+static void assert_lost(struct __test_metadata *_metadata, struct _test_data_poison *self,
+			bool split)
 {
 	u64 i, referenced = self->level == KERNEL ? NR_PAGES : 0, bad = self->bad;
 	struct gmem_vm *g = &self->g;
@@ -281,7 +282,7 @@ static u64 mapped_by_pmd(char *mem)
 	return kib * 1024;
 }
 
-static void fail(struct __test_metadata *_metadata, FIXTURE_DATA(poison) *self, u64 bad)
+static void fail(struct __test_metadata *_metadata, struct _test_data_poison *self, u64 bad)
 {
 	TEST_ASSERT_EQ(inject("corrupt-pfn", self->pfns[bad]), 0);
 }
@@ -330,7 +331,7 @@ POISON_TEST(early_signal)
 	assert_lost(_metadata, self, true);
 }
 
-static void to_kernel(struct __test_metadata *_metadata, FIXTURE_DATA(poison) *self)
+static void to_kernel(struct __test_metadata *_metadata, struct _test_data_poison *self)
 {
 	gmem_set_access(self->g.fd, 0, SIZE, KERNEL);
 	self->level = KERNEL;
