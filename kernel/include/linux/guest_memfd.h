@@ -158,11 +158,11 @@ static inline void guest_memfd_fault_unlock(struct guest_memfd *gm)
 struct folio *guest_memfd_grab_folio(struct guest_memfd *gm, pgoff_t index);
 struct page *guest_memfd_get_page(struct guest_memfd *gm, pgoff_t index);
 int guest_memfd_read_page(struct page *page, unsigned int offset, void *buf,
-			   unsigned int len);
+			  unsigned int len);
 int guest_memfd_write_page(struct page *page, unsigned int offset,
-			    const void *buf, unsigned int len);
+			   const void *buf, unsigned int len);
 int guest_memfd_cmpxchg_page(struct page *page, unsigned int offset,
-			      void *old, const void *new, unsigned int size);
+			     void *old, const void *new, unsigned int size);
 unsigned int guest_memfd_max_order(struct guest_memfd *gm, pgoff_t index);
 int guest_memfd_get_direct_map(struct page *page);
 void guest_memfd_put_direct_map(struct page *page);

@@ -111,7 +111,7 @@ int __kvm_gmem_cmpxchg(struct kvm_memory_slot *slot, gfn_t gfn,
 		       void __user *ptr, void *old, const void *new,
 		       unsigned int size);
 struct page *kvm_gmem_access_page(struct kvm_memory_slot *slot, gfn_t gfn,
-				    bool atomic);
+				  bool atomic);
 
 /* Can a page of this memslot be at level NONE? */
 static inline bool kvm_gmem_has_levels(const struct kvm_memory_slot *slot)

@@ -36,7 +36,7 @@ static struct guest_memfd *sealed_file(struct kunit *test)
 
 /* Bring a page into the file; it stays there. */
 static struct page *page_of(struct kunit *test, struct guest_memfd *gm,
-			     pgoff_t index)
+			    pgoff_t index)
 {
 	struct page *page = gm_test_grab(test, gm, index);
 

@@ -234,7 +234,7 @@ static bool check_access(unsigned int offset, unsigned int len)
  * Return: 0, or -EFAULT if the memory has an uncorrectable error.
  */
 int guest_memfd_read_page(struct page *page, unsigned int offset, void *buf,
-			   unsigned int len)
+			  unsigned int len)
 {
 	unsigned long left;
 	void *vaddr;
@@ -265,7 +265,7 @@ EXPORT_SYMBOL_FOR_MODULES(guest_memfd_read_page, GUEST_MEMFD_OWNERS);
  * Return: 0, or -EFAULT if the memory has an uncorrectable error.
  */
 int guest_memfd_write_page(struct page *page, unsigned int offset,
-			    const void *buf, unsigned int len)
+			   const void *buf, unsigned int len)
 {
 	unsigned long left;
 	void *vaddr;
@@ -296,7 +296,7 @@ EXPORT_SYMBOL_FOR_MODULES(guest_memfd_write_page, GUEST_MEMFD_OWNERS);
  * an uncorrectable error.
  */
 int guest_memfd_cmpxchg_page(struct page *page, unsigned int offset,
-			      void *old, const void *new, unsigned int size)
+			     void *old, const void *new, unsigned int size)
 {
 	void *vaddr;
 	int ret;

@@ -459,7 +459,7 @@ static void access_page(struct accesses *a, unsigned int i)
 
 	if (guest_memfd_write_page(a->page, offset, &value, sizeof(value)) ||
 	    guest_memfd_cmpxchg_page(a->page, offset, &value, &found,
-				      sizeof(value)) ||
+				     sizeof(value)) ||
 	    guest_memfd_read_page(a->page, offset, &found, sizeof(found)) ||
 	    found)
 		a->wrong++;

@@ -116,7 +116,6 @@ static inline bool gm_page_has_state(const struct folio *folio)
 	return mapping && mapping_no_direct_map(mapping);
 }
 
-
 unsigned long gm_page_state(struct page *page);
 int gm_page_reserve_word(struct page *page);
 void gm_page_set_state(struct page *page, unsigned long state);
