@@ -56,6 +56,8 @@ struct guest_memfd_operations {
 			      pgoff_t end, unsigned int level);
 };
 
+#define GM_POPULATE_LOCKS	8
+
 /**
  * struct guest_memfd - the memory of one file
  * @inode: The inode that this is embedded in.
@@ -67,6 +69,9 @@ struct guest_memfd_operations {
  *	folio->lru.
  * @levels: The library's: access levels that are not the file's first one.
  * @block_order: The library's: order of the blocks, 0 for single pages.
+ * @populate_locks: By the block, hashed: tasks that want the same block wait for the first
+ *	of them, and need no memory then.  Taken under the invalidate_lock, and
+ *	folio locks under it.
  * @change_lock: Serialises changes of levels and holes.  Taken before the
  *	invalidate_lock, never under the mmap_lock.
  * @change_start: First index of the range whose level is being changed to or from
@@ -96,6 +101,7 @@ struct guest_memfd {
 	struct list_head orphans;
 	struct maple_tree levels;
 	unsigned int block_order;
+	struct mutex populate_locks[GM_POPULATE_LOCKS];
 	struct mutex change_lock; /* Serialises changes of levels and holes. */
 	pgoff_t change_start, change_end;
 	bool change_raises;

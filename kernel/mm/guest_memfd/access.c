@@ -75,6 +75,9 @@
 #define RANGES_PER_FLUSH 64
 #define FOLIOS_PER_FLUSH (8U << GM_BLOCK_MAX_ORDER)
 
+/* The same for one block, of whose pages some stay in the direct map. */
+#define PARTS_PER_FLUSH 16
+
 static unsigned int initial_level(const struct guest_memfd *gm)
 {
 	if (!(gm->flags & GM_FILE_INIT_ACCESS))
@@ -476,6 +479,12 @@ static int hide_batch(struct hide_batch *batch)
 	return done < nr_ranges ? -ENOMEM : 0;
 }
 
+/* Hide some ranges of a folio with one flush.  Return: 0, or -ENOMEM. */
+static int hide_parts(const struct gm_range *parts, unsigned int nr)
+{
+	return direct_map_hide_ranges(parts, nr) == nr ? 0 : -ENOMEM;
+}
+
 /*
  * Hide, or restore, the pages of a locked folio that have no own word.  If others have one
  * their direct map entries are single ones already, and this cannot fail.
@@ -484,27 +493,33 @@ static int hide_batch(struct hide_batch *batch)
  */
 static int change_rest(struct folio *folio, bool hide)
 {
-	unsigned int start, end, nr = folio_nr_pages(folio);
-	struct page *page = &folio->page;
+	unsigned int start, end, n = 0, nr = folio_nr_pages(folio);
+	struct gm_range parts[PARTS_PER_FLUSH];
 	unsigned long state;
 	bool found = true;
-	int err;
+	int err = 0;
 
-	for (start = 0; found; start = end + 1) {
+	for (start = 0; found && !err; start = end + 1) {
 		end = start;
 		found = gm_folio_next_word(folio, &end, &state);
 		if (!found)
 			end = nr;
 		if (end == start)
 			continue;
-		err = hide ? direct_map_hide(page + start, end - start) :
-			     direct_map_restore(page + start, end - start);
-		if (err) {
-			WARN_ON_ONCE(gm_folio_has_own_words(folio));
-			return err;
+		if (!hide) {
+			err = direct_map_restore(folio_page(folio, start), end - start);
+			continue;
+		}
+		parts[n++] = (struct gm_range){ folio_page(folio, start), end - start };
+		if (n == PARTS_PER_FLUSH) {
+			err = hide_parts(parts, n);
+			n = 0;
 		}
 	}
-	return 0;
+	if (!err && n)
+		err = hide_parts(parts, n);
+	WARN_ON_ONCE(err && gm_folio_has_own_words(folio));
+	return err;
 }
 
 /* Drop the level's reference of a folio that may have others; it is locked. */
@@ -861,7 +876,8 @@ static int lower_run(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 	int err;
 
 	for (; start < end; start = part) {
-		part = min(end, start + PAGES_PER_UNMAP);
+		/* A step has whole blocks. */
+		part = min(end, round_down(start, PAGES_PER_UNMAP) + PAGES_PER_UNMAP);
 		index = start;
 		if (gm_hides(gm) && old != GUEST_MEMFD_ACCESS_KERNEL) {
 			/* Of a hidden page below KERNEL only the mapping ends. */

@@ -75,13 +75,6 @@ static DEFINE_SPINLOCK(retry_lock);
 static void retry(struct work_struct *work);
 static DECLARE_DELAYED_WORK(retry_work, retry);
 
-/*
- * Tasks that want the same block wait for the first of them, and need no memory then.
- * Taken under the invalidate_lock, and folio locks under it.
- */
-#define NR_POPULATE_LOCKS	64
-static struct mutex populate_locks[NR_POPULATE_LOCKS];
-
 /**
  * struct gm_teardown - the memory of a closed file that is not cleared yet
  * @list: In teardowns.
@@ -257,7 +250,7 @@ static void dissolve_folio(struct folio *folio)
 	split_page_owner(first, GM_BLOCK_MAX_ORDER, 0);
 	pgalloc_tag_split(folio, GM_BLOCK_MAX_ORDER, 0);
 	folio_reset_order(folio);
-	first[1].flags.f &= ~PAGE_FLAGS_SECOND;
+	set_mask_bits(&first[1].flags.f, PAGE_FLAGS_SECOND, 0);
 	for (i = 1; i < GM_BLOCK_PAGES; i++) {
 		clear_compound_head(first + i);
 		first[i].mapping = NULL;
@@ -688,9 +681,8 @@ static int add_block(struct guest_memfd *gm, pgoff_t start, struct folio *folio)
 
 static struct mutex *populate_lock(struct guest_memfd *gm, pgoff_t start)
 {
-	unsigned long key = (unsigned long)gm ^ start >> GM_BLOCK_MAX_ORDER;
-
-	return populate_locks + hash_long(key, ilog2(NR_POPULATE_LOCKS));
+	return gm->populate_locks + hash_long(start >> GM_BLOCK_MAX_ORDER,
+					      ilog2(GM_POPULATE_LOCKS));
 }
 
 /*
@@ -727,7 +719,11 @@ out:
  */
 void guest_memfd_block_init(struct guest_memfd *gm)
 {
+	unsigned int i;
+
 	gm->block_order = READ_ONCE(block_order);
+	for (i = 0; i < GM_POPULATE_LOCKS; i++)
+		mutex_init(&gm->populate_locks[i]);
 }
 
 /**
@@ -1486,8 +1482,6 @@ static int __init block_init(void)
 					 MAX_SCRUBBERS + 3);
 	for (i = 0; i < MAX_SCRUBBERS; i++)
 		INIT_WORK(&scrub_works[i], scrub_teardowns);
-	for (i = 0; i < NR_POPULATE_LOCKS; i++)
-		mutex_init(&populate_locks[i]);
 
 	/* Without them no file is hidden: see guest_memfd_block_ready(). */
 	if (!unscrubbed_shrinker || !guest_memfd_wq)

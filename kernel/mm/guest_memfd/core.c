@@ -357,7 +357,7 @@ static vm_fault_t map_allowed(struct vm_fault *vmf, pgoff_t start, pgoff_t end)
  * The kernel maps the neighbours at a read fault, which is of no use for a file
  * that is written first.  Where the block is whole all of them are there.
  */
-static void map_around(struct vm_fault *vmf)
+static vm_fault_t map_around(struct vm_fault *vmf)
 {
 	struct vm_area_struct *vma = vmf->vma;
 	unsigned long start = vmf->address & ~(FAULT_AROUND_PAGES * PAGE_SIZE - 1);
@@ -365,9 +365,8 @@ static void map_around(struct vm_fault *vmf)
 
 	start = max(start, vma->vm_start);
 	end = min(end, vma->vm_end);
-	/* Skips the page of the fault itself, which is locked. */
-	map_allowed(vmf, linear_page_index(vma, start),
-		    linear_page_index(vma, end) - 1);
+	return map_allowed(vmf, linear_page_index(vma, start),
+			   linear_page_index(vma, end) - 1);
 }
 
 static vm_fault_t guest_memfd_map_pages(struct vm_fault *vmf, pgoff_t start,
@@ -416,11 +415,20 @@ static struct folio *grab_plain_for_user(struct guest_memfd *gm, pgoff_t index)
 	return NULL;
 }
 
+/* The invalidate_lock keeps the page in the file, though its block may be split. */
+static bool block_is_there(struct guest_memfd *gm, pgoff_t index)
+{
+	struct folio *folio = xa_load(&gm->inode->i_mapping->i_pages, index);
+
+	return folio && folio_test_large(folio);
+}
+
 static vm_fault_t guest_memfd_fault(struct vm_fault *vmf)
 {
 	struct inode *inode = file_inode(vmf->vma->vm_file);
 	struct guest_memfd *gm = mapping_gm(inode->i_mapping);
 	struct folio *folio;
+	vm_fault_t ret = 0;
 
 	if (((loff_t)vmf->pgoff << PAGE_SHIFT) >= i_size_read(inode))
 		return VM_FAULT_SIGBUS;
@@ -440,17 +448,23 @@ static vm_fault_t guest_memfd_fault(struct vm_fault *vmf)
 	 * which is held until the page is mapped.
 	 */
 	filemap_invalidate_lock_shared(inode->i_mapping);
-	if (!guest_memfd_access_level(gm, vmf->pgoff))
+	if (!guest_memfd_access_level(gm, vmf->pgoff)) {
 		folio = ERR_PTR(-EACCES);
-	else
-		folio = guest_memfd_grab_folio(gm, vmf->pgoff);
+		goto out;
+	}
+	/* It locks the folio itself. */
+	if ((vmf->flags & FAULT_FLAG_WRITE) && block_is_there(gm, vmf->pgoff) &&
+	    !uffd_disable_fault_around(vmf->vma))
+		ret = map_around(vmf);
+	if (ret) {
+		filemap_invalidate_unlock_shared(inode->i_mapping);
+		return ret;
+	}
+	folio = guest_memfd_grab_folio(gm, vmf->pgoff);
 	if (IS_ERR(folio))
 		goto out;
 
 	clear_new(folio);
-	if ((vmf->flags & FAULT_FLAG_WRITE) &&
-	    folio_test_large(folio) && !uffd_disable_fault_around(vmf->vma))
-		map_around(vmf);
 	vmf->page = folio_file_page(folio, vmf->pgoff);
 out:
 	filemap_invalidate_unlock_shared(inode->i_mapping);

@@ -221,6 +221,22 @@ void gm_untag_referenced(struct folio *folio, unsigned int nr)
 	xa_unlock_irq(&mapping->i_pages);
 }
 
+/*
+ * Return: The folio of a page that the caller's reference keeps, with a reference, as the
+ * page may leave it by a split at any time; NULL while that is under way.
+ */
+static struct folio *try_get_folio_of(struct page *page)
+{
+	struct folio *folio = page_folio(page);
+
+	if (!folio_try_get(folio))
+		return NULL;
+	if (page_folio(page) == folio)
+		return folio;
+	folio_put(folio);
+	return NULL;
+}
+
 /**
  * gm_lock_page - lock the folio that a page is of
  * @page: A page that the caller has a direct-map reference to.
@@ -235,18 +251,10 @@ struct folio *gm_lock_page(struct page *page)
 {
 	struct folio *folio;
 
-	for (;; cpu_relax()) {
-		folio = page_folio(page);
-		if (!folio_try_get(folio))
-			continue;
-		if (page_folio(page) == folio) {
-			folio_lock(folio);
-			if (page_folio(page) == folio)
-				break;
-			folio_unlock(folio);
-		}
-		folio_put(folio);
-	}
+	/* The reference keeps the folio from being split while this waits for its lock. */
+	while (!(folio = try_get_folio_of(page)))
+		cond_resched();
+	folio_lock(folio);
 	/* The caller's keeps it. */
 	folio_put(folio);
 	return folio;
@@ -404,26 +412,25 @@ static void drain(struct guest_memfd_put_queue *queue, const struct drain_range 
 		spin_lock(&queue->lock);
 		for (i = 0; i < queue->nr; i++) {
 			struct page *page = queue->entries[i].page;
-			struct folio *folio = page_folio(page);
+			struct folio *folio;
 
 			if (!entry_matches(&queue->entries[i], range))
 				continue;
-			/* Locked by a get, which waits for queue->lock, or by a drop. */
-			if (has_folio(&locked, folio) || folio_trylock(folio)) {
-				/* While it was split the page has left it. */
-				if (page_folio(page) == folio) {
-					locked.pages[locked.nr++] = page;
-					continue;
-				}
-				folio_unlock(folio);
-			} else {
-				busy = folio;
-			}
 			again = true;
+			folio = try_get_folio_of(page);
+			if (!folio)
+				continue;
+			/* Locked by a get, which waits for queue->lock, or by a drop. */
+			if (!has_folio(&locked, folio) && !folio_trylock(folio)) {
+				if (busy)
+					folio_put(busy);
+				busy = folio;
+				continue;
+			}
+			/* The entry has a reference to the page, which is of it now. */
+			locked.pages[locked.nr++] = page;
+			folio_put(folio);
 		}
-		/* Frozen, it will be split or hidden in an instant. */
-		if (busy && !folio_try_get(busy))
-			busy = NULL;
 		spin_unlock(&queue->lock);
 		drop_locked(queue, &locked);
 
@@ -789,9 +796,18 @@ void gm_raise_folio(struct folio *folio)
 	state = ((state & ~GM_PAGE_HIDDEN) | GM_PAGE_LEVEL) + GM_PAGE_COUNT_ONE;
 	gm_folio_set_state(folio, state);
 	for (i = 0; gm_folio_next_word(folio, &i, &state); i++) {
-		gm_page_set_state(folio_page(folio, i),
-				  (state | GM_PAGE_LEVEL) + GM_PAGE_COUNT_ONE);
+		struct page *page = folio_page(folio, i);
+
 		nr--;
+		if (!(state & GM_PAGE_LAZY)) {
+			gm_page_set_state(page, (state | GM_PAGE_LEVEL) + GM_PAGE_COUNT_ONE);
+			continue;
+		}
+		/* It was put since the change began.  The level's takes its place. */
+		revive(page);
+		gm_page_set_state(page, (state & ~GM_PAGE_LAZY) | GM_PAGE_LEVEL);
+		trace_guest_memfd_put(page_to_pfn(page), 1);
+		folio_put(folio);
 	}
 	gm_tag_referenced(folio, nr);
 	trace_guest_memfd_get(folio_pfn(folio), 1);

@@ -197,6 +197,7 @@ BLOCK_TEST(user_faults)
 {
 	struct gmem_vm *g = &self->g;
 	struct rusage before, after;
+	char *mem;
 	u64 n;
 
 	getrusage(RUSAGE_SELF, &before);
@@ -214,6 +215,18 @@ BLOCK_TEST(user_faults)
 	getrusage(RUSAGE_SELF, &after);
 	n = after.ru_minflt - before.ru_minflt;
 	TEST_ASSERT(n <= NR_BLOCKS + 8, "%lu faults to read", n);
+
+	/* A mapping that is too small for a block has 16 pages at each fault. */
+	mem = mmap(NULL, BLOCK - 2 * GMEM_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, g->fd,
+		   GMEM_PAGE);
+	TEST_ASSERT(mem != MAP_FAILED, "mmap: errno %d", errno);
+	getrusage(RUSAGE_SELF, &before);
+	touch(mem, BLOCK - 2 * GMEM_PAGE);
+	getrusage(RUSAGE_SELF, &after);
+	n = after.ru_minflt - before.ru_minflt;
+	ksft_print_msg("%lu faults for %lu pages of a small mapping\n", n, BLOCK_PAGES - 2);
+	TEST_ASSERT(n <= BLOCK_PAGES / 16 + 8, "%lu faults to write", n);
+	kvm_munmap(mem, BLOCK - 2 * GMEM_PAGE);
 }
 
 static void hole_and_check(struct gmem_vm *g, u64 first, u64 nr, u64 seed)
