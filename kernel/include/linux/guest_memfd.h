@@ -101,7 +101,7 @@ struct guest_memfd {
 	struct list_head orphans;
 	struct maple_tree levels;
 	unsigned int block_order;
-	struct mutex populate_locks[GM_POPULATE_LOCKS];
+	struct mutex populate_locks[GM_POPULATE_LOCKS]; /* Of tasks that want the same block. */
 	struct mutex change_lock; /* Serialises changes of levels and holes. */
 	pgoff_t change_start, change_end;
 	bool change_raises;

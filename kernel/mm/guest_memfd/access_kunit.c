@@ -678,7 +678,8 @@ static void test_undo(struct kunit *test)
 				cond_resched();
 			} while (change_with_mishap(test, gm, pages, start, end,
 						    levels[l].from, levels[l].to,
-						    levels[l].halves, before) && (mishap.at += pace));
+						    levels[l].halves, before) &&
+				 (mishap.at += pace));
 		}
 	}
 	kunit_info(test, "%u changes with a mishap\n", trials);

@@ -88,6 +88,38 @@ static void test_due(struct kunit *test)
 	guest_memfd_put_direct_map(page[0]);
 }
 
+/* A reference was put since a change to KERNEL began: the level's takes its place. */
+static void test_raised(struct kunit *test)
+{
+	struct guest_memfd *gm = lazy_file(test);
+	struct page *page = get(test, gm, 5), *first = page - 5;
+	struct folio *folio = page_folio(page);
+	int refs = page_count(page) - 1;
+
+	guest_memfd_put_direct_map(page);
+	KUNIT_ASSERT_EQ(test, gm_references_pending(gm), 1);
+	folio_lock(folio);
+	KUNIT_EXPECT_EQ(test, direct_map_restore(first, 5), 0);
+	KUNIT_EXPECT_EQ(test, direct_map_restore(page + 1, BLOCK_PAGES - 6), 0);
+	gm_raise_folio(folio);
+	folio_unlock(folio);
+	KUNIT_EXPECT_EQ(test, gm_references_pending(gm), 0);
+	KUNIT_EXPECT_EQ(test, gm_folio_state(folio), GM_PAGE_LEVEL | GM_PAGE_COUNT_ONE);
+	KUNIT_EXPECT_EQ(test, gm_page_state(page), GM_PAGE_LEVEL | GM_PAGE_COUNT_ONE);
+	KUNIT_EXPECT_EQ(test, gm->nr_referenced, BLOCK_PAGES);
+	KUNIT_EXPECT_EQ(test, page_count(page), refs + 1);
+	msleep(200);
+	KUNIT_EXPECT_TRUE(test, kernel_page_present(page));
+
+	folio_lock(folio);
+	KUNIT_EXPECT_EQ(test, direct_map_hide(first, BLOCK_PAGES), 0);
+	gm_lower_folio(folio);
+	folio_unlock(folio);
+	folio_put(folio);
+	KUNIT_EXPECT_EQ(test, gm->nr_referenced, 0);
+	KUNIT_EXPECT_EQ(test, page_count(page), refs);
+}
+
 static void test_bounded(struct kunit *test)
 {
 	struct guest_memfd *gm = lazy_file(test);
@@ -234,6 +266,7 @@ static void test_left_block_hidden(struct kunit *test)
 static struct kunit_case reference_cases[] = {
 	KUNIT_CASE(test_revived),
 	KUNIT_CASE(test_due),
+	KUNIT_CASE(test_raised),
 	KUNIT_CASE(test_bounded),
 	KUNIT_CASE(test_drained),
 	KUNIT_CASE(test_left),
