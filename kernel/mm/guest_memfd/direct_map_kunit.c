@@ -130,9 +130,11 @@ static void wait_until_freed(struct page *page)
 	for (tries = 0; tries < 500; tries++) {
 		if (kernel_page_present(page) &&
 		    !guest_memfd_owns_pfn(page_to_pfn(page)))
-			return;
+			break;
 		msleep(20);
 	}
+	/* It may be at the pages that follow. */
+	guest_memfd_block_wait();
 }
 
 /* A page, and the block it is of, with a direct-map reference and without. */
