@@ -180,30 +180,41 @@ static unsigned int words_of(const u64 *page, u64 seed)
 
 /* Places */
 
-u64 gmem_pfn(const void *addr)
+/* One read for all: to open the file for each page takes most of a test's time. */
+static void read_pfns(const void *mem, u64 *pfns, size_t nr)
 {
-	u64 entry;
+	ssize_t bytes = nr * sizeof(*pfns);
+	size_t i;
 	int fd;
 
-	(void)READ_ONCE(*(const char *)addr);
+	for (i = 0; i < nr; i++)
+		(void)READ_ONCE(*(const char *)(mem + i * GMEM_PAGE));
 	fd = open_path_or_exit("/proc/self/pagemap", O_RDONLY);
-	TEST_ASSERT(pread(fd, &entry, sizeof(entry), (u64)addr / GMEM_PAGE * sizeof(entry)) ==
-		    sizeof(entry), "cannot read the pagemap of %p", addr);
+	TEST_ASSERT(pread(fd, pfns, bytes, (u64)mem / GMEM_PAGE * sizeof(*pfns)) == bytes,
+		    "cannot read the pagemap of %zu pages from %p on", nr, mem);
 	close(fd);
-	TEST_ASSERT(entry & (1ULL << 63), "%p is not mapped", addr);
-	entry &= (1ULL << 55) - 1;
-	TEST_ASSERT(entry, "the pagemap shows no frames: not privileged?");
-	return entry;
+	for (i = 0; i < nr; i++) {
+		TEST_ASSERT(pfns[i] & (1ULL << 63), "%p is not mapped", mem + i * GMEM_PAGE);
+		pfns[i] &= (1ULL << 55) - 1;
+		TEST_ASSERT(pfns[i], "the pagemap shows no frames: not privileged?");
+	}
+}
+
+u64 gmem_pfn(const void *addr)
+{
+	u64 pfn;
+
+	read_pfns(addr, &pfn, 1);
+	return pfn;
 }
 
 u64 *gmem_pfns(const void *mem, size_t size)
 {
-	size_t i, nr = size / GMEM_PAGE;
+	size_t nr = size / GMEM_PAGE;
 	u64 *pfns = calloc(nr, sizeof(*pfns));
 
 	TEST_ASSERT(pfns, "out of memory");
-	for (i = 0; i < nr; i++)
-		pfns[i] = gmem_pfn(mem + i * GMEM_PAGE);
+	read_pfns(mem, pfns, nr);
 	return pfns;
 }
 
