@@ -455,7 +455,8 @@ static void mishap_step(void)
 	}
 }
 
-static void mishap_event(void *unused, unsigned long pfn, unsigned long count)
+static void mishap_event(void *unused, unsigned long pfn, unsigned int nr_pages,
+			 unsigned long count)
 {
 	if (++mishap.events % EVENTS_PER_STEP == 0)
 		mishap_step();

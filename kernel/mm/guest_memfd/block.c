@@ -410,7 +410,7 @@ static int begin_kernel(struct folio *folio, unsigned long bits)
  */
 static void undo_kernel(struct folio *folio)
 {
-	trace_guest_memfd_put(folio_pfn(folio), 0);
+	trace_guest_memfd_put(folio_pfn(folio), folio_nr_pages(folio), 0);
 	gm_folio_clear_state(folio);
 	folio_put(folio);
 }

@@ -686,7 +686,7 @@ void gm_get_direct_map_restored(struct page *page)
 	state = (state & ~GM_PAGE_HIDDEN) + GM_PAGE_COUNT_ONE;
 	gm_page_set_state(page, state);
 	gm_tag_referenced(folio, 1);
-	trace_guest_memfd_get(page_to_pfn(page), gm_page_count(state));
+	trace_guest_memfd_get(page_to_pfn(page), 1, gm_page_count(state));
 	folio_get(folio);
 }
 
@@ -729,7 +729,7 @@ int gm_get_direct_map(struct page *page)
 	}
 	state += GM_PAGE_COUNT_ONE;
 	gm_page_set_state(page, state);
-	trace_guest_memfd_get(page_to_pfn(page), gm_page_count(state));
+	trace_guest_memfd_get(page_to_pfn(page), 1, gm_page_count(state));
 	folio_get(page_folio(page));
 	return 0;
 }
@@ -749,7 +749,7 @@ void gm_put_direct_map_hidden(struct page *page)
 	state = ((state & ~GM_PAGE_LEFT) | GM_PAGE_HIDDEN) - GM_PAGE_COUNT_ONE;
 	gm_page_set_state(page, state);
 	gm_untag_referenced(page_folio(page), 1);
-	trace_guest_memfd_put(page_to_pfn(page), gm_page_count(state));
+	trace_guest_memfd_put(page_to_pfn(page), 1, gm_page_count(state));
 }
 
 /**
@@ -778,7 +778,7 @@ int gm_put_direct_map(struct page *page)
 	if (state & GM_PAGE_LEFT && state & GM_PAGE_LEVEL && gm_page_count(state) == 1 &&
 	    folio_test_large(page_folio(page)))
 		join_left(page);
-	trace_guest_memfd_put(page_to_pfn(page), gm_page_count(state));
+	trace_guest_memfd_put(page_to_pfn(page), 1, gm_page_count(state));
 	return 0;
 }
 
@@ -806,11 +806,11 @@ void gm_raise_folio(struct folio *folio)
 		/* It was put since the change began.  The level's takes its place. */
 		revive(page);
 		gm_page_set_state(page, (state & ~GM_PAGE_LAZY) | GM_PAGE_LEVEL);
-		trace_guest_memfd_put(page_to_pfn(page), 1);
+		trace_guest_memfd_put(page_to_pfn(page), 1, 1);
 		folio_put(folio);
 	}
 	gm_tag_referenced(folio, nr);
-	trace_guest_memfd_get(folio_pfn(folio), 1);
+	trace_guest_memfd_get(folio_pfn(folio), folio_nr_pages(folio), 1);
 	folio_get(folio);
 }
 
@@ -843,7 +843,7 @@ void gm_lower_folio(struct folio *folio)
 		left_put(left);
 	}
 	gm_untag_referenced(folio, nr);
-	trace_guest_memfd_put(folio_pfn(folio), 0);
+	trace_guest_memfd_put(folio_pfn(folio), folio_nr_pages(folio), 0);
 }
 
 /**

@@ -32,29 +32,35 @@ DEFINE_EVENT(guest_memfd_direct_map, guest_memfd_restore,
 	TP_ARGS(pfn, nr_pages)
 );
 
-/* A right to use a page through the direct map: the count after the event. */
+/*
+ * Each of @nr_pages has a right more, or less, to be used through the direct map.
+ * @count is what the first has after the event.
+ */
 DECLARE_EVENT_CLASS(guest_memfd_reference,
-	TP_PROTO(unsigned long pfn, unsigned long count),
-	TP_ARGS(pfn, count),
+	TP_PROTO(unsigned long pfn, unsigned int nr_pages, unsigned long count),
+	TP_ARGS(pfn, nr_pages, count),
 	TP_STRUCT__entry(
 		__field(unsigned long, pfn)
+		__field(unsigned int, nr_pages)
 		__field(unsigned long, count)
 	),
 	TP_fast_assign(
 		__entry->pfn = pfn;
+		__entry->nr_pages = nr_pages;
 		__entry->count = count;
 	),
-	TP_printk("pfn=0x%lx count=%lu", __entry->pfn, __entry->count)
+	TP_printk("pfn=0x%lx nr_pages=%u count=%lu", __entry->pfn,
+		  __entry->nr_pages, __entry->count)
 );
 
 DEFINE_EVENT(guest_memfd_reference, guest_memfd_get,
-	TP_PROTO(unsigned long pfn, unsigned long count),
-	TP_ARGS(pfn, count)
+	TP_PROTO(unsigned long pfn, unsigned int nr_pages, unsigned long count),
+	TP_ARGS(pfn, nr_pages, count)
 );
 
 DEFINE_EVENT(guest_memfd_reference, guest_memfd_put,
-	TP_PROTO(unsigned long pfn, unsigned long count),
-	TP_ARGS(pfn, count)
+	TP_PROTO(unsigned long pfn, unsigned int nr_pages, unsigned long count),
+	TP_ARGS(pfn, nr_pages, count)
 );
 
 /* A change of the access level of a range was asked for: error 0 is success. */
