@@ -48,6 +48,7 @@
 #include "block.h"
 #include "cut.h"
 #include "direct_map.h"
+#include "merge.h"
 #include "page_state.h"
 #include "pool.h"
 #include "reference.h"
@@ -227,6 +228,7 @@ static void give_block(struct page *first)
 		return;
 	if (!reclaim)
 		direct_map_merge(first);
+	gm_merge_later(first);
 	free_pages_of_block(first);
 }
 
@@ -1109,6 +1111,23 @@ void guest_memfd_block_merge(struct page *page)
 }
 
 /**
+ * guest_memfd_block_uses - has any file, or a cut block, memory in a range?
+ * @first: First page frame of whole blocks.
+ * @last: The last one.
+ *
+ * Context: Any.  The answer may be old.
+ * Return: True if there is any.
+ */
+bool guest_memfd_block_uses(unsigned long first, unsigned long last)
+{
+	unsigned long lone = first, key = first >> GM_BLOCK_MAX_ORDER;
+
+	return xa_find(&lone_pages, &lone, last, XA_PRESENT) ||
+	       xa_find(&blocks_by_pfn, &key, last >> GM_BLOCK_MAX_ORDER, XA_PRESENT) ||
+	       gm_cut_uses(first, last);
+}
+
+/**
  * guest_memfd_owns_pfn - is this page the library's?
  * @pfn: Any page frame number.
  *
@@ -1479,7 +1498,7 @@ static int __init block_init(void)
 					     "guest_memfd-unscrubbed");
 	guest_memfd_wq = alloc_workqueue("guest_memfd", WQ_UNBOUND |
 					 WQ_MEM_RECLAIM | WQ_FREEZABLE,
-					 MAX_SCRUBBERS + 3);
+					 MAX_SCRUBBERS + 4);
 	for (i = 0; i < MAX_SCRUBBERS; i++)
 		INIT_WORK(&scrub_works[i], scrub_teardowns);
 

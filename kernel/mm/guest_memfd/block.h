@@ -7,6 +7,8 @@
 /* For what this directory does later, and in reclaim; NULL before initcalls. */
 extern struct workqueue_struct *guest_memfd_wq;
 
+bool guest_memfd_block_uses(unsigned long first, unsigned long last);
+
 bool guest_memfd_block_ready(void);
 void guest_memfd_block_init(struct guest_memfd *gm);
 int guest_memfd_block_populate(struct guest_memfd *gm, pgoff_t index);

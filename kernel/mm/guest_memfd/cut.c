@@ -36,6 +36,7 @@
 #include "block.h"
 #include "cut.h"
 #include "direct_map.h"
+#include "merge.h"
 #include "page_state.h"
 #include "pool.h"
 
@@ -382,8 +383,25 @@ void gm_cut_free(struct page *page)
 	/* After that, as the block may be merged at once. */
 	gm_cut_lose(page);
 	/* A page that cannot be restored must not reach the allocator. */
-	if (restored)
-		put_page(page);
+	if (!restored)
+		return;
+	gm_merge_later(page);
+	put_page(page);
+}
+
+/**
+ * gm_cut_uses - is there a block that is cut in a range?
+ * @first: First page frame of whole blocks.
+ * @last: The last one.
+ *
+ * Context: Any but interrupt.  The answer may be old.
+ * Return: True if there is one.
+ */
+bool gm_cut_uses(unsigned long first, unsigned long last)
+{
+	unsigned long key = first >> GM_BLOCK_MAX_ORDER;
+
+	return xa_find(&cuts_by_pfn, &key, last >> GM_BLOCK_MAX_ORDER, XA_PRESENT);
 }
 
 /**
@@ -445,6 +463,7 @@ static unsigned int restore_and_free(struct page *first, unsigned long *which)
 		}
 		nr += end - start;
 	}
+	gm_merge_later(first);
 	atomic_long_sub(nr_all, &nr_hidden_free);
 	return nr;
 }

@@ -16,6 +16,7 @@ bool gm_cut_give(struct page *page);
 void gm_cut_lose(struct page *page);
 void gm_cut_free(struct page *page);
 bool gm_cut_owns_pfn(unsigned long pfn);
+bool gm_cut_uses(unsigned long first, unsigned long last);
 unsigned long gm_cut_count(int nid);
 unsigned long gm_cut_nr_hidden(void);
 unsigned long gm_cut_shrink(int nid, unsigned long nr_pages);

@@ -124,6 +124,18 @@ void direct_map_merge(struct page *page)
 }
 
 /**
+ * direct_map_merge_huge - use a mapping of the next level around a large one, where possible
+ * @page: A page that is restored, and of which all around has a large mapping.
+ *
+ * Context: May sleep.  Flushes the TLBs of all CPUs when something was merged.
+ */
+void direct_map_merge_huge(struct page *page)
+{
+	if (direct_map_merges())
+		set_direct_map_merge(page);
+}
+
+/**
  * direct_map_is_split - has a page an entry alone that was part of a large one?
  * @page: A page, hidden or not.
  *

@@ -3,6 +3,7 @@
 #define _MM_GUEST_MEMFD_DIRECT_MAP_H
 
 #include <linux/mm.h>
+#include <linux/set_memory.h>
 
 /**
  * struct gm_range - pages that are contiguous in memory
@@ -24,6 +25,7 @@ int direct_map_restore(struct page *page, unsigned int nr_pages);
 int direct_map_split(struct page *page);
 bool direct_map_is_split(struct page *page);
 void direct_map_merge(struct page *page);
+void direct_map_merge_huge(struct page *page);
 unsigned long direct_map_read_hidden(struct page *page, unsigned int offset,
 				     void *to, unsigned int len);
 unsigned long direct_map_write_hidden(struct page *page, unsigned int offset,
@@ -72,6 +74,10 @@ static inline void direct_map_merge(struct page *page)
 {
 }
 
+static inline void direct_map_merge_huge(struct page *page)
+{
+}
+
 static inline unsigned long
 direct_map_read_hidden(struct page *page, unsigned int offset, void *to,
 		       unsigned int len)
@@ -108,5 +114,15 @@ static inline unsigned long direct_map_nr_hidden(void)
 }
 
 #endif /* CONFIG_DIRECT_MAP_HIDE */
+
+/* Can split mappings of the direct map be merged here? */
+static inline bool direct_map_merges(void)
+{
+#ifdef set_direct_map_merge
+	return IS_ENABLED(CONFIG_DIRECT_MAP_HIDE) && !debug_pagealloc_enabled();
+#else
+	return false;
+#endif
+}
 
 #endif /* _MM_GUEST_MEMFD_DIRECT_MAP_H */

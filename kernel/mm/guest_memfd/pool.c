@@ -47,6 +47,7 @@
 #include "block.h"
 #include "cut.h"
 #include "direct_map.h"
+#include "merge.h"
 #include "page_state.h"
 #include "pool.h"
 
@@ -203,8 +204,10 @@ static void free_block(struct page *first)
 		return;
 	}
 	/* As it was hidden: one entry, or those of a split that is there. */
-	if (!WARN_ON_ONCE(direct_map_restore(first, GM_BLOCK_PAGES)))
-		__free_contig_range(page_to_pfn(first), GM_BLOCK_PAGES);
+	if (WARN_ON_ONCE(direct_map_restore(first, GM_BLOCK_PAGES)))
+		return;
+	gm_merge_later(first);
+	__free_contig_range(page_to_pfn(first), GM_BLOCK_PAGES);
 }
 
 /*

@@ -7,7 +7,8 @@
  * it with EAGAIN and the offset of the page within 100 ms (long_term_pin); while
  * 1 GiB changes its level, with other threads that change the level of a page and
  * the memslot of the same file, no access of a vCPU or a process to memory that is
- * there takes 100 ms (stall).
+ * there takes 100 ms (stall).  Mappings of 1 GiB that the memory
+ * of a large file split are whole again when it is freed (huge_merged).
  *
  * Catches: a change that gives up after a fixed number of attempts without sleep,
  * one that waits for ever, and one that holds the invalidate_lock for the range: a
@@ -297,6 +298,32 @@ CHANGE_TEST(stall)
 		best = min(best, longest);
 	}
 	TEST_ASSERT(best < LIMIT_US, "an access took %lu us", best);
+}
+
+static bool huge_back(void *before)
+{
+	return gmem_meminfo("DirectMap1G") >= (u64)before;
+}
+
+/* A block that is hidden splits a mapping of 1 GiB; what is back is mapped by one again. */
+CHANGE_TEST(huge_merged)
+{
+	u64 before, broken;
+	struct gmem_vm *g = &self->g;
+
+	gmem_set_pool("0");
+	before = gmem_meminfo("DirectMap1G");
+	if (!before)
+		SKIP(return, "no mapping of 1 GiB");
+	gmem_vm_create(g, 1, SZ_1G, gmem_test_flags());
+	kvm_fallocate(g->fd, FALLOC_FL_KEEP_SIZE, 0, g->size);
+	broken = before - gmem_meminfo("DirectMap1G");
+	TEST_ASSERT(broken, "no mapping of 1 GiB was split");
+	gmem_vm_destroy(g);
+	gmem_wait(huge_back, (void *)before, 5000);
+	gmem_set_pool("0,1%");
+	TEST_ASSERT(huge_back((void *)before), "of %lu KiB that were split, %lu are", broken,
+		    before - gmem_meminfo("DirectMap1G"));
 }
 
 int main(int argc, char *argv[])
