@@ -13,10 +13,11 @@
 #include <trace/events/guest_memfd.h>
 
 #include "access.h"
-#include "block.h"
 #include "direct_map.h"
 #include "kunit.h"
 #include "page_state.h"
+#include "scrub.h"
+#include "teardown.h"
 
 #define NR_PAGES (TAIL + 16)
 

@@ -4,26 +4,27 @@
 
 #include <linux/guest_memfd.h>
 
-/* For what this directory does later, and in reclaim; NULL before initcalls. */
-extern struct workqueue_struct *guest_memfd_wq;
+/*
+ * Truncation clears folio->mapping before the file is told.  While a folio is on no list
+ * its lru field points to the file, which is valid until the folio leaves it.
+ */
+static inline void gm_set_file(struct folio *folio, struct guest_memfd *gm)
+{
+	folio->lru.next = (struct list_head *)gm;
+}
 
-bool guest_memfd_block_uses(unsigned long first, unsigned long last);
+static inline struct guest_memfd *gm_folio_file(struct folio *folio)
+{
+	return (struct guest_memfd *)folio->lru.next;
+}
 
-bool guest_memfd_block_ready(void);
 void guest_memfd_block_init(struct guest_memfd *gm);
 int guest_memfd_block_populate(struct guest_memfd *gm, pgoff_t index);
 int guest_memfd_block_populate_range(struct guest_memfd *gm, pgoff_t index,
 				     pgoff_t end);
 int guest_memfd_block_split(struct guest_memfd *gm, pgoff_t index);
-void guest_memfd_block_orphan(struct folio *folio);
-void guest_memfd_block_release(struct folio *folio);
-void guest_memfd_block_reap(struct guest_memfd *gm);
-void guest_memfd_block_destroy(struct guest_memfd *gm);
-void guest_memfd_block_wait(void);
+void gm_block_forget(struct folio *folio);
 void guest_memfd_block_merge(struct page *page);
-#if IS_ENABLED(CONFIG_KUNIT)
-struct page *gm_take_single(struct guest_memfd *gm, pgoff_t index,
-			    bool preferred_only);
-#endif
+bool guest_memfd_block_uses(unsigned long first, unsigned long last);
 
 #endif /* _MM_GUEST_MEMFD_BLOCK_H */

@@ -28,6 +28,8 @@
 #include "page_state.h"
 #include "pool.h"
 #include "reference.h"
+#include "scrub.h"
+#include "teardown.h"
 
 /* Files that may hold hidden memory. */
 static atomic_t nr_hidden_files;

@@ -17,13 +17,15 @@
 
 #include <trace/events/guest_memfd.h>
 
-#include "block.h"
+#include "alloc.h"
 #include "cut.h"
 #include "direct_map.h"
 #include "kunit.h"
 #include "page_state.h"
 #include "pool.h"
 #include "reference.h"
+#include "scrub.h"
+#include "teardown.h"
 
 #define PATTERN 0x5a
 

@@ -39,6 +39,7 @@
 #include "merge.h"
 #include "page_state.h"
 #include "pool.h"
+#include "teardown.h"
 
 /* The shrinker restores so many pages of a block at once. */
 #define SHRINK_PAGES	64U

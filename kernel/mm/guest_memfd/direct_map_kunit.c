@@ -28,6 +28,7 @@
 #include "direct_map.h"
 #include "kunit.h"
 #include "page_state.h"
+#include "teardown.h"
 
 /* The entry that maps a page, as an entry of 4 KiB, without its frame. */
 static unsigned long flags_of(struct page *page, unsigned int *level)

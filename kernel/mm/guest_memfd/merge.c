@@ -17,6 +17,7 @@
 #include "direct_map.h"
 #include "merge.h"
 #include "page_state.h"
+#include "teardown.h"
 
 /* Memory that was restored rests for so long before it is merged. */
 #define MERGE_DELAY	HZ

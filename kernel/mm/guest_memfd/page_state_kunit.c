@@ -19,6 +19,7 @@
 #include "kunit.h"
 #include "page_state.h"
 #include "reference.h"
+#include "teardown.h"
 
 #define LAST (GM_BLOCK_PAGES - 1)
 

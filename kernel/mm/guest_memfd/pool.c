@@ -44,12 +44,12 @@
 #include <linux/workqueue.h>
 #include <linux/xarray.h>
 
-#include "block.h"
 #include "cut.h"
 #include "direct_map.h"
 #include "merge.h"
 #include "page_state.h"
 #include "pool.h"
+#include "teardown.h"
 
 /* The worker hides so many blocks with one flush. */
 #define REFILL_BLOCKS	8

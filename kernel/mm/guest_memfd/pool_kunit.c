@@ -29,12 +29,13 @@
 
 #include <asm/pgtable_types.h>
 
-#include "block.h"
 #include "cut.h"
 #include "direct_map.h"
 #include "kunit.h"
 #include "page_state.h"
 #include "pool.h"
+#include "scrub.h"
+#include "teardown.h"
 
 /* The pages of three blocks. */
 #define THREE_BLOCKS "0,1536"

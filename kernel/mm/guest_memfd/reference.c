@@ -26,10 +26,10 @@
 
 #include <trace/events/guest_memfd.h>
 
-#include "block.h"
 #include "direct_map.h"
 #include "page_state.h"
 #include "reference.h"
+#include "scrub.h"
 
 /**
  * struct gm_left - the pages that left one file and are still referenced

@@ -10,11 +10,11 @@
 #include <linux/pagemap.h>
 #include <linux/set_memory.h>
 
-#include "block.h"
 #include "direct_map.h"
 #include "kunit.h"
 #include "page_state.h"
 #include "reference.h"
+#include "teardown.h"
 
 #define QUEUE_MAX 16
 

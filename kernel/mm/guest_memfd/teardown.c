@@ -1,0 +1,406 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The memory of closed files: workers clear and free it, and reclaim helps them.
+ */
+
+#include <linux/memcontrol.h>
+#include <linux/mm.h>
+#include <linux/notifier.h>
+#include <linux/oom.h>
+#include <linux/sched/mm.h>
+#include <linux/shrinker.h>
+#include <linux/slab.h>
+#include <linux/swap.h>
+#include <linux/wait.h>
+#include <linux/workqueue.h>
+
+#include "../internal.h"
+#include "cut.h"
+#include "page_state.h"
+#include "pool.h"
+#include "scrub.h"
+#include "teardown.h"
+
+/**
+ * struct gm_teardown - the memory of a closed file that is not cleared yet
+ * @list: In teardowns.
+ * @folios: By folio->lru.
+ * @memcg: The cgroup that the first of them is charged to, with a reference, or
+ *	NULL.  As a rule all pages of a file are charged to one.
+ * @nr_waiting: Pages of @folios.
+ * @nr_in_work: Pages that tasks have taken from it, to clear and free them.
+ */
+struct gm_teardown {
+	struct list_head list;
+	struct list_head folios;
+	struct mem_cgroup *memcg;
+	unsigned long nr_waiting;
+	unsigned long nr_in_work;
+};
+
+/* Those that have pages waiting or in work; each gets its turn. */
+static LIST_HEAD(teardowns);
+static DEFINE_SPINLOCK(teardown_lock);
+/* Pages of all teardowns, waiting or in work. */
+static atomic_long_t nr_unscrubbed;
+/* Woken when there are fewer of them. */
+static DECLARE_WAIT_QUEUE_HEAD(scrub_wait);
+static struct shrinker *unscrubbed_shrinker;
+
+/* Few enough to leave CPUs for those who run guests. */
+#define MAX_SCRUBBERS 4
+static void scrub_teardowns(struct work_struct *work);
+static struct work_struct scrub_works[MAX_SCRUBBERS];
+struct workqueue_struct *guest_memfd_wq __ro_after_init;
+
+/* Single pages of a teardown that are taken at once. */
+#define SINGLES_PER_TURN 64
+
+/* Ending the level KERNEL takes folio locks, and may allocate. */
+static bool need_worker(struct list_head *folios)
+{
+	struct folio *folio;
+
+	list_for_each_entry(folio, folios, lru) {
+		if (gm_folio_state(folio) & GUEST_MEMFD_PAGE_PINNABLE)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * A cgroup that was removed is not reclaimed any more, but its pages count in
+ * those above it.
+ *
+ * Return: True when the file's pages count in @memcg, or when that is NULL.
+ */
+static bool counts_in(const struct gm_teardown *teardown,
+		      struct mem_cgroup *memcg)
+{
+#ifdef CONFIG_MEMCG
+	struct mem_cgroup *above;
+
+	if (!memcg)
+		return true;
+	for (above = teardown->memcg; above; above = parent_mem_cgroup(above)) {
+		if (above == memcg)
+			return true;
+	}
+	return false;
+#else
+	return true;
+#endif
+}
+
+/* Have the reclaim of the cgroups, and the global one, find pages of the file. */
+static void show_to_reclaim(struct gm_teardown *teardown)
+{
+#ifdef CONFIG_MEMCG
+	struct mem_cgroup *memcg;
+	int nid;
+
+	lockdep_assert_held(&teardown_lock);
+	for (memcg = teardown->memcg; memcg; memcg = parent_mem_cgroup(memcg)) {
+		for_each_node_state(nid, N_MEMORY)
+			set_shrinker_bit(memcg, nid, unscrubbed_shrinker->id);
+	}
+#endif
+}
+
+static struct gm_teardown *next_teardown(struct mem_cgroup *memcg)
+{
+	struct gm_teardown *teardown;
+
+	list_for_each_entry(teardown, &teardowns, list) {
+		if (teardown->nr_waiting && counts_in(teardown, memcg))
+			return teardown;
+	}
+	return NULL;
+}
+
+static void free_teardown(struct gm_teardown *teardown)
+{
+	mem_cgroup_put(teardown->memcg);
+	kfree(teardown);
+}
+
+/* Take a block, or some single pages, out of the list: @folios, and return their number. */
+static unsigned long take_some(struct gm_teardown *teardown, struct list_head *folios)
+{
+	struct folio *folio, *next;
+	unsigned long nr = 0;
+
+	list_for_each_entry_safe(folio, next, &teardown->folios, lru) {
+		if (nr && nr + folio_nr_pages(folio) > SINGLES_PER_TURN)
+			break;
+		list_move_tail(&folio->lru, folios);
+		nr += folio_nr_pages(folio);
+	}
+	return nr;
+}
+
+/**
+ * gm_scrub_some - clear and free a block, or some single pages, of a closed file
+ * @memcg: Only of files whose pages count in it, or NULL.
+ * @reclaim: The caller may hold any lock that is held while memory is allocated.
+ * @nr_freed: Where to add the number of pages that are of use to others now.
+ *
+ * Context: May sleep.
+ * Return: How many pages are done with; 0 when there is nothing to do.
+ */
+unsigned long gm_scrub_some(struct mem_cgroup *memcg, bool reclaim,
+			    unsigned long *nr_freed)
+{
+	struct gm_teardown *teardown;
+	bool over, again = false;
+	unsigned long nr;
+	LIST_HEAD(folios);
+
+	spin_lock(&teardown_lock);
+	teardown = next_teardown(memcg);
+	if (!teardown) {
+		spin_unlock(&teardown_lock);
+		return 0;
+	}
+	nr = take_some(teardown, &folios);
+	teardown->nr_waiting -= nr;
+	teardown->nr_in_work += nr;
+	/* In turn, so that a small file does not wait for a large one. */
+	list_move_tail(&teardown->list, &teardowns);
+	spin_unlock(&teardown_lock);
+
+	if (reclaim && need_worker(&folios))
+		again = true;
+	else
+		*nr_freed += gm_reap(&folios);
+
+	spin_lock(&teardown_lock);
+	teardown->nr_in_work -= nr;
+	if (again) {
+		list_splice_tail(&folios, &teardown->folios);
+		teardown->nr_waiting += nr;
+		/* Reclaim may have counted no pages meanwhile. */
+		show_to_reclaim(teardown);
+	}
+	over = !teardown->nr_in_work && !teardown->nr_waiting;
+	if (over)
+		list_del(&teardown->list);
+	spin_unlock(&teardown_lock);
+
+	if (again) {
+		/* The worker may have seen an empty list meanwhile. */
+		queue_work(guest_memfd_wq, &scrub_works[0]);
+		return 0;
+	}
+	atomic_long_sub(nr, &nr_unscrubbed);
+	if (wq_has_sleeper(&scrub_wait))
+		wake_up_all(&scrub_wait);
+	if (over)
+		free_teardown(teardown);
+	return nr;
+}
+
+static void scrub_teardowns(struct work_struct *work)
+{
+	unsigned long ignored;
+
+	while (gm_scrub_some(NULL, false, &ignored))
+		cond_resched();
+}
+
+/* Workers for so many pages of closed files; two can be at work with 2 CPUs. */
+static void start_scrubbers(unsigned long nr)
+{
+	unsigned long i, want = DIV_ROUND_UP(nr, 64UL << GM_BLOCK_MAX_ORDER);
+
+	want = min3(want, (unsigned long)MAX_SCRUBBERS,
+		    DIV_ROUND_UP((unsigned long)num_online_cpus(), 2));
+	for (i = 0; i < want; i++)
+		queue_work(guest_memfd_wq, &scrub_works[i]);
+}
+
+/**
+ * guest_memfd_block_destroy - have the memory of a file cleared and freed
+ * @gm: The file's memory; all pages have left the file.
+ *
+ * A worker does it, so that closing a file does not take as long as clearing it.
+ * Until then the pages stay hidden and charged.  Reclaim helps the worker.
+ *
+ * Context: May sleep.
+ */
+void guest_memfd_block_destroy(struct guest_memfd *gm)
+{
+	struct gm_teardown *teardown;
+	struct folio *folio;
+	unsigned long nr;
+
+	teardown = kzalloc_obj(*teardown, GFP_KERNEL);
+	if (!teardown) {
+		guest_memfd_block_reap(gm);
+		return;
+	}
+	INIT_LIST_HEAD(&teardown->folios);
+	gm_take_orphans(gm, &teardown->folios);
+	list_for_each_entry(folio, &teardown->folios, lru) {
+		if (!teardown->nr_waiting)
+			teardown->memcg = get_mem_cgroup_from_folio(folio);
+		teardown->nr_waiting += folio_nr_pages(folio);
+		cond_resched();
+	}
+	nr = teardown->nr_waiting;
+	if (!nr) {
+		free_teardown(teardown);
+		return;
+	}
+
+	atomic_long_add(nr, &nr_unscrubbed);
+	spin_lock(&teardown_lock);
+	list_add_tail(&teardown->list, &teardowns);
+	show_to_reclaim(teardown);
+	spin_unlock(&teardown_lock);
+	start_scrubbers(nr);
+}
+
+/**
+ * guest_memfd_block_wait - wait until the memory of closed files is freed
+ *
+ * Only what is held remains after it.
+ *
+ * Context: May sleep.  For tests.
+ */
+void guest_memfd_block_wait(void)
+{
+	unsigned int i;
+
+	scrub_teardowns(NULL);
+	for (i = 0; i < MAX_SCRUBBERS; i++)
+		flush_work(&scrub_works[i]);
+	gm_scrub_flush();
+	gm_cut_flush();
+}
+
+/* So long direct reclaim waits for pages that others are clearing. */
+#define SCRUB_WAIT	(HZ / 10)
+
+/*
+ * All that is left of the closed files is in the hands of others, who will have freed it
+ * in an instant: no process must be killed for lack of memory meanwhile.
+ *
+ * Return: How many pages are done with.
+ */
+static unsigned long wait_for_scrubbers(void)
+{
+	long now, before = atomic_long_read(&nr_unscrubbed);
+
+	/* A worker may be the one that is waited for. */
+	if (!before || current->flags & (PF_KSWAPD | PF_WQ_WORKER))
+		return 0;
+	wait_event_timeout(scrub_wait, atomic_long_read(&nr_unscrubbed) < before,
+			   SCRUB_WAIT);
+	now = atomic_long_read(&nr_unscrubbed);
+	return now < before ? before - now : 0;
+}
+
+static unsigned long scrub_for_reclaim(struct mem_cgroup *memcg, unsigned long nr)
+{
+	unsigned long freed = 0;
+
+	while (freed < nr && gm_scrub_some(memcg, true, &freed))
+		;
+	if (!freed)
+		freed = wait_for_scrubbers();
+	/* They are no slab pages: reclaim has to be told of its progress. */
+	mm_account_reclaimed_pages(freed);
+	return freed;
+}
+
+/* NULL for the global reclaim, which takes everything. */
+static struct mem_cgroup *reclaiming_memcg(struct shrink_control *sc)
+{
+	return sc->memcg && !mem_cgroup_is_root(sc->memcg) ? sc->memcg : NULL;
+}
+
+/* So many pages of closed files are cleared before a process would be killed. */
+#define OOM_PAGES (8UL << GM_BLOCK_MAX_ORDER)
+
+/*
+ * The kernel gives up on reclaim by the number of free pages and of those on LRU lists, even
+ * when shrinkers free many, and kills a process.  What no process uses is freed before.
+ */
+static int free_before_oom(struct notifier_block *nb, unsigned long unused,
+			   void *data)
+{
+	unsigned long *nr_freed = data;
+	/* The caller may hold any lock that is held while memory is allocated. */
+	unsigned int flags = memalloc_noreclaim_save();
+
+	*nr_freed += gm_pool_relieve();
+	/* The next attempt frees more: no process is killed while anything is left. */
+	if (!*nr_freed)
+		*nr_freed += scrub_for_reclaim(NULL, OOM_PAGES);
+	memalloc_noreclaim_restore(flags);
+	return NOTIFY_OK;
+}
+
+static struct notifier_block oom_notifier = {
+	.notifier_call = free_before_oom,
+};
+
+static unsigned long count_unscrubbed(struct shrinker *shrinker,
+				      struct shrink_control *sc)
+{
+	struct mem_cgroup *memcg = reclaiming_memcg(sc);
+	struct gm_teardown *teardown;
+	unsigned long nr = 0;
+
+	spin_lock(&teardown_lock);
+	list_for_each_entry(teardown, &teardowns, list) {
+		if (counts_in(teardown, memcg))
+			nr += teardown->nr_waiting + teardown->nr_in_work;
+	}
+	spin_unlock(&teardown_lock);
+	return nr ?: SHRINK_EMPTY;
+}
+
+static unsigned long scan_unscrubbed(struct shrinker *shrinker,
+				     struct shrink_control *sc)
+{
+	return scrub_for_reclaim(reclaiming_memcg(sc), sc->nr_to_scan) ?:
+	       SHRINK_STOP;
+}
+
+static bool ready __ro_after_init;
+
+/**
+ * guest_memfd_block_ready - could what blocks need be allocated at boot?
+ *
+ * Context: Any.
+ * Return: False before the initcall, and where it found no memory.
+ */
+bool guest_memfd_block_ready(void)
+{
+	return ready;
+}
+
+static int __init teardown_init(void)
+{
+	unsigned int i;
+
+	unscrubbed_shrinker = shrinker_alloc(SHRINKER_MEMCG_AWARE | SHRINKER_NONSLAB,
+					     "guest_memfd-unscrubbed");
+	guest_memfd_wq = alloc_workqueue("guest_memfd", WQ_UNBOUND |
+					 WQ_MEM_RECLAIM | WQ_FREEZABLE,
+					 MAX_SCRUBBERS + 4);
+	for (i = 0; i < MAX_SCRUBBERS; i++)
+		INIT_WORK(&scrub_works[i], scrub_teardowns);
+
+	/* Without them no file is hidden: see guest_memfd_block_ready(). */
+	if (!unscrubbed_shrinker || !guest_memfd_wq)
+		return -ENOMEM;
+	unscrubbed_shrinker->count_objects = count_unscrubbed;
+	unscrubbed_shrinker->scan_objects = scan_unscrubbed;
+	shrinker_register(unscrubbed_shrinker);
+	ready = true;
+	return register_oom_notifier(&oom_notifier);
+}
+core_initcall(teardown_init);

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef _MM_GUEST_MEMFD_TEARDOWN_H
+#define _MM_GUEST_MEMFD_TEARDOWN_H
+
+#include <linux/guest_memfd.h>
+
+/* For what this directory does later, and in reclaim; NULL before initcalls. */
+extern struct workqueue_struct *guest_memfd_wq;
+
+bool guest_memfd_block_ready(void);
+void guest_memfd_block_destroy(struct guest_memfd *gm);
+void guest_memfd_block_wait(void);
+unsigned long gm_scrub_some(struct mem_cgroup *memcg, bool reclaim,
+			    unsigned long *nr_freed);
+
+#endif /* _MM_GUEST_MEMFD_TEARDOWN_H */
