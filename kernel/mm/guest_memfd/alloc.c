@@ -24,16 +24,13 @@
 
 #include "../internal.h"
 #include "alloc.h"
-#include "block.h"
 #include "cut.h"
 #include "direct_map.h"
+#include "frames.h"
 #include "merge.h"
 #include "page_state.h"
 #include "pool.h"
 #include "teardown.h"
-
-/* A value for each page that is hidden by itself, by pfn. */
-static DEFINE_XARRAY(lone_pages);
 
 /* So many pages are freed as one piece. */
 #define FREE_PAGES 64U
@@ -274,18 +271,6 @@ static unsigned int hide_blocks(struct folio **folios, unsigned int nr_blocks)
 	return done;
 }
 
-/**
- * gm_forget_lone - a page is not to be freed as one that was hidden by itself
- * @page: A single page.
- *
- * Context: Any but interrupt.
- * Return: True if it was hidden by itself.
- */
-bool gm_forget_lone(struct page *page)
-{
-	return xa_erase(&lone_pages, page_to_pfn(page));
-}
-
 /* Give a page to the allocator that is hidden, clean, and has one reference. */
 static void free_to_allocator(struct page *page)
 {
@@ -294,7 +279,7 @@ static void free_to_allocator(struct page *page)
 	gm_cut_free(page);
 	/* Others of the same 2 MiB may have kept its entries from being merged. */
 	if (lone && !(current->flags & PF_MEMALLOC))
-		guest_memfd_block_merge(page);
+		gm_merge_block(page);
 }
 
 /**
@@ -389,11 +374,10 @@ static struct page *make_lone(struct guest_memfd *gm, struct page *page)
 		return NULL;
 	}
 	set_fresh(page_folio(page));
-	if (!xa_err(xa_store(&lone_pages, page_to_pfn(page), xa_mk_value(0),
-			     GFP_KERNEL)))
+	if (!gm_add_lone(page))
 		return page;
 	gm_free_single(page);
-	guest_memfd_block_merge(page);
+	gm_merge_block(page);
 	return NULL;
 }
 
@@ -469,17 +453,4 @@ unsigned int gm_get_blocks(struct guest_memfd *gm, pgoff_t start,
 		/* Reclaim does not try hard for a block: clear what waits for it. */
 	} while (!n && gm_scrub_some(NULL, true, &ignored));
 	return n > 0 ? hide_blocks(folios, n) : 0;
-}
-
-/**
- * gm_lone_uses - is a page hidden by itself in a range?
- * @first: First page frame.
- * @last: The last one.
- *
- * Context: Any.  The answer may be old.
- * Return: True if there is one.
- */
-bool gm_lone_uses(unsigned long first, unsigned long last)
-{
-	return xa_find(&lone_pages, &first, last, XA_PRESENT);
 }

@@ -14,8 +14,6 @@ void gm_dissolve_folio(struct folio *folio);
 void gm_give_block(struct page *first);
 struct page *gm_get_single(struct guest_memfd *gm, pgoff_t index);
 void gm_free_single(struct page *page);
-bool gm_forget_lone(struct page *page);
-bool gm_lone_uses(unsigned long first, unsigned long last);
 #if IS_ENABLED(CONFIG_KUNIT)
 struct page *gm_take_single(struct guest_memfd *gm, pgoff_t index,
 			    bool preferred_only);

@@ -28,6 +28,8 @@
 #include "block.h"
 #include "cut.h"
 #include "direct_map.h"
+#include "frames.h"
+#include "merge.h"
 #include "page_state.h"
 #include "pool.h"
 #include "reference.h"
@@ -37,9 +39,6 @@
  * huge pages the kernel neither splits a large folio nor maps one as a whole.
  */
 static unsigned int block_order = gm_can_have_blocks() ? GM_BLOCK_MAX_ORDER : 0;
-
-/* Blocks in files, and such as have left theirs, by pfn >> GM_BLOCK_MAX_ORDER. */
-static DEFINE_XARRAY(blocks_by_pfn);
 
 static int add_to_file(struct guest_memfd *gm, struct folio *folio,
 		       pgoff_t index)
@@ -129,7 +128,7 @@ static int populate_single(struct guest_memfd *gm, pgoff_t index)
 		undo_kernel(folio);
 		put_page(page);
 		if (lone)
-			guest_memfd_block_merge(page);
+			gm_merge_block(page);
 	} else {
 		gm_free_single(page);
 	}
@@ -156,11 +155,10 @@ static bool block_fits(struct guest_memfd *gm, pgoff_t start)
  */
 static int add_block(struct guest_memfd *gm, pgoff_t start, struct folio *folio)
 {
-	unsigned long key = folio_pfn(folio) >> GM_BLOCK_MAX_ORDER;
 	unsigned long bits = level_bits(gm, start);
 	int err;
 
-	err = xa_err(xa_store(&blocks_by_pfn, key, xa_mk_value(0), GFP_KERNEL));
+	err = gm_add_block(folio_pfn(folio));
 	if (err)
 		return err;
 	err = bits ? begin_kernel(folio, bits) : 0;
@@ -173,7 +171,7 @@ static int add_block(struct guest_memfd *gm, pgoff_t start, struct folio *folio)
 	} else {
 		bits = 0;
 	}
-	xa_erase(&blocks_by_pfn, key);
+	gm_forget_block(folio_pfn(folio));
 	if (!bits)
 		return err;
 	undo_kernel(folio);
@@ -355,7 +353,7 @@ static int split_locked(struct guest_memfd *gm, struct folio *folio)
 	}
 	xa_unlock_irq(&mapping->i_pages);
 	atomic_long_dec(&gm->nr_blocks);
-	xa_erase(&blocks_by_pfn, page_to_pfn(first) >> GM_BLOCK_MAX_ORDER);
+	gm_forget_block(page_to_pfn(first));
 	return 0;
 }
 
@@ -394,70 +392,6 @@ int guest_memfd_block_split(struct guest_memfd *gm, pgoff_t index)
 	for (i = 0; i < (err ? 1 : GM_BLOCK_PAGES); i++)
 		folio_unlock(page_folio(first + i));
 	return err;
-}
-
-/**
- * gm_block_forget - a block that left its file is for other uses now
- * @folio: The block, which is free of references but the caller's.
- *
- * Context: Any but interrupt.
- */
-void gm_block_forget(struct folio *folio)
-{
-	xa_erase(&blocks_by_pfn, folio_pfn(folio) >> GM_BLOCK_MAX_ORDER);
-}
-
-/**
- * guest_memfd_block_merge - have one entry in the direct map for 2 MiB again
- * @page: A page of these 2 MiB, which need not be the caller's.
- *
- * A page of a file that is visible at the moment must not need memory for a split when
- * its last direct-map reference is put: so nothing is merged while files have one there.
- *
- * Context: May sleep.  Flushes the TLBs of all CPUs if it merges.
- */
-void guest_memfd_block_merge(struct page *page)
-{
-	unsigned long pfn = round_down(page_to_pfn(page), GM_BLOCK_PAGES);
-
-	if (!gm_lone_uses(pfn, pfn + GM_BLOCK_PAGES - 1) &&
-	    !xa_load(&blocks_by_pfn, pfn >> GM_BLOCK_MAX_ORDER) &&
-	    !gm_cut_is_cut(pfn_to_page(pfn)))
-		direct_map_merge(page);
-}
-
-/**
- * guest_memfd_block_uses - has any file, or a cut block, memory in a range?
- * @first: First page frame of whole blocks.
- * @last: The last one.
- *
- * Context: Any.  The answer may be old.
- * Return: True if there is any.
- */
-bool guest_memfd_block_uses(unsigned long first, unsigned long last)
-{
-	unsigned long key = first >> GM_BLOCK_MAX_ORDER;
-
-	return gm_lone_uses(first, last) ||
-	       xa_find(&blocks_by_pfn, &key, last >> GM_BLOCK_MAX_ORDER, XA_PRESENT) ||
-	       gm_cut_uses(first, last);
-}
-
-/**
- * guest_memfd_owns_pfn - is this page the library's?
- * @pfn: Any page frame number.
- *
- * Finds the pages of NO_DIRECT_MAP files, pages that have left their file and
- * are not freed yet, the pages of the pool, and free single ones.
- *
- * Context: Any.  The answer can change unless the caller holds a reference to
- * the page.
- * Return: True for such a page.
- */
-bool guest_memfd_owns_pfn(unsigned long pfn)
-{
-	return gm_lone_uses(pfn, pfn) || gm_pool_owns_pfn(pfn) ||
-	       gm_cut_owns_pfn(pfn) || xa_load(&blocks_by_pfn, pfn >> GM_BLOCK_MAX_ORDER);
 }
 
 static int set_block_order(const char *val, const struct kernel_param *kp)

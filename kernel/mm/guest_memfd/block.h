@@ -23,8 +23,5 @@ int guest_memfd_block_populate(struct guest_memfd *gm, pgoff_t index);
 int guest_memfd_block_populate_range(struct guest_memfd *gm, pgoff_t index,
 				     pgoff_t end);
 int guest_memfd_block_split(struct guest_memfd *gm, pgoff_t index);
-void gm_block_forget(struct folio *folio);
-void guest_memfd_block_merge(struct page *page);
-bool guest_memfd_block_uses(unsigned long first, unsigned long last);
 
 #endif /* _MM_GUEST_MEMFD_BLOCK_H */

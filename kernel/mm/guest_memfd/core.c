@@ -2,9 +2,9 @@
 /*
  * The memory object: a file whose pages are a guest's memory.
  *
- * A page of a NO_DIRECT_MAP file is hidden before it enters the file, and
- * restored after it has left and has been cleared (both in block.c).  In between
- * only a direct-map reference makes it visible to the kernel.
+ * A page of a NO_DIRECT_MAP file is hidden before it enters the file (alloc.c), and
+ * restored after it has left and has been cleared (scrub.c).  In between only
+ * a direct-map reference makes it visible to the kernel.
  */
 
 #include <linux/delay.h>

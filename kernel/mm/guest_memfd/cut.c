@@ -33,7 +33,6 @@
 #include <linux/workqueue.h>
 #include <linux/xarray.h>
 
-#include "block.h"
 #include "cut.h"
 #include "direct_map.h"
 #include "merge.h"
@@ -593,7 +592,7 @@ static void free_complete(struct work_struct *work)
 		while (cuts[nid] && (cut = next_complete(cuts[nid]))) {
 			restore_and_free(cut->first, cut->free);
 			/* The allocator may have given pages of it to files. */
-			guest_memfd_block_merge(cut->first);
+			gm_merge_block(cut->first);
 			kfree(cut);
 			cond_resched();
 		}

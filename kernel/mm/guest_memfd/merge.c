@@ -2,10 +2,11 @@
 /*
  * Large mappings of the direct map, when the memory of files is back.
  *
- * To hide a block the kernel splits a mapping of 1 GiB into mappings of 2 MiB.  A worker
- * merges them a second after memory was restored, where all of the GiB is in the direct
- * map and no file has memory there.  The tasks that free memory do not merge: they
- * may be in reclaim, and the next file would hide a block there at once.
+ * To hide a page the kernel splits a mapping of 2 MiB: whoever frees the last such page has
+ * it merged at once.  To hide a block it splits a mapping of 1 GiB: a worker merges these
+ * a second after memory was restored, where all of the GiB is in the direct map and no
+ * file has memory there.  The tasks that free memory do not merge a GiB: they may be in
+ * reclaim, and the next file would hide a block there at once.
  */
 
 #include <linux/memory_hotplug.h>
@@ -13,8 +14,9 @@
 #include <linux/workqueue.h>
 #include <linux/xarray.h>
 
-#include "block.h"
+#include "cut.h"
 #include "direct_map.h"
+#include "frames.h"
 #include "merge.h"
 #include "page_state.h"
 #include "teardown.h"
@@ -27,6 +29,24 @@
 
 /* By pfn >> HUGE_ORDER: a page frame there that was restored, as a value. */
 static DEFINE_XARRAY(restored);
+
+/**
+ * gm_merge_block - have one entry in the direct map for 2 MiB again
+ * @page: A page of these 2 MiB, which need not be the caller's.
+ *
+ * A page of a file that is visible at the moment must not need memory for a split when
+ * its last direct-map reference is put: so nothing is merged while files have one there.
+ *
+ * Context: May sleep.  Flushes the TLBs of all CPUs if it merges.
+ */
+void gm_merge_block(struct page *page)
+{
+	unsigned long pfn = round_down(page_to_pfn(page), GM_BLOCK_PAGES);
+
+	if (!gm_lone_uses(pfn, pfn + GM_BLOCK_PAGES - 1) && !gm_block_uses(pfn, pfn) &&
+	    !gm_cut_is_cut(pfn_to_page(pfn)))
+		direct_map_merge(page);
+}
 
 static void merge_work(struct work_struct *work);
 static DECLARE_DELAYED_WORK(merger, merge_work);
@@ -41,7 +61,7 @@ static void merge_work(struct work_struct *work)
 		xa_erase(&restored, key);
 		pfn = key << HUGE_ORDER;
 		/* What is in use there may have to be hidden without an allocation. */
-		if (guest_memfd_block_uses(pfn, pfn + (1UL << HUGE_ORDER) - 1))
+		if (gm_files_use(pfn, pfn + (1UL << HUGE_ORDER) - 1))
 			continue;
 		get_online_mems();
 		page = pfn_to_online_page(xa_to_value(entry));

@@ -4,6 +4,7 @@
 
 #include <linux/mm.h>
 
+void gm_merge_block(struct page *page);
 void gm_merge_later(struct page *page);
 void gm_merge_wait(void);
 

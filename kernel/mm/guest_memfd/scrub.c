@@ -22,6 +22,7 @@
 #include "block.h"
 #include "cut.h"
 #include "direct_map.h"
+#include "frames.h"
 #include "page_state.h"
 #include "scrub.h"
 #include "teardown.h"
@@ -93,7 +94,7 @@ static bool release_poisoned(struct folio *folio, unsigned int nr_bad)
 	direct_map_zero_hidden_large(first, which);
 	mem_cgroup_uncharge(folio);
 	gm_folio_clear_state(folio);
-	gm_block_forget(folio);
+	gm_forget_block(folio_pfn(folio));
 	gm_dissolve_folio(folio);
 	for (i = 0; i < GM_BLOCK_PAGES; i++) {
 		if (test_bit(i, which) && gm_cut_give(first + i))
@@ -125,7 +126,7 @@ static bool release_block(struct folio *folio)
 	mem_cgroup_uncharge(folio);
 	gm_folio_clear_state(folio);
 	/* Another file can own the memory from here on. */
-	gm_block_forget(folio);
+	gm_forget_block(folio_pfn(folio));
 	gm_dissolve_folio(folio);
 	gm_give_block(first);
 	return true;
