@@ -1293,7 +1293,7 @@ int guest_memfd_access_end(struct folio *folio)
 	/* The library's, and those of direct-map references and of memory_failure(). */
 	expected = 1 + gm_folio_references(folio);
 	if (folio_test_large(folio))
-		expected += gm_folio_poisoned(folio, NULL);
+		expected += gm_folio_nr_failed(folio, NULL);
 	if (folio_ref_freeze(folio, expected)) {
 		gm_folio_change_bits(folio, 0, GUEST_MEMFD_PAGE_PINNABLE);
 		folio_ref_unfreeze(folio, expected);

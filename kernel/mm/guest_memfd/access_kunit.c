@@ -427,7 +427,7 @@ static void poison(struct page *page)
 	SetPageHWPoison(page);
 	folio_get(folio);
 	if (folio_test_large(folio))
-		folio_set_has_hwpoisoned(folio);
+		gm_page_set_failed(page);
 }
 
 static void unpoison(struct page *page)
@@ -437,8 +437,10 @@ static void unpoison(struct page *page)
 	if (!PageHWPoison(page))
 		return;
 	ClearPageHWPoison(page);
-	if (folio_test_large(folio))
+	if (folio_test_large(folio)) {
 		folio_clear_has_hwpoisoned(folio);
+		gm_forget_failed(&folio->page);
+	}
 	folio_put(folio);
 }
 

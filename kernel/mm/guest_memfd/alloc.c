@@ -30,6 +30,7 @@
 #include "merge.h"
 #include "page_state.h"
 #include "pool.h"
+#include "scrub.h"
 #include "teardown.h"
 
 /* So many pages are freed as one piece. */
@@ -177,18 +178,18 @@ void gm_dissolve_folio(struct folio *folio)
  * gm_free_fresh - free a hidden block that was in no file, and so is still clean
  * @folio: The block.
  *
- * Another task may have a reference for an instant.  Its put frees the folio then.
+ * Another task may have a reference for an instant.  A worker tries again then.
  */
 void gm_free_fresh(struct folio *folio)
 {
-	gm_folio_clear_state(folio);
-	if (folio_ref_freeze(folio, 1)) {
-		mem_cgroup_uncharge(folio);
-		gm_dissolve_folio(folio);
-		gm_give_block(&folio->page);
-	} else if (!WARN_ON_ONCE(direct_map_restore(&folio->page, GM_BLOCK_PAGES))) {
-		folio_put(folio);
+	if (!folio_ref_freeze(folio, 1)) {
+		guest_memfd_block_release(folio);
+		return;
 	}
+	gm_folio_clear_state(folio);
+	mem_cgroup_uncharge(folio);
+	gm_dissolve_folio(folio);
+	gm_give_block(&folio->page);
 }
 
 static void set_fresh(struct folio *folio)

@@ -148,6 +148,18 @@ static bool block_fits(struct guest_memfd *gm, pgoff_t start)
 	return last >= end - 1;
 }
 
+/* Has memory_failure() marked a page of a block? */
+static bool has_marked(struct folio *folio)
+{
+	unsigned int i;
+
+	for (i = 0; i < GM_BLOCK_PAGES; i++) {
+		if (PageHWPoison(folio_page(folio, i)))
+			return true;
+	}
+	return false;
+}
+
 /*
  * Put a block into the file; it is the file's then.
  *
@@ -161,7 +173,10 @@ static int add_block(struct guest_memfd *gm, pgoff_t start, struct folio *folio)
 	err = gm_add_block(folio_pfn(folio));
 	if (err)
 		return err;
-	err = bits ? begin_kernel(folio, bits) : 0;
+	/* Until now memory_failure() did not find out whose page it is. */
+	err = has_marked(folio) ? -EHWPOISON : 0;
+	if (!err && bits)
+		err = begin_kernel(folio, bits);
 	if (!err) {
 		atomic_long_inc(&gm->nr_blocks);
 		err = add_to_file(gm, folio, start);
@@ -318,7 +333,7 @@ int guest_memfd_block_populate_range(struct guest_memfd *gm, pgoff_t index,
 static int split_locked(struct guest_memfd *gm, struct folio *folio)
 {
 	DECLARE_BITMAP(none, GM_BLOCK_PAGES) = {};
-	DECLARE_BITMAP(bad, GM_BLOCK_PAGES) = {};
+	DECLARE_BITMAP(failed, GM_BLOCK_PAGES) = {};
 	struct address_space *mapping = folio->mapping;
 	struct page *first = &folio->page;
 	unsigned long common = gm_folio_state(folio);
@@ -327,7 +342,7 @@ static int split_locked(struct guest_memfd *gm, struct folio *folio)
 
 	if (!gm_can_have_blocks())
 		return -EINVAL;
-	nr_held = gm_folio_references(folio) + gm_folio_poisoned(folio, bad);
+	nr_held = gm_folio_references(folio) + gm_folio_nr_failed(folio, failed);
 	while (folio_ref_count(folio) != GM_BLOCK_PAGES + 1 + nr_held) {
 		if (!--tries)
 			return -EAGAIN;
@@ -348,11 +363,12 @@ static int split_locked(struct guest_memfd *gm, struct folio *folio)
 		if (!gm_page_count(gm_folio_state(page_folio(first + i))))
 			__xa_clear_mark(&mapping->i_pages, first[i].__folio_index,
 					GM_TAG_REFERENCED);
-		if (test_bit(i, bad))
+		if (test_bit(i, failed))
 			page_ref_inc(first + i);
 	}
 	xa_unlock_irq(&mapping->i_pages);
 	atomic_long_dec(&gm->nr_blocks);
+	gm_forget_failed(first);
 	gm_forget_block(page_to_pfn(first));
 	return 0;
 }

@@ -1085,7 +1085,7 @@ void guest_memfd_memory_failure(struct page *page)
 
 	/* Before the block is unmapped, so that no fault maps it whole again. */
 	if (folio_test_large(folio))
-		folio_set_has_hwpoisoned(folio);
+		gm_page_set_failed(page);
 	/* Truncation waits for the folio: what is in a file now has its inode. */
 	gm = folio->mapping ? mapping_gm(folio->mapping) : NULL;
 	if (!gm || !get_file_user(gm)) {

@@ -127,6 +127,10 @@ static void probe_hide(void *data, unsigned long pfn, unsigned int nr_pages)
 	struct gm_test *t = data;
 
 	t->nr_hides++;
+	if (nr_pages == BLOCK_PAGES && t->marks) {
+		t->marked = pfn_to_page(pfn) + 9;
+		SetPageHWPoison(t->marked);
+	}
 }
 
 struct guest_memfd *gm_test_file(struct kunit *test, u64 flags)
@@ -983,6 +987,47 @@ static void test_block_shrinks(struct kunit *test)
 	KUNIT_EXPECT_GE(test, gm_test_level(first), PG_LEVEL_2M);
 }
 
+/* memory_failure() marks a page that is about to enter a file. */
+static void test_block_marked_on_its_way(struct kunit *test)
+{
+	struct guest_memfd *gm = new_block_file(test);
+	struct gm_test *t = test->priv;
+	struct page *page;
+
+	t->marks = true;
+	page = gm_test_grab(test, gm, 9);
+	t->marks = false;
+	KUNIT_EXPECT_NOT_NULL(test, t->marked);
+	KUNIT_EXPECT_FALSE(test, PageCompound(page));
+	KUNIT_EXPECT_PTR_NE(test, page, t->marked);
+	unlock_page(page);
+	put_page(page);
+	expect_counts(test, gm, 0, 1);
+	/* The allocator has the others. */
+	KUNIT_EXPECT_FALSE(test, PageCompound(t->marked));
+	KUNIT_EXPECT_EQ(test, page_count(t->marked), 0);
+	KUNIT_EXPECT_FALSE(test, guest_memfd_owns_pfn(page_to_pfn(t->marked)));
+	ClearPageHWPoison(t->marked);
+	set_page_count(t->marked, 1);
+	__free_page(t->marked);
+}
+
+/* A block that is not wanted, while another task has a reference to it. */
+static void test_block_fresh_and_held(struct kunit *test)
+{
+	struct guest_memfd *gm = new_block_file(test);
+	struct folio *folio = NULL;
+
+	KUNIT_ASSERT_EQ(test, gm_get_blocks(gm, 0, &folio, 1), 1);
+	folio_get(folio);
+	gm_free_fresh(folio);
+	KUNIT_EXPECT_FALSE(test, kernel_page_present(&folio->page));
+	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 2);
+	folio_put(folio);
+	guest_memfd_block_wait();
+	KUNIT_EXPECT_TRUE(test, kernel_page_present(&folio->page));
+}
+
 static void test_block_poisoned_page(struct kunit *test)
 {
 	struct guest_memfd *gm = new_block_file(test);
@@ -1045,6 +1090,8 @@ static struct kunit_case gm_test_cases[] = {
 	KUNIT_CASE(test_block_not_over_pages),
 	KUNIT_CASE(test_block_shrinks),
 	KUNIT_CASE(test_block_poisoned_page),
+	KUNIT_CASE(test_block_marked_on_its_way),
+	KUNIT_CASE(test_block_fresh_and_held),
 	{}
 };
 

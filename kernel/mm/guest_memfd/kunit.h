@@ -24,6 +24,9 @@ struct gm_test {
 	unsigned int nr_restored;
 	bool restored_dirty;
 	unsigned int nr_hides;
+	/* Each block that is hidden has a page marked poisoned: the last of these. */
+	bool marks;
+	struct page *marked;
 	/* What the owner was asked, and answers. */
 	unsigned int starts, ends, asked;
 	int veto;

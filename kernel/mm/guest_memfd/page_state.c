@@ -15,6 +15,9 @@
 /* The words, as values, by pfn.  A place is reserved before the first one is stored. */
 static DEFINE_XARRAY(own_words);
 
+/* A value for each page of a block that memory_failure() has a reference to, by pfn. */
+static DEFINE_XARRAY(failed_pages);
+
 /* Flags that are never in an own word. */
 #define OF_FOLIO	(GM_PAGE_ORPHAN | GM_PAGE_OWN_WORDS)
 
@@ -165,30 +168,58 @@ void gm_folio_change_bits(struct folio *folio, unsigned long set, unsigned long 
 }
 
 /**
- * gm_folio_poisoned - find the pages of a block that memory_failure() holds
+ * gm_page_set_failed - note that memory_failure() has a reference to a page
+ * @page: A page of a locked block, which is marked poisoned.
+ *
+ * memory_failure() keeps that reference.  The mark alone does not say that there is one: it
+ * is set before, and stays if memory_failure() gets none.  Without the memory for the
+ * note nothing knows whose reference it is, so the block stays whole and is never freed.
+ *
+ * Context: Any.
+ */
+void gm_page_set_failed(struct page *page)
+{
+	folio_set_has_hwpoisoned(page_folio(page));
+	xa_store(&failed_pages, page_to_pfn(page), xa_mk_value(0), GFP_NOWAIT | __GFP_NOWARN);
+}
+
+/**
+ * gm_folio_nr_failed - find the pages of a block that memory_failure() has references to
  * @folio: A block.
  * @which: Where to set their bits, or NULL.
- *
- * The flag of the folio is set after memory_failure() has got its reference, which it
- * keeps.  Without the flag, a mark alone does not say that there is a reference.
  *
  * Context: The folio is locked, or in no file.
  * Return: Their number, and so that of the references.
  */
-unsigned int gm_folio_poisoned(struct folio *folio, unsigned long *which)
+unsigned int gm_folio_nr_failed(struct folio *folio, unsigned long *which)
 {
-	unsigned int i, nr = 0;
+	unsigned long pfn, first = folio_pfn(folio);
+	unsigned int nr = 0;
+	void *entry;
 
 	if (!folio_test_has_hwpoisoned(folio))
 		return 0;
-	for (i = 0; i < folio_nr_pages(folio); i++) {
-		if (!PageHWPoison(folio_page(folio, i)))
-			continue;
+	xa_for_each_range(&failed_pages, pfn, entry, first, first + GM_BLOCK_PAGES - 1) {
 		nr++;
 		if (which)
-			__set_bit(i, which);
+			__set_bit(pfn - first, which);
 	}
 	return nr;
+}
+
+/**
+ * gm_forget_failed - the pages of a block are single ones from now on
+ * @first: The first of them.
+ *
+ * Context: Any but interrupt.
+ */
+void gm_forget_failed(struct page *first)
+{
+	unsigned long pfn, start = page_to_pfn(first);
+	void *entry;
+
+	xa_for_each_range(&failed_pages, pfn, entry, start, start + GM_BLOCK_PAGES - 1)
+		xa_erase(&failed_pages, pfn);
 }
 
 /**
@@ -219,9 +250,9 @@ void gm_folio_distribute_words(struct page *first, unsigned long common)
 }
 
 #if IS_ENABLED(CONFIG_KUNIT)
-/* Has no page an own word, nor a place for one? */
+/* Has no page an own word, a place for one, or a note? */
 bool gm_page_no_own_words(void)
 {
-	return xa_empty(&own_words);
+	return xa_empty(&own_words) && xa_empty(&failed_pages);
 }
 #endif

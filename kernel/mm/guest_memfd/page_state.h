@@ -123,7 +123,9 @@ bool gm_folio_next_word(struct folio *folio, unsigned int *nr, unsigned long *st
 unsigned int gm_folio_nr_referenced(struct folio *folio);
 unsigned long gm_folio_references(struct folio *folio);
 void gm_folio_change_bits(struct folio *folio, unsigned long set, unsigned long clear);
-unsigned int gm_folio_poisoned(struct folio *folio, unsigned long *which);
+void gm_page_set_failed(struct page *page);
+unsigned int gm_folio_nr_failed(struct folio *folio, unsigned long *which);
+void gm_forget_failed(struct page *first);
 void gm_folio_distribute_words(struct page *first, unsigned long common);
 #if IS_ENABLED(CONFIG_KUNIT)
 bool gm_page_no_own_words(void);

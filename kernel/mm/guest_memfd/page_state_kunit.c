@@ -326,9 +326,13 @@ static void test_split_poisoned(struct kunit *test)
 	get_page(first + 9);
 	/* It may be any other task's, as long as the folio does not tell. */
 	KUNIT_EXPECT_EQ(test, guest_memfd_block_split(gm, 1), -EAGAIN);
-	folio_set_has_hwpoisoned(page_folio(first));
+	gm_page_set_failed(first + 9);
+	/* memory_failure() has no reference to this one yet. */
+	SetPageHWPoison(first + 11);
 	KUNIT_EXPECT_EQ(test, guest_memfd_block_split(gm, 1), 0);
 	KUNIT_EXPECT_TRUE(test, PageHWPoison(first + 9));
+	KUNIT_EXPECT_EQ(test, page_count(first + 11), 2);
+	ClearPageHWPoison(first + 11);
 	KUNIT_EXPECT_FALSE(test, PageHWPoison(first));
 	KUNIT_EXPECT_FALSE(test, PageHWPoison(first + 1));
 	KUNIT_EXPECT_EQ(test, page_count(first), 2);

@@ -77,7 +77,7 @@ static bool release_single(struct folio *folio)
  * the library and of memory_failure() to a poisoned page stay for ever; the second one
  * also keeps debugfs from freeing the page, which is hidden, when it unpoisons it.
  */
-static bool release_poisoned(struct folio *folio, unsigned int nr_bad)
+static bool release_poisoned(struct folio *folio, unsigned int nr_failed)
 {
 	DECLARE_BITMAP(which, GM_BLOCK_PAGES) = {};
 	struct page *first = &folio->page;
@@ -87,13 +87,14 @@ static bool release_poisoned(struct folio *folio, unsigned int nr_bad)
 		__assign_bit(i, which, PageHWPoison(first + i));
 	/* To cut a block takes memory, which reclaim cannot wait for. */
 	if (current->flags & PF_MEMALLOC || gm_cut_prepare(first, which)) {
-		folio_ref_unfreeze(folio, 1 + nr_bad);
+		folio_ref_unfreeze(folio, 1 + nr_failed);
 		return false;
 	}
 	bitmap_complement(which, which, GM_BLOCK_PAGES);
 	direct_map_zero_hidden_large(first, which);
 	mem_cgroup_uncharge(folio);
 	gm_folio_clear_state(folio);
+	gm_forget_failed(first);
 	gm_forget_block(folio_pfn(folio));
 	gm_dissolve_folio(folio);
 	for (i = 0; i < GM_BLOCK_PAGES; i++) {
@@ -112,14 +113,14 @@ static bool release_block(struct folio *folio)
 {
 	DECLARE_BITMAP(all, GM_BLOCK_PAGES);
 	struct page *first = &folio->page;
-	unsigned int i, nr_bad = gm_folio_poisoned(folio, NULL);
+	unsigned int i, nr_failed = gm_folio_nr_failed(folio, NULL);
 
-	if (!folio_ref_freeze(folio, 1 + nr_bad))
+	if (!folio_ref_freeze(folio, 1 + nr_failed))
 		return false;
 	/* A page that is marked from here on is found by the pool or the allocator. */
 	for (i = 0; i < GM_BLOCK_PAGES; i++) {
 		if (PageHWPoison(first + i))
-			return release_poisoned(folio, nr_bad);
+			return release_poisoned(folio, nr_failed);
 	}
 	bitmap_fill(all, GM_BLOCK_PAGES);
 	direct_map_zero_hidden_large(first, all);
