@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef _MM_GUEST_MEMFD_FILE_H
+#define _MM_GUEST_MEMFD_FILE_H
+
+#include <linux/guest_memfd.h>
+
+static inline struct guest_memfd *gm_of_mapping(const struct address_space *mapping)
+{
+	return mapping->host->i_private;
+}
+
+/*
+ * A guest may be about to map a block as a whole because of a fault beside the
+ * range: whole blocks are invalidated, so that it notices.
+ */
+static inline void gm_invalidate_start(struct guest_memfd *gm, pgoff_t start, pgoff_t end)
+{
+	unsigned long nr = 1UL << gm->block_order;
+
+	gm->ops->invalidate_start(gm, round_down(start, nr), round_up(end, nr));
+}
+
+static inline void gm_invalidate_end(struct guest_memfd *gm, pgoff_t start, pgoff_t end)
+{
+	unsigned long nr = 1UL << gm->block_order;
+
+	gm->ops->invalidate_end(gm, round_down(start, nr), round_up(end, nr));
+}
+
+/* A split waits so often for short references, up to a millisecond each time. */
+#define GM_SPLIT_SLEEPS	100
+
+void gm_wait_for_users(struct guest_memfd *gm);
+
+#endif /* _MM_GUEST_MEMFD_FILE_H */

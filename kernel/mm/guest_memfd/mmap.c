@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Mappings of a file in user space.
+ *
+ * A fault maps what the level of the range allows, a whole block at once.
+ */
+
+#include <linux/guest_memfd.h>
+#include <linux/highmem.h>
+#include <linux/mempolicy.h>
+#include <linux/mm.h>
+#include <linux/pagemap.h>
+#include <linux/userfaultfd_k.h>
+
+#include "access.h"
+#include "file.h"
+#include "page_state.h"
+
+/* The kernel's own default for fault_around_bytes. */
+#define FAULT_AROUND_PAGES (65536UL / PAGE_SIZE)
+
+/* Maps what is there of [start, end] and has the level of the page that faults. */
+static vm_fault_t map_allowed(struct vm_fault *vmf, pgoff_t start, pgoff_t end)
+{
+	struct guest_memfd *gm = gm_of_mapping(vmf->vma->vm_file->f_mapping);
+	pgoff_t first, last;
+
+	if (!guest_memfd_access_run(gm, vmf->pgoff, &first, &last))
+		return 0;
+	/* A change of the level would have to unmap them again. */
+	if (vmf->pgoff >= gm->change_start && vmf->pgoff < gm->change_end)
+		return 0;
+	return filemap_map_pages(vmf, max(start, first), min(end, last));
+}
+
+/*
+ * The kernel maps the neighbours at a read fault, which is of no use for a file
+ * that is written first.  Where the block is whole all of them are there.
+ */
+static vm_fault_t map_around(struct vm_fault *vmf)
+{
+	struct vm_area_struct *vma = vmf->vma;
+	unsigned long start = vmf->address & ~(FAULT_AROUND_PAGES * PAGE_SIZE - 1);
+	unsigned long end = start + FAULT_AROUND_PAGES * PAGE_SIZE;
+
+	start = max(start, vma->vm_start);
+	end = min(end, vma->vm_end);
+	return map_allowed(vmf, linear_page_index(vma, start),
+			   linear_page_index(vma, end) - 1);
+}
+
+static vm_fault_t guest_memfd_map_pages(struct vm_fault *vmf, pgoff_t start,
+					pgoff_t end)
+{
+	struct address_space *mapping = vmf->vma->vm_file->f_mapping;
+	vm_fault_t ret;
+
+	if (!gm_hides(gm_of_mapping(mapping)))
+		return 0;
+	/* No sleep here; the fault itself can wait for a change of levels. */
+	if (!filemap_invalidate_trylock_shared(mapping))
+		return 0;
+	ret = map_allowed(vmf, start, end);
+	filemap_invalidate_unlock_shared(mapping);
+	return ret;
+}
+
+static void clear_new(struct folio *folio)
+{
+	if (!folio_test_uptodate(folio)) {
+		clear_highpage(folio_page(folio, 0));
+		folio_mark_uptodate(folio);
+	}
+}
+
+/*
+ * Faults on plain memory take no invalidate_lock: populations and changes of
+ * level elsewhere in the file would stall them.
+ *
+ * Return: A locked folio of a range that the user may map, or an ERR_PTR();
+ * NULL when only the invalidate_lock can tell.
+ */
+static struct folio *grab_plain_for_user(struct guest_memfd *gm, pgoff_t index)
+{
+	struct folio *folio;
+
+	/* Do not hold a reference while the level is being lowered. */
+	if (!guest_memfd_access_user_allowed(gm, index))
+		return NULL;
+	folio = guest_memfd_grab_folio(gm, index);
+	if (IS_ERR(folio) || guest_memfd_access_user_allowed(gm, index))
+		return folio;
+	folio_unlock(folio);
+	folio_put(folio);
+	return NULL;
+}
+
+/* The invalidate_lock keeps the page in the file, though its block may be split. */
+static bool block_is_there(struct guest_memfd *gm, pgoff_t index)
+{
+	struct folio *folio = xa_load(&gm->inode->i_mapping->i_pages, index);
+
+	return folio && folio_test_large(folio);
+}
+
+static vm_fault_t guest_memfd_fault(struct vm_fault *vmf)
+{
+	struct inode *inode = file_inode(vmf->vma->vm_file);
+	struct guest_memfd *gm = gm_of_mapping(inode->i_mapping);
+	struct folio *folio;
+	vm_fault_t ret = 0;
+
+	if (((loff_t)vmf->pgoff << PAGE_SHIFT) >= i_size_read(inode))
+		return VM_FAULT_SIGBUS;
+
+	folio = gm_hides(gm) ? NULL : grab_plain_for_user(gm, vmf->pgoff);
+	if (IS_ERR(folio))
+		return vmf_error(PTR_ERR(folio));
+	if (folio) {
+		clear_new(folio);
+		vmf->page = folio_file_page(folio, vmf->pgoff);
+		return VM_FAULT_LOCKED;
+	}
+
+	guest_memfd_access_wait_unmap(gm, vmf->pgoff);
+	/*
+	 * A change of levels waits for this lock, and then for the folio lock,
+	 * which is held until the page is mapped.
+	 */
+	filemap_invalidate_lock_shared(inode->i_mapping);
+	if (!guest_memfd_access_level(gm, vmf->pgoff)) {
+		folio = ERR_PTR(-EACCES);
+		goto out;
+	}
+	/* It locks the folio itself. */
+	if ((vmf->flags & FAULT_FLAG_WRITE) && block_is_there(gm, vmf->pgoff) &&
+	    !uffd_disable_fault_around(vmf->vma))
+		ret = map_around(vmf);
+	if (ret) {
+		filemap_invalidate_unlock_shared(inode->i_mapping);
+		return ret;
+	}
+	folio = guest_memfd_grab_folio(gm, vmf->pgoff);
+	if (IS_ERR(folio))
+		goto out;
+
+	clear_new(folio);
+	vmf->page = folio_file_page(folio, vmf->pgoff);
+out:
+	filemap_invalidate_unlock_shared(inode->i_mapping);
+	return IS_ERR(folio) ? vmf_error(PTR_ERR(folio)) : VM_FAULT_LOCKED;
+}
+
+#ifdef CONFIG_NUMA
+static int guest_memfd_set_policy(struct vm_area_struct *vma,
+				  struct mempolicy *policy)
+{
+	struct guest_memfd *gm = gm_of_mapping(vma->vm_file->f_mapping);
+
+	return mpol_set_shared_policy(&gm->policy, vma, policy);
+}
+
+/* NULL, not the task's policy, says that mbind() has set none here. */
+static struct mempolicy *guest_memfd_get_policy(struct vm_area_struct *vma,
+						unsigned long addr,
+						pgoff_t *ilx)
+{
+	struct guest_memfd *gm = gm_of_mapping(vma->vm_file->f_mapping);
+
+	*ilx = gm->inode->i_ino;
+	return mpol_shared_policy_lookup(&gm->policy,
+					 linear_page_index(vma, addr));
+}
+#endif
+
+static const struct vm_operations_struct guest_memfd_vm_ops = {
+	.fault		= guest_memfd_fault,
+	.map_pages	= guest_memfd_map_pages,
+#ifdef CONFIG_NUMA
+	.get_policy	= guest_memfd_get_policy,
+	.set_policy	= guest_memfd_set_policy,
+#endif
+};
+
+/**
+ * guest_memfd_mmap - the mmap file operation of an owner's file
+ * @file: The file.
+ * @vma: The mapping to set up; must be shared.
+ *
+ * Return: 0, -ENODEV without GM_FILE_MMAP, or -EINVAL.
+ */
+int guest_memfd_mmap(struct file *file, struct vm_area_struct *vma)
+{
+	struct guest_memfd *gm = gm_of_mapping(file->f_mapping);
+
+	if (!(gm->flags & GM_FILE_MMAP))
+		return -ENODEV;
+	if (!(vma->vm_flags & VM_SHARED) || !(vma->vm_flags & VM_MAYSHARE))
+		return -EINVAL;
+
+	/* A core dump could not read hidden pages: do not let it try. */
+	if (gm_hides(gm))
+		vm_flags_set(vma, VM_DONTDUMP);
+	vma->vm_ops = &guest_memfd_vm_ops;
+	return 0;
+}
+EXPORT_SYMBOL_FOR_MODULES(guest_memfd_mmap, GUEST_MEMFD_OWNERS);
