@@ -363,6 +363,33 @@ static void test_leaves_pinned_and_shared(struct kunit *test)
 	leave_pinned(test, 9, true);
 }
 
+/* A part of a block cannot change its level while somebody has a reference to the block. */
+static void test_part_of_held_block(struct kunit *test)
+{
+	static const unsigned int levels[] = {
+		GUEST_MEMFD_ACCESS_KERNEL, GUEST_MEMFD_ACCESS_NONE
+	};
+	struct guest_memfd *gm = sealed_file(test);
+	struct page *page = page_of(test, gm, 200);
+	pgoff_t error_index;
+	unsigned int i;
+
+	KUNIT_ASSERT_EQ(test, set(gm, 0, BLOCK_PAGES, GUEST_MEMFD_ACCESS_USER), 0);
+	get_page(page);
+	for (i = 0; i < ARRAY_SIZE(levels); i++) {
+		error_index = NR_PAGES;
+		KUNIT_EXPECT_EQ(test, guest_memfd_set_access(gm, 3, 9, levels[i], &error_index),
+				-EAGAIN);
+		KUNIT_EXPECT_EQ(test, error_index, 3);
+		KUNIT_EXPECT_TRUE(test, is_block(gm));
+		KUNIT_EXPECT_EQ(test, count_at_kernel(test, gm), 0);
+	}
+	put_page(page);
+	KUNIT_EXPECT_EQ(test, set(gm, 3, 9, GUEST_MEMFD_ACCESS_KERNEL), 0);
+	KUNIT_EXPECT_FALSE(test, is_block(gm));
+	KUNIT_EXPECT_EQ(test, count_at_kernel(test, gm), 6);
+}
+
 static void test_poisoned(struct kunit *test)
 {
 	struct guest_memfd *gm = sealed_file(test);
@@ -755,6 +782,7 @@ static struct kunit_case access_cases[] = {
 	KUNIT_CASE(test_leaves_pinned),
 	KUNIT_CASE(test_leaves_pinned_alone),
 	KUNIT_CASE(test_leaves_pinned_and_shared),
+	KUNIT_CASE(test_part_of_held_block),
 	KUNIT_CASE(test_poisoned),
 	KUNIT_CASE(test_undo),
 	KUNIT_CASE(test_populate_raise),

@@ -135,7 +135,7 @@ void gm_give_block(struct page *first)
 	if (WARN_ON_ONCE(direct_map_restore(first, GM_BLOCK_PAGES)))
 		return;
 	if (!reclaim)
-		direct_map_merge(first);
+		direct_map_merge(first, NULL);
 	gm_merge_later(first);
 	free_pages_of_block(first);
 }
@@ -265,6 +265,7 @@ static unsigned int hide_blocks(struct folio **folios, unsigned int nr_blocks)
 		if (n < done) {
 			set_fresh(folios[n]);
 		} else {
+			gm_merge_later(&folios[n]->page);
 			folio_put(folios[n]);
 			folios[n] = NULL;
 		}

@@ -96,6 +96,7 @@ static void undo_kernel(struct folio *folio)
 {
 	trace_guest_memfd_put(folio_pfn(folio), folio_nr_pages(folio), 0);
 	gm_folio_clear_state(folio);
+	gm_merge_later(&folio->page);
 	folio_put(folio);
 }
 

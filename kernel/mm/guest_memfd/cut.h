@@ -65,6 +65,11 @@ static inline bool gm_cut_owns_pfn(unsigned long pfn)
 	return false;
 }
 
+static inline bool gm_cut_uses(unsigned long first, unsigned long last)
+{
+	return false;
+}
+
 static inline void gm_cut_flush(void)
 {
 }

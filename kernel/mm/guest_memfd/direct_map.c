@@ -112,27 +112,31 @@ int direct_map_split(struct page *page)
 /**
  * direct_map_merge - use a large mapping again around a page, where possible
  * @page: A page that is restored, as its neighbours are, and that is not in use.
+ * @in_use: Is memory around the page in use that has to be hidden without an allocation?
+ *	Then nothing is merged.  Asked under a spinlock that each change of an entry
+ *	takes.  NULL if the caller knows that there is none.
  *
  * Undoes the split that restoring a part of a large mapping made.
  *
  * Context: May sleep.  Flushes the TLBs of all CPUs when something was merged.
  */
-void direct_map_merge(struct page *page)
+void direct_map_merge(struct page *page, bool (*in_use)(struct page *page))
 {
 	if (set_direct_map_can_merge(page))
-		set_direct_map_merge(page);
+		set_direct_map_merge(page, in_use);
 }
 
 /**
  * direct_map_merge_huge - use a mapping of the next level around a large one, where possible
  * @page: A page that is restored, and of which all around has a large mapping.
+ * @in_use: As for direct_map_merge(), of all memory that the mapping is to have.
  *
  * Context: May sleep.  Flushes the TLBs of all CPUs when something was merged.
  */
-void direct_map_merge_huge(struct page *page)
+void direct_map_merge_huge(struct page *page, bool (*in_use)(struct page *page))
 {
 	if (direct_map_merges())
-		set_direct_map_merge(page);
+		set_direct_map_merge(page, in_use);
 }
 
 /**

@@ -24,8 +24,8 @@ unsigned int direct_map_hide_ranges(const struct gm_range *ranges,
 int direct_map_restore(struct page *page, unsigned int nr_pages);
 int direct_map_split(struct page *page);
 bool direct_map_is_split(struct page *page);
-void direct_map_merge(struct page *page);
-void direct_map_merge_huge(struct page *page);
+void direct_map_merge(struct page *page, bool (*in_use)(struct page *page));
+void direct_map_merge_huge(struct page *page, bool (*in_use)(struct page *page));
 unsigned long direct_map_read_hidden(struct page *page, unsigned int offset,
 				     void *to, unsigned int len);
 unsigned long direct_map_write_hidden(struct page *page, unsigned int offset,
@@ -70,11 +70,13 @@ static inline bool direct_map_is_split(struct page *page)
 	return false;
 }
 
-static inline void direct_map_merge(struct page *page)
+static inline void direct_map_merge(struct page *page,
+				    bool (*in_use)(struct page *page))
 {
 }
 
-static inline void direct_map_merge_huge(struct page *page)
+static inline void direct_map_merge_huge(struct page *page,
+					 bool (*in_use)(struct page *page))
 {
 }
 

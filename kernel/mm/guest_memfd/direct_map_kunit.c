@@ -108,7 +108,7 @@ static void test_flags_after_split(struct kunit *test)
 	struct page *page = new_pages(test, GM_BLOCK_MAX_ORDER);
 	unsigned int before, level;
 
-	direct_map_merge(page);
+	direct_map_merge(page, NULL);
 	flags_of(page, &before);
 	KUNIT_EXPECT_EQ(test, direct_map_hide(page, BLOCK_PAGES), 0);
 	KUNIT_EXPECT_EQ(test, direct_map_restore(page + 7, 1), 0);
@@ -116,7 +116,7 @@ static void test_flags_after_split(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, direct_map_hide(page + 7, 1), 0);
 	KUNIT_EXPECT_EQ(test, direct_map_restore(page, BLOCK_PAGES), 0);
 	gm_test_expect_flags(test, page, BLOCK_PAGES);
-	direct_map_merge(page);
+	direct_map_merge(page, NULL);
 	gm_test_expect_flags(test, page, BLOCK_PAGES);
 	flags_of(page, &level);
 	KUNIT_EXPECT_EQ(test, level, before);

@@ -2,11 +2,12 @@
 /*
  * Large mappings of the direct map, when the memory of files is back.
  *
- * To hide a page the kernel splits a mapping of 2 MiB: whoever frees the last such page has
- * it merged at once.  To hide a block it splits a mapping of 1 GiB: a worker merges these
- * a second after memory was restored, where all of the GiB is in the direct map and no
- * file has memory there.  The tasks that free memory do not merge a GiB: they may be in
- * reclaim, and the next file would hide a block there at once.
+ * To hide a page the kernel splits a mapping of 2 MiB: the task that frees the last such
+ * page has it merged at once, unless it is in reclaim.  To hide a block the kernel splits
+ * a mapping of 1 GiB: a worker merges what is left of both kinds a second after memory was
+ * restored, where all of the GiB is in the direct map and no file has memory there.  The
+ * tasks that free memory do not merge a GiB, as the next file would hide a block there at
+ * once.
  */
 
 #include <linux/memory_hotplug.h>
@@ -27,8 +28,15 @@
 /* What one entry of the next level maps. */
 #define HUGE_ORDER	(PUD_SHIFT - PAGE_SHIFT)
 
-/* By pfn >> HUGE_ORDER: a page frame there that was restored, as a value. */
+/* A value for each GiB in which memory was restored, by pfn >> HUGE_ORDER. */
 static DEFINE_XARRAY(restored);
+
+static bool block_in_use(struct page *page)
+{
+	unsigned long pfn = round_down(page_to_pfn(page), GM_BLOCK_PAGES);
+
+	return gm_files_use(pfn, pfn + GM_BLOCK_PAGES - 1);
+}
 
 /**
  * gm_merge_block - have one entry in the direct map for 2 MiB again
@@ -36,41 +44,55 @@ static DEFINE_XARRAY(restored);
  *
  * A page of a file that is visible at the moment must not need memory for a split when
  * its last direct-map reference is put: so nothing is merged while files have one there.
+ * Memory for a file is hidden, noted as the file's, and may be restored only then, so the
+ * merge sees the note, or an entry that is not present.
  *
  * Context: May sleep.  Flushes the TLBs of all CPUs if it merges.
  */
 void gm_merge_block(struct page *page)
 {
-	unsigned long pfn = round_down(page_to_pfn(page), GM_BLOCK_PAGES);
-
-	if (!gm_lone_uses(pfn, pfn + GM_BLOCK_PAGES - 1) && !gm_block_uses(pfn, pfn) &&
-	    !gm_cut_is_cut(pfn_to_page(pfn)))
-		direct_map_merge(page);
+	if (!block_in_use(page))
+		direct_map_merge(page, block_in_use);
 }
 
-static void merge_work(struct work_struct *work);
-static DECLARE_DELAYED_WORK(merger, merge_work);
+static bool huge_in_use(struct page *page)
+{
+	unsigned long pfn = round_down(page_to_pfn(page), 1UL << HUGE_ORDER);
+
+	return gm_files_use(pfn, pfn + (1UL << HUGE_ORDER) - 1);
+}
+
+/* Blocks that reclaim has freed still have small entries. */
+static void merge_huge(unsigned long pfn)
+{
+	struct page *page = NULL;
+	unsigned long i;
+
+	for (i = 0; i < 1UL << HUGE_ORDER; i += GM_BLOCK_PAGES) {
+		page = pfn_to_online_page(pfn + i);
+		if (!page || huge_in_use(page))
+			return;
+		gm_merge_block(page);
+		cond_resched();
+	}
+	direct_map_merge_huge(page, huge_in_use);
+}
 
 static void merge_work(struct work_struct *work)
 {
-	unsigned long key, pfn;
-	struct page *page;
+	unsigned long key;
 	void *entry;
 
 	xa_for_each(&restored, key, entry) {
 		xa_erase(&restored, key);
-		pfn = key << HUGE_ORDER;
-		/* What is in use there may have to be hidden without an allocation. */
-		if (gm_files_use(pfn, pfn + (1UL << HUGE_ORDER) - 1))
-			continue;
 		get_online_mems();
-		page = pfn_to_online_page(xa_to_value(entry));
-		if (page)
-			direct_map_merge_huge(page);
+		merge_huge(key << HUGE_ORDER);
 		put_online_mems();
 		cond_resched();
 	}
 }
+
+static DECLARE_DELAYED_WORK(merger, merge_work);
 
 /**
  * gm_merge_later - have a mapping of 1 GiB around memory that was restored
@@ -81,23 +103,14 @@ static void merge_work(struct work_struct *work)
  */
 void gm_merge_later(struct page *page)
 {
-	unsigned long pfn = page_to_pfn(page), key = pfn >> HUGE_ORDER;
+	unsigned long key = page_to_pfn(page) >> HUGE_ORDER;
 
 	if (!direct_map_merges())
 		return;
 	if (!xa_load(&restored, key) &&
-	    xa_err(xa_store(&restored, key, xa_mk_value(pfn),
+	    xa_err(xa_store(&restored, key, xa_mk_value(0),
 			    GFP_NOWAIT | __GFP_NOMEMALLOC | __GFP_NOWARN)))
 		return;
-	queue_delayed_work(guest_memfd_wq, &merger, MERGE_DELAY);
-}
-
-/**
- * gm_merge_wait - merge now what was restored
- *
- * Context: May sleep.  For tests.
- */
-void gm_merge_wait(void)
-{
-	flush_delayed_work(&merger);
+	/* Not by a queue that reclaim needs: the merge waits for memory hotplug. */
+	queue_delayed_work(system_freezable_wq, &merger, MERGE_DELAY);
 }

@@ -6,6 +6,5 @@
 
 void gm_merge_block(struct page *page);
 void gm_merge_later(struct page *page);
-void gm_merge_wait(void);
 
 #endif /* _MM_GUEST_MEMFD_MERGE_H */

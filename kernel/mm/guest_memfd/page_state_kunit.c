@@ -341,6 +341,19 @@ static void test_split_poisoned(struct kunit *test)
 	put_page(first + 9);
 }
 
+/* split_folio() knows neither the words nor the library's references. */
+static void test_others_do_not_split(struct kunit *test)
+{
+	struct page *first = new_block(test, new_file(test));
+	struct folio *folio = page_folio(first);
+
+	folio_lock(folio);
+	KUNIT_EXPECT_EQ(test, folio_check_splittable(folio, 0, SPLIT_TYPE_UNIFORM), -EBUSY);
+	KUNIT_EXPECT_EQ(test, split_folio(folio), -EBUSY);
+	folio_unlock(folio);
+	KUNIT_EXPECT_EQ(test, folio_order(folio), GM_BLOCK_MAX_ORDER);
+}
+
 static void test_nothing_to_split(struct kunit *test)
 {
 	struct guest_memfd *gm = new_file(test);
@@ -495,6 +508,7 @@ static struct kunit_case page_state_cases[] = {
 	KUNIT_CASE(test_split),
 	KUNIT_CASE(test_split_at_kernel),
 	KUNIT_CASE(test_split_poisoned),
+	KUNIT_CASE(test_others_do_not_split),
 	KUNIT_CASE(test_nothing_to_split),
 	KUNIT_CASE(test_split_fails),
 	KUNIT_CASE(test_lock_page),

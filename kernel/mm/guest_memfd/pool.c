@@ -558,7 +558,7 @@ static unsigned int refill_some(struct gm_pool *pool, int nid,
 			break;
 		}
 		/* A block with an entry for each of its pages would leave the pool. */
-		direct_map_merge(first);
+		direct_map_merge(first, NULL);
 		ranges[n++] = (struct gm_range){ first, GM_BLOCK_PAGES };
 		cond_resched();
 	}

@@ -78,7 +78,7 @@ static struct page *new_block(struct kunit *test)
 	if (!first)
 		kunit_skip(test, "no 2 MiB page to be had");
 	split_page(first, GM_BLOCK_MAX_ORDER);
-	direct_map_merge(first);
+	direct_map_merge(first, NULL);
 	KUNIT_ASSERT_GE(test, gm_test_level(first), PG_LEVEL_2M);
 	gm_test_expect_flags(test, first, BLOCK_PAGES);
 	return first;
@@ -100,7 +100,7 @@ static void free_block(struct kunit *test, struct page *first)
 	unsigned int i;
 
 	KUNIT_EXPECT_EQ(test, direct_map_restore(first, BLOCK_PAGES), 0);
-	direct_map_merge(first);
+	direct_map_merge(first, NULL);
 	for (i = 0; i < BLOCK_PAGES; i++) {
 		page_ref_unfreeze(first + i, 1);
 		__free_page(first + i);
@@ -452,7 +452,7 @@ static void expect_bad_block(struct kunit *test, struct page *first)
 
 	ClearPageHWPoison(first + 9);
 	KUNIT_EXPECT_EQ(test, direct_map_restore(first + 9, 1), 0);
-	direct_map_merge(first);
+	direct_map_merge(first, NULL);
 	gm_test_expect_flags(test, first, BLOCK_PAGES);
 	__free_page(first + 9);
 }

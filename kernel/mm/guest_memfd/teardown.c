@@ -390,7 +390,7 @@ static int __init teardown_init(void)
 					     "guest_memfd-unscrubbed");
 	guest_memfd_wq = alloc_workqueue("guest_memfd", WQ_UNBOUND |
 					 WQ_MEM_RECLAIM | WQ_FREEZABLE,
-					 MAX_SCRUBBERS + 4);
+					 MAX_SCRUBBERS + 3);
 	for (i = 0; i < MAX_SCRUBBERS; i++)
 		INIT_WORK(&scrub_works[i], scrub_teardowns);
 
