@@ -155,6 +155,7 @@ static struct folio *grab_plain_folio(struct guest_memfd *gm, pgoff_t index)
  */
 struct folio *guest_memfd_grab_folio(struct guest_memfd *gm, pgoff_t index)
 {
+	unsigned int tries = 0;
 	struct folio *folio;
 	int err;
 
@@ -162,9 +163,14 @@ struct folio *guest_memfd_grab_folio(struct guest_memfd *gm, pgoff_t index)
 		lockdep_assert_held(&gm->inode->i_mapping->invalidate_lock);
 	do {
 		/* The usual case, and the cheap one: no policy lookup. */
-		folio = filemap_lock_folio(gm->inode->i_mapping, index);
+		folio = __filemap_get_folio(gm->inode->i_mapping, index,
+					    FGP_LOCK | (gm_hides(gm) ? FGP_NOWAIT : 0), 0);
 		if (!IS_ERR(folio))
 			break;
+		if (PTR_ERR(folio) == -EAGAIN) {
+			gm_wait_for_folio(&tries);
+			continue;
+		}
 		if (!gm_hides(gm)) {
 			folio = grab_plain_folio(gm, index);
 			break;

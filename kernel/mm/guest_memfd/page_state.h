@@ -18,6 +18,7 @@
  */
 
 #include <linux/bits.h>
+#include <linux/delay.h>
 #include <linux/guest_memfd.h>
 #include <linux/mm.h>
 #include <linux/mmdebug.h>
@@ -114,6 +115,18 @@ static inline bool gm_page_has_state(const struct folio *folio)
 		return true;
 	mapping = READ_ONCE(folio->mapping);
 	return mapping && mapping_no_direct_map(mapping);
+}
+
+/*
+ * Wait for the lock of a folio without a reference to it: a task that sleeps in
+ * folio_lock() has one, and keeps the holder of the lock from splitting the folio.
+ */
+static inline void gm_wait_for_folio(unsigned int *tries)
+{
+	if ((*tries)++ < 64)
+		cpu_relax();
+	else
+		usleep_range(10, 50);
 }
 
 unsigned long gm_page_state(struct page *page);

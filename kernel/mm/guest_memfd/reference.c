@@ -249,12 +249,17 @@ static struct folio *try_get_folio_of(struct page *page)
  */
 struct folio *gm_lock_page(struct page *page)
 {
+	unsigned int tries = 0;
 	struct folio *folio;
 
-	/* The reference keeps the folio from being split while this waits for its lock. */
-	while (!(folio = try_get_folio_of(page)))
-		cond_resched();
-	folio_lock(folio);
+	for (;;) {
+		folio = folio_test_locked(page_folio(page)) ? NULL : try_get_folio_of(page);
+		if (folio && folio_trylock(folio))
+			break;
+		if (folio)
+			folio_put(folio);
+		gm_wait_for_folio(&tries);
+	}
 	/* The caller's keeps it. */
 	folio_put(folio);
 	return folio;
