@@ -454,7 +454,7 @@ static void poison(struct page *page)
 	SetPageHWPoison(page);
 	folio_get(folio);
 	if (folio_test_large(folio))
-		gm_page_set_failed(page);
+		gm_page_set_failed(page, GFP_ATOMIC);
 }
 
 static void unpoison(struct page *page)

@@ -96,6 +96,7 @@ static void undo_kernel(struct folio *folio)
 {
 	trace_guest_memfd_put(folio_pfn(folio), folio_nr_pages(folio), 0);
 	gm_folio_clear_state(folio);
+	gm_forget_failed(&folio->page);
 	gm_merge_later(&folio->page);
 	folio_put(folio);
 }
@@ -174,7 +175,8 @@ static int add_block(struct guest_memfd *gm, pgoff_t start, struct folio *folio)
 	err = gm_add_block(folio_pfn(folio));
 	if (err)
 		return err;
-	/* Until now memory_failure() did not find out whose page it is. */
+	/* Until now memory_failure() did not find out whose page it is.  It marks, then looks. */
+	smp_mb();
 	err = has_marked(folio) ? -EHWPOISON : 0;
 	if (!err && bits)
 		err = begin_kernel(folio, bits);

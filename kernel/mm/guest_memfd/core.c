@@ -139,6 +139,30 @@ static struct folio *grab_plain_folio(struct guest_memfd *gm, pgoff_t index)
 	return folio;
 }
 
+/*
+ * As filemap_lock_folio(), but to wait for the lock of a block does not keep the holder of
+ * the lock from splitting it.
+ */
+static struct folio *lock_folio(struct guest_memfd *gm, pgoff_t index)
+{
+	struct address_space *mapping = gm->inode->i_mapping;
+	struct folio *folio;
+
+	for (;;) {
+		folio = filemap_get_folio(mapping, index);
+		if (IS_ERR(folio))
+			return folio;
+		if (!folio_trylock(folio)) {
+			folio_put_wait_locked(folio, TASK_UNINTERRUPTIBLE);
+			continue;
+		}
+		if (folio->mapping == mapping && folio_contains(folio, index))
+			return folio;
+		folio_unlock(folio);
+		folio_put(folio);
+	}
+}
+
 /**
  * guest_memfd_grab_folio - get the folio at an index, allocating it if absent
  * @gm: The file's memory.
@@ -155,7 +179,6 @@ static struct folio *grab_plain_folio(struct guest_memfd *gm, pgoff_t index)
  */
 struct folio *guest_memfd_grab_folio(struct guest_memfd *gm, pgoff_t index)
 {
-	unsigned int tries = 0;
 	struct folio *folio;
 	int err;
 
@@ -163,14 +186,9 @@ struct folio *guest_memfd_grab_folio(struct guest_memfd *gm, pgoff_t index)
 		lockdep_assert_held(&gm->inode->i_mapping->invalidate_lock);
 	do {
 		/* The usual case, and the cheap one: no policy lookup. */
-		folio = __filemap_get_folio(gm->inode->i_mapping, index,
-					    FGP_LOCK | (gm_hides(gm) ? FGP_NOWAIT : 0), 0);
+		folio = lock_folio(gm, index);
 		if (!IS_ERR(folio))
 			break;
-		if (PTR_ERR(folio) == -EAGAIN) {
-			gm_wait_for_folio(&tries);
-			continue;
-		}
 		if (!gm_hides(gm)) {
 			folio = grab_plain_folio(gm, index);
 			break;

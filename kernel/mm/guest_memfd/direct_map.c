@@ -123,7 +123,7 @@ int direct_map_split(struct page *page)
 void direct_map_merge(struct page *page, bool (*in_use)(struct page *page))
 {
 	if (set_direct_map_can_merge(page))
-		set_direct_map_merge(page, in_use);
+		set_direct_map_merge(page, false, in_use);
 }
 
 /**
@@ -136,7 +136,7 @@ void direct_map_merge(struct page *page, bool (*in_use)(struct page *page))
 void direct_map_merge_huge(struct page *page, bool (*in_use)(struct page *page))
 {
 	if (direct_map_merges())
-		set_direct_map_merge(page, in_use);
+		set_direct_map_merge(page, true, in_use);
 }
 
 /**

@@ -132,7 +132,7 @@ void guest_memfd_memory_failure(struct page *page)
 
 	/* Before the block is unmapped, so that no fault maps it whole again. */
 	if (folio_test_large(folio))
-		gm_page_set_failed(page);
+		gm_page_set_failed(page, GFP_KERNEL);
 	/* Truncation waits for the folio: what is in a file now has its inode. */
 	gm = folio->mapping ? gm_of_mapping(folio->mapping) : NULL;
 	if (!gm || !get_file_user(gm)) {

@@ -170,17 +170,18 @@ void gm_folio_change_bits(struct folio *folio, unsigned long set, unsigned long 
 /**
  * gm_page_set_failed - note that memory_failure() has a reference to a page
  * @page: A page of a locked block, which is marked poisoned.
+ * @gfp: How to allocate the note.
  *
  * memory_failure() keeps that reference.  The mark alone does not say that there is one: it
  * is set before, and stays if memory_failure() gets none.  Without the memory for the
  * note nothing knows whose reference it is, so the block stays whole and is never freed.
  *
- * Context: Any.
+ * Context: As @gfp says, but no interrupt.
  */
-void gm_page_set_failed(struct page *page)
+void gm_page_set_failed(struct page *page, gfp_t gfp)
 {
 	folio_set_has_hwpoisoned(page_folio(page));
-	xa_store(&failed_pages, page_to_pfn(page), xa_mk_value(0), GFP_NOWAIT | __GFP_NOWARN);
+	xa_store(&failed_pages, page_to_pfn(page), xa_mk_value(0), gfp);
 }
 
 /**

@@ -18,7 +18,6 @@
  */
 
 #include <linux/bits.h>
-#include <linux/delay.h>
 #include <linux/guest_memfd.h>
 #include <linux/mm.h>
 #include <linux/mmdebug.h>
@@ -117,18 +116,6 @@ static inline bool gm_page_has_state(const struct folio *folio)
 	return mapping && mapping_no_direct_map(mapping);
 }
 
-/*
- * Wait for the lock of a folio without a reference to it: a task that sleeps in
- * folio_lock() has one, and keeps the holder of the lock from splitting the folio.
- */
-static inline void gm_wait_for_folio(unsigned int *tries)
-{
-	if ((*tries)++ < 64)
-		cpu_relax();
-	else
-		usleep_range(10, 50);
-}
-
 unsigned long gm_page_state(struct page *page);
 int gm_page_reserve_word(struct page *page);
 void gm_page_set_state(struct page *page, unsigned long state);
@@ -136,7 +123,7 @@ bool gm_folio_next_word(struct folio *folio, unsigned int *nr, unsigned long *st
 unsigned int gm_folio_nr_referenced(struct folio *folio);
 unsigned long gm_folio_references(struct folio *folio);
 void gm_folio_change_bits(struct folio *folio, unsigned long set, unsigned long clear);
-void gm_page_set_failed(struct page *page);
+void gm_page_set_failed(struct page *page, gfp_t gfp);
 unsigned int gm_folio_nr_failed(struct folio *folio, unsigned long *which);
 void gm_forget_failed(struct page *first);
 void gm_folio_distribute_words(struct page *first, unsigned long common);

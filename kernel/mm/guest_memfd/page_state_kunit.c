@@ -326,7 +326,7 @@ static void test_split_poisoned(struct kunit *test)
 	get_page(first + 9);
 	/* It may be any other task's, as long as the folio does not tell. */
 	KUNIT_EXPECT_EQ(test, guest_memfd_block_split(gm, 1), -EAGAIN);
-	gm_page_set_failed(first + 9);
+	gm_page_set_failed(first + 9, GFP_KERNEL);
 	/* memory_failure() has no reference to this one yet. */
 	SetPageHWPoison(first + 11);
 	KUNIT_EXPECT_EQ(test, guest_memfd_block_split(gm, 1), 0);

@@ -26,6 +26,7 @@
 
 #include <trace/events/guest_memfd.h>
 
+#include "../internal.h"
 #include "direct_map.h"
 #include "page_state.h"
 #include "reference.h"
@@ -249,16 +250,18 @@ static struct folio *try_get_folio_of(struct page *page)
  */
 struct folio *gm_lock_page(struct page *page)
 {
-	unsigned int tries = 0;
 	struct folio *folio;
 
 	for (;;) {
-		folio = folio_test_locked(page_folio(page)) ? NULL : try_get_folio_of(page);
-		if (folio && folio_trylock(folio))
+		folio = try_get_folio_of(page);
+		if (!folio) {
+			cond_resched();
+			continue;
+		}
+		if (folio_trylock(folio))
 			break;
-		if (folio)
-			folio_put(folio);
-		gm_wait_for_folio(&tries);
+		/* A reference would keep the holder of the lock from splitting the folio. */
+		folio_put_wait_locked(folio, TASK_UNINTERRUPTIBLE);
 	}
 	/* The caller's keeps it. */
 	folio_put(folio);
