@@ -363,7 +363,7 @@ static void test_leaves_pinned_and_shared(struct kunit *test)
 	leave_pinned(test, 9, true);
 }
 
-/* A part of a block cannot change its level while somebody has a reference to the block. */
+/* The library refuses to change a part of a block while another task has a reference to it. */
 static void test_part_of_held_block(struct kunit *test)
 {
 	static const unsigned int levels[] = {
