@@ -784,7 +784,7 @@ static struct kunit_case access_cases[] = {
 	KUNIT_CASE(test_leaves_pinned_and_shared),
 	KUNIT_CASE(test_part_of_held_block),
 	KUNIT_CASE(test_poisoned),
-	KUNIT_CASE(test_undo),
+	KUNIT_CASE_SLOW(test_undo),
 	KUNIT_CASE(test_populate_raise),
 	KUNIT_CASE(test_populate_lower),
 	KUNIT_CASE(test_veto),
