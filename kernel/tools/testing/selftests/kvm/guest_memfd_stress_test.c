@@ -486,6 +486,8 @@ static void *look_thread(void *arg)
 		did.seen += any_seen(frames[random_below(&state, nr)], false);
 		did.looks++;
 	}
+	/* Data of the windows that it was right to see. */
+	gmem_kcore_close();
 	return NULL;
 }
 

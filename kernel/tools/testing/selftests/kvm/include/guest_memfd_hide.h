@@ -60,6 +60,11 @@ u64 *gmem_pfns(const void *mem, size_t size);
 /* What the kernel sees through its direct map. */
 int gmem_kcore_read(u64 pfn, void *page);
 bool gmem_kernel_sees(u64 pfn, u64 seed);
+/*
+ * For a thread that ends before gmem_scan(): the kernel keeps the last page that
+ * the thread read through /proc/kcore in a buffer, which the scan would find.
+ */
+void gmem_kcore_close(void);
 /* Pages of all RAM that hold data of @seed; @unreadable may be NULL. */
 u64 gmem_scan(u64 seed, u64 *unreadable);
 /* How many of @pfns, or of all pages of RAM, have no present entry. */

@@ -33,6 +33,8 @@
 #define PTDUMP		DEBUGFS "/page_tables/kernel"
 #define SCAN_CHUNK	(1UL << 20)
 #define MAX_SEGMENTS	64
+/* Of what gmem_scan() finds, so many frames are named. */
+#define MAX_SHOWN	3
 
 /*
  * Common to all the processes of a program: how many pages of the direct map
@@ -296,6 +298,22 @@ int gmem_kcore_read(u64 pfn, void *page)
 	TEST_FAIL("frame 0x%lx is not RAM", pfn);
 }
 
+void gmem_kcore_close(void)
+{
+	struct kcore *k = &kcore_of_thread;
+	u64 page[GMEM_WORDS];
+	char *zeroes;
+
+	if (k->pid != getpid())
+		return;
+	zeroes = kvm_mmap(GMEM_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+	WRITE_ONCE(*zeroes, 0);
+	TEST_ASSERT(!gmem_kcore_read(gmem_pfn(zeroes), page), "a page of zeroes cannot be read");
+	kvm_munmap(zeroes, GMEM_PAGE);
+	close(k->fd);
+	k->pid = 0;
+}
+
 bool gmem_kernel_sees(u64 pfn, u64 seed)
 {
 	u64 page[GMEM_WORDS];
@@ -316,6 +334,13 @@ static bool kernel_reads(u64 pfn)
 	for (j = 0; j < GMEM_WORDS; j++)
 		any |= page[j];
 	return any;
+}
+
+/* Whose the frame is tells who has kept the data. */
+static void show_found(u64 pfn, unsigned int words)
+{
+	ksft_print_msg("frame 0x%lx (/proc/kpageflags: 0x%lx) holds %u words of the data\n", pfn,
+		       gmem_kpageflags(pfn), words);
 }
 
 u64 gmem_scan(u64 seed, u64 *unreadable)
@@ -349,8 +374,13 @@ u64 gmem_scan(u64 seed, u64 *unreadable)
 				continue;
 			}
 			r -= r % GMEM_PAGE;
-			for (p = 0; p < (u64)r; p += GMEM_PAGE)
-				found += words_of((u64 *)(buf + p), seed) > 1;
+			for (p = 0; p < (u64)r; p += GMEM_PAGE) {
+				if (words_of((u64 *)(buf + p), seed) <= 1)
+					continue;
+				if (++found <= MAX_SHOWN)
+					show_found((s->p_paddr + at + p) / GMEM_PAGE,
+						   words_of((u64 *)(buf + p), seed));
+			}
 			at += r;
 		}
 	}
