@@ -24,7 +24,7 @@
  * @level: GUEST_MEMFD_ACCESS_*; ignored and stored by GUEST_MEMFD_GET_ACCESS.
  * @flags: Zero.
  * @error_offset: Stored when GUEST_MEMFD_SET_ACCESS fails with EAGAIN (the page at this
- *	offset, or the block that begins there, has other references, a pin for
+ *	offset, or another page of its block, has other references, a pin for
  *	instance) or EHWPOISON (it is poisoned).
  * @reserved: Zero.
  */

@@ -19,6 +19,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/falloc.h>
+#include <linux/kernel-page-flags.h>
 #include <linux/sizes.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -52,6 +53,7 @@ struct pinned {
 	struct gmem_pin pin;
 	u64 page, nr;
 	u32 life[MAX_PIN_PAGES];	/* of the pages when they were pinned */
+	u64 pfn[MAX_PIN_PAGES];		/* if the file hides them, and there is a model */
 };
 
 struct fuzz_file {
@@ -164,33 +166,61 @@ static void choose_range(struct fuzzer *z, u64 *page, u64 *nr)
 	*nr = min_t(u64, *nr, n - *page);
 }
 
-/* Is the page of the file pinned, not one that was there before? */
-static bool page_pinned(struct fuzzer *z, u64 page)
+/* Is the page of the file pinned, not one that was there before?  @pfn may be NULL. */
+static bool page_pinned(struct fuzzer *z, u64 page, u64 *pfn)
 {
 	unsigned int i;
 
 	for (i = 0; i < z->nr_pins; i++) {
 		struct pinned *p = &z->pins[i];
 
-		if (page >= p->page && page < p->page + p->nr &&
-		    p->life[page - p->page] == z->f->life[page])
-			return true;
+		if (page < p->page || page >= p->page + p->nr ||
+		    p->life[page - p->page] != z->f->life[page])
+			continue;
+		if (pfn)
+			*pfn = p->pfn[page - p->page];
+		return true;
 	}
 	return false;
 }
 
-/* Return: The first page that keeps the range from @level, or the file's size. */
+/* Is the page in a block that is one folio, which a pin keeps from being split? */
+static bool block_held(struct fuzzer *z, u64 page)
+{
+	u64 first = page - page % BLOCK_PAGES, pfn, i;
+
+	if (!z->f->hides)
+		return false;
+	for (i = first; i < min_t(u64, first + BLOCK_PAGES, z->f->nr); i++) {
+		if (page_pinned(z, i, &pfn))
+			return gmem_kpageflags(pfn) &
+			       (BIT(KPF_COMPOUND_HEAD) | BIT(KPF_COMPOUND_TAIL));
+	}
+	return false;
+}
+
+/*
+ * Return: The page that keeps the range from @level, or the first one of the range
+ * in a block that does; or the file's size.
+ */
 static u64 held_at(struct fuzzer *z, u64 page, u64 nr, u32 level)
 {
 	struct fuzz_file *f = z->f;
-	u64 i;
+	u64 i, end = page + nr;
 
-	for (i = page; i < page + nr; i++) {
+	/* Blocks that the range has a part of are split first. */
+	if (f->hides && level != KERNEL) {
+		if (page % BLOCK_PAGES && block_held(z, page))
+			return page;
+		if (end % BLOCK_PAGES && block_held(z, end))
+			return max_t(u64, page, end - end % BLOCK_PAGES);
+	}
+	for (i = page; i < end; i++) {
 		if (f->hides ? f->level[i] != KERNEL || level == KERNEL :
 		    f->level[i] == NONE || level != NONE)
 			continue;
-		if (page_pinned(z, i))
-			return i;
+		if (page_pinned(z, i, NULL))
+			return block_held(z, i) ? i - i % BLOCK_PAGES : i;
 	}
 	return f->nr;
 }
@@ -203,6 +233,7 @@ static void do_set(struct fuzzer *z)
 	int r;
 
 	choose_range(z, &page, &nr);
+	held = f->exact ? held_at(z, page, nr, level) : 0;
 	fail_next(z);
 	r = __gmem_set_access(f->g.fd, page * GMEM_PAGE, nr * GMEM_PAGE, level, &at);
 	fail_over(z);
@@ -218,7 +249,6 @@ static void do_set(struct fuzzer *z)
 		TEST_ASSERT(!r || errno == EAGAIN, "errno %d", errno);
 		return;
 	}
-	held = held_at(z, page, nr, level);
 	if (held == f->nr) {
 		TEST_ASSERT(!r, "pages %lu+%lu to %u: errno %d at 0x%lx", page, nr, level, errno,
 			    at);
@@ -294,10 +324,15 @@ static void do_check(struct fuzzer *z)
 static void do_fallocate(struct fuzzer *z, int mode)
 {
 	struct fuzz_file *f = z->f;
-	u64 page, nr, i;
+	u64 page, nr, end, i;
+	bool stays[2];
 	int r;
 
 	choose_range(z, &page, &nr);
+	/* The two blocks that a hole can have a part of: a pin keeps such a part in the file. */
+	end = page + nr;
+	stays[0] = f->exact && page % BLOCK_PAGES && block_held(z, page);
+	stays[1] = f->exact && end % BLOCK_PAGES && block_held(z, end);
 	fail_next(z);
 	r = fallocate(f->g.fd, mode, page * GMEM_PAGE, nr * GMEM_PAGE);
 	fail_over(z);
@@ -306,9 +341,11 @@ static void do_fallocate(struct fuzzer *z, int mode)
 	if (!(mode & FALLOC_FL_PUNCH_HOLE) || !f->exact)
 		return;
 	TEST_ASSERT(!r, "no hole: errno %d", errno);
-	for (i = page; i < page + nr; i++) {
+	for (i = page; i < end; i++) {
 		f->filled[i] = 0;
-		f->life[i]++;
+		if (!(stays[0] && i / BLOCK_PAGES == page / BLOCK_PAGES) &&
+		    !(stays[1] && i / BLOCK_PAGES == end / BLOCK_PAGES))
+			f->life[i]++;
 	}
 }
 
@@ -410,8 +447,11 @@ static void do_pin(struct fuzzer *z)
 		return;
 	p->page = page;
 	p->nr = nr;
-	for (i = 0; i < nr; i++)
+	for (i = 0; i < nr; i++) {
 		p->life[i] = f->life[page + i];
+		if (f->exact && f->hides)
+			p->pfn[i] = gmem_pfn(z->mem + (page + i) * GMEM_PAGE);
+	}
 	z->nr_pins++;
 }
 
