@@ -28,6 +28,9 @@
 /* What one entry of the next level maps. */
 #define HUGE_ORDER	(PUD_SHIFT - PAGE_SHIFT)
 
+/* Reclaim does not need it: the merge waits for memory hotplug, and may take long. */
+static struct workqueue_struct *merge_wq __ro_after_init;
+
 /* A value for each GiB in which memory was restored, by pfn >> HUGE_ORDER. */
 static DEFINE_XARRAY(restored);
 
@@ -105,12 +108,18 @@ void gm_merge_later(struct page *page)
 {
 	unsigned long key = page_to_pfn(page) >> HUGE_ORDER;
 
-	if (!direct_map_merges())
+	if (!merge_wq || !direct_map_merges())
 		return;
 	if (!xa_load(&restored, key) &&
 	    xa_err(xa_store(&restored, key, xa_mk_value(0),
 			    GFP_NOWAIT | __GFP_NOMEMALLOC | __GFP_NOWARN)))
 		return;
-	/* Not by a queue that reclaim needs: the merge waits for memory hotplug. */
-	queue_delayed_work(system_freezable_wq, &merger, MERGE_DELAY);
+	queue_delayed_work(merge_wq, &merger, MERGE_DELAY);
 }
+
+static int __init merge_init(void)
+{
+	merge_wq = alloc_workqueue("guest_memfd_merge", WQ_UNBOUND | WQ_FREEZABLE, 1);
+	return merge_wq ? 0 : -ENOMEM;
+}
+core_initcall(merge_init);
