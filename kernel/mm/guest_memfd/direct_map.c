@@ -19,6 +19,24 @@
 
 #include "direct_map.h"
 
+/* Where the architecture makes its entries once and for all. */
+#ifndef set_direct_map_merge
+static int set_direct_map_split(struct page *page)
+{
+	return 0;
+}
+
+static bool set_direct_map_can_merge(struct page *page)
+{
+	return false;
+}
+
+static void set_direct_map_merge(struct page *page, bool huge,
+				 bool (*in_use)(struct page *page))
+{
+}
+#endif
+
 static atomic_long_t nr_hidden_pages;
 static atomic_long_t nr_flushes;
 
