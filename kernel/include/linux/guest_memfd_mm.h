@@ -46,11 +46,11 @@ static inline bool vma_is_guest_memfd_hidden(const struct vm_area_struct *vma)
 #ifdef CONFIG_GUEST_MEMFD
 bool guest_memfd_active(void);
 bool guest_memfd_owns_pfn(unsigned long pfn);
-void guest_memfd_memory_failure(struct page *page);
+struct folio *guest_memfd_memory_failure(struct page *page);
 #else
 static inline bool guest_memfd_active(void) { return false; }
 static inline bool guest_memfd_owns_pfn(unsigned long pfn) { return false; }
-static inline void guest_memfd_memory_failure(struct page *page) { }
+static inline struct folio *guest_memfd_memory_failure(struct page *page) { return NULL; }
 #endif
 
 #endif /* _LINUX_GUEST_MEMFD_MM_H */

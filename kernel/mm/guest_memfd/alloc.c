@@ -131,6 +131,9 @@ void gm_give_block(struct page *first)
 
 	if (!reclaim && gm_pool_give(first))
 		return;
+	/* A page that was marked since the block was cleared stays hidden. */
+	if (gm_pool_set_bad(first))
+		return;
 	/* A block that cannot be restored must not reach the allocator. */
 	if (WARN_ON_ONCE(direct_map_restore(first, GM_BLOCK_PAGES)))
 		return;
@@ -278,10 +281,8 @@ static void free_to_allocator(struct page *page)
 {
 	bool lone = gm_forget_lone(page);
 
-	gm_cut_free(page);
 	/* Others of the same 2 MiB may have kept its entries from being merged. */
-	if (lone && !(current->flags & PF_MEMALLOC))
-		gm_merge_block(page);
+	gm_cut_free(page, lone && !(current->flags & PF_MEMALLOC));
 }
 
 /**
@@ -379,7 +380,6 @@ static struct page *make_lone(struct guest_memfd *gm, struct page *page)
 	if (!gm_add_lone(page))
 		return page;
 	gm_free_single(page);
-	gm_merge_block(page);
 	return NULL;
 }
 

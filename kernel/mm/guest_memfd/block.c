@@ -96,7 +96,8 @@ static void undo_kernel(struct folio *folio)
 {
 	trace_guest_memfd_put(folio_pfn(folio), folio_nr_pages(folio), 0);
 	gm_folio_clear_state(folio);
-	gm_forget_failed(&folio->page);
+	if (folio_test_large(folio))
+		gm_forget_failed(&folio->page);
 	gm_merge_later(&folio->page);
 	folio_put(folio);
 }
@@ -128,9 +129,10 @@ static int populate_single(struct guest_memfd *gm, pgoff_t index)
 
 		gm_cut_lose(page);
 		undo_kernel(folio);
-		put_page(page);
+		/* While the page cannot go offline. */
 		if (lone)
 			gm_merge_block(page);
+		put_page(page);
 	} else {
 		gm_free_single(page);
 	}

@@ -547,12 +547,12 @@ static void test_memory_failure(struct kunit *test)
 	struct page *page = gm_test_grab(test, gm, TAIL);
 
 	unlock_page(page);
-	guest_memfd_memory_failure(page);
+	folio_put(guest_memfd_memory_failure(page));
 	KUNIT_EXPECT_EQ(test, t->starts, 1);
 	KUNIT_EXPECT_EQ(test, t->ends, 1);
 	truncate_all(gm);
 	/* Too late to tell a guest: nothing to do, and nothing to break. */
-	guest_memfd_memory_failure(page);
+	folio_put(guest_memfd_memory_failure(page));
 	KUNIT_EXPECT_EQ(test, t->starts, 1);
 	put_page(page);
 }
@@ -569,7 +569,7 @@ static void slow_work_fn(struct work_struct *work)
 	struct slow_work *slow = container_of(work, struct slow_work, work);
 
 	if (slow->poison)
-		guest_memfd_memory_failure(slow->poison);
+		folio_put(guest_memfd_memory_failure(slow->poison));
 	else
 		iput(slow->put);
 	complete(&slow->done);
@@ -1003,12 +1003,15 @@ static void test_block_marked_on_its_way(struct kunit *test)
 	unlock_page(page);
 	put_page(page);
 	expect_counts(test, gm, 0, 1);
-	/* The allocator has the others. */
+	/* The allocator has the others, and the marked page stays hidden. */
+	gm_pool_wait(page_to_nid(t->marked));
 	KUNIT_EXPECT_FALSE(test, PageCompound(t->marked));
-	KUNIT_EXPECT_EQ(test, page_count(t->marked), 0);
+	KUNIT_EXPECT_FALSE(test, kernel_page_present(t->marked));
+	KUNIT_EXPECT_TRUE(test, kernel_page_present(t->marked + 1));
+	KUNIT_EXPECT_EQ(test, page_count(t->marked), 1);
 	KUNIT_EXPECT_FALSE(test, guest_memfd_owns_pfn(page_to_pfn(t->marked)));
 	ClearPageHWPoison(t->marked);
-	set_page_count(t->marked, 1);
+	KUNIT_EXPECT_EQ(test, direct_map_restore(t->marked, 1), 0);
 	__free_page(t->marked);
 }
 
@@ -1036,7 +1039,7 @@ static void test_block_poisoned_page(struct kunit *test)
 
 	/* Our reference is the one that memory_failure() keeps. */
 	SetPageHWPoison(page);
-	guest_memfd_memory_failure(page);
+	folio_put(guest_memfd_memory_failure(page));
 	KUNIT_EXPECT_EQ(test, guest_memfd_max_order(gm, 3), 0);
 	KUNIT_EXPECT_EQ(test, t->starts, 1);
 	truncate_all(gm);

@@ -228,7 +228,7 @@ bool gm_cut_block(struct page *first)
 		if (gm_cut_give(first + i))
 			continue;
 		page_ref_unfreeze(first + i, 1);
-		gm_cut_free(first + i);
+		gm_cut_free(first + i, false);
 	}
 	page_ref_unfreeze(first, 1);
 	return true;
@@ -353,38 +353,47 @@ bool gm_cut_give(struct page *page)
  * @page: A page in use, of any block: it is poisoned, or the allocator gets it.
  *
  * Context: Any but interrupt.
+ * Return: True if the block was cut, and has no other page.
  */
-void gm_cut_lose(struct page *page)
+bool gm_cut_lose(struct page *page)
 {
 	struct gm_cuts *node;
 	struct gm_cut *cut = lock_cut(page, &node);
+	bool last = false;
 
 	if (!cut)
-		return;
+		return false;
 	if (!__test_and_set_bit(nr_of(page), cut->gone)) {
-		cut->nr_gone++;
+		last = ++cut->nr_gone == GM_BLOCK_PAGES && !cut->busy;
 		update_list(node, cut);
 	}
 	spin_unlock(&node->lock);
+	return last;
 }
 
 /**
  * gm_cut_free - give a page to the allocator
  * @page: A page of any block, or of none: hidden, clean, no state, and with one
  *	reference of the caller's.
+ * @merge: Have one entry for its 2 MiB again, if no file has memory there.
  *
  * Context: May sleep; allocates only if the page is of a block that is neither
  * cut nor split.
  */
-void gm_cut_free(struct page *page)
+void gm_cut_free(struct page *page, bool merge)
 {
-	bool restored = !WARN_ON_ONCE(direct_map_restore(page, 1));
+	/* A page that was marked since it was cleared stays hidden. */
+	bool restored = !PageHWPoison(page) &&
+			!WARN_ON_ONCE(direct_map_restore(page, 1));
 
-	/* After that, as the block may be merged at once. */
-	gm_cut_lose(page);
+	/* After that, as the block may be merged at once; but not under locks of reclaim. */
+	merge |= gm_cut_lose(page) && !(current->flags & PF_MEMALLOC);
 	/* A page that cannot be restored must not reach the allocator. */
 	if (!restored)
 		return;
+	/* While the page cannot go offline. */
+	if (merge)
+		gm_merge_block(page);
 	gm_merge_later(page);
 	put_page(page);
 }
@@ -441,11 +450,12 @@ unsigned long gm_cut_count(int nid)
 }
 
 /*
- * Give pages to the allocator; the entries are there, so nothing is allocated.
+ * Give pages to the allocator; the entries are there, so nothing is allocated.  With @merge
+ * no file has pages of the block any more.
  *
  * Return: How many it got.
  */
-static unsigned int restore_and_free(struct page *first, unsigned long *which)
+static unsigned int restore_and_free(struct page *first, unsigned long *which, bool merge)
 {
 	unsigned int i, start, end, nr = 0, nr_all = bitmap_weight(which, GM_BLOCK_PAGES);
 
@@ -456,12 +466,18 @@ static unsigned int restore_and_free(struct page *first, unsigned long *which)
 	}
 	for_each_set_bitrange(start, end, which, GM_BLOCK_PAGES) {
 		if (WARN_ON_ONCE(direct_map_restore(first + start, end - start)))
-			continue;
-		for (i = start; i < end; i++) {
-			page_ref_unfreeze(first + i, 1);
-			__free_page(first + i);
-		}
-		nr += end - start;
+			bitmap_clear(which, start, end - start);
+	}
+	/*
+	 * Files may have got other pages of it as fresh memory.  While this task holds a page the
+	 * block cannot go offline; without one the worker merges it later.
+	 */
+	if (merge && !bitmap_empty(which, GM_BLOCK_PAGES))
+		gm_merge_block(first);
+	for_each_set_bit(i, which, GM_BLOCK_PAGES) {
+		page_ref_unfreeze(first + i, 1);
+		__free_page(first + i);
+		nr++;
 	}
 	gm_merge_later(first);
 	atomic_long_sub(nr_all, &nr_hidden_free);
@@ -552,7 +568,7 @@ unsigned long gm_cut_shrink(int nid, unsigned long nr_pages)
 		cut->busy = true;
 		spin_unlock(&node->lock);
 
-		nr_freed += restore_and_free(cut->first, which);
+		nr_freed += restore_and_free(cut->first, which, false);
 
 		spin_lock(&node->lock);
 		cut->busy = false;
@@ -590,9 +606,7 @@ static void free_complete(struct work_struct *work)
 
 	for_each_node_state(nid, N_MEMORY) {
 		while (cuts[nid] && (cut = next_complete(cuts[nid]))) {
-			restore_and_free(cut->first, cut->free);
-			/* The allocator may have given pages of it to files. */
-			gm_merge_block(cut->first);
+			restore_and_free(cut->first, cut->free, true);
 			kfree(cut);
 			cond_resched();
 		}

@@ -13,8 +13,8 @@ bool gm_cut_block(struct page *first);
 void gm_cut_forget(struct page *first);
 struct page *gm_cut_take(int nid);
 bool gm_cut_give(struct page *page);
-void gm_cut_lose(struct page *page);
-void gm_cut_free(struct page *page);
+bool gm_cut_lose(struct page *page);
+void gm_cut_free(struct page *page, bool merge);
 bool gm_cut_owns_pfn(unsigned long pfn);
 bool gm_cut_uses(unsigned long first, unsigned long last);
 unsigned long gm_cut_count(int nid);
@@ -52,11 +52,12 @@ static inline bool gm_cut_give(struct page *page)
 	return false;
 }
 
-static inline void gm_cut_lose(struct page *page)
+static inline bool gm_cut_lose(struct page *page)
 {
+	return false;
 }
 
-static inline void gm_cut_free(struct page *page)
+static inline void gm_cut_free(struct page *page, bool merge)
 {
 }
 

@@ -123,13 +123,16 @@ static void split_poisoned(struct guest_memfd *gm, struct page *page)
  * block that cannot be split is mapped page by page from then on, without this one.
  *
  * Context: May sleep, for 100 ms if other references to the block prevent the split.
+ * Return: The folio that has the page then, with a reference for the caller.
  */
-void guest_memfd_memory_failure(struct page *page)
+struct folio *guest_memfd_memory_failure(struct page *page)
 {
 	struct folio *folio = gm_lock_page(page);
 	struct guest_memfd *gm;
 	pgoff_t index;
 
+	/* Once the note is there, the caller's reference prevents neither a split nor a release. */
+	folio_get(folio);
 	/* Before the block is unmapped, so that no fault maps it whole again. */
 	if (folio_test_large(folio))
 		gm_page_set_failed(page, GFP_KERNEL);
@@ -137,13 +140,15 @@ void guest_memfd_memory_failure(struct page *page)
 	gm = folio->mapping ? gm_of_mapping(folio->mapping) : NULL;
 	if (!gm || !get_file_user(gm)) {
 		folio_unlock(folio);
-		return;
+		return folio;
 	}
 	index = folio->index + folio_page_idx(folio, page);
 	if (folio_mapped(folio))
 		unmap_mapping_folio(folio);
 	folio_unlock(folio);
+	folio_put(folio);
 	take_from_guests(gm, index);
 	split_poisoned(gm, page);
 	put_file_user(gm);
+	return gm_get_folio_of(page);
 }

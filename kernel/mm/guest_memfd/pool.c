@@ -191,18 +191,32 @@ static void clear_flags(struct page *first)
 static LIST_HEAD(bad_blocks);
 static DEFINE_SPINLOCK(bad_lock);
 
+/**
+ * gm_pool_set_bad - have the worker free a block, if a page of it is marked poisoned
+ * @first: First page of the block, as for gm_pool_give().
+ *
+ * Context: Any but interrupt.
+ * Return: False if no page is marked, and the block is the caller's.
+ */
+bool gm_pool_set_bad(struct page *first)
+{
+	if (!is_poisoned(first))
+		return false;
+	unfreeze(first, GM_BLOCK_PAGES);
+	/* To restore a part of it takes memory. */
+	spin_lock(&bad_lock);
+	list_add_tail(&first->lru, &bad_blocks);
+	spin_unlock(&bad_lock);
+	queue_delayed_work(guest_memfd_wq, &refill_work, 0);
+	return true;
+}
+
 /* Free a block as gm_pool_give() takes it. */
 static void free_block(struct page *first)
 {
-	unfreeze(first, GM_BLOCK_PAGES);
-	if (is_poisoned(first)) {
-		/* To restore a part of it takes memory. */
-		spin_lock(&bad_lock);
-		list_add_tail(&first->lru, &bad_blocks);
-		spin_unlock(&bad_lock);
-		queue_delayed_work(guest_memfd_wq, &refill_work, 0);
+	if (gm_pool_set_bad(first))
 		return;
-	}
+	unfreeze(first, GM_BLOCK_PAGES);
 	/* As it was hidden: one entry, or those of a split that is there. */
 	if (WARN_ON_ONCE(direct_map_restore(first, GM_BLOCK_PAGES)))
 		return;

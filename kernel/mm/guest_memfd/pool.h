@@ -10,6 +10,7 @@ struct page;
 
 struct page *gm_pool_take(int nid);
 bool gm_pool_give(struct page *first);
+bool gm_pool_set_bad(struct page *first);
 bool gm_pool_freeze(struct page *first);
 bool gm_pool_is_on(int nid);
 bool gm_pool_is_stopped(void);
@@ -35,6 +36,11 @@ static inline struct page *gm_pool_take(int nid)
 }
 
 static inline bool gm_pool_give(struct page *first)
+{
+	return false;
+}
+
+static inline bool gm_pool_set_bad(struct page *first)
 {
 	return false;
 }

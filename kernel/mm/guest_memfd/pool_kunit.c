@@ -29,6 +29,7 @@
 
 #include <asm/pgtable_types.h>
 
+#include "alloc.h"
 #include "cut.h"
 #include "direct_map.h"
 #include "kunit.h"
@@ -116,9 +117,8 @@ static unsigned int count_present(struct page *first)
 	return nr;
 }
 
-static unsigned long reclaimable(struct page *page)
+static long sum_reclaimable(struct pglist_data *pgdat)
 {
-	struct pglist_data *pgdat = page_pgdat(page);
 	long nr = node_page_state(pgdat, NR_KERNEL_MISC_RECLAIMABLE);
 #ifdef CONFIG_SMP
 	int cpu;
@@ -128,6 +128,18 @@ static unsigned long reclaimable(struct page *page)
 		nr += per_cpu_ptr(pgdat->per_cpu_nodestats, cpu)->
 			vm_node_stat_diff[NR_KERNEL_MISC_RECLAIMABLE];
 #endif
+	return nr;
+}
+
+static unsigned long reclaimable(struct page *page)
+{
+	long nr, again = sum_reclaimable(page_pgdat(page));
+
+	/* A CPU may move its part to the sum between two reads. */
+	do {
+		nr = again;
+		again = sum_reclaimable(page_pgdat(page));
+	} while (again != nr);
 	return nr;
 }
 
@@ -457,6 +469,17 @@ static void expect_bad_block(struct kunit *test, struct page *first)
 	__free_page(first + 9);
 }
 
+/* On its way to the allocator. */
+static void test_poisoned_then_freed(struct kunit *test)
+{
+	struct page *bad = hidden_block(test);
+
+	gm_test_set_pool(test, "0");
+	SetPageHWPoison(bad + 9);
+	gm_give_block(bad);
+	expect_bad_block(test, bad);
+}
+
 static void test_poisoned_then_taken(struct kunit *test)
 {
 	struct page *bad = hidden_block(test), *good = hidden_block(test);
@@ -682,7 +705,7 @@ static void test_hibernation_singles(struct kunit *test)
 	KUNIT_ASSERT_TRUE(test, page_ref_freeze(first, 1));
 	KUNIT_EXPECT_FALSE(test, gm_cut_give(first));
 	page_ref_unfreeze(first, 1);
-	gm_cut_free(first);
+	gm_cut_free(first, false);
 	KUNIT_EXPECT_EQ(test, gm_cut_count(nid), 0);
 	KUNIT_EXPECT_EQ(test, count_present(first), BLOCK_PAGES);
 	gm_cut_flush();
@@ -733,6 +756,7 @@ static struct kunit_case pool_test_cases[] = {
 	KUNIT_CASE(test_make_and_dissolve),
 	KUNIT_CASE(test_dissolve_and_free),
 	KUNIT_CASE(test_poisoned_before),
+	KUNIT_CASE(test_poisoned_then_freed),
 	KUNIT_CASE(test_poisoned_then_taken),
 	KUNIT_CASE(test_poisoned_then_shrunk),
 	KUNIT_CASE(test_split),

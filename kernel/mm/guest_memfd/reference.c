@@ -224,7 +224,7 @@ void gm_untag_referenced(struct folio *folio, unsigned int nr)
 
 /*
  * Return: The folio of a page that the caller's reference keeps, with a reference, as the
- * page may leave it by a split at any time; NULL while that is under way.
+ * page may leave it by a split at any time; NULL while a task has its count frozen.
  */
 static struct folio *try_get_folio_of(struct page *page)
 {
@@ -236,6 +236,22 @@ static struct folio *try_get_folio_of(struct page *page)
 		return folio;
 	folio_put(folio);
 	return NULL;
+}
+
+/**
+ * gm_get_folio_of - get a reference to the folio that a page is of
+ * @page: A page that the caller's reference keeps.
+ *
+ * Context: May sleep.
+ * Return: The folio, which keeps the page until the reference is dropped.
+ */
+struct folio *gm_get_folio_of(struct page *page)
+{
+	struct folio *folio;
+
+	while (!(folio = try_get_folio_of(page)))
+		cond_resched();
+	return folio;
 }
 
 /**
@@ -253,11 +269,7 @@ struct folio *gm_lock_page(struct page *page)
 	struct folio *folio;
 
 	for (;;) {
-		folio = try_get_folio_of(page);
-		if (!folio) {
-			cond_resched();
-			continue;
-		}
+		folio = gm_get_folio_of(page);
 		if (folio_trylock(folio))
 			break;
 		/* A reference would keep the holder of the lock from splitting the folio. */
@@ -443,9 +455,8 @@ static void drain(struct guest_memfd_put_queue *queue, const struct drain_range 
 		drop_locked(queue, &locked);
 
 		if (busy) {
-			folio_lock(busy);
-			folio_unlock(busy);
-			folio_put(busy);
+			/* A reference would keep the holder of the lock from splitting it. */
+			folio_put_wait_locked(busy, TASK_UNINTERRUPTIBLE);
 		} else if (again) {
 			cond_resched();
 		}

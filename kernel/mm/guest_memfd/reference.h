@@ -4,6 +4,7 @@
 
 #include <linux/mm_types.h>
 
+struct folio *gm_get_folio_of(struct page *page);
 struct folio *gm_lock_page(struct page *page);
 int gm_get_direct_map(struct page *page);
 int gm_put_direct_map(struct page *page);

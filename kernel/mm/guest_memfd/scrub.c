@@ -102,7 +102,7 @@ static bool release_poisoned(struct folio *folio, unsigned int nr_failed)
 			continue;
 		page_ref_unfreeze(first + i, test_bit(i, which) ? 1 : 2);
 		if (test_bit(i, which))
-			gm_cut_free(first + i);
+			gm_cut_free(first + i, false);
 		else
 			gm_folio_set_state(page_folio(first + i), GM_PAGE_HIDDEN);
 	}
@@ -126,6 +126,9 @@ static bool release_block(struct folio *folio)
 	direct_map_zero_hidden_large(first, all);
 	mem_cgroup_uncharge(folio);
 	gm_folio_clear_state(folio);
+	/* Noted, and the mark was taken back. */
+	if (nr_failed)
+		gm_forget_failed(first);
 	/* Another file can own the memory from here on. */
 	gm_forget_block(folio_pfn(folio));
 	gm_dissolve_folio(folio);
