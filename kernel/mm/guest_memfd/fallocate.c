@@ -76,7 +76,11 @@ static pgoff_t punch_step(struct guest_memfd *gm, pgoff_t start, pgoff_t end)
 		filemap_invalidate_unlock(mapping);
 		return start;
 	}
-	gm_invalidate_start(gm, start, end);
+	/*
+	 * No more than the range: a guest that is about to map a whole block has a reference to it,
+	 * so the block would not have been split.
+	 */
+	gm->ops->invalidate_start(gm, start, end);
 	/* Truncation would do it folio by folio. */
 	unmap_mapping_pages(mapping, start, end - start, false);
 	if (gm_hides(gm)) {
@@ -90,7 +94,7 @@ static pgoff_t punch_step(struct guest_memfd *gm, pgoff_t start, pgoff_t end)
 	/* References that were put lazily since the first drain. */
 	if (gm_hides(gm))
 		gm_references_drain(gm, start, end);
-	gm_invalidate_end(gm, start, end);
+	gm->ops->invalidate_end(gm, start, end);
 	filemap_invalidate_unlock(mapping);
 	return end;
 }
@@ -144,7 +148,8 @@ static void split_for_hole(struct guest_memfd *gm, pgoff_t *start, pgoff_t *end)
  * @end: Index after the range, above @start.
  *
  * The guests lose it, and what was in it is lost.  The next access to the range
- * gets new pages, cleared, at the access level that the range has.  A hidden
+ * gets new pages, cleared, at the access level that the range has; or the old ones, where
+ * a block that the range has a part of cannot be split: those are cleared.  A hidden
  * page is cleared before the kernel sees it again; one of a plain file as any
  * other page that is freed.  The range is punched in steps: a concurrent fault
  * may populate a part that is punched already while the rest still has its

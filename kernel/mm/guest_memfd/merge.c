@@ -15,12 +15,10 @@
 #include <linux/workqueue.h>
 #include <linux/xarray.h>
 
-#include "cut.h"
 #include "direct_map.h"
 #include "frames.h"
 #include "merge.h"
 #include "page_state.h"
-#include "teardown.h"
 
 /* Memory that was restored rests for so long before it is merged. */
 #define MERGE_DELAY	HZ
@@ -69,16 +67,19 @@ static bool huge_in_use(struct page *page)
 static void merge_huge(unsigned long pfn)
 {
 	struct page *page = NULL;
+	bool complete = true;
 	unsigned long i;
 
 	for (i = 0; i < 1UL << HUGE_ORDER; i += GM_BLOCK_PAGES) {
 		page = pfn_to_online_page(pfn + i);
-		if (!page || huge_in_use(page))
-			return;
-		gm_merge_block(page);
+		if (page)
+			gm_merge_block(page);
+		else
+			complete = false;
 		cond_resched();
 	}
-	direct_map_merge_huge(page, huge_in_use);
+	if (complete && !huge_in_use(page))
+		direct_map_merge_huge(page, huge_in_use);
 }
 
 static void merge_work(struct work_struct *work)

@@ -188,8 +188,7 @@ static void drop_references(struct work_struct *work)
  * kvm_gmem_reference_arm - have the references of invalid caches dropped soon
  * @kvm: The VM, which cannot be destroyed meanwhile.
  *
- * To be called after the caches were marked invalid, by the invalidation of a
- * file or by the MMU notifier.
+ * To be called after the invalidation of a file has marked the caches invalid.
  *
  * Context: Any.
  */
@@ -462,8 +461,8 @@ void kvm_gmem_reference_init(struct kvm *kvm)
 }
 
 /*
- * No memslot has a file any more, because each file keeps the VM, and the MMU
- * notifier is gone: nothing queues the work again.  The caches, which vCPUs embed,
+ * No memslot has a file any more, because each file keeps the VM: nothing queues the
+ * work again.  The caches, which vCPUs embed,
  * must still be there.
  */
 void kvm_gmem_reference_destroy(struct kvm *kvm)

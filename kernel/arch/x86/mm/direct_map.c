@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* What entries the direct map has for a page. */
 
+#include <linux/cc_platform.h>
 #include <linux/mm.h>
 #include <linux/mmap_lock.h>
 #include <linux/set_memory.h>
@@ -24,9 +25,16 @@ bool set_direct_map_can_merge(struct page *page)
 	unsigned int level;
 	pte_t *pte;
 
-	if (debug_pagealloc_enabled())
+	/*
+	 * On an SNP host a page that is private to a guest needs an entry alone, which is not
+	 * marked where it had one already.
+	 */
+	if (debug_pagealloc_enabled() || cc_platform_has(CC_ATTR_HOST_SEV_SNP))
 		return false;
-	scoped_guard(mmap_read_lock, &init_mm)
+	/* Boot makes tables that are no allocated pages. */
+	scoped_guard(mmap_read_lock, &init_mm) {
 		pte = lookup_address(addr, &level);
-	return pte && level == PG_LEVEL_4K;
+		return pte && level == PG_LEVEL_4K && PageTable(virt_to_page(pte));
+	}
+	return false;
 }
