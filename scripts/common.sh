@@ -26,9 +26,11 @@ list_files() {
 	find "$1" -type f -printf '%P\t%s\t%T@\n' | LC_ALL=C sort
 }
 
-# keep_newest N DIR: remove the directories in DIR but the N newest
+# keep_newest N DIR: remove the directories in DIR but the N newest, and those of the last six
+# hours, which a test run in another clone may be using
 keep_newest() {
 	find "$2" -mindepth 1 -maxdepth 1 -type d -printf '%T@ %p\n' | sort -rn | tail -n +$(($1 + 1)) |
+		awk -v old=$(($(date +%s) - 6 * 3600)) '$1 < old' |
 		cut -d' ' -f2- | xargs -r -d '\n' rm -rf --
 }
 
