@@ -388,9 +388,14 @@ void gm_cut_free(struct page *page, bool merge)
 
 	/* After that, as the block may be merged at once; but not under locks of reclaim. */
 	merge |= gm_cut_lose(page) && !(current->flags & PF_MEMALLOC);
-	/* A page that cannot be restored must not reach the allocator. */
-	if (!restored)
+	/*
+	 * A page that cannot be restored must not reach the allocator.  With two references debugfs
+	 * does not free it when it unpoisons it.
+	 */
+	if (!restored) {
+		get_page(page);
 		return;
+	}
 	/* While the page cannot go offline. */
 	if (merge)
 		gm_merge_block(page);

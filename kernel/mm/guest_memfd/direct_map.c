@@ -26,7 +26,7 @@ static int set_direct_map_split(struct page *page)
 	return 0;
 }
 
-static bool set_direct_map_can_merge(struct page *page)
+static bool set_direct_map_can_merge(struct page *page, bool huge)
 {
 	return false;
 }
@@ -140,7 +140,7 @@ int direct_map_split(struct page *page)
  */
 void direct_map_merge(struct page *page, bool (*in_use)(struct page *page))
 {
-	if (set_direct_map_can_merge(page))
+	if (set_direct_map_can_merge(page, false))
 		set_direct_map_merge(page, false, in_use);
 }
 
@@ -153,7 +153,7 @@ void direct_map_merge(struct page *page, bool (*in_use)(struct page *page))
  */
 void direct_map_merge_huge(struct page *page, bool (*in_use)(struct page *page))
 {
-	if (direct_map_merges())
+	if (set_direct_map_can_merge(page, true))
 		set_direct_map_merge(page, true, in_use);
 }
 
@@ -167,7 +167,7 @@ void direct_map_merge_huge(struct page *page, bool (*in_use)(struct page *page))
  */
 bool direct_map_is_split(struct page *page)
 {
-	return set_direct_map_can_merge(page);
+	return set_direct_map_can_merge(page, false);
 }
 
 /**

@@ -20,6 +20,7 @@
 
 #include <kunit/static_stub.h>
 #include <kunit/visibility.h>
+#include <linux/bitmap.h>
 #include <linux/bitops.h>
 #include <linux/debugfs.h>
 #include <linux/gfp.h>
@@ -207,7 +208,8 @@ bool gm_pool_set_bad(struct page *first)
 	spin_lock(&bad_lock);
 	list_add_tail(&first->lru, &bad_blocks);
 	spin_unlock(&bad_lock);
-	queue_delayed_work(guest_memfd_wq, &refill_work, 0);
+	/* Now, also if the worker pauses. */
+	mod_delayed_work(guest_memfd_wq, &refill_work, 0);
 	return true;
 }
 
@@ -232,12 +234,15 @@ static void free_block(struct page *first)
  */
 static bool free_bad_block(struct page *first)
 {
+	DECLARE_BITMAP(bad, GM_BLOCK_PAGES) = {};
 	bool split = false;
 	unsigned int i;
 
 	for (i = 0; i < GM_BLOCK_PAGES; i++) {
-		if (PageHWPoison(first + i))
+		if (PageHWPoison(first + i)) {
+			__set_bit(i, bad);
 			continue;
+		}
 		if (direct_map_restore(first + i, 1)) {
 			/* The first one has split the entry for all. */
 			WARN_ON_ONCE(split);
@@ -246,6 +251,9 @@ static bool free_bad_block(struct page *first)
 		split = true;
 		__free_page(first + i);
 	}
+	/* With two references debugfs does not free the page when it unpoisons it. */
+	for_each_set_bit(i, bad, GM_BLOCK_PAGES)
+		get_page(first + i);
 	return true;
 }
 

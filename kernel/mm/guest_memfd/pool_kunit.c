@@ -452,7 +452,7 @@ static void expect_bad_block(struct kunit *test, struct page *first)
 	KUNIT_EXPECT_EQ(test, count_present(first), BLOCK_PAGES - 1);
 	KUNIT_EXPECT_FALSE(test, kernel_page_present(first + 9));
 	KUNIT_EXPECT_EQ(test, direct_map_nr_hidden(), t->hidden_before + 1);
-	KUNIT_EXPECT_EQ(test, page_ref_count(first + 9), 1);
+	KUNIT_EXPECT_EQ(test, page_ref_count(first + 9), 2);
 	gm_test_expect_flags(test, first, 9);
 	gm_test_expect_flags(test, first + 10, BLOCK_PAGES - 10);
 	KUNIT_EXPECT_FALSE(test, gm_pool_owns_pfn(page_to_pfn(first)));
@@ -466,6 +466,7 @@ static void expect_bad_block(struct kunit *test, struct page *first)
 	KUNIT_EXPECT_EQ(test, direct_map_restore(first + 9, 1), 0);
 	direct_map_merge(first, NULL);
 	gm_test_expect_flags(test, first, BLOCK_PAGES);
+	put_page(first + 9);
 	__free_page(first + 9);
 }
 

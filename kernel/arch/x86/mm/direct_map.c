@@ -9,32 +9,39 @@
 #include <asm/pgtable_types.h>
 
 /**
- * set_direct_map_can_merge - has a page an entry that was made by a split?
+ * set_direct_map_can_merge - has a page an entry that a split can have made?
  * @page: A page, hidden or in the direct map.
+ * @huge: An entry of 2 MiB, and not of 4 KiB.
  *
  * With debug_pagealloc every page has an entry of its own from boot on, which
  * stays.
  *
  * Context: May sleep.
- * Return: True if set_direct_map_merge() may make one entry of 2 MiB of this
+ * Return: True if set_direct_map_merge() may make one entry of the next size of this
  * one and its neighbours, once all of them are in the direct map.
  */
-bool set_direct_map_can_merge(struct page *page)
+bool set_direct_map_can_merge(struct page *page, bool huge)
 {
 	unsigned long addr = (unsigned long)page_address(page);
 	unsigned int level;
 	pte_t *pte;
 
-	/*
-	 * On an SNP host a page that is private to a guest needs an entry alone, which is not
-	 * marked where it had one already.
-	 */
-	if (debug_pagealloc_enabled() || cc_platform_has(CC_ATTR_HOST_SEV_SNP))
+	if (debug_pagealloc_enabled())
 		return false;
-	/* Boot makes tables that are no allocated pages. */
+	/*
+	 * On an SNP host a page that is private to a guest needs an entry of 2 MiB at most, and
+	 * one alone if its neighbours are not private.  Where it had that already it is not marked.
+	 */
+	if (!huge && cc_platform_has(CC_ATTR_HOST_SEV_SNP))
+		return false;
 	scoped_guard(mmap_read_lock, &init_mm) {
 		pte = lookup_address(addr, &level);
-		return pte && level == PG_LEVEL_4K && PageTable(virt_to_page(pte));
+		if (!pte)
+			return false;
+		if (huge)
+			return level == PG_LEVEL_2M;
+		/* Boot makes tables that are no allocated pages. */
+		return level == PG_LEVEL_4K && PageTable(virt_to_page(pte));
 	}
 	return false;
 }
