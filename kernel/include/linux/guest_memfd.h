@@ -171,6 +171,7 @@ int guest_memfd_cmpxchg_page(struct page *page, unsigned int offset,
 			     void *old, const void *new, unsigned int size);
 unsigned int guest_memfd_max_order(struct guest_memfd *gm, pgoff_t index);
 int guest_memfd_get_direct_map(struct page *page);
+int guest_memfd_get_direct_map_user(struct page *page);
 void guest_memfd_put_direct_map(struct page *page);
 struct guest_memfd_put_queue *guest_memfd_put_queue_alloc(void);
 void guest_memfd_put_queue_free(struct guest_memfd_put_queue *queue);

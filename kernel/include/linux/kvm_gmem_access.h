@@ -53,6 +53,15 @@ static inline int kvm_vcpu_map_revocable(struct kvm_vcpu *vcpu, gfn_t gfn,
 	return __kvm_vcpu_map(vcpu, gfn, map, true);
 }
 
+#ifdef CONFIG_KVM_GUEST_MEMFD
+kvm_pfn_t kvm_faultin_guest_pfn(struct kvm *kvm,
+				const struct kvm_memory_slot *slot, gfn_t gfn,
+				unsigned int foll, bool *writable,
+				struct page **refcounted_page);
+#else
+#define kvm_faultin_guest_pfn(kvm, ...) ((void)(kvm), __kvm_faultin_pfn(__VA_ARGS__))
+#endif
+
 /* Is there anything to unmap?  A revoked mapping has a reference without address. */
 static inline bool kvm_vcpu_map_held(const struct kvm_host_map *map)
 {

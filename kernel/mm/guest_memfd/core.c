@@ -83,6 +83,47 @@ int guest_memfd_get_direct_map(struct page *page)
 EXPORT_SYMBOL_FOR_MODULES(guest_memfd_get_direct_map, GUEST_MEMFD_OWNERS);
 
 /**
+ * guest_memfd_get_direct_map_user - take such a right to a page found by its user address
+ * @page: Any page, with a reference for the caller.
+ *
+ * The caller found the page by get_user_pages_no_direct_map(), and does not know
+ * its file.  The page can have left the file by now.
+ *
+ * Context: May sleep; the caller holds no lock of the file.
+ * Return: 1 with a direct-map reference; 0 if the page is not hidden memory, and
+ * needs none; -ESTALE when the page has left its file; -EOVERFLOW; -ENOMEM.
+ */
+int guest_memfd_get_direct_map_user(struct page *page)
+{
+	struct address_space *mapping;
+	struct inode *inode = NULL;
+	struct folio *folio;
+	int ret = -ESTALE;
+
+	if (!guest_memfd_owns_pfn(page_to_pfn(page)))
+		return 0;
+
+	/* The folio lock keeps the folio in its file, and so the inode. */
+	folio = gm_lock_page(page);
+	mapping = folio->mapping;
+	if (mapping)
+		inode = igrab(mapping->host);
+	folio_unlock(folio);
+	if (!inode)
+		return -ESTALE;
+
+	filemap_invalidate_lock_shared(mapping);
+	folio = gm_lock_page(page);
+	if (folio->mapping == mapping)
+		ret = guest_memfd_get_direct_map(page);
+	folio_unlock(page_folio(page));
+	filemap_invalidate_unlock_shared(mapping);
+	iput(inode);
+	return ret ?: 1;
+}
+EXPORT_SYMBOL_FOR_MODULES(guest_memfd_get_direct_map_user, GUEST_MEMFD_OWNERS);
+
+/**
  * guest_memfd_put_direct_map - drop a right to use a page through the direct map
  * @page: A page that the caller has a direct-map reference to.
  *

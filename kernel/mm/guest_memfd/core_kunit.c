@@ -480,21 +480,31 @@ static void test_referenced_is_counted(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, gm->nr_referenced, 0);
 }
 
+static bool gup_allowed(struct guest_memfd *gm, struct page *page, bool hidden)
+{
+	return guest_memfd_gup_allowed(page_folio(page), gm->inode->i_mapping, hidden);
+}
+
 static void test_gup(struct kunit *test)
 {
 	struct guest_memfd *gm = gm_test_file(test, GM_FILE_NO_DIRECT_MAP);
 	struct page *page = gm_test_grab(test, gm, TAIL);
 
-	KUNIT_EXPECT_FALSE(test, guest_memfd_gup_allowed(page_folio(page), gm->inode->i_mapping));
+	KUNIT_EXPECT_FALSE(test, gup_allowed(gm, page, false));
+	KUNIT_EXPECT_TRUE(test, gup_allowed(gm, page, true));
+	/* The mapping of memfd_secret() is not inaccessible. */
+	clear_bit(AS_INACCESSIBLE, &gm->inode->i_mapping->flags);
+	KUNIT_EXPECT_FALSE(test, gup_allowed(gm, page, true));
+	mapping_set_inaccessible(gm->inode->i_mapping);
 	/* A direct-map reference is the kernel's own: it allows no pin. */
 	KUNIT_EXPECT_EQ(test, gm_test_get(page), 0);
-	KUNIT_EXPECT_FALSE(test, guest_memfd_gup_allowed(page_folio(page), gm->inode->i_mapping));
+	KUNIT_EXPECT_FALSE(test, gup_allowed(gm, page, false));
 	unlock_page(page);
 	guest_memfd_put_direct_map(page);
 
 	/* GUP-fast may hold it after that, without a mapping. */
 	truncate_all(gm);
-	KUNIT_EXPECT_FALSE(test, guest_memfd_gup_allowed(page_folio(page), gm->inode->i_mapping));
+	KUNIT_EXPECT_FALSE(test, gup_allowed(gm, page, false));
 	put_page(page);
 }
 
@@ -506,7 +516,7 @@ static void test_plain_file(struct kunit *test)
 
 	KUNIT_EXPECT_TRUE(test, kernel_page_present(page));
 	KUNIT_EXPECT_FALSE(test, PageUptodate(page));
-	KUNIT_EXPECT_TRUE(test, guest_memfd_gup_allowed(page_folio(page), gm->inode->i_mapping));
+	KUNIT_EXPECT_TRUE(test, gup_allowed(gm, page, false));
 	KUNIT_EXPECT_EQ(test, gm_test_get(page), 0);
 	unlock_page(page);
 	put_page(page);

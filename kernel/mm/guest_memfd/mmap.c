@@ -173,7 +173,34 @@ static struct mempolicy *guest_memfd_get_policy(struct vm_area_struct *vma,
 }
 #endif
 
+#ifdef CONFIG_USERFAULTFD
+/*
+ * Write protection alone: the page tables hold all of its state.  A guest that
+ * maps the file by its guest_memfd, and not by the user address, is not stopped.
+ */
+static bool guest_memfd_can_userfault(struct vm_area_struct *vma, vm_flags_t flags)
+{
+	return flags == VM_UFFD_WP &&
+	       gm_hides(gm_of_mapping(vma->vm_file->f_mapping));
+}
+
+/* UFFDIO_COPY asks without looking at the registered mode, and gets ENOMEM. */
+static struct folio *guest_memfd_uffd_alloc(struct vm_area_struct *vma,
+					    unsigned long addr)
+{
+	return NULL;
+}
+
+static const struct vm_uffd_ops guest_memfd_uffd_ops = {
+	.can_userfault	= guest_memfd_can_userfault,
+	.alloc_folio	= guest_memfd_uffd_alloc,
+};
+#endif
+
 static const struct vm_operations_struct guest_memfd_vm_ops = {
+#ifdef CONFIG_USERFAULTFD
+	.uffd_ops	= &guest_memfd_uffd_ops,
+#endif
 	.fault		= guest_memfd_fault,
 	.map_pages	= guest_memfd_map_pages,
 #ifdef CONFIG_NUMA

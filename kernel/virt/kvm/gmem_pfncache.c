@@ -113,6 +113,12 @@ int gpc_to_pfn(struct gfn_to_pfn_cache *gpc)
 	if (kvm_slot_is_hidden(slot) || kvm_gmem_user_disabled(slot, gfn))
 		return gmem_to_pfn(gpc, slot);
 
+	/*
+	 * A page that is found by a user address alone can be hidden, and
+	 * kvm_gpc_check() then compares the generation.
+	 */
+	if (kvm_is_error_gpa(gpc->gpa))
+		gpc->generation = kvm_memslots(gpc->kvm)->generation;
 	ret = hva_to_pfn_retry(gpc);
 	if (!ret)
 		return 0;

@@ -405,6 +405,8 @@ static void unmap_reference(struct kvm_vcpu *vcpu, struct kvm_host_map *map)
 	struct page *page = map->page;
 
 	if (map->revocable) {
+		if (map->uhva)
+			atomic_dec(&vcpu->kvm->gmem_user_maps);
 		spin_lock(&vcpu->gmem_maps_lock);
 		page = map->page;
 		if (map->revoke != KVM_MAP_REVOKED)
@@ -461,9 +463,9 @@ void kvm_gmem_reference_init(struct kvm *kvm)
 }
 
 /*
- * No memslot has a file any more, because each file keeps the VM: nothing queues the
- * work again.  The caches, which vCPUs embed,
- * must still be there.
+ * Nothing queues the work again: each file keeps the VM, so no memslot has a file
+ * any more, and the MMU notifier has been unregistered.  The caches, which vCPUs
+ * embed, must still be there.
  */
 void kvm_gmem_reference_destroy(struct kvm *kvm)
 {

@@ -11,7 +11,7 @@ struct guest_memfd;
 /* Where a cache has its pfn from, and which reference it holds. */
 enum gpc_source {
 	GPC_USER,	/* the user address; no reference */
-	GPC_DIRECT_MAP,	/* the file; a direct-map reference */
+	GPC_DIRECT_MAP,	/* the file, or the user address; a direct-map reference */
 	GPC_PLAIN,	/* a file in the direct map; no reference */
 };
 
@@ -42,6 +42,10 @@ static inline void kvm_gmem_reference_init(struct kvm *kvm)
 }
 
 static inline void kvm_gmem_reference_destroy(struct kvm *kvm)
+{
+}
+
+static inline void kvm_gmem_reference_arm(struct kvm *kvm)
 {
 }
 

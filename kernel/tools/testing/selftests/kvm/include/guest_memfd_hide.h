@@ -208,6 +208,8 @@ struct gmem_vm {
 };
 
 void gmem_vm_create(struct gmem_vm *g, int nr_vcpus, size_t size, u64 flags);
+/* The VM alone, for @size bytes of memory that the caller adds: no file, no memslot. */
+void gmem_vm_create_bare(struct gmem_vm *g, int nr_vcpus, size_t size, u32 dirty_ring);
 void gmem_vm_bind(struct gmem_vm *g, void *hva);
 void gmem_vm_unbind(struct gmem_vm *g);
 void gmem_vm_destroy(struct gmem_vm *g);

@@ -1188,18 +1188,27 @@ void gmem_vm_unbind(struct gmem_vm *g)
 				   NULL, g->fd, 0);
 }
 
-void gmem_vm_create(struct gmem_vm *g, int nr_vcpus, size_t size, u64 flags)
+void gmem_vm_create_bare(struct gmem_vm *g, int nr_vcpus, size_t size, u32 dirty_ring)
 {
 	int i;
 
 	memset(g, 0, sizeof(*g));
+	g->fd = -1;
 	g->size = size;
 	g->nr_vcpus = nr_vcpus;
-	g->vm = __vm_create_with_vcpus(VM_SHAPE_DEFAULT, nr_vcpus, size / GMEM_PAGE,
-				       guest_loop, g->vcpus);
-	for (i = 0; i < nr_vcpus; i++)
+	g->vm = __vm_create(VM_SHAPE_DEFAULT, nr_vcpus, size / GMEM_PAGE);
+	if (dirty_ring)
+		vm_enable_dirty_ring(g->vm, dirty_ring);
+	for (i = 0; i < nr_vcpus; i++) {
+		g->vcpus[i] = vm_vcpu_add(g->vm, i, guest_loop);
 		vcpu_args_set(g->vcpus[i], 1, (u64)i);
+	}
+	kvm_arch_vm_finalize_vcpus(g->vm);
+}
 
+void gmem_vm_create(struct gmem_vm *g, int nr_vcpus, size_t size, u64 flags)
+{
+	gmem_vm_create_bare(g, nr_vcpus, size, 0);
 	g->fd = vm_create_guest_memfd(g->vm, size, flags);
 	if (flags & GUEST_MEMFD_FLAG_MMAP)
 		g->mem = kvm_mmap(size, PROT_READ | PROT_WRITE, MAP_SHARED, g->fd);
