@@ -13,12 +13,18 @@
  *				stack and page tables, not the memory that the
  *				test adds and may later log or make read-only
  * KVM_SELFTEST_GMEM_SEAL	"1": nobody has the memory while KVM works: sealed.c
+ * KVM_SELFTEST_GMEM_DIR	a mount of the guestmem file system, or "-": the
+ *				memslots stay plain ones, over a mapping of a file
+ *				there, or of a guest_memfd.  KVM refuses nothing then, so
+ *				all memory is hidden.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "kvm_util.h"
 #include "test_util.h"
@@ -38,6 +44,12 @@ static bool hidden_flags(u64 *flags)
 	if (s)
 		*flags = strtoull(s, NULL, 0);
 	return true;
+}
+
+/* Where the files of plain memslots are, or NULL. */
+static const char *hidden_dir(void)
+{
+	return getenv("KVM_SELFTEST_GMEM_DIR");
 }
 
 static bool hidden_wants_slot(unsigned int slot)
@@ -64,25 +76,42 @@ static void hidden_check(int fd, void *mem)
 	TEST_ASSERT(pages >= 1, "a page was touched, and %lu pages are hidden", pages);
 }
 
-/* A guest_memfd of @vm, mapped over the memory of @region. */
-static void hidden_map(struct kvm_vm *vm, struct userspace_mem_region *region,
-		       size_t size, u64 flags)
+static int hidden_open(struct kvm_vm *vm, size_t size, u64 flags)
 {
 	u64 known = vm_check_cap(vm, KVM_CAP_GUEST_MEMFD_FLAGS);
-	void *mem;
+	const char *dir = hidden_dir();
 	int fd;
 
 	TEST_ASSERT((known & flags) == flags,
 		    "this kernel has guest_memfd flags 0x%lx, not 0x%lx",
 		    known, flags);
+	if (!dir || !strcmp(dir, "-"))
+		return vm_create_guest_memfd(vm, size, flags);
 
-	fd = vm_create_guest_memfd(vm, size, flags);
+	fd = open(dir, O_RDWR | O_TMPFILE | O_CLOEXEC, 0600);
+	TEST_ASSERT(fd >= 0, "cannot create a file in %s: %s", dir, strerror(errno));
+	TEST_ASSERT(!ftruncate(fd, size), "ftruncate() failed: %s", strerror(errno));
+	return fd;
+}
+
+/* A hidden file, mapped over the memory of @region. */
+static void hidden_map(struct kvm_vm *vm, struct userspace_mem_region *region,
+		       size_t size, u64 flags)
+{
+	int fd = hidden_open(vm, size, flags);
+	void *mem;
+
 	mem = mmap(region->host_mem, size, PROT_READ | PROT_WRITE,
 		   MAP_SHARED | MAP_FIXED, fd, 0);
 	TEST_ASSERT(mem == region->host_mem, "mmap() of a guest_memfd failed: %s",
 		    strerror(errno));
 	if (flags & FLAG_NO_DIRECT_MAP)
 		hidden_check(fd, mem);
+	if (hidden_dir()) {
+		/* The mapping keeps the file. */
+		close(fd);
+		return;
+	}
 	sealed_add(fd, mem, size);
 
 	region->region.guest_memfd = fd;
@@ -98,7 +127,7 @@ unsigned int hidden_back(struct kvm_vm *vm, struct userspace_mem_region *region,
 {
 	u64 gmem_flags;
 
-	if (vm->type != KVM_X86_DEFAULT_VM || flags ||
+	if (vm->type != KVM_X86_DEFAULT_VM || (flags && !hidden_dir()) ||
 	    !hidden_wants_slot(slot) || !hidden_flags(&gmem_flags))
 		return 0;
 	if (region->backing_src_type != VM_MEM_SRC_ANONYMOUS &&
@@ -107,7 +136,7 @@ unsigned int hidden_back(struct kvm_vm *vm, struct userspace_mem_region *region,
 
 	hidden_map(vm, region, region->mmap_size -
 		   (region->host_mem - region->mmap_start), gmem_flags);
-	return KVM_MEM_GUEST_MEMFD;
+	return hidden_dir() ? 0 : KVM_MEM_GUEST_MEMFD;
 }
 
 /*

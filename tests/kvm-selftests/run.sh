@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only
 # Inside the emulated host: run the KVM selftests of a list, print TAP.
-# usage: run.sh DIR LIST plain|hidden|sealed [NAME...]
+# usage: run.sh DIR LIST plain|hidden|sealed|user|guestmem [NAME...]
 # The exit status is 0 if every test ended as the list says.
 dir=$1 list=$2 mode=$3
 shift 3
@@ -9,6 +9,12 @@ only=" $* "
 case $mode in
 plain | hidden) ;;
 sealed) export KVM_SELFTEST_GMEM_SEAL=1 ;;
+user) export KVM_SELFTEST_GMEM_DIR=- ;;
+guestmem)
+	mkdir -p /dev/guestmem
+	mount -t guestmem -o size=75% guestmem /dev/guestmem || exit 2
+	export KVM_SELFTEST_GMEM_DIR=/dev/guestmem
+	;;
 *) exit 2 ;;
 esac
 
@@ -91,7 +97,7 @@ i=0 failed=0 skipped=0 begin=$(now)
 while read -r line <&3; do
 	parse "$line" || continue
 	i=$((i + 1))
-	[ "$memory" != slot0 ] || export KVM_SELFTEST_GMEM_SLOTS=slot0
+	[ "$memory" != slot0 ] || [ -n "$KVM_SELFTEST_GMEM_DIR" ] || export KVM_SELFTEST_GMEM_SLOTS=slot0
 	echo "kvm-selftests: $mode $i $name" >/dev/kmsg
 	start=$(now)
 	tries=1
