@@ -20,6 +20,7 @@
 #include <uapi/linux/guest_memfd.h>
 
 struct gm_left;
+struct gm_limit;
 struct guest_memfd;
 struct guest_memfd_put_queue;
 struct seq_file;
@@ -91,6 +92,8 @@ struct guest_memfd_operations {
  *	has found the file by a page of it; eviction waits for those.
  * @left: The library's: counts pages that left the file and are still referenced.
  * @put_queue: The library's: for the lazy last put of the pages, or NULL.
+ * @limit: What the pages are reserved against (mm/guest_memfd/limit.c), or NULL.  Set
+ *	between guest_memfd_init() and the first page.
  */
 struct guest_memfd {
 	struct inode *inode;
@@ -111,6 +114,7 @@ struct guest_memfd {
 	atomic_t users;
 	struct gm_left *left;
 	struct guest_memfd_put_queue *put_queue;
+	struct gm_limit *limit;
 };
 
 #ifdef CONFIG_GUEST_MEMFD

@@ -27,6 +27,7 @@
 #include "cut.h"
 #include "direct_map.h"
 #include "frames.h"
+#include "limit.h"
 #include "merge.h"
 #include "page_state.h"
 #include "pool.h"
@@ -179,20 +180,24 @@ void gm_dissolve_folio(struct folio *folio)
 
 /**
  * gm_free_fresh - free a hidden block that was in no file, and so is still clean
- * @folio: The block.
+ * @folio: The block, and with it its reservation.
  *
  * Another task may have a reference for an instant.  A worker tries again then.
  */
 void gm_free_fresh(struct folio *folio)
 {
+	struct gm_limit *limit;
+
 	if (!folio_ref_freeze(folio, 1)) {
 		guest_memfd_block_release(folio);
 		return;
 	}
+	limit = gm_folio_take_limit(folio);
 	gm_folio_clear_state(folio);
 	mem_cgroup_uncharge(folio);
 	gm_dissolve_folio(folio);
 	gm_give_block(&folio->page);
+	gm_limit_unreserve(limit, GM_BLOCK_PAGES);
 }
 
 static void set_fresh(struct folio *folio)
@@ -200,6 +205,8 @@ static void set_fresh(struct folio *folio)
 	/* memory_failure() can mark a page of the pool at the same time. */
 	folio_mark_uptodate(folio);
 	gm_folio_set_state(folio, GM_PAGE_HIDDEN);
+	/* Those who have reserved it say so at the end. */
+	gm_folio_set_limit(folio, NULL);
 }
 
 /*
@@ -288,20 +295,25 @@ static void free_to_allocator(struct page *page)
 /**
  * gm_free_single - free a single page
  * @page: The page: hidden, clean, and with one reference and perhaps others that end in an
- *	instant.
+ *	instant.  Its reservation is given back.
  *
  * Context: May sleep.
  */
 void gm_free_single(struct page *page)
 {
+	struct gm_limit *limit = gm_folio_take_limit(page_folio(page));
+	bool given = false;
+
 	gm_folio_clear_state(page_folio(page));
 	if (page_ref_freeze(page, 1)) {
 		mem_cgroup_uncharge(page_folio(page));
-		if (gm_cut_give(page))
-			return;
-		page_ref_unfreeze(page, 1);
+		given = gm_cut_give(page);
+		if (!given)
+			page_ref_unfreeze(page, 1);
 	}
-	free_to_allocator(page);
+	if (!given)
+		free_to_allocator(page);
+	gm_limit_unreserve(limit, 1);
 }
 
 /*
@@ -392,18 +404,11 @@ static struct page *page_of_node(int nid)
 	return alloc_pages_node(nid, gfp, 0);
 }
 
-/**
- * gm_get_single - get a single page
- * @gm: The memory of the file that it is for.
- * @index: Where in the file, in pages.
- *
+/*
  * With several nodes a page of the preferred one comes first, even if it is hidden by
  * itself and so splits the direct map; then a page of a block of any node.
- *
- * Context: May sleep.
- * Return: A page that is hidden and charged, or ERR_PTR(-ENOMEM).
  */
-struct page *gm_get_single(struct guest_memfd *gm, pgoff_t index)
+static struct page *get_single(struct guest_memfd *gm, pgoff_t index)
 {
 	gfp_t gfp = mapping_gfp_mask(gm->inode->i_mapping);
 	struct page *page;
@@ -425,18 +430,30 @@ struct page *gm_get_single(struct guest_memfd *gm, pgoff_t index)
 }
 
 /**
- * gm_get_blocks - get hidden blocks, as many as there are
- * @gm: The memory of the file that they are for.
- * @start: Where in the file, in pages.
- * @folios: Where to put them.
- * @nr_blocks: How many are wanted.
+ * gm_get_single - get a single page
+ * @gm: The memory of the file that it is for.
+ * @index: Where in the file, in pages.
  *
- * Context: May sleep.  Flushes the TLBs of all CPUs when memory is allocated.
- * Return: For how many blocks, from @start on, @folios is set; they are charged, up to date,
- * and the caller's.
+ * Context: May sleep.
+ * Return: A page that is hidden, charged and reserved, ERR_PTR(-ENOMEM), or
+ * ERR_PTR(-ENOSPC) if the file's limit has no room for it.
  */
-unsigned int gm_get_blocks(struct guest_memfd *gm, pgoff_t start,
-			   struct folio **folios, unsigned int nr_blocks)
+struct page *gm_get_single(struct guest_memfd *gm, pgoff_t index)
+{
+	struct page *page;
+
+	if (!gm_limit_reserve(gm->limit, 1, 1))
+		return ERR_PTR(-ENOSPC);
+	page = get_single(gm, index);
+	if (IS_ERR(page))
+		gm_limit_unreserve(gm->limit, 1);
+	else
+		gm_folio_set_limit(page_folio(page), gm->limit);
+	return page;
+}
+
+static unsigned int get_blocks(struct guest_memfd *gm, pgoff_t start,
+			       struct folio **folios, unsigned int nr_blocks)
 {
 	/* A block is worth a try, but a page alone will do as well. */
 	gfp_t gfp = mapping_gfp_mask(gm->inode->i_mapping) | __GFP_NORETRY |
@@ -453,6 +470,31 @@ unsigned int gm_get_blocks(struct guest_memfd *gm, pgoff_t start,
 		if (!n)
 			n = alloc_blocks(gm, start, gfp, folios, nr_blocks);
 		/* Reclaim does not try hard for a block: clear what waits for it. */
-	} while (!n && gm_scrub_some(NULL, true, &ignored));
+	} while (!n && gm_scrub_some(NULL, NULL, true, &ignored));
 	return n > 0 ? hide_blocks(folios, n) : 0;
+}
+
+/**
+ * gm_get_blocks - get hidden blocks, as many as there are
+ * @gm: The memory of the file that they are for.
+ * @start: Where in the file, in pages.
+ * @folios: Where to put them.
+ * @nr_blocks: How many are wanted.
+ *
+ * Context: May sleep.  Flushes the TLBs of all CPUs when memory is allocated.
+ * Return: For how many blocks, from @start on, @folios is set; they are charged, reserved, up
+ * to date, and the caller's.
+ */
+unsigned int gm_get_blocks(struct guest_memfd *gm, pgoff_t start,
+			   struct folio **folios, unsigned int nr_blocks)
+{
+	unsigned int n, done;
+
+	nr_blocks = gm_limit_reserve(gm->limit, nr_blocks, GM_BLOCK_PAGES);
+	done = get_blocks(gm, start, folios, nr_blocks);
+	gm_limit_unreserve(gm->limit,
+			   (unsigned long)(nr_blocks - done) * GM_BLOCK_PAGES);
+	for (n = 0; n < done; n++)
+		gm_folio_set_limit(folios[n], gm->limit);
+	return done;
 }

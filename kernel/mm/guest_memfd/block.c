@@ -29,6 +29,7 @@
 #include "cut.h"
 #include "direct_map.h"
 #include "frames.h"
+#include "limit.h"
 #include "merge.h"
 #include "page_state.h"
 #include "pool.h"
@@ -50,8 +51,13 @@ static int add_to_file(struct guest_memfd *gm, struct folio *folio,
 	folio_lock(folio);
 	err = __filemap_add_folio(mapping, folio, index,
 				  mapping_gfp_mask(mapping), NULL);
-	if (!err)
+	if (!err) {
 		gm_tag_referenced(folio, gm_folio_nr_referenced(folio));
+		gm_limit_enter(gm->limit, folio_nr_pages(folio));
+	} else {
+		/* It has left an index there. */
+		gm_folio_set_limit(folio, gm->limit);
+	}
 	folio_unlock(folio);
 	return err;
 }
@@ -94,12 +100,16 @@ static int begin_kernel(struct folio *folio, unsigned long bits)
  */
 static void undo_kernel(struct folio *folio)
 {
+	struct gm_limit *limit = gm_folio_take_limit(folio);
+	unsigned int nr = folio_nr_pages(folio);
+
 	trace_guest_memfd_put(folio_pfn(folio), folio_nr_pages(folio), 0);
 	gm_folio_clear_state(folio);
 	if (folio_test_large(folio))
 		gm_forget_failed(&folio->page);
 	gm_merge_later(&folio->page);
 	folio_put(folio);
+	gm_limit_unreserve(limit, nr);
 }
 
 /* A single page: for files without blocks, and where no block fits. */
@@ -214,18 +224,23 @@ static int populate_block(struct guest_memfd *gm, pgoff_t index,
 {
 	pgoff_t start = round_down(index, GM_BLOCK_PAGES);
 	struct mutex *lock = populate_lock(gm, start);
+	bool fits;
 	int err = 0;
 
 	mutex_lock(lock);
 	if (xa_load(&gm->inode->i_mapping->i_pages, index))
 		goto out;
-	if (block_fits(gm, start) &&
-	    (*folio || (alloc && gm_get_blocks(gm, start, folio, 1)))) {
+	fits = block_fits(gm, start);
+	if (fits && (*folio || (alloc && gm_get_blocks(gm, start, folio, 1)))) {
 		err = add_block(gm, start, *folio);
 		if (!err || err == -EALREADY)
 			*folio = NULL;
 		if (!err)
 			goto out;
+	} else if (fits && gm_limit_should_wait(gm->limit)) {
+		/* Single pages would be there for as long as the file is. */
+		err = -ENOSPC;
+		goto out;
 	}
 	err = populate_single(gm, index);
 out:
@@ -254,7 +269,8 @@ void guest_memfd_block_init(struct guest_memfd *gm)
  * Where the file can have a block, the whole block enters it.
  *
  * Context: May sleep.  Flushes the TLBs of all CPUs when memory is allocated.
- * Return: 0 when there is, or just was, a page at the index; or -ENOMEM.
+ * Return: 0 when there is, or just was, a page at the index; -ENOMEM; or -ENOSPC, when a
+ * caller that holds no lock tries again if gm_limit_wait() says so.
  */
 int guest_memfd_block_populate(struct guest_memfd *gm, pgoff_t index)
 {
@@ -284,7 +300,7 @@ int guest_memfd_block_populate(struct guest_memfd *gm, pgoff_t index)
  *
  * Context: May sleep; takes the invalidate_lock.  Flushes the TLBs of all CPUs
  * when memory is allocated.
- * Return: 0, or -ENOMEM.
+ * Return: 0; -ENOMEM; or -ENOSPC, as guest_memfd_block_populate().
  */
 int guest_memfd_block_populate_range(struct guest_memfd *gm, pgoff_t index,
 				     pgoff_t end)

@@ -216,7 +216,9 @@ static struct folio *lock_folio(struct guest_memfd *gm, pgoff_t index)
  *
  * Context: May sleep; the mapping's invalidate_lock is held, except for a plain
  * file.  Flushes TLBs when it hides a new folio.
- * Return: A locked folio with a reference for the caller, or an ERR_PTR().
+ * Return: A locked folio with a reference for the caller, or an ERR_PTR();
+ * ERR_PTR(-ENOSPC) when the file has a limit, and a caller that holds no lock may help
+ * by gm_limit_wait().
  */
 struct folio *guest_memfd_grab_folio(struct guest_memfd *gm, pgoff_t index)
 {
@@ -485,6 +487,7 @@ void guest_memfd_init(struct guest_memfd *gm, struct inode *inode,
 	gm->flags = flags;
 	gm->left = NULL;
 	gm->put_queue = NULL;
+	gm->limit = NULL;
 	inode->i_private = gm;
 	mapping->a_ops = aops;
 	mapping_set_gfp_mask(mapping, GFP_HIGHUSER);

@@ -15,6 +15,7 @@
 #include "block.h"
 #include "direct_map.h"
 #include "file.h"
+#include "limit.h"
 #include "page_state.h"
 #include "reference.h"
 #include "scrub.h"
@@ -217,6 +218,10 @@ static long populate(struct guest_memfd *gm, loff_t offset, loff_t len)
 		if (gm_hides(gm)) {
 			/* By blocks, and past what is there then. */
 			ret = guest_memfd_block_populate_range(gm, index, end);
+			if (ret == -ENOSPC && gm_limit_wait(gm->limit)) {
+				next = index;
+				continue;
+			}
 			if (ret)
 				return ret;
 			next = min(index + PAGES_PER_STEP, end);
@@ -243,8 +248,8 @@ static long populate(struct guest_memfd *gm, loff_t offset, loff_t len)
  * @len: Length of the range in bytes, page-aligned.
  *
  * Return: 0; -EOPNOTSUPP for another mode; -EINVAL for a range that is not
- * aligned or, when populating, not inside the file; -EINTR or -ENOMEM with a
- * part of the range populated.
+ * aligned or, when populating, not inside the file; -EINTR, -ENOMEM or -ENOSPC (the
+ * file's limit is reached) with a part of the range populated.
  */
 long guest_memfd_fallocate(struct file *file, int mode, loff_t offset,
 			   loff_t len)

@@ -14,6 +14,7 @@
 
 #include "access.h"
 #include "file.h"
+#include "limit.h"
 #include "page_state.h"
 
 /* The kernel's own default for fault_around_bytes. */
@@ -122,6 +123,7 @@ static vm_fault_t guest_memfd_fault(struct vm_fault *vmf)
 		return VM_FAULT_LOCKED;
 	}
 
+again:
 	guest_memfd_access_wait_unmap(gm, vmf->pgoff);
 	/*
 	 * A change of levels waits for this lock, and then for the folio lock,
@@ -148,6 +150,8 @@ static vm_fault_t guest_memfd_fault(struct vm_fault *vmf)
 	vmf->page = folio_file_page(folio, vmf->pgoff);
 out:
 	filemap_invalidate_unlock_shared(inode->i_mapping);
+	if (folio == ERR_PTR(-ENOSPC) && gm_limit_wait(gm->limit))
+		goto again;
 	return IS_ERR(folio) ? vmf_error(PTR_ERR(folio)) : VM_FAULT_LOCKED;
 }
 

@@ -23,6 +23,7 @@
 #include "cut.h"
 #include "direct_map.h"
 #include "frames.h"
+#include "limit.h"
 #include "page_state.h"
 #include "scrub.h"
 #include "teardown.h"
@@ -65,10 +66,13 @@ static bool release_single(struct folio *folio)
 {
 	int ret = scrub_single(folio);
 
-	if (ret < 0)
+	if (ret < 0) {
 		gm_cut_lose(&folio->page);
-	else if (ret)
+		/* It is in nobody's way any more. */
+		gm_limit_unreserve(gm_folio_take_limit(folio), 1);
+	} else if (ret) {
 		gm_free_single(&folio->page);
+	}
 	return ret;
 }
 
@@ -81,6 +85,7 @@ static bool release_poisoned(struct folio *folio, unsigned int nr_failed)
 {
 	DECLARE_BITMAP(which, GM_BLOCK_PAGES) = {};
 	struct page *first = &folio->page;
+	struct gm_limit *limit;
 	unsigned int i;
 
 	for (i = 0; i < GM_BLOCK_PAGES; i++)
@@ -91,6 +96,7 @@ static bool release_poisoned(struct folio *folio, unsigned int nr_failed)
 		return false;
 	}
 	bitmap_complement(which, which, GM_BLOCK_PAGES);
+	limit = gm_folio_take_limit(folio);
 	direct_map_zero_hidden_large(first, which);
 	mem_cgroup_uncharge(folio);
 	gm_folio_clear_state(folio);
@@ -106,6 +112,7 @@ static bool release_poisoned(struct folio *folio, unsigned int nr_failed)
 		else
 			gm_folio_set_state(page_folio(first + i), GM_PAGE_HIDDEN);
 	}
+	gm_limit_unreserve(limit, GM_BLOCK_PAGES);
 	return true;
 }
 
@@ -114,6 +121,7 @@ static bool release_block(struct folio *folio)
 	DECLARE_BITMAP(all, GM_BLOCK_PAGES);
 	struct page *first = &folio->page;
 	unsigned int i, nr_failed = gm_folio_nr_failed(folio, NULL);
+	struct gm_limit *limit;
 
 	if (!folio_ref_freeze(folio, 1 + nr_failed))
 		return false;
@@ -123,6 +131,7 @@ static bool release_block(struct folio *folio)
 			return release_poisoned(folio, nr_failed);
 	}
 	bitmap_fill(all, GM_BLOCK_PAGES);
+	limit = gm_folio_take_limit(folio);
 	direct_map_zero_hidden_large(first, all);
 	mem_cgroup_uncharge(folio);
 	gm_folio_clear_state(folio);
@@ -133,6 +142,7 @@ static bool release_block(struct folio *folio)
 	gm_forget_block(folio_pfn(folio));
 	gm_dissolve_folio(folio);
 	gm_give_block(first);
+	gm_limit_unreserve(limit, GM_BLOCK_PAGES);
 	return true;
 }
 
@@ -218,6 +228,9 @@ void guest_memfd_block_orphan(struct folio *folio)
 	VM_WARN_ON_ONCE_FOLIO(folio_test_lru(folio), folio);
 	if (folio_test_large(folio))
 		atomic_long_dec(&gm->nr_blocks);
+	/* Before the put of a reference can free it, which takes the folio lock. */
+	gm_folio_set_limit(folio, gm->limit);
+	gm_limit_leave(gm->limit, folio_nr_pages(folio));
 	/* The put of another direct-map reference frees it. */
 	if (!(state & GUEST_MEMFD_PAGE_PINNABLE) &&
 	    (state & GM_PAGE_OWN_WORDS || !(state & GM_PAGE_HIDDEN)))

@@ -27,6 +27,7 @@
  * @folios: By folio->lru.
  * @memcg: The cgroup that the first of them is charged to, with a reference, or
  *	NULL.  As a rule all pages of a file are charged to one.
+ * @limit: What they are reserved against, or NULL.  They keep it.
  * @nr_waiting: Pages of @folios.
  * @nr_in_work: Pages that tasks have taken from it, to clear and free them.
  */
@@ -34,6 +35,7 @@ struct gm_teardown {
 	struct list_head list;
 	struct list_head folios;
 	struct mem_cgroup *memcg;
+	struct gm_limit *limit;
 	unsigned long nr_waiting;
 	unsigned long nr_in_work;
 };
@@ -107,12 +109,13 @@ static void show_to_reclaim(struct gm_teardown *teardown)
 #endif
 }
 
-static struct gm_teardown *next_teardown(struct mem_cgroup *memcg)
+static struct gm_teardown *next_teardown(struct mem_cgroup *memcg, struct gm_limit *limit)
 {
 	struct gm_teardown *teardown;
 
 	list_for_each_entry(teardown, &teardowns, list) {
-		if (teardown->nr_waiting && counts_in(teardown, memcg))
+		if (teardown->nr_waiting && counts_in(teardown, memcg) &&
+		    (!limit || teardown->limit == limit))
 			return teardown;
 	}
 	return NULL;
@@ -142,14 +145,15 @@ static unsigned long take_some(struct gm_teardown *teardown, struct list_head *f
 /**
  * gm_scrub_some - clear and free a block, or some single pages, of a closed file
  * @memcg: Only of files whose pages count in it, or NULL.
+ * @limit: Only of files that have this limit, or NULL.
  * @reclaim: The caller may hold any lock that is held while memory is allocated.
  * @nr_freed: Where to add the number of pages that are of use to others now.
  *
  * Context: May sleep.
  * Return: How many pages are done with; 0 when there is nothing to do.
  */
-unsigned long gm_scrub_some(struct mem_cgroup *memcg, bool reclaim,
-			    unsigned long *nr_freed)
+unsigned long gm_scrub_some(struct mem_cgroup *memcg, struct gm_limit *limit,
+			    bool reclaim, unsigned long *nr_freed)
 {
 	struct gm_teardown *teardown;
 	bool over, again = false;
@@ -157,7 +161,7 @@ unsigned long gm_scrub_some(struct mem_cgroup *memcg, bool reclaim,
 	LIST_HEAD(folios);
 
 	spin_lock(&teardown_lock);
-	teardown = next_teardown(memcg);
+	teardown = next_teardown(memcg, limit);
 	if (!teardown) {
 		spin_unlock(&teardown_lock);
 		return 0;
@@ -204,7 +208,7 @@ static void scrub_teardowns(struct work_struct *work)
 {
 	unsigned long ignored;
 
-	while (gm_scrub_some(NULL, false, &ignored))
+	while (gm_scrub_some(NULL, NULL, false, &ignored))
 		cond_resched();
 }
 
@@ -240,6 +244,7 @@ void guest_memfd_block_destroy(struct guest_memfd *gm)
 		return;
 	}
 	INIT_LIST_HEAD(&teardown->folios);
+	teardown->limit = gm->limit;
 	gm_take_orphans(gm, &teardown->folios);
 	list_for_each_entry(folio, &teardown->folios, lru) {
 		if (!teardown->nr_waiting)
@@ -305,7 +310,7 @@ static unsigned long scrub_for_reclaim(struct mem_cgroup *memcg, unsigned long n
 {
 	unsigned long freed = 0;
 
-	while (freed < nr && gm_scrub_some(memcg, true, &freed))
+	while (freed < nr && gm_scrub_some(memcg, NULL, true, &freed))
 		;
 	if (!freed)
 		freed = wait_for_scrubbers();

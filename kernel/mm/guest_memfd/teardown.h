@@ -10,7 +10,7 @@ extern struct workqueue_struct *guest_memfd_wq;
 bool guest_memfd_block_ready(void);
 void guest_memfd_block_destroy(struct guest_memfd *gm);
 void guest_memfd_block_wait(void);
-unsigned long gm_scrub_some(struct mem_cgroup *memcg, bool reclaim,
-			    unsigned long *nr_freed);
+unsigned long gm_scrub_some(struct mem_cgroup *memcg, struct gm_limit *limit,
+			    bool reclaim, unsigned long *nr_freed);
 
 #endif /* _MM_GUEST_MEMFD_TEARDOWN_H */

@@ -1,0 +1,499 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KUnit tests of the limit on the memory of a mount's files.
+ *
+ * Proves that no more is reserved than the limit allows, at no time; that a
+ * reservation ends when the memory has been scrubbed, and not when it leaves its
+ * file, whether as a block, as single pages of a block that was split, or by a failure on
+ * its way into the file; that a task which finds no room waits for memory that
+ * comes back, once and not for ever for memory that does not; and that a
+ * limit is freed with the last of its mount and its reservations.
+ *
+ * Not covered: what user space sees of it, which guest_memfd_fs_test.c tests.
+ */
+
+#include <kunit/test.h>
+#include <linux/guest_memfd.h>
+#include <linux/jiffies.h>
+#include <linux/mm.h>
+#include <linux/pagemap.h>
+#include <linux/slab.h>
+#include <linux/workqueue.h>
+
+#include "alloc.h"
+#include "block.h"
+#include "direct_map.h"
+#include "kunit.h"
+#include "limit.h"
+#include "page_state.h"
+#include "pool.h"
+#include "scrub.h"
+#include "teardown.h"
+
+/* A file of one block and a tail that is one of the limit's mount. */
+static struct guest_memfd *new_file(struct kunit *test, struct gm_limit *limit)
+{
+	struct guest_memfd *gm = gm_test_file(test, GM_FILE_NO_DIRECT_MAP);
+
+	gm->block_order = GM_BLOCK_MAX_ORDER;
+	gm->limit = limit;
+	return gm;
+}
+
+static struct gm_limit *new_limit(struct kunit *test, unsigned long max)
+{
+	struct gm_limit *limit = gm_limit_alloc(max);
+
+	KUNIT_ASSERT_NOT_NULL(test, limit);
+	return limit;
+}
+
+static void close_file(struct kunit *test)
+{
+	struct gm_test *t = test->priv;
+
+	iput(t->gm->inode);
+	t->gm = NULL;
+}
+
+static void expect(struct kunit *test, struct gm_limit *limit, unsigned long used,
+		   unsigned long outside)
+{
+	struct gm_limit_info info;
+
+	gm_limit_read(limit, &info);
+	KUNIT_EXPECT_EQ(test, info.used, used);
+	KUNIT_EXPECT_EQ(test, info.outside, outside);
+}
+
+static int populate(struct guest_memfd *gm, pgoff_t index)
+{
+	int err;
+
+	filemap_invalidate_lock_shared(gm->inode->i_mapping);
+	err = guest_memfd_block_populate(gm, index);
+	filemap_invalidate_unlock_shared(gm->inode->i_mapping);
+	return err;
+}
+
+static bool is_block(struct guest_memfd *gm, pgoff_t index)
+{
+	struct folio *folio = xa_load(&gm->inode->i_mapping->i_pages, index);
+
+	return folio && folio_test_large(folio);
+}
+
+/* All of the direct map's blocks may be in use, which is no failure of ours. */
+static void populate_block(struct kunit *test, struct guest_memfd *gm)
+{
+	KUNIT_ASSERT_EQ(test, populate(gm, 3), 0);
+	if (!is_block(gm, 3))
+		kunit_skip(test, "no 2 MiB page to be had");
+}
+
+static void test_reserve(struct kunit *test)
+{
+	struct gm_limit *limit = new_limit(test, 1000);
+
+	KUNIT_EXPECT_EQ(test, gm_limit_reserve(limit, 0, 1), 0);
+	KUNIT_EXPECT_EQ(test, gm_limit_reserve(limit, 3, 300), 3);
+	expect(test, limit, 900, 900);
+	KUNIT_EXPECT_EQ(test, gm_limit_reserve(limit, 3, 101), 0);
+	KUNIT_EXPECT_EQ(test, gm_limit_reserve(limit, 3, 50), 2);
+	KUNIT_EXPECT_EQ(test, gm_limit_reserve(limit, 1, 1), 0);
+	gm_limit_enter(limit, 600);
+	expect(test, limit, 1000, 400);
+	gm_limit_leave(limit, 100);
+	expect(test, limit, 1000, 500);
+	gm_limit_unreserve(limit, 500);
+	expect(test, limit, 500, 0);
+	KUNIT_EXPECT_TRUE(test, gm_limit_could_have(limit, 500));
+	KUNIT_EXPECT_FALSE(test, gm_limit_could_have(limit, 501));
+	gm_limit_leave(limit, 500);
+	KUNIT_EXPECT_TRUE(test, gm_limit_could_have(limit, 1000));
+	KUNIT_EXPECT_FALSE(test, gm_limit_could_have(limit, 1001));
+	gm_limit_unreserve(limit, 500);
+	expect(test, limit, 0, 0);
+	gm_limit_put(limit);
+
+	/* Without a limit there is always room. */
+	KUNIT_EXPECT_EQ(test, gm_limit_reserve(NULL, 8, 512), 8);
+	KUNIT_EXPECT_TRUE(test, gm_limit_could_have(NULL, ULONG_MAX));
+	KUNIT_EXPECT_FALSE(test, gm_limit_should_wait(NULL));
+	gm_limit_unreserve(NULL, 8);
+}
+
+static void test_resize(struct kunit *test)
+{
+	struct gm_limit *limit = new_limit(test, 100);
+	struct gm_limit_info info;
+
+	KUNIT_EXPECT_EQ(test, gm_limit_reserve(limit, 60, 1), 60);
+	KUNIT_EXPECT_FALSE(test, gm_limit_resize(limit, 59));
+	gm_limit_read(limit, &info);
+	KUNIT_EXPECT_EQ(test, info.max, 100);
+	KUNIT_EXPECT_TRUE(test, gm_limit_resize(limit, 60));
+	KUNIT_EXPECT_EQ(test, gm_limit_reserve(limit, 1, 1), 0);
+	KUNIT_EXPECT_TRUE(test, gm_limit_resize(limit, 61));
+	KUNIT_EXPECT_EQ(test, gm_limit_reserve(limit, 1, 1), 1);
+	gm_limit_unreserve(limit, 61);
+	gm_limit_put(limit);
+}
+
+static void test_outlives_mount(struct kunit *test)
+{
+	unsigned int before = gm_limit_count();
+	struct gm_limit *limit = new_limit(test, 100);
+
+	KUNIT_EXPECT_EQ(test, gm_limit_reserve(limit, 5, 1), 5);
+	gm_limit_put(limit);
+	KUNIT_EXPECT_EQ(test, gm_limit_count(), before + 1);
+	gm_limit_unreserve(limit, 4);
+	KUNIT_EXPECT_EQ(test, gm_limit_count(), before + 1);
+	gm_limit_unreserve(limit, 1);
+	KUNIT_EXPECT_EQ(test, gm_limit_count(), before);
+
+	limit = new_limit(test, 100);
+	KUNIT_EXPECT_EQ(test, gm_limit_reserve(limit, 5, 1), 5);
+	gm_limit_unreserve(limit, 5);
+	KUNIT_EXPECT_EQ(test, gm_limit_count(), before + 1);
+	gm_limit_put(limit);
+	KUNIT_EXPECT_EQ(test, gm_limit_count(), before);
+}
+
+static unsigned int ms_of_wait(struct gm_limit *limit, bool *room)
+{
+	unsigned long start = jiffies;
+
+	*room = gm_limit_wait(limit);
+	return jiffies_to_msecs(jiffies - start);
+}
+
+static void test_wait_gives_up(struct kunit *test)
+{
+	struct gm_limit *limit = new_limit(test, BLOCK_PAGES);
+	unsigned int ms;
+	bool room;
+
+	KUNIT_EXPECT_EQ(test, gm_limit_reserve(limit, 1, BLOCK_PAGES), 1);
+	KUNIT_EXPECT_TRUE(test, gm_limit_should_wait(limit));
+	ms = ms_of_wait(limit, &room);
+	KUNIT_EXPECT_FALSE(test, room);
+	KUNIT_EXPECT_GE(test, ms, 900);
+	KUNIT_EXPECT_LE(test, ms, 5000);
+	/* The next task knows that. */
+	KUNIT_EXPECT_FALSE(test, gm_limit_should_wait(limit));
+	KUNIT_EXPECT_FALSE(test, gm_limit_could_have(limit, 1));
+	ms = ms_of_wait(limit, &room);
+	KUNIT_EXPECT_FALSE(test, room);
+	KUNIT_EXPECT_LE(test, ms, 500);
+	/* One of them comes back after all, and leaves a file again. */
+	gm_limit_enter(limit, 1);
+	KUNIT_EXPECT_FALSE(test, gm_limit_should_wait(limit));
+	gm_limit_leave(limit, 1);
+	KUNIT_EXPECT_TRUE(test, gm_limit_should_wait(limit));
+	gm_limit_unreserve(limit, BLOCK_PAGES);
+	/* Some pages, but no block: there is nothing to wait for. */
+	KUNIT_EXPECT_EQ(test, gm_limit_reserve(limit, 2, 1), 2);
+	gm_limit_enter(limit, 2);
+	ms = ms_of_wait(limit, &room);
+	KUNIT_EXPECT_TRUE(test, room);
+	KUNIT_EXPECT_LE(test, ms, 500);
+	gm_limit_leave(limit, 2);
+	gm_limit_unreserve(limit, 2);
+	gm_limit_put(limit);
+}
+
+struct later {
+	struct delayed_work work;
+	struct gm_limit *limit;
+	unsigned int left;
+};
+
+/* A piece each 600 ms: together they take longer than anybody waits for nothing. */
+static void come_back_later(struct work_struct *work)
+{
+	struct later *later = container_of(to_delayed_work(work), struct later, work);
+
+	gm_limit_unreserve(later->limit, BLOCK_PAGES / 4);
+	if (--later->left)
+		schedule_delayed_work(&later->work, 3 * HZ / 5);
+}
+
+static void test_wait_for_progress(struct kunit *test)
+{
+	struct gm_limit *limit = new_limit(test, BLOCK_PAGES);
+	struct later later = { .limit = limit, .left = 4 };
+	unsigned int ms;
+	bool room;
+
+	INIT_DELAYED_WORK_ONSTACK(&later.work, come_back_later);
+	KUNIT_EXPECT_EQ(test, gm_limit_reserve(limit, 1, BLOCK_PAGES), 1);
+	schedule_delayed_work(&later.work, 3 * HZ / 5);
+	ms = ms_of_wait(limit, &room);
+	KUNIT_EXPECT_TRUE(test, room);
+	/* For all four of them, as only then a block fits. */
+	KUNIT_EXPECT_GE(test, ms, 2000);
+	flush_delayed_work(&later.work);
+	destroy_delayed_work_on_stack(&later.work);
+	expect(test, limit, 0, 0);
+	gm_limit_put(limit);
+}
+
+static void test_block(struct kunit *test)
+{
+	struct gm_limit *limit = new_limit(test, 2 * BLOCK_PAGES);
+	struct guest_memfd *gm = new_file(test, limit);
+	struct page *page;
+
+	populate_block(test, gm);
+	expect(test, limit, BLOCK_PAGES, 0);
+	/* There already. */
+	KUNIT_EXPECT_EQ(test, populate(gm, 4), 0);
+	expect(test, limit, BLOCK_PAGES, 0);
+
+	/* What holds a page of it keeps it from being scrubbed. */
+	page = guest_memfd_get_page(gm, 3);
+	KUNIT_ASSERT_NOT_NULL(test, page);
+	close_file(test);
+	guest_memfd_block_wait();
+	expect(test, limit, BLOCK_PAGES, BLOCK_PAGES);
+	put_page(page);
+	guest_memfd_block_wait();
+	expect(test, limit, 0, 0);
+	gm_limit_put(limit);
+}
+
+static void test_hole(struct kunit *test)
+{
+	struct gm_limit *limit = new_limit(test, BLOCK_PAGES);
+	struct guest_memfd *gm = new_file(test, limit);
+
+	gm_test_use_singles(test);
+	populate_block(test, gm);
+	/* The block is split: each of its pages is reserved then. */
+	guest_memfd_punch_hole(gm, 10, 20);
+	guest_memfd_block_wait();
+	expect(test, limit, BLOCK_PAGES - 10, 0);
+	KUNIT_EXPECT_EQ(test, populate(gm, 12), 0);
+	expect(test, limit, BLOCK_PAGES - 9, 0);
+	guest_memfd_punch_hole(gm, 0, BLOCK_PAGES);
+	guest_memfd_block_wait();
+	expect(test, limit, 0, 0);
+	populate_block(test, gm);
+	guest_memfd_punch_hole(gm, 0, BLOCK_PAGES);
+	expect(test, limit, 0, 0);
+	close_file(test);
+	gm_test_drain();
+	gm_limit_put(limit);
+}
+
+static void test_single(struct kunit *test)
+{
+	struct gm_limit *limit = new_limit(test, 3);
+	struct guest_memfd *gm = new_file(test, limit);
+
+	/* No block fits, so pages come alone. */
+	KUNIT_EXPECT_EQ(test, populate(gm, 0), 0);
+	KUNIT_EXPECT_FALSE(test, is_block(gm, 0));
+	KUNIT_EXPECT_EQ(test, populate(gm, 1), 0);
+	KUNIT_EXPECT_EQ(test, populate(gm, TAIL), 0);
+	expect(test, limit, 3, 0);
+	KUNIT_EXPECT_EQ(test, populate(gm, 2), -ENOSPC);
+	KUNIT_EXPECT_EQ(test, populate(gm, TAIL + 1), -ENOSPC);
+	expect(test, limit, 3, 0);
+	guest_memfd_punch_hole(gm, 1, 2);
+	expect(test, limit, 2, 0);
+	KUNIT_EXPECT_EQ(test, populate(gm, TAIL + 1), 0);
+	close_file(test);
+	guest_memfd_block_wait();
+	expect(test, limit, 0, 0);
+	gm_limit_put(limit);
+}
+
+/* Memory that waits to be scrubbed is waited for before a block becomes single pages. */
+static void test_waits_for_block(struct kunit *test)
+{
+	struct gm_limit *limit = new_limit(test, BLOCK_PAGES + 8);
+	struct guest_memfd *gm = new_file(test, limit);
+	struct page *page;
+
+	populate_block(test, gm);
+	page = guest_memfd_get_page(gm, 3);
+	KUNIT_ASSERT_NOT_NULL(test, page);
+	close_file(test);
+	gm = new_file(test, limit);
+	KUNIT_EXPECT_EQ(test, populate(gm, 3), -ENOSPC);
+	/* Its tail has no block in any case. */
+	KUNIT_EXPECT_EQ(test, populate(gm, TAIL), 0);
+	put_page(page);
+	KUNIT_EXPECT_TRUE(test, gm_limit_wait(limit));
+	KUNIT_EXPECT_EQ(test, populate(gm, 3), 0);
+	KUNIT_EXPECT_TRUE(test, is_block(gm, 3));
+	expect(test, limit, BLOCK_PAGES + 1, 0);
+	close_file(test);
+	guest_memfd_block_wait();
+	expect(test, limit, 0, 0);
+	gm_limit_put(limit);
+}
+
+/* The same, but it does not come back. */
+static void test_single_after_all(struct kunit *test)
+{
+	struct gm_limit *limit = new_limit(test, BLOCK_PAGES + 8);
+	struct guest_memfd *gm = new_file(test, limit);
+	struct page *page;
+
+	populate_block(test, gm);
+	page = guest_memfd_get_page(gm, 3);
+	KUNIT_ASSERT_NOT_NULL(test, page);
+	close_file(test);
+	gm = new_file(test, limit);
+	KUNIT_EXPECT_EQ(test, populate(gm, 3), -ENOSPC);
+	KUNIT_EXPECT_TRUE(test, gm_limit_wait(limit));
+	KUNIT_EXPECT_EQ(test, populate(gm, 3), 0);
+	KUNIT_EXPECT_FALSE(test, is_block(gm, 3));
+	expect(test, limit, BLOCK_PAGES + 1, BLOCK_PAGES);
+	put_page(page);
+	close_file(test);
+	guest_memfd_block_wait();
+	expect(test, limit, 0, 0);
+	gm_limit_put(limit);
+}
+
+/* The test restores it itself: no other code will. */
+static void free_poisoned(struct kunit *test, struct page *page)
+{
+	ClearPageHWPoison(page);
+	KUNIT_EXPECT_EQ(test, direct_map_restore(page, 1), 0);
+	put_page(page);
+	put_page(page);
+}
+
+/* A block that is marked on its way into the file is given back, and a page comes instead. */
+static void test_marked(struct kunit *test)
+{
+	struct gm_limit *limit = new_limit(test, BLOCK_PAGES);
+	struct guest_memfd *gm = new_file(test, limit);
+	struct gm_test *t = test->priv;
+	int err;
+
+	t->marks = true;
+	err = populate(gm, 3);
+	t->marks = false;
+	/* There is room for the page only when the block's reservation has ended. */
+	KUNIT_EXPECT_EQ(test, err, -ENOSPC);
+	KUNIT_ASSERT_NOT_NULL(test, t->marked);
+	expect(test, limit, 0, 0);
+	KUNIT_EXPECT_TRUE(test, gm_limit_wait(limit));
+	KUNIT_EXPECT_EQ(test, populate(gm, 3), 0);
+	gm_pool_wait(page_to_nid(t->marked));
+	free_poisoned(test, t->marked);
+	close_file(test);
+	gm_test_drain();
+	expect(test, limit, 0, 0);
+	gm_limit_put(limit);
+}
+
+/* A poisoned page stays hidden for good, but not on the mount's account. */
+static void test_poisoned(struct kunit *test)
+{
+	struct gm_limit *limit = new_limit(test, BLOCK_PAGES + 2);
+	struct guest_memfd *gm = new_file(test, limit);
+	struct page *page, *single;
+
+	populate_block(test, gm);
+	KUNIT_EXPECT_EQ(test, populate(gm, TAIL), 0);
+	/* Our references are those that memory_failure() keeps. */
+	page = guest_memfd_get_page(gm, 3);
+	single = guest_memfd_get_page(gm, TAIL);
+	KUNIT_ASSERT_NOT_NULL(test, page);
+	KUNIT_ASSERT_NOT_NULL(test, single);
+	SetPageHWPoison(page);
+	SetPageHWPoison(single);
+	folio_put(guest_memfd_memory_failure(page));
+	folio_put(guest_memfd_memory_failure(single));
+	expect(test, limit, BLOCK_PAGES + 1, 0);
+	close_file(test);
+	gm_test_drain();
+	expect(test, limit, 0, 0);
+	gm_folio_clear_state(page_folio(page));
+	gm_folio_clear_state(page_folio(single));
+	free_poisoned(test, page);
+	free_poisoned(test, single);
+	gm_limit_put(limit);
+}
+
+/* The same in a block that cannot be split. */
+static void test_poisoned_block(struct kunit *test)
+{
+	struct gm_limit *limit = new_limit(test, BLOCK_PAGES);
+	struct guest_memfd *gm = new_file(test, limit);
+	struct page *page, *held;
+
+	populate_block(test, gm);
+	page = guest_memfd_get_page(gm, 3);
+	held = guest_memfd_get_page(gm, 5);
+	KUNIT_ASSERT_NOT_NULL(test, page);
+	KUNIT_ASSERT_NOT_NULL(test, held);
+	SetPageHWPoison(page);
+	folio_put(guest_memfd_memory_failure(page));
+	KUNIT_EXPECT_TRUE(test, is_block(gm, 3));
+	close_file(test);
+	put_page(held);
+	gm_test_drain();
+	expect(test, limit, 0, 0);
+	gm_folio_clear_state(page_folio(page));
+	free_poisoned(test, page);
+	gm_limit_put(limit);
+}
+
+/* At level KERNEL, where pages enter the file with a direct-map reference. */
+static void test_kernel(struct kunit *test)
+{
+	struct gm_limit *limit = new_limit(test, BLOCK_PAGES + 2);
+	struct guest_memfd *gm = new_file(test, limit);
+	pgoff_t ignored;
+
+	KUNIT_EXPECT_EQ(test, guest_memfd_set_access(gm, 0, TAIL + 16,
+						     GUEST_MEMFD_ACCESS_KERNEL, &ignored), 0);
+	populate_block(test, gm);
+	KUNIT_EXPECT_EQ(test, populate(gm, TAIL), 0);
+	KUNIT_EXPECT_EQ(test, populate(gm, TAIL + 1), 0);
+	KUNIT_EXPECT_EQ(test, populate(gm, TAIL + 2), -ENOSPC);
+	expect(test, limit, BLOCK_PAGES + 2, 0);
+	close_file(test);
+	guest_memfd_block_wait();
+	expect(test, limit, 0, 0);
+	gm_limit_put(limit);
+}
+
+static struct kunit_case limit_cases[] = {
+	KUNIT_CASE(test_reserve),
+	KUNIT_CASE(test_resize),
+	KUNIT_CASE(test_outlives_mount),
+	KUNIT_CASE_SLOW(test_wait_gives_up),
+	KUNIT_CASE_SLOW(test_wait_for_progress),
+	KUNIT_CASE(test_block),
+	KUNIT_CASE(test_hole),
+	KUNIT_CASE(test_single),
+	KUNIT_CASE(test_waits_for_block),
+	KUNIT_CASE_SLOW(test_single_after_all),
+	KUNIT_CASE(test_marked),
+	KUNIT_CASE(test_poisoned),
+	KUNIT_CASE(test_poisoned_block),
+	KUNIT_CASE(test_kernel),
+	{}
+};
+
+static struct kunit_suite limit_suite = {
+	.name = "guest_memfd_limit",
+	.init = gm_test_init,
+	.exit = gm_test_exit,
+	.test_cases = limit_cases,
+};
+
+kunit_test_suite(limit_suite);
+
+MODULE_DESCRIPTION("KUnit tests of the limit on a mount's memory");
+MODULE_LICENSE("GPL");
