@@ -226,7 +226,8 @@ int guest_memfd_mmap(struct file *file, struct vm_area_struct *vma)
 
 	if (!(gm->flags & GM_FILE_MMAP))
 		return -ENODEV;
-	if (!(vma->vm_flags & VM_SHARED) || !(vma->vm_flags & VM_MAYSHARE))
+	/* Without VM_SHARED it is a shared mapping of a file that is open for reading only. */
+	if (!(vma->vm_flags & VM_MAYSHARE))
 		return -EINVAL;
 
 	/* A core dump could not read hidden pages: do not let it try. */

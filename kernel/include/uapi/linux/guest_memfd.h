@@ -43,4 +43,7 @@ struct guest_memfd_access {
 #define GUEST_MEMFD_SET_ACCESS	_IOWR(GUEST_MEMFD_IOC_TYPE, 0x00, struct guest_memfd_access)
 #define GUEST_MEMFD_GET_ACCESS	_IOWR(GUEST_MEMFD_IOC_TYPE, 0x01, struct guest_memfd_access)
 
+/* What statfs() says of the guestmem file system: "GMFS". */
+#define GUESTMEM_MAGIC		0x474d4653
+
 #endif /* _UAPI_LINUX_GUEST_MEMFD_H */
