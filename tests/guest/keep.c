@@ -3,8 +3,8 @@
  * keep SEED MIB: runs in a guest. Keeps MIB of memory whose contents it knows:
  * each page begins with the secret of SEED, for the scanner, and the rest follows
  * from the page's number and its generation. The first half of the pages stays as it
- * is. The CPUs share the other half: a writer on each writes its pages again and again,
- * each time with a new generation. Commands come by standard input, a line each:
+ * is. The CPUs share the other half: a writer on each looks at its pages and writes them
+ * with a new generation, again and again. Commands come by standard input, a line each:
  *
  *   check     stop the writers, look at every word, let them go on:
  *             keep: check=N pages=N bad=N first_bad=N written=N writers=N
@@ -12,6 +12,7 @@
  *   mend      change it back
  *   quit
  *
+ * @bad counts the pages that the check finds, and all that the writers have found;
  * @written counts the pages written so far, @writers the writers that have written.
  */
 #define _GNU_SOURCE
@@ -39,7 +40,7 @@
 struct writer {
 	pthread_t thread;
 	size_t first, end;
-	atomic_ulong written;
+	atomic_ulong written, bad;
 };
 
 static struct writer writer[MAX_CPUS];
@@ -92,6 +93,8 @@ static void *write_pages(void *arg)
 	for (;;) {
 		pthread_rwlock_rdlock(&batch);
 		for (int i = 0; i < BATCH; i++) {
+			/* What a check would have seen is not there any more after this. */
+			w->bad += !page_is_good(page);
 			generation[page]++;
 			write_page(page);
 			if (++page == w->end)
@@ -138,6 +141,7 @@ static void check(int cpus)
 			first_bad = page;
 	}
 	for (int i = 0; i < cpus; i++) {
+		bad += writer[i].bad;
 		written += writer[i].written;
 		writers += writer[i].written != 0;
 	}
