@@ -39,6 +39,7 @@
 #include "access.h"
 #include "block.h"
 #include "direct_map.h"
+#include "file.h"
 #include "page_state.h"
 #include "reference.h"
 
@@ -731,7 +732,7 @@ static void lock_unmapped(struct folio *folio)
 {
 	folio_lock(folio);
 	if (folio_mapped(folio))
-		unmap_mapping_folio(folio);
+		gm_unmap_folio(folio);
 }
 
 /* Freeze the page if only @expected references are there. */

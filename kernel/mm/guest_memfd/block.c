@@ -28,6 +28,7 @@
 #include "block.h"
 #include "cut.h"
 #include "direct_map.h"
+#include "file.h"
 #include "frames.h"
 #include "limit.h"
 #include "merge.h"
@@ -423,7 +424,7 @@ int guest_memfd_block_split(struct guest_memfd *gm, pgoff_t index)
 		return 0;
 	}
 	if (folio_mapped(folio))
-		unmap_mapping_folio(folio);
+		gm_unmap_folio(folio);
 	first = &folio->page;
 	err = split_locked(gm, folio);
 	for (i = 0; i < (err ? 1 : GM_BLOCK_PAGES); i++)

@@ -91,34 +91,34 @@ EXPORT_SYMBOL_FOR_MODULES(guest_memfd_get_direct_map, GUEST_MEMFD_OWNERS);
  *
  * Context: May sleep; the caller holds no lock of the file.
  * Return: 1 with a direct-map reference; 0 if the page is not hidden memory, and
- * needs none; -ESTALE when the page has left its file; -EOVERFLOW; -ENOMEM.
+ * needs none; -ESTALE when the page has left its file; -EHWPOISON; -EOVERFLOW;
+ * -ENOMEM.
  */
 int guest_memfd_get_direct_map_user(struct page *page)
 {
-	struct address_space *mapping;
-	struct inode *inode = NULL;
+	struct guest_memfd *gm = NULL;
 	struct folio *folio;
 	int ret = -ESTALE;
 
 	if (!guest_memfd_owns_pfn(page_to_pfn(page)))
 		return 0;
 
-	/* The folio lock keeps the folio in its file, and so the inode. */
 	folio = gm_lock_page(page);
-	mapping = folio->mapping;
-	if (mapping)
-		inode = igrab(mapping->host);
+	if (folio->mapping && gm_get_user(gm_of_mapping(folio->mapping)))
+		gm = gm_of_mapping(folio->mapping);
 	folio_unlock(folio);
-	if (!inode)
+	if (!gm)
 		return -ESTALE;
 
-	filemap_invalidate_lock_shared(mapping);
+	filemap_invalidate_lock_shared(gm->inode->i_mapping);
 	folio = gm_lock_page(page);
-	if (folio->mapping == mapping)
+	if (PageHWPoison(page))
+		ret = -EHWPOISON;
+	else if (folio->mapping == gm->inode->i_mapping)
 		ret = guest_memfd_get_direct_map(page);
 	folio_unlock(page_folio(page));
-	filemap_invalidate_unlock_shared(mapping);
-	iput(inode);
+	filemap_invalidate_unlock_shared(gm->inode->i_mapping);
+	gm_put_user(gm);
 	return ret ?: 1;
 }
 EXPORT_SYMBOL_FOR_MODULES(guest_memfd_get_direct_map_user, GUEST_MEMFD_OWNERS);

@@ -15,28 +15,37 @@
 #include "page_state.h"
 #include "reference.h"
 
-/*
- * memory_failure() knows a file by a page of it only.  An inode reference would
- * not keep the superblock, nor the module that owns the file, so eviction of
- * that one file waits instead.  The caller has locked a folio of the file:
- * truncation cannot finish before.
+/**
+ * gm_get_user - keep a file from being evicted, for a task that found it by a page
+ * @gm: The file's memory.
  *
+ * memory_failure(), and KVM for a plain memslot, know a file by a page of it only.
+ * An inode reference would not keep the superblock, nor the module that owns the
+ * file, so eviction of that one file waits instead.
+ *
+ * Context: The caller has locked a folio of the file, so truncation cannot finish
+ * before.
  * Return: False when the file is being evicted.
  */
-static bool get_file_user(struct guest_memfd *gm)
+bool gm_get_user(struct guest_memfd *gm)
 {
 	return atomic_inc_not_zero(&gm->users);
 }
 
-/* The file may be freed as soon as the count is zero. */
-static void put_file_user(struct guest_memfd *gm)
+/**
+ * gm_put_user - undo gm_get_user()
+ * @gm: The file's memory; the file may be freed as soon as the count is zero.
+ *
+ * Context: Any.
+ */
+void gm_put_user(struct guest_memfd *gm)
 {
 	if (atomic_dec_and_test(&gm->users))
 		wake_up_var(&gm->users);
 }
 
 /**
- * gm_wait_for_users - wait until no memory failure is at work in a file
+ * gm_wait_for_users - wait until no task is at work in a file that it found by a page
  * @gm: The memory of a file that is evicted.
  *
  * Context: May sleep.
@@ -74,12 +83,12 @@ int guest_memfd_error_folio(struct address_space *mapping, struct folio *folio)
 {
 	struct guest_memfd *gm = gm_of_mapping(mapping);
 
-	if (!get_file_user(gm))
+	if (!gm_get_user(gm))
 		return MF_DELAYED;
 	/* Faults and truncation take these locks the other way round. */
 	folio_unlock(folio);
 	take_from_guests(gm, folio->index);
-	put_file_user(gm);
+	gm_put_user(gm);
 	folio_lock(folio);
 	return MF_DELAYED;
 }
@@ -138,17 +147,17 @@ struct folio *guest_memfd_memory_failure(struct page *page)
 		gm_page_set_failed(page, GFP_KERNEL);
 	/* Truncation waits for the folio: what is in a file now has its inode. */
 	gm = folio->mapping ? gm_of_mapping(folio->mapping) : NULL;
-	if (!gm || !get_file_user(gm)) {
+	if (!gm || !gm_get_user(gm)) {
 		folio_unlock(folio);
 		return folio;
 	}
 	index = folio->index + folio_page_idx(folio, page);
 	if (folio_mapped(folio))
-		unmap_mapping_folio(folio);
+		gm_unmap_folio(folio);
 	folio_unlock(folio);
 	folio_put(folio);
 	take_from_guests(gm, index);
 	split_poisoned(gm, page);
-	put_file_user(gm);
+	gm_put_user(gm);
 	return gm_get_folio_of(page);
 }

@@ -27,9 +27,20 @@ static inline void gm_invalidate_end(struct guest_memfd *gm, pgoff_t start, pgof
 	gm->ops->invalidate_end(gm, round_down(start, nr), round_up(end, nr));
 }
 
+/*
+ * Unmap a folio that stays in its file.  unmap_mapping_folio() would also remove
+ * userfaultfd's markers, so that later writes went unnoticed.
+ */
+static inline void gm_unmap_folio(struct folio *folio)
+{
+	unmap_mapping_pages(folio->mapping, folio->index, folio_nr_pages(folio), false);
+}
+
 /* A split waits so often for short references, up to a millisecond each time. */
 #define GM_SPLIT_SLEEPS	100
 
+bool gm_get_user(struct guest_memfd *gm);
+void gm_put_user(struct guest_memfd *gm);
 void gm_wait_for_users(struct guest_memfd *gm);
 
 #endif /* _MM_GUEST_MEMFD_FILE_H */

@@ -128,3 +128,4 @@ bool guest_memfd_owns_pfn(unsigned long pfn)
 	return gm_lone_uses(pfn, pfn) || gm_pool_owns_pfn(pfn) ||
 	       gm_cut_owns_pfn(pfn) || gm_block_uses(pfn, pfn);
 }
+EXPORT_SYMBOL_FOR_MODULES(guest_memfd_owns_pfn, "kvm");

@@ -56,8 +56,6 @@ static vm_fault_t guest_memfd_map_pages(struct vm_fault *vmf, pgoff_t start,
 	struct address_space *mapping = vmf->vma->vm_file->f_mapping;
 	vm_fault_t ret;
 
-	if (!gm_hides(gm_of_mapping(mapping)))
-		return 0;
 	/* No sleep here; the fault itself can wait for a change of levels. */
 	if (!filemap_invalidate_trylock_shared(mapping))
 		return 0;
@@ -184,8 +182,7 @@ static struct mempolicy *guest_memfd_get_policy(struct vm_area_struct *vma,
  */
 static bool guest_memfd_can_userfault(struct vm_area_struct *vma, vm_flags_t flags)
 {
-	return flags == VM_UFFD_WP &&
-	       gm_hides(gm_of_mapping(vma->vm_file->f_mapping));
+	return !(flags & ~VM_UFFD_WP);
 }
 
 /* UFFDIO_COPY asks without looking at the registered mode, and gets ENOMEM. */
@@ -201,12 +198,20 @@ static const struct vm_uffd_ops guest_memfd_uffd_ops = {
 };
 #endif
 
-static const struct vm_operations_struct guest_memfd_vm_ops = {
+static const struct vm_operations_struct hidden_vm_ops = {
+	.fault		= guest_memfd_fault,
+	.map_pages	= guest_memfd_map_pages,
+#ifdef CONFIG_NUMA
+	.get_policy	= guest_memfd_get_policy,
+	.set_policy	= guest_memfd_set_policy,
+#endif
 #ifdef CONFIG_USERFAULTFD
 	.uffd_ops	= &guest_memfd_uffd_ops,
 #endif
+};
+
+static const struct vm_operations_struct plain_vm_ops = {
 	.fault		= guest_memfd_fault,
-	.map_pages	= guest_memfd_map_pages,
 #ifdef CONFIG_NUMA
 	.get_policy	= guest_memfd_get_policy,
 	.set_policy	= guest_memfd_set_policy,
@@ -233,7 +238,7 @@ int guest_memfd_mmap(struct file *file, struct vm_area_struct *vma)
 	/* A core dump could not read hidden pages: do not let it try. */
 	if (gm_hides(gm))
 		vm_flags_set(vma, VM_DONTDUMP);
-	vma->vm_ops = &guest_memfd_vm_ops;
+	vma->vm_ops = gm_hides(gm) ? &hidden_vm_ops : &plain_vm_ops;
 	return 0;
 }
 EXPORT_SYMBOL_FOR_MODULES(guest_memfd_mmap, GUEST_MEMFD_OWNERS);
