@@ -56,23 +56,30 @@ kvm_pfn_t kvm_faultin_guest_pfn(struct kvm *kvm,
 EXPORT_SYMBOL_FOR_KVM_INTERNAL(kvm_faultin_guest_pfn);
 
 /*
- * Take a direct-map reference to @page, which GUP returned, if it is hidden memory.
- * @held is the page that the caller has such a reference to, or NULL.
+ * Take a direct-map reference to @page, which GUP returned, if it is hidden memory,
+ * and store it in @held, which was NULL.
  */
 static int hold_hidden(struct page *page, struct page **held)
 {
 	int ret;
 
-	if (*held && *held == page)
-		return 0;
-	kvm_put_hidden(*held);
-	*held = NULL;
 	ret = page ? guest_memfd_get_direct_map_user(page) : 0;
 	if (ret < 0)
 		return ret;
 	if (ret)
 		*held = page;
 	return 0;
+}
+
+/* Is @page what the user address maps, without a page fault?  Get it then. */
+static bool is_mapped(struct kvm_follow_pfn *kfp, struct page *page)
+{
+	if (!kvm_get_page_fast(kfp, kfp->refcounted_page))
+		return false;
+	if (*kfp->refcounted_page == page)
+		return true;
+	put_page(*kfp->refcounted_page);
+	return false;
 }
 
 /**
@@ -94,6 +101,11 @@ kvm_pfn_t kvm_hva_to_held_pfn(struct kvm_follow_pfn *kfp, struct page **held)
 	kvm_pfn_t pfn;
 	int err;
 
+	if (*held && is_mapped(kfp, *held))
+		return page_to_pfn(*held);
+	/* The lookup may block in a page fault for as long as user space likes. */
+	kvm_put_hidden(*held);
+	*held = NULL;
 	for (;;) {
 		pfn = hva_to_pfn(kfp);
 		if (is_error_noslot_pfn(pfn))
@@ -162,13 +174,13 @@ static void set_user_map(struct kvm_memory_slot *slot, struct kvm_host_map *map,
 }
 
 /**
- * kvm_gmem_map_again - map a page that kvm_vcpu_map() could not pin
+ * kvm_gmem_map_again - map a page that kvm_vcpu_map() could not, or must not, pin
  * @vcpu: The vCPU.
  * @slot: The memslot, or NULL; kept by kvm->srcu.
  * @map: Where to put the mapping; gfn, writable and local are set.
  *
  * The page may have reached level NONE in the meantime, or it may be hidden memory
- * of a plain memslot, which cannot be pinned.
+ * of a plain memslot.  A pin that exists is dropped.
  *
  * Context: May sleep.
  * Return: 0, or a negative error.
@@ -186,8 +198,12 @@ int kvm_gmem_map_again(struct kvm_vcpu *vcpu, struct kvm_memory_slot *slot,
 		.hidden = true,
 	};
 	unsigned long seq;
+	bool hidden;
 	int err;
 
+	if (map->pinned_page)
+		unpin_user_page(map->pinned_page);
+	map->pinned_page = NULL;
 	if (kvm_gmem_user_disabled(slot, map->gfn))
 		return kvm_gmem_map(vcpu, slot, map);
 	if (!kvm_may_hide(kvm) || is_noslot_pfn(map->pfn))
@@ -200,18 +216,21 @@ int kvm_gmem_map_again(struct kvm_vcpu *vcpu, struct kvm_memory_slot *slot,
 		if (fatal_signal_pending(current) ||
 		    is_error_noslot_pfn(kvm_follow_pfn(&kfp)))
 			break;
-		err = hold_hidden(page, &held);
+		hidden = page && guest_memfd_owns_pfn(page_to_pfn(page));
+		err = hidden && !map->local ? hold_hidden(page, &held) : 0;
 		kvm_release_page_unused(page);
-		/* A hole has removed the page since GUP found it: look again. */
-		if (err == -ESTALE)
-			continue;
-		/* Without an error this is no hidden memory: the failure stands. */
-		if (!held)
+		/* This is no hidden memory, so the failure stands. */
+		if (!hidden)
 			break;
-		if (map->local) {
-			kvm_put_hidden(held);
+		if (map->local)
 			return kvm_gmem_map(vcpu, slot, map);
+		/* A hole has removed the page since GUP found it: look again. */
+		if (err == -ESTALE) {
+			cond_resched();
+			continue;
 		}
+		if (err)
+			break;
 		set_user_map(slot, map, held, kfp.hva);
 		if (!map->revocable)
 			return 0;
@@ -225,9 +244,23 @@ int kvm_gmem_map_again(struct kvm_vcpu *vcpu, struct kvm_memory_slot *slot,
 		held = NULL;
 		cond_resched();
 	}
-	kvm_put_hidden(held);
 	map->pfn = KVM_PFN_ERR_FAULT;
 	return -EINVAL;
+}
+
+/**
+ * kvm_gmem_must_revoke - is a pin the wrong way to map a page?
+ * @map: A mapping that kvm_vcpu_map() has pinned.
+ *
+ * At level KERNEL hidden memory can be pinned.  A pin that stays for as long as a
+ * nested guest runs would keep the range at that level.
+ *
+ * Context: Any.
+ * Return: True if kvm_gmem_map_again() has to map it.
+ */
+bool kvm_gmem_must_revoke(const struct kvm_host_map *map)
+{
+	return map->revocable && map->pinned_page && guest_memfd_owns_pfn(map->pfn);
 }
 
 /**
@@ -274,7 +307,7 @@ bool kvm_gmem_user_maps_left(struct kvm *kvm, unsigned long start,
  *
  * User space keeps the mapping, so no MMU notifier ends the references.
  *
- * Context: kvm->slots_lock is held, or the VM is being destroyed.
+ * Context: kvm->slots_lock is held.
  */
 void kvm_gmem_lose_slot(struct kvm *kvm, struct kvm_memory_slot *slot)
 {

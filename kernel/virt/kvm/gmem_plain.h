@@ -37,6 +37,7 @@ kvm_pfn_t kvm_hva_to_held_pfn(struct kvm_follow_pfn *kfp, struct page **held);
 void kvm_put_hidden(struct page *held);
 int kvm_gmem_map_again(struct kvm_vcpu *vcpu, struct kvm_memory_slot *slot,
 		       struct kvm_host_map *map);
+bool kvm_gmem_must_revoke(const struct kvm_host_map *map);
 bool kvm_gmem_user_maps_left(struct kvm *kvm, unsigned long start,
 			     unsigned long end);
 void kvm_gmem_lose_slot(struct kvm *kvm, struct kvm_memory_slot *slot);
@@ -73,6 +74,11 @@ static inline int kvm_gmem_map_again(struct kvm_vcpu *vcpu,
 				     struct kvm_host_map *map)
 {
 	return -EINVAL;
+}
+
+static inline bool kvm_gmem_must_revoke(const struct kvm_host_map *map)
+{
+	return false;
 }
 
 static inline bool kvm_gmem_user_maps_left(struct kvm *kvm, unsigned long start,

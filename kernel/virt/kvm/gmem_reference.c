@@ -463,12 +463,12 @@ void kvm_gmem_reference_init(struct kvm *kvm)
 }
 
 /*
- * Nothing queues the work again: each file keeps the VM, so no memslot has a file
- * any more, and the MMU notifier has been unregistered.  The caches, which vCPUs
- * embed, must still be there.
+ * The caches, which vCPUs embed, must still be there.  The memslots that KVM made
+ * itself are deleted later, which must not queue the work again.  Deactivation of
+ * the caches puts what they hold then.
  */
 void kvm_gmem_reference_destroy(struct kvm *kvm)
 {
-	cancel_work_sync(&kvm->gmem_reference_work);
+	disable_work_sync(&kvm->gmem_reference_work);
 	guest_memfd_put_queue_free(kvm->gmem_put_queue);
 }

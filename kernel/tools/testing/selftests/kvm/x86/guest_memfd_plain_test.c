@@ -559,6 +559,12 @@ static void step_uffd_wp(struct world *w)
 	*(u64 *)(w->mem + BLOCK + 11 * GMEM_PAGE) = 7;
 	see(w, "the host", h.events);
 	see(w, "stored", *(u64 *)(w->mem + BLOCK + 10 * GMEM_PAGE + 8));
+	/* A hole beside what is protected, as a balloon makes it. */
+	gmem_punch(w->fd, BLOCK + 20 * GMEM_PAGE, GMEM_PAGE);
+	h.events = 0;
+	call(w, guest_store, GMEM_GVA + BLOCK + 21 * GMEM_PAGE, 5, 0);
+	see(w, "beside a hole", h.events);
+	TEST_ASSERT_EQ(h.events, 1);
 	see(w, "unregister", ioctl(h.uffd, UFFDIO_UNREGISTER, &reg.range) ? errno : 0);
 	pthread_cancel(thread);
 	pthread_join(thread, NULL);
@@ -585,7 +591,11 @@ static void step_pre_fault(struct world *w)
 	call(w, guest_load, GMEM_GVA + 3 * BLOCK, 0, 0);
 	see(w, "faults", vcpu_get_stat(w->vcpu, pf_taken) - faults);
 	kvm_munmap(w->mem + BLOCK, BLOCK);
+	memset(&w->vcpu->run->memory_fault, 0xff, sizeof(w->vcpu->run->memory_fault));
+	w->vcpu->run->exit_reason = 4711;
 	see(w, "not mapped", pre_fault(w, GMEM_GPA + BLOCK, BLOCK));
+	TEST_ASSERT(w->vcpu->run->exit_reason == 4711 && w->vcpu->run->memory_fault.gpa == ~0ULL,
+		    "KVM_PRE_FAULT_MEMORY wrote an exit");
 	map_at(w, w->fd, BLOCK, BLOCK, BLOCK);
 	see(w, "mapped again", pre_fault(w, GMEM_GPA + BLOCK, BLOCK));
 }
@@ -863,12 +873,52 @@ PLAIN_TEST(clock)
 	assert_ends(w, "the range went to NONE");
 	gmem_set_access(w->fd, BLOCK, BLOCK, GUEST_MEMFD_ACCESS_USER);
 
+	slot_set(w, GMEM_SLOT, 0, OTHER_GPA, SIZE);
+	slot_set(w, GMEM_SLOT, 0, GMEM_GPA, SIZE);
+	call(w, guest_clock, clock, 1, 0);
+	TEST_ASSERT_EQ(referenced(w), 1);
+	slot_set(w, GMEM_SLOT, 0, OTHER_GPA, SIZE);
+	assert_ends(w, "the memslot was moved");
+	slot_set(w, GMEM_SLOT, 0, GMEM_GPA, SIZE);
+
 	TEST_ASSERT(call(w, guest_clock, clock, 1, 0), "no clock");
 	TEST_ASSERT_EQ(referenced(w), 1);
 	vm_close(w);
 	assert_ends(w, "the VM was destroyed");
 	gmem_wait_put(w->fd);
 	gmem_assert_hidden(w->mem + 2 * BLOCK, 2 * BLOCK, w->seed);
+	world_close(w);
+}
+
+/*
+ * A process makes a VM with a clock, and ends while another one has its
+ * descriptors: KVM must not keep a reference to memory of an address space that is gone.
+ */
+PLAIN_TEST(process_ends)
+{
+	struct world *w = &self->worlds[0];
+	const u64 clock = GMEM_GVA + BLOCK;
+	int fd[2], status;
+	pid_t pid;
+	char c;
+
+	TEST_ASSERT(!pipe(fd), "pipe: %s", strerror(errno));
+	world_open(w, USER);
+	pid = fork();
+	if (!pid) {
+		vm_open(w);
+		TEST_ASSERT(call(w, guest_clock, clock, 1, 0), "no clock");
+		TEST_ASSERT_EQ(referenced(w), 1);
+		if (fork())
+			_exit(0);
+		/* The child that has the VM's descriptors when its maker is gone. */
+		gmem_wait(not_referenced, w, 1000);
+		_exit(write(fd[1], "", 1) != 1);
+	}
+	close(fd[1]);
+	TEST_ASSERT(waitpid(pid, &status, 0) == pid && !status, "the child: %d", status);
+	TEST_ASSERT(read(fd[0], &c, 1) == 1, "KVM keeps its reference");
+	close(fd[0]);
 	world_close(w);
 }
 
