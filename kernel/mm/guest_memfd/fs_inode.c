@@ -154,10 +154,18 @@ static const struct file_operations gm_fs_file_operations = {
 
 static int set_size(struct inode *inode, loff_t size)
 {
+	struct guest_memfd_put_queue *queue;
+
 	if (size == inode->i_size)
 		return 0;
 	if (inode->i_size || !PAGE_ALIGNED(size))
 		return -EINVAL;
+	/* For a guest that turns its clock on and off. */
+	queue = guest_memfd_put_queue_alloc();
+	if (!queue)
+		return -ENOMEM;
+	guest_memfd_set_put_queue(&to_gm_fs(inode)->gm, queue);
+	guest_memfd_put_queue_free(queue);
 	i_size_write(inode, size);
 	inode_set_mtime_to_ts(inode, inode_set_ctime_current(inode));
 	return 0;
