@@ -81,6 +81,7 @@ install: user	## install the programs, the library and the man pages below PREFI
 	ln -sf libguestmem.so.0 $(DESTDIR)$(PREFIX)/lib/libguestmem.so
 	sed 's,@PREFIX@,$(PREFIX),; s,@LIBDIR@,$${prefix}/lib,; s,@INCLUDEDIR@,$${prefix}/include,' lib/libguestmem.pc.in >$(B)/lib/libguestmem.pc
 	install -D -m 644 $(B)/lib/libguestmem.pc $(DESTDIR)$(PREFIX)/lib/pkgconfig/libguestmem.pc
+	install -D -m 644 tools/dev-guestmem.mount $(DESTDIR)$(PREFIX)/lib/systemd/system/dev-guestmem.mount
 	for page in $(man_pages); do \
 		install -D -m 644 $$page $(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/$${page##*/} || exit 1; \
 	done
