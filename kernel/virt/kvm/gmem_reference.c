@@ -42,7 +42,7 @@ struct page *gpc_take_direct_map(struct gfn_to_pfn_cache *gpc)
 	struct page *page;
 
 	lockdep_assert_held_write(&gpc->lock);
-	if (gpc->source != GPC_DIRECT_MAP)
+	if (gpc->source != GPC_DIRECT_MAP && gpc->source != GPC_USER_DIRECT_MAP)
 		return NULL;
 
 	page = pfn_to_page(gpc->pfn);
@@ -278,7 +278,7 @@ void gfn_to_pfn_cache_invalidate_gmem(struct kvm *kvm,
 		if (is_in_file_range(gpc, first, last)) {
 			gpc->valid = false;
 			/* Also when the MMU notifier invalidated it before. */
-			arm |= gpc->source == GPC_DIRECT_MAP;
+			arm |= gpc->source != GPC_PLAIN;
 		}
 		write_unlock_irq(&gpc->lock);
 	}

@@ -11,7 +11,8 @@ struct guest_memfd;
 /* Where a cache has its pfn from, and which reference it holds. */
 enum gpc_source {
 	GPC_USER,	/* the user address; no reference */
-	GPC_DIRECT_MAP,	/* the file, or the user address; a direct-map reference */
+	GPC_DIRECT_MAP,	/* the file; a direct-map reference */
+	GPC_USER_DIRECT_MAP, /* the user address; a direct-map reference */
 	GPC_PLAIN,	/* a file in the direct map; no reference */
 };
 
