@@ -483,14 +483,17 @@ static unsigned int get_blocks(struct guest_memfd *gm, pgoff_t start,
  *
  * Context: May sleep.  Flushes the TLBs of all CPUs when memory is allocated.
  * Return: For how many blocks, from @start on, @folios is set; they are charged, reserved, up
- * to date, and the caller's.
+ * to date, and the caller's.  -ENOSPC if the file's limit has no room for any.
  */
-unsigned int gm_get_blocks(struct guest_memfd *gm, pgoff_t start,
-			   struct folio **folios, unsigned int nr_blocks)
+int gm_get_blocks(struct guest_memfd *gm, pgoff_t start,
+		  struct folio **folios, unsigned int nr_blocks)
 {
-	unsigned int n, done;
+	unsigned int n, done, reserved;
 
-	nr_blocks = gm_limit_reserve(gm->limit, nr_blocks, GM_BLOCK_PAGES);
+	reserved = gm_limit_reserve(gm->limit, nr_blocks, GM_BLOCK_PAGES);
+	if (nr_blocks && !reserved)
+		return -ENOSPC;
+	nr_blocks = reserved;
 	done = get_blocks(gm, start, folios, nr_blocks);
 	gm_limit_unreserve(gm->limit,
 			   (unsigned long)(nr_blocks - done) * GM_BLOCK_PAGES);

@@ -7,8 +7,8 @@
 /* So many blocks are hidden with one flush. */
 #define GM_BLOCKS_PER_FLUSH 8
 
-unsigned int gm_get_blocks(struct guest_memfd *gm, pgoff_t start,
-			   struct folio **folios, unsigned int nr_blocks);
+int gm_get_blocks(struct guest_memfd *gm, pgoff_t start,
+		  struct folio **folios, unsigned int nr_blocks);
 void gm_free_fresh(struct folio *folio);
 void gm_dissolve_folio(struct folio *folio);
 void gm_give_block(struct page *first);

@@ -217,28 +217,31 @@ static struct mutex *populate_lock(struct guest_memfd *gm, pgoff_t start)
 }
 
 /*
- * Populate the block of @index, or only the page.  *@folio is a hidden block for it, or NULL;
- * with @alloc one is allocated then.  The file takes it, or it stays in *@folio.
+ * Populate the block of @index, or only the page.  *@folio is a hidden block for it, or
+ * NULL; then @got is what gm_get_blocks() returned, or 1 if it is still to be called.  The
+ * file takes the block, or it stays in *@folio.
  */
 static int populate_block(struct guest_memfd *gm, pgoff_t index,
-			  struct folio **folio, bool alloc)
+			  struct folio **folio, int got)
 {
 	pgoff_t start = round_down(index, GM_BLOCK_PAGES);
 	struct mutex *lock = populate_lock(gm, start);
-	bool fits;
 	int err = 0;
 
 	mutex_lock(lock);
 	if (xa_load(&gm->inode->i_mapping->i_pages, index))
 		goto out;
-	fits = block_fits(gm, start);
-	if (fits && (*folio || (alloc && gm_get_blocks(gm, start, folio, 1)))) {
+	if (!block_fits(gm, start))
+		got = 0;
+	else if (got > 0 && !*folio)
+		got = gm_get_blocks(gm, start, folio, 1);
+	if (got > 0) {
 		err = add_block(gm, start, *folio);
 		if (!err || err == -EALREADY)
 			*folio = NULL;
 		if (!err)
 			goto out;
-	} else if (fits && gm_limit_should_wait(gm->limit)) {
+	} else if (got < 0 && gm_limit_should_wait(gm->limit)) {
 		/* Single pages would be there for as long as the file is. */
 		err = -ENOSPC;
 		goto out;
@@ -282,7 +285,7 @@ int guest_memfd_block_populate(struct guest_memfd *gm, pgoff_t index)
 		return 0;
 	if (!gm->block_order)
 		return populate_single(gm, index);
-	err = populate_block(gm, index, &folio, true);
+	err = populate_block(gm, index, &folio, 1);
 	if (folio)
 		gm_free_fresh(folio);
 	return err;
@@ -310,7 +313,7 @@ int guest_memfd_block_populate_range(struct guest_memfd *gm, pgoff_t index,
 	pgoff_t next, start = round_down(index, GM_BLOCK_PAGES);
 	struct folio *folios[GM_BLOCKS_PER_FLUSH] = {};
 	unsigned int n, nr_blocks = 0;
-	int err, ret = 0;
+	int err, got = 0, ret = 0;
 
 	if (gm->block_order) {
 		/* Asked again under the lock of the block. */
@@ -319,14 +322,15 @@ int guest_memfd_block_populate_range(struct guest_memfd *gm, pgoff_t index,
 		     block_fits(gm, next); next += GM_BLOCK_PAGES)
 			nr_blocks++;
 		filemap_invalidate_unlock_shared(mapping);
-		nr_blocks = gm_get_blocks(gm, start, folios, nr_blocks);
+		got = gm_get_blocks(gm, start, folios, nr_blocks);
+		nr_blocks = max(got, 0);
 	}
 	for (n = 0; n < max(nr_blocks, 1U); n++) {
 		filemap_invalidate_lock_shared(mapping);
 		if (xa_load(&mapping->i_pages, index))
 			err = 0;
 		else if (gm->block_order)
-			err = populate_block(gm, index, &folios[n], false);
+			err = populate_block(gm, index, &folios[n], got);
 		else
 			err = populate_single(gm, index);
 		filemap_invalidate_unlock_shared(mapping);

@@ -100,7 +100,7 @@ static bool room_for(struct file *file, loff_t offset, loff_t len)
 	struct guest_memfd *gm = gm_of_mapping(file->f_mapping);
 
 	/* guest_memfd_fallocate() refuses it. */
-	if (offset + len > i_size_read(gm->inode))
+	if (offset + len > i_size_read(gm->inode) || !PAGE_ALIGNED(offset | len))
 		return true;
 	return gm_limit_could_have(gm->limit,
 				   count_absent(file->f_mapping,

@@ -278,15 +278,18 @@ static bool should_wait(struct gm_limit *limit)
  * gm_limit_should_wait - is a block worth to be waited for?
  * @limit: The limit, or NULL for none.
  *
+ * To be called when there was no room for one.
+ *
  * Context: Any but interrupt.
- * Return: True if there is no room for one, and gm_limit_wait() may change that.
+ * Return: True if gm_limit_wait() may lead to room for one, or has nothing to wait for
+ * because a block came back just now.
  */
 bool gm_limit_should_wait(struct gm_limit *limit)
 {
 	if (!limit)
 		return false;
 	guard(spinlock)(&limit->lock);
-	return should_wait(limit);
+	return limit->max - limit->used >= GM_BLOCK_PAGES || should_wait(limit);
 }
 
 /**
