@@ -82,6 +82,14 @@ static struct kvm_memory_slot *gpc_gmem_slot(struct gfn_to_pfn_cache *gpc)
 	return NULL;
 }
 
+/* Does any memslot have a cache's user address? */
+static bool has_slot(struct gfn_to_pfn_cache *gpc)
+{
+	struct kvm_memslots *slots = kvm_memslots(gpc->kvm);
+
+	return interval_tree_iter_first(&slots->hva_tree, gpc->uhva, gpc->uhva);
+}
+
 /**
  * gpc_to_pfn - look up the page of a cache that is being refreshed
  * @gpc: The cache, with refresh_lock held and gpc->lock held for writing.
@@ -119,7 +127,7 @@ int gpc_to_pfn(struct gfn_to_pfn_cache *gpc)
 	 */
 	if (kvm_is_error_gpa(gpc->gpa))
 		gpc->generation = kvm_memslots(gpc->kvm)->generation;
-	ret = hva_to_pfn_retry(gpc);
+	ret = hva_to_pfn_retry(gpc, kvm_may_hide(gpc->kvm) && !kvm_is_error_gpa(gpc->gpa));
 	if (!ret)
 		return 0;
 
@@ -128,9 +136,13 @@ int gpc_to_pfn(struct gfn_to_pfn_cache *gpc)
 	 * memslots count only now.  By a guest address, the page may have gone
 	 * down to NONE meanwhile.
 	 */
-	if (kvm_is_error_gpa(gpc->gpa))
+	if (kvm_is_error_gpa(gpc->gpa)) {
 		slot = gpc_gmem_slot(gpc);
-	else if (!kvm_gmem_user_disabled(slot, gfn))
+		/* Hidden memory of a plain memslot is found by the address alone. */
+		if (!slot && kvm_may_hide(gpc->kvm) && has_slot(gpc))
+			return hva_to_pfn_retry(gpc, true);
+	} else if (!kvm_gmem_user_disabled(slot, gfn)) {
 		slot = NULL;
+	}
 	return slot ? gmem_to_pfn(gpc, slot) : ret;
 }

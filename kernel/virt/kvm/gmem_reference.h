@@ -17,7 +17,7 @@ enum gpc_source {
 };
 
 /* In pfncache.c: the lookup by the user address. */
-kvm_pfn_t hva_to_pfn_retry(struct gfn_to_pfn_cache *gpc);
+kvm_pfn_t hva_to_pfn_retry(struct gfn_to_pfn_cache *gpc, bool hidden);
 
 #ifdef CONFIG_KVM_GUEST_MEMFD
 int gpc_to_pfn(struct gfn_to_pfn_cache *gpc);
@@ -35,7 +35,7 @@ void gfn_to_pfn_cache_invalidate_gmem(struct kvm *kvm,
 #else
 static inline int gpc_to_pfn(struct gfn_to_pfn_cache *gpc)
 {
-	return hva_to_pfn_retry(gpc);
+	return hva_to_pfn_retry(gpc, false);
 }
 
 static inline void kvm_gmem_reference_init(struct kvm *kvm)
