@@ -68,7 +68,7 @@ static bool release_single(struct folio *folio)
 
 	if (ret < 0) {
 		gm_cut_lose(&folio->page);
-		/* It is in nobody's way any more. */
+		/* A poisoned page is never used again: the limit does not count it. */
 		gm_limit_unreserve(gm_folio_take_limit(folio), 1);
 	} else if (ret) {
 		gm_free_single(&folio->page);

@@ -501,7 +501,7 @@ FS_TEST(hidden)
 	free(pfns);
 }
 
-/* The file keeps its memory while it has a name and nobody uses it. */
+/* The file keeps its memory while it has a name, also when no process has it open. */
 FS_TEST(kept)
 {
 	int fd = new_file(DIR_A "/file", BLOCK);
@@ -1097,15 +1097,15 @@ FS_TEST(misuse)
 	expect(swapon(DIR_A "/file", 0), -EINVAL);
 	TEST_ASSERT_EQ(loop_on(fd), -EINVAL);
 	expect(mkdir(DIR_A "/upper", 0700), 0);
-	expect(mkdir(DIR_A "/work", 0700), 0);
+	expect(mkdir(DIR_A "/layer", 0700), 0);
 	mkdir(DIR_B, 0755);
 	expect(mount("overlay", DIR_B, "overlay", 0, "lowerdir=" DIR_A ":/tmp"), -EINVAL);
 	expect(mount("overlay", DIR_B, "overlay", 0, "lowerdir=/tmp,upperdir=" DIR_A
-		     "/upper,workdir=" DIR_A "/work"), -EINVAL);
+		     "/upper,workdir=" DIR_A "/layer"), -EINVAL);
 	expect(rmdir(DIR_A "/upper"), 0);
 	/* overlayfs makes a directory before it looks at what is below. */
-	rmdir(DIR_A "/work/work");
-	expect(rmdir(DIR_A "/work"), 0);
+	rmdir(DIR_A "/layer/work");
+	expect(rmdir(DIR_A "/layer"), 0);
 
 	/* Commands of other files. */
 	expect(fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE), -EINVAL);

@@ -11,8 +11,8 @@
  * Proves that every call returns on the file what it returns on the memfd, and that
  * guest, VMM and a second process see the same contents after it: a plain memslot by
  * either ioctl, a hole by fallocate() and by MADV_REMOVE, userfaultfd write
- * protection, the dirty log switched on and off, a VM that is made anew over the same
- * memory, a process that maps the same file.
+ * protection, the dirty log switched on and off, a new VM over the memory of one that
+ * was destroyed, a process that maps the same file.
  *
  * Catches: a call that fails on the file, or that does something else there.
  *
