@@ -877,8 +877,11 @@ static int lower_run(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 	int err;
 
 	for (; start < end; start = part) {
-		/* A step has whole blocks. */
-		part = min(end, round_down(start, PAGES_PER_UNMAP) + PAGES_PER_UNMAP);
+		/* A step has whole blocks, and the hole before the first of them. */
+		part = start;
+		if (!xa_find(&gm->inode->i_mapping->i_pages, &part, end - 1, XA_PRESENT))
+			part = end - 1;
+		part = min(end, round_down(part, PAGES_PER_UNMAP) + PAGES_PER_UNMAP);
 		index = start;
 		if (gm_hides(gm) && old != GUEST_MEMFD_ACCESS_KERNEL) {
 			/* Of a hidden page below KERNEL only the mapping ends. */
