@@ -218,9 +218,12 @@ static long populate(struct guest_memfd *gm, loff_t offset, loff_t len)
 		if (gm_hides(gm)) {
 			/* By blocks, and past what is there then. */
 			ret = guest_memfd_block_populate_range(gm, index, end);
-			if (ret == -ENOSPC && gm_limit_wait(gm->limit)) {
+			if (ret == -ENOSPC) {
+				ret = gm_limit_wait(gm->limit,
+						    TASK_INTERRUPTIBLE);
 				next = index;
-				continue;
+				if (!ret)
+					continue;
 			}
 			if (ret)
 				return ret;
@@ -271,8 +274,12 @@ long guest_memfd_fallocate(struct file *file, int mode, loff_t offset,
 	else
 		ret = populate(gm, offset, len);
 
-	if (!ret)
+	/* The lock is for the mode bits that it may clear; populate() can wait for long. */
+	if (!ret) {
+		inode_lock(gm->inode);
 		file_modified(file);
+		inode_unlock(gm->inode);
+	}
 	return ret;
 }
 EXPORT_SYMBOL_FOR_MODULES(guest_memfd_fallocate, GUEST_MEMFD_OWNERS);

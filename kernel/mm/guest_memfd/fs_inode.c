@@ -111,19 +111,12 @@ static bool room_for(struct file *file, loff_t offset, loff_t len)
 static long gm_fs_fallocate(struct file *file, int mode, loff_t offset,
 			    loff_t len)
 {
-	struct inode *inode = file_inode(file);
-	long ret;
-
 	/* The size is fixed in any case: beyond it is an error. */
 	if (!mode)
 		mode = FALLOC_FL_KEEP_SIZE;
-	inode_lock(inode);
 	if (mode == FALLOC_FL_KEEP_SIZE && !room_for(file, offset, len))
-		ret = -ENOSPC;
-	else
-		ret = guest_memfd_fallocate(file, mode, offset, len);
-	inode_unlock(inode);
-	return ret;
+		return -ENOSPC;
+	return guest_memfd_fallocate(file, mode, offset, len);
 }
 
 static long gm_fs_ioctl(struct file *file, unsigned int cmd, unsigned long arg)

@@ -5,12 +5,15 @@
  * alloc.c reserves pages against the limit of the file before it allocates them.
  * The reservation follows the memory out of the file: it ends when the memory has been
  * scrubbed and another file, or the allocator, can have it.  So a reserved page
- * is in a file or outside: on its way into one, or waiting to be scrubbed.
+ * is in a file or outside: on its way into one, or it has left one and waits to be
+ * scrubbed.
  *
  * What is outside can come back soon.  A task that finds no room therefore
- * releases its locks, helps to scrub, and waits; it gives up when nothing has
- * come back for a second.  The pages that it has waited for in vain (a device may have
- * pinned them) are counted, so that the next task does not wait for them too.
+ * releases its locks, helps to scrub, and waits: for pages on their way into a file, which
+ * may not need them, and for pages that have left one, unless none has left or been
+ * scrubbed for a second.  Then they do not come back soon: a device may have pinned them.
+ * The limit knows when that was, so that no task waits once more for what another one has
+ * waited for in vain.
  *
  * A limit outlives its mount for as long as pages are reserved against it.
  */
@@ -28,10 +31,10 @@
 #include "page_state.h"
 #include "teardown.h"
 
-/* A task gives up when nothing has come back for so long, */
+/* A task gives up what has left a file when nothing has been scrubbed for so long, */
 #define PATIENCE	HZ
 /* and in any case after so long. */
-#define MAX_WAIT	(60 * HZ)
+#define MAX_WAIT	(10 * HZ)
 /* It looks for something to scrub at least so often. */
 #define LOOK_AGAIN	(HZ / 20)
 
@@ -42,7 +45,9 @@
  * @max: The limit, in pages.
  * @used: Reserved pages.
  * @outside: Reserved pages that are in no file.
- * @stuck: So many of them a task has waited for in vain.
+ * @left: Those of them that have left a file and are not scrubbed.
+ * @changed: When @left changed last, in jiffies.
+ * @vain: When a task waited for MAX_WAIT last, in jiffies.
  * @events: Counts what @wait is woken for.
  * @mounted: The mount exists.
  */
@@ -52,7 +57,9 @@ struct gm_limit {
 	unsigned long max;
 	unsigned long used;
 	unsigned long outside;
-	unsigned long stuck;
+	unsigned long left;
+	unsigned long changed;
+	unsigned long vain;
 	unsigned long events;
 	bool mounted;
 };
@@ -92,6 +99,8 @@ struct gm_limit *gm_limit_alloc(unsigned long max)
 	spin_lock_init(&limit->lock);
 	init_waitqueue_head(&limit->wait);
 	limit->max = max;
+	limit->changed = jiffies;
+	limit->vain = jiffies - PATIENCE;
 	limit->mounted = true;
 	count_limits(1);
 	return limit;
@@ -124,6 +133,14 @@ void gm_limit_put(struct gm_limit *limit)
 		free_limit(limit);
 }
 
+static void wake_waiters(struct gm_limit *limit)
+{
+	lockdep_assert_held(&limit->lock);
+	WRITE_ONCE(limit->events, limit->events + 1);
+	if (wq_has_sleeper(&limit->wait))
+		wake_up_all(&limit->wait);
+}
+
 /**
  * gm_limit_resize - change a limit
  * @limit: The limit.
@@ -138,8 +155,7 @@ bool gm_limit_resize(struct gm_limit *limit, unsigned long max)
 	if (max < limit->used)
 		return false;
 	limit->max = max;
-	limit->events++;
-	wake_up_all(&limit->wait);
+	wake_waiters(limit);
 	return true;
 }
 
@@ -158,20 +174,44 @@ void gm_limit_read(struct gm_limit *limit, struct gm_limit_info *info)
 	info->outside = limit->outside;
 }
 
+/*
+ * How much of what is outside comes back soon?  None, if a task has just waited for it for
+ * very long.
+ */
+static unsigned long expected(struct gm_limit *limit)
+{
+	unsigned long coming = limit->outside - limit->left;
+
+	lockdep_assert_held(&limit->lock);
+	if (time_before(jiffies, limit->vain + PATIENCE))
+		return 0;
+	if (time_after(jiffies, limit->changed + PATIENCE))
+		return coming;
+	return coming + limit->left;
+}
+
+static bool could_have(struct gm_limit *limit, unsigned long nr)
+{
+	guard(spinlock)(&limit->lock);
+	return nr <= limit->max - limit->used + expected(limit);
+}
+
 /**
  * gm_limit_could_have - is there room, or will there be when what is outside has come back?
  * @limit: The limit, or NULL for none.
  * @nr: For so many pages.
  *
- * Context: Any but interrupt.
+ * Context: May sleep, with no lock held that is held while pages are scrubbed.
  * Return: False if gm_limit_wait() would be in vain, as of now.
  */
 bool gm_limit_could_have(struct gm_limit *limit, unsigned long nr)
 {
-	if (!limit)
+	unsigned long ignored;
+
+	if (!limit || could_have(limit, nr))
 		return true;
-	guard(spinlock)(&limit->lock);
-	return nr <= limit->max - limit->used + limit->outside - limit->stuck;
+	/* Nobody may have had the time to scrub anything. */
+	return gm_scrub_some(NULL, limit, false, &ignored) && could_have(limit, nr);
 }
 
 /**
@@ -202,12 +242,10 @@ unsigned int gm_limit_reserve(struct gm_limit *limit, unsigned int nr,
 static void come_back(struct gm_limit *limit, unsigned long nr)
 {
 	lockdep_assert_held(&limit->lock);
-	if (WARN_ON_ONCE(limit->outside < nr))
-		nr = limit->outside;
+	if (WARN_ON_ONCE(limit->outside - limit->left < nr))
+		nr = limit->outside - limit->left;
 	limit->outside -= nr;
-	limit->stuck = min(limit->stuck, limit->outside);
-	limit->events++;
-	wake_up_all(&limit->wait);
+	wake_waiters(limit);
 }
 
 /**
@@ -264,14 +302,28 @@ void gm_limit_leave(struct gm_limit *limit, unsigned long nr)
 		return;
 	guard(spinlock)(&limit->lock);
 	limit->outside += nr;
+	limit->left += nr;
+	limit->changed = jiffies;
 }
 
-/* Does no block fit, although one may when what is outside has come back? */
-static bool should_wait(struct gm_limit *limit)
+/**
+ * gm_limit_scrubbed - pages that have left a file are of use to others now
+ * @limit: The file's limit, or NULL for none.
+ * @nr: The number of pages.
+ *
+ * The caller gives their reservation back next.
+ *
+ * Context: Any but interrupt.
+ */
+void gm_limit_scrubbed(struct gm_limit *limit, unsigned long nr)
 {
-	lockdep_assert_held(&limit->lock);
-	return limit->max - limit->used < GM_BLOCK_PAGES &&
-	       limit->outside > limit->stuck;
+	if (!limit)
+		return;
+	guard(spinlock)(&limit->lock);
+	if (WARN_ON_ONCE(limit->left < nr))
+		nr = limit->left;
+	limit->left -= nr;
+	limit->changed = jiffies;
 }
 
 /**
@@ -289,46 +341,66 @@ bool gm_limit_should_wait(struct gm_limit *limit)
 	if (!limit)
 		return false;
 	guard(spinlock)(&limit->lock);
-	return limit->max - limit->used >= GM_BLOCK_PAGES || should_wait(limit);
+	return limit->max - limit->used + expected(limit) >= GM_BLOCK_PAGES;
+}
+
+static void wait_for_event(struct gm_limit *limit, unsigned long events,
+			   unsigned int state)
+{
+	DEFINE_WAIT(wait);
+
+	prepare_to_wait(&limit->wait, &wait, state);
+	if (READ_ONCE(limit->events) == events)
+		schedule_timeout(LOOK_AGAIN);
+	finish_wait(&limit->wait, &wait);
 }
 
 /**
  * gm_limit_wait - help to scrub what has left the files of a mount, and wait for it
  * @limit: The limit, or NULL for none.
+ * @state: TASK_KILLABLE or TASK_INTERRUPTIBLE, the signals that end the wait.
  *
  * To be called when there was no room.  The caller holds no reservation, and no
  * lock that is held while pages enter a file or are scrubbed.
  *
- * Context: Sleeps, for as long as reservations end, and a second longer; a minute at
- * most.  A fatal signal ends it.
- * Return: True when there is room, for a block if one can be had; false when there is none
- * and none is expected.
+ * Context: Sleeps, for as long as pages are scrubbed, and a second longer; ten seconds at
+ * most.
+ * Return: 0 when there is room, for a block if one can be had; -ENOSPC when there is none
+ * and none is expected; -EINTR.
  */
-bool gm_limit_wait(struct gm_limit *limit)
+int gm_limit_wait(struct gm_limit *limit, unsigned int state)
 {
-	unsigned long end = jiffies + MAX_WAIT, patience = jiffies + PATIENCE;
-	unsigned long ignored, events;
-	bool wait, room;
+	unsigned long end = jiffies + MAX_WAIT;
+	unsigned long room, left, events, ignored;
+	bool fits, wait;
 
 	if (!limit)
-		return false;
-	while (!fatal_signal_pending(current)) {
+		return -ENOSPC;
+	for (;;) {
 		spin_lock(&limit->lock);
-		if (time_after(jiffies, patience) || time_after(jiffies, end))
-			limit->stuck = limit->outside;
-		wait = should_wait(limit);
-		room = limit->used < limit->max;
+		if (time_after(jiffies, end))
+			limit->vain = jiffies;
+		room = limit->max - limit->used;
+		left = limit->left;
+		fits = room >= GM_BLOCK_PAGES;
+		wait = expected(limit) &&
+		       (!room || room + expected(limit) >= GM_BLOCK_PAGES);
 		events = limit->events;
 		spin_unlock(&limit->lock);
+
+		if (fits)
+			break;
+		if (signal_pending_state(state, current))
+			return -EINTR;
+		/* Nobody may have had the time to scrub, so try even if it was in vain. */
+		if (left && !time_after(jiffies, end) &&
+		    gm_scrub_some(NULL, limit, false, &ignored)) {
+			cond_resched();
+			continue;
+		}
 		if (!wait)
-			return room;
-		if (!gm_scrub_some(NULL, limit, false, &ignored))
-			wait_event_killable_timeout(limit->wait,
-						    READ_ONCE(limit->events) != events,
-						    LOOK_AGAIN);
-		if (READ_ONCE(limit->events) != events)
-			patience = jiffies + PATIENCE;
-		cond_resched();
+			break;
+		wait_for_event(limit, events, state);
 	}
-	return false;
+	return room ? 0 : -ENOSPC;
 }

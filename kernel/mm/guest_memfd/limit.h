@@ -16,13 +16,18 @@ static inline void gm_folio_set_limit(struct folio *folio, struct gm_limit *limi
 	folio->index = (unsigned long)limit;
 }
 
+static inline struct gm_limit *gm_folio_limit(struct folio *folio)
+{
+	return (struct gm_limit *)folio->index;
+}
+
 /*
  * The folio is about to be freed: the caller gives its reservation back by
  * gm_limit_unreserve() when the memory can be used again.
  */
 static inline struct gm_limit *gm_folio_take_limit(struct folio *folio)
 {
-	struct gm_limit *limit = (struct gm_limit *)folio->index;
+	struct gm_limit *limit = gm_folio_limit(folio);
 
 	folio->index = 0;
 	return limit;
@@ -50,8 +55,9 @@ unsigned int gm_limit_reserve(struct gm_limit *limit, unsigned int nr,
 void gm_limit_unreserve(struct gm_limit *limit, unsigned long nr);
 void gm_limit_enter(struct gm_limit *limit, unsigned long nr);
 void gm_limit_leave(struct gm_limit *limit, unsigned long nr);
+void gm_limit_scrubbed(struct gm_limit *limit, unsigned long nr);
 bool gm_limit_should_wait(struct gm_limit *limit);
-bool gm_limit_wait(struct gm_limit *limit);
+int gm_limit_wait(struct gm_limit *limit, unsigned int state);
 #if IS_ENABLED(CONFIG_KUNIT)
 unsigned int gm_limit_count(void);
 #endif

@@ -13,10 +13,12 @@
  */
 
 #include <kunit/test.h>
+#include <linux/delay.h>
 #include <linux/guest_memfd.h>
 #include <linux/jiffies.h>
 #include <linux/mm.h>
 #include <linux/pagemap.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/workqueue.h>
 
@@ -105,6 +107,8 @@ static void test_reserve(struct kunit *test)
 	expect(test, limit, 1000, 400);
 	gm_limit_leave(limit, 100);
 	expect(test, limit, 1000, 500);
+	gm_limit_scrubbed(limit, 100);
+	expect(test, limit, 1000, 500);
 	gm_limit_unreserve(limit, 500);
 	expect(test, limit, 500, 0);
 	KUNIT_EXPECT_TRUE(test, gm_limit_could_have(limit, 500));
@@ -112,6 +116,7 @@ static void test_reserve(struct kunit *test)
 	gm_limit_leave(limit, 500);
 	KUNIT_EXPECT_TRUE(test, gm_limit_could_have(limit, 1000));
 	KUNIT_EXPECT_FALSE(test, gm_limit_could_have(limit, 1001));
+	gm_limit_scrubbed(limit, 500);
 	gm_limit_unreserve(limit, 500);
 	expect(test, limit, 0, 0);
 	gm_limit_put(limit);
@@ -165,8 +170,16 @@ static unsigned int ms_of_wait(struct gm_limit *limit, bool *room)
 {
 	unsigned long start = jiffies;
 
-	*room = gm_limit_wait(limit);
+	*room = !gm_limit_wait(limit, TASK_KILLABLE);
 	return jiffies_to_msecs(jiffies - start);
+}
+
+/* A block that has left a file. */
+static void reserve_left(struct kunit *test, struct gm_limit *limit)
+{
+	KUNIT_ASSERT_EQ(test, gm_limit_reserve(limit, 1, BLOCK_PAGES), 1);
+	gm_limit_enter(limit, BLOCK_PAGES);
+	gm_limit_leave(limit, BLOCK_PAGES);
 }
 
 static void test_wait_gives_up(struct kunit *test)
@@ -175,8 +188,9 @@ static void test_wait_gives_up(struct kunit *test)
 	unsigned int ms;
 	bool room;
 
-	KUNIT_EXPECT_EQ(test, gm_limit_reserve(limit, 1, BLOCK_PAGES), 1);
+	reserve_left(test, limit);
 	KUNIT_EXPECT_TRUE(test, gm_limit_should_wait(limit));
+	KUNIT_EXPECT_TRUE(test, gm_limit_could_have(limit, BLOCK_PAGES));
 	ms = ms_of_wait(limit, &room);
 	KUNIT_EXPECT_FALSE(test, room);
 	KUNIT_EXPECT_GE(test, ms, 900);
@@ -187,12 +201,13 @@ static void test_wait_gives_up(struct kunit *test)
 	ms = ms_of_wait(limit, &room);
 	KUNIT_EXPECT_FALSE(test, room);
 	KUNIT_EXPECT_LE(test, ms, 500);
-	/* One of them comes back after all, and leaves a file again. */
-	gm_limit_enter(limit, 1);
-	KUNIT_EXPECT_FALSE(test, gm_limit_should_wait(limit));
-	gm_limit_leave(limit, 1);
+	/* One of them comes back after all: so may the others. */
+	gm_limit_scrubbed(limit, 1);
 	KUNIT_EXPECT_TRUE(test, gm_limit_should_wait(limit));
-	gm_limit_unreserve(limit, BLOCK_PAGES);
+	gm_limit_unreserve(limit, 1);
+	KUNIT_EXPECT_TRUE(test, gm_limit_should_wait(limit));
+	gm_limit_scrubbed(limit, BLOCK_PAGES - 1);
+	gm_limit_unreserve(limit, BLOCK_PAGES - 1);
 	/* Some pages, but no block: there is nothing to wait for. */
 	KUNIT_EXPECT_EQ(test, gm_limit_reserve(limit, 2, 1), 2);
 	gm_limit_enter(limit, 2);
@@ -200,7 +215,48 @@ static void test_wait_gives_up(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, room);
 	KUNIT_EXPECT_LE(test, ms, 500);
 	gm_limit_leave(limit, 2);
+	gm_limit_scrubbed(limit, 2);
 	gm_limit_unreserve(limit, 2);
+	gm_limit_put(limit);
+}
+
+/*
+ * Pages on their way into a file are waited for, but not for ever; then nobody waits
+ * for a moment.
+ */
+static void test_wait_for_coming(struct kunit *test)
+{
+	struct gm_limit *limit = new_limit(test, BLOCK_PAGES);
+	unsigned int ms;
+	bool room;
+
+	KUNIT_EXPECT_EQ(test, gm_limit_reserve(limit, 1, BLOCK_PAGES - 1), 1);
+	KUNIT_EXPECT_TRUE(test, gm_limit_should_wait(limit));
+	ms = ms_of_wait(limit, &room);
+	KUNIT_EXPECT_TRUE(test, room);
+	KUNIT_EXPECT_GE(test, ms, 9000);
+	KUNIT_EXPECT_LE(test, ms, 20000);
+	KUNIT_EXPECT_FALSE(test, gm_limit_should_wait(limit));
+	msleep(1500);
+	KUNIT_EXPECT_TRUE(test, gm_limit_should_wait(limit));
+	gm_limit_enter(limit, BLOCK_PAGES - 1);
+	KUNIT_EXPECT_FALSE(test, gm_limit_should_wait(limit));
+	gm_limit_leave(limit, BLOCK_PAGES - 1);
+	gm_limit_scrubbed(limit, BLOCK_PAGES - 1);
+	gm_limit_unreserve(limit, BLOCK_PAGES - 1);
+	gm_limit_put(limit);
+}
+
+static void test_wait_ends_with_signal(struct kunit *test)
+{
+	struct gm_limit *limit = new_limit(test, BLOCK_PAGES);
+
+	KUNIT_EXPECT_EQ(test, gm_limit_reserve(limit, 1, BLOCK_PAGES), 1);
+	/* As a signal does, without one that the test's thread would have to handle. */
+	set_thread_flag(TIF_SIGPENDING);
+	KUNIT_EXPECT_EQ(test, gm_limit_wait(limit, TASK_INTERRUPTIBLE), -EINTR);
+	clear_thread_flag(TIF_SIGPENDING);
+	gm_limit_unreserve(limit, BLOCK_PAGES);
 	gm_limit_put(limit);
 }
 
@@ -215,6 +271,7 @@ static void come_back_later(struct work_struct *work)
 {
 	struct later *later = container_of(to_delayed_work(work), struct later, work);
 
+	gm_limit_scrubbed(later->limit, BLOCK_PAGES / 4);
 	gm_limit_unreserve(later->limit, BLOCK_PAGES / 4);
 	if (--later->left)
 		schedule_delayed_work(&later->work, 3 * HZ / 5);
@@ -228,7 +285,7 @@ static void test_wait_for_progress(struct kunit *test)
 	bool room;
 
 	INIT_DELAYED_WORK_ONSTACK(&later.work, come_back_later);
-	KUNIT_EXPECT_EQ(test, gm_limit_reserve(limit, 1, BLOCK_PAGES), 1);
+	reserve_left(test, limit);
 	schedule_delayed_work(&later.work, 3 * HZ / 5);
 	ms = ms_of_wait(limit, &room);
 	KUNIT_EXPECT_TRUE(test, room);
@@ -327,7 +384,7 @@ static void test_waits_for_block(struct kunit *test)
 	/* Its tail has no block in any case. */
 	KUNIT_EXPECT_EQ(test, populate(gm, TAIL), 0);
 	put_page(page);
-	KUNIT_EXPECT_TRUE(test, gm_limit_wait(limit));
+	KUNIT_EXPECT_EQ(test, gm_limit_wait(limit, TASK_KILLABLE), 0);
 	KUNIT_EXPECT_EQ(test, populate(gm, 3), 0);
 	KUNIT_EXPECT_TRUE(test, is_block(gm, 3));
 	expect(test, limit, BLOCK_PAGES + 1, 0);
@@ -350,7 +407,7 @@ static void test_single_after_all(struct kunit *test)
 	close_file(test);
 	gm = new_file(test, limit);
 	KUNIT_EXPECT_EQ(test, populate(gm, 3), -ENOSPC);
-	KUNIT_EXPECT_TRUE(test, gm_limit_wait(limit));
+	KUNIT_EXPECT_EQ(test, gm_limit_wait(limit, TASK_KILLABLE), 0);
 	KUNIT_EXPECT_EQ(test, populate(gm, 3), 0);
 	KUNIT_EXPECT_FALSE(test, is_block(gm, 3));
 	expect(test, limit, BLOCK_PAGES + 1, BLOCK_PAGES);
@@ -385,7 +442,7 @@ static void test_marked(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, err, -ENOSPC);
 	KUNIT_ASSERT_NOT_NULL(test, t->marked);
 	expect(test, limit, 0, 0);
-	KUNIT_EXPECT_TRUE(test, gm_limit_wait(limit));
+	KUNIT_EXPECT_EQ(test, gm_limit_wait(limit, TASK_KILLABLE), 0);
 	KUNIT_EXPECT_EQ(test, populate(gm, 3), 0);
 	gm_pool_wait(page_to_nid(t->marked));
 	free_poisoned(test, t->marked);
@@ -473,6 +530,8 @@ static struct kunit_case limit_cases[] = {
 	KUNIT_CASE(test_resize),
 	KUNIT_CASE(test_outlives_mount),
 	KUNIT_CASE_SLOW(test_wait_gives_up),
+	KUNIT_CASE_SLOW(test_wait_for_coming),
+	KUNIT_CASE(test_wait_ends_with_signal),
 	KUNIT_CASE_SLOW(test_wait_for_progress),
 	KUNIT_CASE(test_block),
 	KUNIT_CASE(test_hole),

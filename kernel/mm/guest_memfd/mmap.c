@@ -6,12 +6,16 @@
  */
 
 #include <linux/guest_memfd.h>
+#include <linux/file.h>
 #include <linux/highmem.h>
+#include <linux/memcontrol.h>
 #include <linux/mempolicy.h>
 #include <linux/mm.h>
 #include <linux/pagemap.h>
+#include <linux/sched/mm.h>
 #include <linux/userfaultfd_k.h>
 
+#include "../internal.h"
 #include "access.h"
 #include "file.h"
 #include "limit.h"
@@ -102,6 +106,53 @@ static bool block_is_there(struct guest_memfd *gm, pgoff_t index)
 	return folio && folio_test_large(folio);
 }
 
+/*
+ * As guest_memfd_grab_folio().  Charges what is allocated to the owner of the mapping, as
+ * KVM's worker and a debugger fault for others.
+ */
+static struct folio *grab_for(struct vm_area_struct *vma, struct guest_memfd *gm,
+			      pgoff_t index)
+{
+	struct mem_cgroup *memcg, *old;
+	struct folio *folio;
+
+	if (current->mm == vma->vm_mm)
+		return guest_memfd_grab_folio(gm, index);
+	memcg = get_mem_cgroup_from_mm(vma->vm_mm);
+	old = set_active_memcg(memcg);
+	folio = guest_memfd_grab_folio(gm, index);
+	set_active_memcg(old);
+	mem_cgroup_put(memcg);
+	return folio;
+}
+
+/*
+ * The limit of the file's mount has no room for a page.  Wait without the lock of the
+ * mapping where the fault may be tried again, as others map memory meanwhile.
+ *
+ * Return: 0 to look again; or what the fault returns.  @vmf is of no use any more then.
+ */
+static vm_fault_t wait_for_room(struct vm_fault *vmf, struct guest_memfd *gm)
+{
+	const bool interruptible = vmf->flags & FAULT_FLAG_INTERRUPTIBLE;
+	struct file *file;
+	int err;
+
+	/* KVM tries again for ever if this never fails: a worker of its own waits. */
+	if (vmf->flags & FAULT_FLAG_RETRY_NOWAIT)
+		return gm_limit_could_have(gm->limit, 1) ? VM_FAULT_RETRY :
+							   VM_FAULT_SIGBUS;
+	file = maybe_unlock_mmap_for_io(vmf, NULL);
+	if (!file) {
+		err = gm_limit_wait(gm->limit, TASK_KILLABLE);
+		return err ? vmf_error(err) : 0;
+	}
+	/* The second try tells whether there is room. */
+	gm_limit_wait(gm->limit, interruptible ? TASK_INTERRUPTIBLE : TASK_KILLABLE);
+	fput(file);
+	return VM_FAULT_RETRY;
+}
+
 static vm_fault_t guest_memfd_fault(struct vm_fault *vmf)
 {
 	struct inode *inode = file_inode(vmf->vma->vm_file);
@@ -140,7 +191,7 @@ again:
 		filemap_invalidate_unlock_shared(inode->i_mapping);
 		return ret;
 	}
-	folio = guest_memfd_grab_folio(gm, vmf->pgoff);
+	folio = grab_for(vmf->vma, gm, vmf->pgoff);
 	if (IS_ERR(folio))
 		goto out;
 
@@ -148,8 +199,12 @@ again:
 	vmf->page = folio_file_page(folio, vmf->pgoff);
 out:
 	filemap_invalidate_unlock_shared(inode->i_mapping);
-	if (folio == ERR_PTR(-ENOSPC) && gm_limit_wait(gm->limit))
-		goto again;
+	if (folio == ERR_PTR(-ENOSPC)) {
+		ret = wait_for_room(vmf, gm);
+		if (!ret)
+			goto again;
+		return ret;
+	}
 	return IS_ERR(folio) ? vmf_error(PTR_ERR(folio)) : VM_FAULT_LOCKED;
 }
 

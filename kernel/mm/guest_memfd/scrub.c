@@ -66,6 +66,8 @@ static bool release_single(struct folio *folio)
 {
 	int ret = scrub_single(folio);
 
+	if (ret)
+		gm_limit_scrubbed(gm_folio_limit(folio), 1);
 	if (ret < 0) {
 		gm_cut_lose(&folio->page);
 		/* A poisoned page is never used again: the limit does not count it. */
@@ -112,6 +114,7 @@ static bool release_poisoned(struct folio *folio, unsigned int nr_failed)
 		else
 			gm_folio_set_state(page_folio(first + i), GM_PAGE_HIDDEN);
 	}
+	gm_limit_scrubbed(limit, GM_BLOCK_PAGES);
 	gm_limit_unreserve(limit, GM_BLOCK_PAGES);
 	return true;
 }
@@ -142,6 +145,7 @@ static bool release_block(struct folio *folio)
 	gm_forget_block(folio_pfn(folio));
 	gm_dissolve_folio(folio);
 	gm_give_block(first);
+	gm_limit_scrubbed(limit, GM_BLOCK_PAGES);
 	gm_limit_unreserve(limit, GM_BLOCK_PAGES);
 	return true;
 }

@@ -28,6 +28,7 @@
 #include <linux/loop.h>
 #include <linux/perf_event.h>
 #include <linux/sizes.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,6 +41,7 @@
 #include <sys/statfs.h>
 #include <sys/swap.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <sys/xattr.h>
@@ -768,6 +770,155 @@ FS_TEST(pinned)
 	close(fd);
 }
 
+/* A page comes and goes, so that memory which a device holds is waited for again. */
+static void stir(int fd)
+{
+	expect(fallocate(fd, PUNCH, 0, GMEM_PAGE), 0);
+	expect(fallocate(fd, KEEP, 0, GMEM_PAGE), 0);
+}
+
+struct waiter {
+	int fd;
+	char *mem;
+	bool by_fault;
+	volatile bool done;
+	long result;
+};
+
+static void *wait_for_room(void *arg)
+{
+	struct waiter *w = arg;
+
+	stir(w->fd);
+	if (w->by_fault)
+		w->result = result(madvise(w->mem + SIZE - BLOCK, GMEM_PAGE, MADV_POPULATE_WRITE));
+	else
+		w->result = result(fallocate(w->fd, KEEP, SIZE - BLOCK, BLOCK));
+	w->done = true;
+	return NULL;
+}
+
+static void ignore_signal(int sig)
+{
+}
+
+/*
+ * Who waits for room holds no lock that others of the same file or address space need,
+ * and a signal ends the wait.
+ */
+FS_TEST(waiting)
+{
+	struct itimerval timer = { .it_value.tv_usec = 200000 };
+	struct sigaction action = { .sa_handler = ignore_signal };
+	int fd = new_tmpfile(DIR_A, SIZE);
+	struct waiter w = { .mem = map(fd, SIZE) };
+	unsigned int i, overlaps[2] = {};
+	struct gmem_pin pin;
+	pthread_t thread;
+	long r = 0;
+
+	gmem_fill(w.mem, BLOCK, self->seed);
+	gmem_set_access(fd, 0, BLOCK, GUEST_MEMFD_ACCESS_KERNEL);
+	TEST_ASSERT(!gmem_pin(&pin, GMEM_PIN_WRITE, w.mem, GMEM_PAGE), "no pin: errno %d", errno);
+	kvm_munmap(w.mem, SIZE);
+	close(fd);
+	w.fd = new_tmpfile(DIR_A, SIZE);
+	w.mem = map(w.fd, SIZE);
+	expect(fallocate(w.fd, KEEP, 0, SIZE - BLOCK), 0);
+
+	/* A machine may be so busy that a waiter has given up before another task runs. */
+	for (i = 0; i < 40 && !(overlaps[0] && overlaps[1]); i++) {
+		w.by_fault = i & 1;
+		w.done = false;
+		pthread_create(&thread, NULL, wait_for_room, &w);
+		usleep(200000);
+		if (w.by_fault)
+			kvm_munmap(map(w.fd, SIZE), SIZE);
+		else
+			expect(fallocate(w.fd, PUNCH, BLOCK, 0x10 * GMEM_PAGE), 0);
+		overlaps[w.by_fault] += !w.done;
+		pthread_join(thread, NULL);
+		/* The hole has room for a part of what the waiter wants. */
+		TEST_ASSERT(w.result == (w.by_fault ? -EFAULT : -ENOSPC), "the waiter got %ld",
+			    w.result);
+		expect(fallocate(w.fd, PUNCH, SIZE - BLOCK, BLOCK), 0);
+		expect(fallocate(w.fd, KEEP, 0, SIZE - BLOCK), 0);
+	}
+	TEST_ASSERT(overlaps[0], "a hole waits for a fallocate() that waits for room");
+	TEST_ASSERT(overlaps[1], "mmap() waits for a fault that waits for room");
+
+	sigaction(SIGALRM, &action, NULL);
+	for (i = 0; i < 20 && r != -EINTR; i++) {
+		stir(w.fd);
+		setitimer(ITIMER_REAL, &timer, NULL);
+		r = result(fallocate(w.fd, KEEP, SIZE - BLOCK, BLOCK));
+		TEST_ASSERT(r == -EINTR || r == -ENOSPC, "fallocate() gives %ld", r);
+	}
+	expect(r, -EINTR);
+	timer.it_value.tv_usec = 0;
+	setitimer(ITIMER_REAL, &timer, NULL);
+
+	gmem_unpin(&pin);
+	kvm_munmap(w.mem, SIZE);
+	close(w.fd);
+}
+
+#define CGROUPS		"/tmp/cgroup-fs"
+#define GROUP		CGROUPS "/fs"
+
+static u64 read_current(void)
+{
+	FILE *f = fopen(GROUP "/memory.current", "r");
+	u64 value;
+
+	TEST_ASSERT(f && fscanf(f, "%lu", &value) == 1, "no memory.current");
+	fclose(f);
+	return value;
+}
+
+/* Memory that a task faults in for another one counts as that one's. */
+FS_TEST(charge)
+{
+	int fd = new_tmpfile(DIR_A, SIZE), procs, ready[2];
+	char *mem = map(fd, SIZE), byte = 1;
+	struct iovec local = { &byte, 1 }, remote = { mem, 1 };
+	u64 before;
+	pid_t pid;
+
+	mkdir(CGROUPS, 0755);
+	TEST_ASSERT(!mount("cgroup2", CGROUPS, "cgroup2", 0, NULL), "no cgroup2: errno %d", errno);
+	procs = open_path_or_exit(CGROUPS "/cgroup.subtree_control", O_WRONLY);
+	expect(write(procs, "+memory", 7), 7);
+	close(procs);
+	expect(mkdir(GROUP, 0755), 0);
+	gmem_set_access(fd, 0, SIZE, GUEST_MEMFD_ACCESS_KERNEL);
+	expect(pipe(ready), 0);
+	pid = fork();
+	if (!pid) {
+		procs = open_path_or_exit(GROUP "/cgroup.procs", O_WRONLY);
+		expect(write(procs, "0", 1), 1);
+		close(procs);
+		expect(write(ready[1], "x", 1), 1);
+		for (;;)
+			pause();
+	}
+	wait_for_byte(ready[0]);
+	before = read_current();
+	expect(process_vm_writev(pid, &local, 1, &remote, 1, 0), 1);
+	TEST_ASSERT_EQ(populated(fd), BLOCK_PAGES);
+	TEST_ASSERT(read_current() >= before + BLOCK, "%lu bytes more are charged",
+		    read_current() - before);
+	kill(pid, SIGKILL);
+	TEST_ASSERT(waitpid(pid, NULL, 0) == pid, "no child");
+	kvm_munmap(mem, SIZE);
+	close(fd);
+	close(ready[0]);
+	close(ready[1]);
+	wait_empty(DIR_A);
+	expect(rmdir(GROUP), 0);
+	expect(umount(CGROUPS), 0);
+}
+
 /* A mount's limit is its own. */
 FS_TEST(two_mounts)
 {
@@ -784,10 +935,6 @@ FS_TEST(two_mounts)
 	expect(syscall(SYS_renameat2, AT_FDCWD, DIR_A, AT_FDCWD, DIR_B "/x", 0), -EXDEV);
 	close(fd2);
 	expect(umount(DIR_B), 0);
-}
-
-static void ignore_signal(int nr)
-{
 }
 
 static void poison(u64 pfn)
@@ -940,7 +1087,7 @@ TEST_F_TIMEOUT(options, busy, TIMEOUT)
 
 FS_TEST(levels)
 {
-	int fd = new_tmpfile(DIR_A, SIZE), dev = gmem_open_direct();
+	int fd = new_tmpfile(DIR_A, SIZE), dev = gmem_open_direct(), sparse;
 	char *mem = map(fd, SIZE), copy[64] = {};
 	struct iovec local = { copy, sizeof(copy) }, remote = { mem, sizeof(copy) };
 	u64 size;
@@ -972,6 +1119,13 @@ FS_TEST(levels)
 	TEST_EXPECT_SIGBUS((void)READ_ONCE(mem[BLOCK]));
 	gmem_set_access(fd, BLOCK, BLOCK, GUEST_MEMFD_ACCESS_USER);
 	gmem_assert_filled(mem + BLOCK, SIZE - BLOCK, self->seed);
+
+	/* A change takes as long as what is there, not as the file. */
+	sparse = new_tmpfile(DIR_A, 1UL << 60);
+	gmem_set_access(sparse, 0, 1UL << 60, GUEST_MEMFD_ACCESS_KERNEL);
+	gmem_set_access(sparse, GMEM_PAGE, 1UL << 59, GUEST_MEMFD_ACCESS_USER);
+	gmem_set_access(sparse, 0, 1UL << 60, GUEST_MEMFD_ACCESS_NONE);
+	close(sparse);
 
 	/* Raised before it is there, up to the limit. */
 	expect(fallocate(fd, PUNCH, 0, SIZE), 0);
