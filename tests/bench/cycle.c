@@ -180,8 +180,8 @@ void figure_cycle(const struct parameters *p)
 }
 
 /*
- * What KVM does for a guest's first access to each block, without the guest: it can
- * be counted where no guest can run.
+ * What KVM does for a guest's first access to each block, a read, without the guest:
+ * it can be counted where no guest can run.
  */
 static void by_slot(const struct parameters *p, enum backing backing, enum pool pool,
 		    unsigned int rep)
