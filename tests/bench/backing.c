@@ -11,6 +11,8 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -25,12 +27,15 @@
 
 #define BLOCK_ORDER	"/sys/module/guest_memfd/parameters/block_order"
 #define HUGE_PAGES	"/proc/sys/vm/nr_hugepages"
+/* With the type of a file system after it: where the program mounts one. */
+#define MOUNTS		"/tmp/bench-"
 #define PLAIN_FLAGS	(GUESTMEM_MMAP | GUESTMEM_INIT_SHARED)
 #define HIDDEN_FLAGS	(PLAIN_FLAGS | GUESTMEM_NO_DIRECT_MAP)
 
 static const char * const names[NR_BACKINGS] = {
 	[PLAIN] = "plain", [HIDDEN] = "hidden", [HIDDEN_0] = "hidden-0",
 	[SECRET] = "secret", [SHMEM] = "shmem", [THP] = "thp", [HUGE] = "huge",
+	[MOUNT] = "mount", [TMPFS] = "tmpfs",
 };
 
 const char *backing_name(enum backing backing)
@@ -83,6 +88,20 @@ static int secret_fd(void)
 	return syscall(SYS_memfd_secret, O_CLOEXEC);
 }
 
+static bool has_file_system(const char *name)
+{
+	char line[128], word[64];
+	FILE *f = fopen("/proc/filesystems", "re");
+	bool found = false;
+
+	if (!f)
+		die(errno, "/proc/filesystems");
+	while (!found && fgets(line, sizeof(line), f))
+		found = sscanf(line, "nodev %63s", word) == 1 && !strcmp(word, name);
+	fclose(f);
+	return found;
+}
+
 unsigned int backing_offered(unsigned int wanted)
 {
 	unsigned int offered = wanted;
@@ -97,6 +116,10 @@ unsigned int backing_offered(unsigned int wanted)
 		note("hidden is left out: this kernel has no blocks (no %s), all it hides is hidden-0",
 		     BLOCK_ORDER);
 		offered &= ~BACKING_BIT(HIDDEN);
+	}
+	if (wanted & BACKING_BIT(MOUNT) && !has_file_system("guestmem")) {
+		note("mount is left out: this kernel has no file system guestmem");
+		offered &= ~BACKING_BIT(MOUNT);
 	}
 	if (wanted & BACKING_BIT(SECRET)) {
 		int fd = secret_fd();
@@ -198,8 +221,35 @@ static void huge_region_ends(uint64_t size)
 	pthread_mutex_unlock(&huge_lock);
 }
 
+static void unmount_all(void)
+{
+	/* One that is not mounted is no error. */
+	umount2(MOUNTS "guestmem", MNT_DETACH);
+	umount2(MOUNTS "tmpfs", MNT_DETACH);
+}
+
+/* A file without a name, on a mount that lasts as long as the program. */
+static int file_on(const char *type, const char *options, bool *mounted)
+{
+	static bool at_exit;
+	char path[64];
+
+	snprintf(path, sizeof(path), MOUNTS "%s", type);
+	if (!*mounted) {
+		if ((mkdir(path, 0700) && errno != EEXIST) || mount(type, path, type, 0, options))
+			die(errno, "mount %s", type);
+		*mounted = true;
+		if (!at_exit)
+			atexit(unmount_all);
+		at_exit = true;
+	}
+	return open(path, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+}
+
 static int open_file(struct region *r)
 {
+	static bool hidden_mounted, tmpfs_mounted;
+
 	switch (r->backing) {
 	case SECRET:
 		return secret_fd();
@@ -207,6 +257,11 @@ static int open_file(struct region *r)
 		return memfd_create("bench", MFD_CLOEXEC);
 	case HUGE:
 		return memfd_create("bench", MFD_CLOEXEC | MFD_HUGETLB | MFD_HUGE_2MB);
+	case MOUNT:
+		set_block_order("9");
+		return file_on("guestmem", "size=90%", &hidden_mounted);
+	case TMPFS:
+		return file_on("tmpfs", "size=90%,huge=always", &tmpfs_mounted);
 	case HIDDEN:
 		set_block_order("9");
 		break;
@@ -224,7 +279,7 @@ static int open_file(struct region *r)
 }
 
 /* At a multiple of 2 MiB, without which the kernel maps no huge page. */
-static void map_anonymous(struct region *r)
+static void map_aligned(struct region *r)
 {
 	char *start = mmap(NULL, r->size + BLOCK, PROT_READ | PROT_WRITE,
 			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -235,9 +290,15 @@ static void map_anonymous(struct region *r)
 	before = -(uintptr_t)start % BLOCK;
 	r->base = start + before;
 	if ((before && munmap(start, before)) ||
-	    munmap(r->base + r->size, BLOCK - before) ||
-	    madvise(r->base, r->size, MADV_HUGEPAGE))
-		die(errno, "anonymous memory in huge pages");
+	    munmap(r->base + r->size, BLOCK - before))
+		die(errno, "anonymous memory");
+	if (r->backing == THP) {
+		if (madvise(r->base, r->size, MADV_HUGEPAGE))
+			die(errno, "anonymous memory in huge pages");
+	} else if (mmap(r->base, r->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, r->fd,
+			0) != r->base) {
+		die(errno, "mmap %s", names[r->backing]);
+	}
 }
 
 void region_create(struct region *r, enum backing backing, uint64_t size)
@@ -252,7 +313,7 @@ void region_create(struct region *r, enum backing backing, uint64_t size)
 		backing_return_huge_pages();
 	if (backing == THP) {
 		r->fd = -1;
-		map_anonymous(r);
+		map_aligned(r);
 		return;
 	}
 	r->fd = open_file(r);
@@ -260,6 +321,10 @@ void region_create(struct region *r, enum backing backing, uint64_t size)
 		die(errno, "a file of %s memory", names[backing]);
 	if (!backing_is_guest_memfd(backing) && ftruncate(r->fd, size))
 		die(errno, "ftruncate");
+	if (backing == MOUNT || backing == TMPFS) {
+		map_aligned(r);
+		return;
+	}
 	r->base = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, r->fd, 0);
 	if (r->base == MAP_FAILED)
 		die(errno, "mmap %s", names[backing]);
@@ -341,7 +406,7 @@ void region_destroy(struct region *r)
 	close(r->vm);
 	if (r->backing == HUGE)
 		huge_region_ends(r->size);
-	if (r->backing == HIDDEN || r->backing == HIDDEN_0)
+	if (backing_has_blocks(r->backing) || r->backing == HIDDEN_0)
 		settle();
 }
 

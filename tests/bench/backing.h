@@ -18,11 +18,15 @@ enum backing {
 	SHMEM,		/* memfd_create() */
 	THP,		/* anonymous memory with MADV_HUGEPAGE */
 	HUGE,		/* hugetlbfs, pages of 2 MiB */
+	MOUNT,		/* a file on a mount of guestmem: hidden, a plain memslot */
+	TMPFS,		/* a file on a mount of tmpfs with huge=always */
 	NR_BACKINGS
 };
 
 #define BACKING_BIT(b)	(1U << (b))
 #define ALL_BACKINGS	((1U << NR_BACKINGS) - 1)
+/* Those that figures compare unless the command line names others. */
+#define USUAL_BACKINGS	(ALL_BACKINGS & ~(BACKING_BIT(MOUNT) | BACKING_BIT(TMPFS)))
 /* Those that can be a guest's memory. */
 #define GUEST_BACKINGS	(ALL_BACKINGS & ~BACKING_BIT(SECRET))
 
@@ -37,6 +41,12 @@ unsigned int backing_offered(unsigned int wanted);
 static inline bool backing_is_guest_memfd(enum backing backing)
 {
 	return backing <= HIDDEN_0;
+}
+
+/* Out of the direct map by blocks of 2 MiB, which come from the kernel's pool if it has some. */
+static inline bool backing_has_blocks(enum backing backing)
+{
+	return backing == HIDDEN || backing == MOUNT;
 }
 
 /*

@@ -21,6 +21,7 @@ static const struct figure {
 	{ "population", figure_population, "cost of a page, by touch and fallocate, and back" },
 	{ "guest", figure_guest, "cost of a page that the guest touches first" },
 	{ "counts", figure_counts, "TLB flushes and splits of the direct map" },
+	{ "slot", figure_slot, "cost of a page that KVM_PRE_FAULT_MEMORY maps by a memslot" },
 	{ "walk", figure_walk, "faults and mappings of a guest, and its accesses at random" },
 	{ "walk-turns", figure_walk_turns, "the accesses at random, of several guests in turn" },
 	{ "clock", figure_clock, "direct-map references to a page, by kvm-clock" },
@@ -44,7 +45,7 @@ static void usage(void)
 {
 	fprintf(stderr, "usage: bench FIGURE [KEY=NUMBER]... [only=BACKING,...] [instructions=1]\n"
 		"KEY: mib slow reps busy vcpus vms count tails\n"
-		"BACKING: plain hidden hidden-0 secret shmem thp huge\nFIGURE:\n");
+		"BACKING: plain hidden hidden-0 secret shmem thp huge; mount tmpfs, if named\nFIGURE:\n");
 	for (size_t i = 0; i < sizeof(figures) / sizeof(figures[0]); i++)
 		fprintf(stderr, "  %-14s%s\n", figures[i].name, figures[i].help);
 	exit(2);
@@ -89,7 +90,7 @@ static void parse(struct parameters *p, const char *word)
 int main(int argc, char **argv)
 {
 	struct parameters p = {
-		.mib = 64, .reps = 1, .vcpus = 1, .vms = 1, .count = 1000, .backings = ALL_BACKINGS,
+		.mib = 64, .reps = 1, .vcpus = 1, .vms = 1, .count = 1000, .backings = USUAL_BACKINGS,
 	};
 
 	for (size_t i = 0; argc > 1 && i < sizeof(figures) / sizeof(figures[0]); i++) {

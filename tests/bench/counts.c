@@ -57,7 +57,7 @@ void figure_counts(const struct parameters *p)
 {
 	for (unsigned int rep = 0; rep < p->reps; rep++) {
 		for_each_backing(b, 0, p->backings) {
-			if (b == HIDDEN) {
+			if (backing_has_blocks(b)) {
 				pool_prepare(POOL_WARM, figure_size(p, b));
 				count(p, b, "populate-warm", "populate+teardown-warm", rep);
 				pool_prepare(POOL_EMPTY, 0);

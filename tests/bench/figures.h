@@ -37,6 +37,7 @@ static inline uint64_t figure_size(const struct parameters *p, enum backing back
 void figure_population(const struct parameters *p);
 void figure_guest(const struct parameters *p);
 void figure_counts(const struct parameters *p);
+void figure_slot(const struct parameters *p);
 void figure_walk(const struct parameters *p);
 void figure_walk_turns(const struct parameters *p);
 void figure_clock(const struct parameters *p);

@@ -102,7 +102,7 @@ void figure_memory_whole(const struct parameters *p)
 		for_each_backing(b, rep, p->backings & GUEST_BACKINGS) {
 			double kib;
 
-			if (b == HIDDEN)
+			if (backing_has_blocks(b))
 				pool_prepare(POOL_EMPTY, 0);
 			kib = -grown_kib(p, b, PAGE, free_kib) - p->mib * 1024.0;
 			report("memory-whole", backing_name(b), "all-touched", rep,

@@ -36,7 +36,7 @@ static void wait_until_free(const struct region *r, uint64_t before)
 {
 	unsigned int ms;
 
-	if (r->backing != HIDDEN && r->backing != HIDDEN_0)
+	if (!backing_has_blocks(r->backing) && r->backing != HIDDEN_0)
 		return;
 	for (ms = 0; free_memory() + pool_size() < before + r->size - r->size / 32; ms++) {
 		if (ms == WAIT_MS)

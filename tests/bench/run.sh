@@ -24,19 +24,19 @@ measure() {
 }
 
 counts() {
-	measure counts mib="$(of 1024 512)" only=plain,hidden,thp,huge
+	measure counts mib="$(of 1024 512)" only=plain,hidden,thp,huge,mount,tmpfs
 	measure vms vms=100 mib="$(of 48 16)" only=hidden
 	measure clock mib=8 reps="$(of 5 1)" count=1000 only=plain,hidden,thp,huge
 	measure nested mib=8 reps="$(of 5 1)" count=1000 only=plain,hidden,thp,huge
 	measure access mib=8 reps="$(of 5 1)" count="$(of 200 50)" only=hidden
-	measure walk mib="$(of 512 128)" reps="$(of 2 1)" count="$(of 500000 100000)" only=plain,hidden
+	measure walk mib="$(of 512 128)" reps="$(of 2 1)" count="$(of 500000 100000)" only=plain,hidden,thp,mount,tmpfs
 }
 
 # Against huge pages, what people use today, with the pool warm and empty.
 cycles() {
 	measure cycle mib=256 reps="$(of 9 2)" only=hidden,thp,huge
-	measure cycle-guest mib=512 reps="$(of 5 1)" only=hidden,thp,huge
-	measure walk-turns mib=512 reps="$(of 9 2)" count="$(of 300000 200000)" only=hidden,thp,huge
+	measure cycle-guest mib=512 reps="$(of 5 1)" only=hidden,thp,huge,mount,tmpfs
+	measure walk-turns mib=512 reps="$(of 9 2)" count="$(of 300000 200000)" only=hidden,thp,huge,mount
 	measure memory-whole mib="$(of 1024 256)" reps="$(of 2 1)" only=hidden,thp,huge
 	measure lives mib=256 vms="$(of 200 20)" only=hidden
 }
@@ -116,9 +116,19 @@ broken() {
 	measure broken mib=512 vms="$(of 100 10)" only=hidden
 }
 
+# VMs of Debian's QEMU, unmodified.
+qemu() {
+	if ! grep -q guestmem /proc/filesystems; then
+		echo "# qemu: not measured, as this kernel has no file system guestmem"
+		return
+	fi
+	/qemu/bench "$(of 3 1)" "$(of 3 1)"
+}
+
 icount() {
 	measure population reps="$(of 5 2)" mib=16 slow=2 instructions=1
 	measure cycle reps="$(of 5 2)" mib="$(of 64 16)" instructions=1 only="$(of plain,hidden,shmem,thp,huge hidden,thp,huge)"
+	measure slot reps="$(of 5 1)" mib="$(of 64 16)" instructions=1 only=hidden,mount,tmpfs
 	measure clock reps="$(of 3 1)" mib=8 count=100 vcpus=0 instructions=1
 	measure access reps="$(of 3 1)" mib=8 count=100 vcpus=0 instructions=1 only=hidden
 	measure translate reps="$(of 3 1)" mib=8 count=1000 instructions=1 only=plain,hidden,shmem,thp,huge
@@ -127,7 +137,7 @@ icount() {
 echo "# host: Linux $(uname -r), $(nproc) CPUs, $(awk '/^MemTotal/ { print int($2 / 1024) }' /proc/meminfo) MiB"
 for section; do
 	case $section in
-	counts | cycles | costs | pieces | vcpus | holes | broken | icount) $section ;;
+	counts | cycles | costs | pieces | vcpus | holes | broken | qemu | icount) $section ;;
 	*) echo "run.sh: no section $section" >&2; exit 2 ;;
 	esac
 done

@@ -22,6 +22,13 @@
 
 #define MSR_KVM_CLOCK	0x4b564d01
 
+/* As struct kvm_pre_fault_memory, which older headers lack. */
+struct pre_fault {
+	uint64_t gpa, size, flags, padding[5];
+};
+
+#define PRE_FAULT_MEMORY	_IOWR(KVMIO, 0xd5, struct pre_fault)
+
 /*
  * Registers: rdi and rsi say which memory, rdx how often or how far apart. The
  * walk's addresses are a linear congruential sequence's upper bits.
@@ -257,6 +264,17 @@ void tiny_touch(struct tiny *t, uint64_t step)
 	}
 	for (unsigned int i = 0; i + 1 < t->nr_vcpus; i++)
 		pthread_join(part[i].thread, NULL);
+}
+
+void tiny_pre_fault(struct tiny *t)
+{
+	struct pre_fault range = { .gpa = TINY_BASE, .size = t->memory.size };
+
+	while (range.size) {
+		if (ioctl(t->vcpu[0].fd, PRE_FAULT_MEMORY, &range) && errno != EINTR &&
+		    errno != EAGAIN)
+			die(errno, "KVM_PRE_FAULT_MEMORY");
+	}
 }
 
 void tiny_walk(struct tiny *t, uint64_t count)

@@ -35,6 +35,9 @@ void tiny_destroy(struct tiny *t);
 /* Write to each page; every vCPU to its part, at the same time. */
 void tiny_touch(struct tiny *t, uint64_t step);
 
+/* Map all of the memory for the guest by KVM_PRE_FAULT_MEMORY, which populates it. */
+void tiny_pre_fault(struct tiny *t);
+
 /* On vCPU 0: @count reads from anywhere in memory, whose size is a power of two. */
 void tiny_walk(struct tiny *t, uint64_t count);
 

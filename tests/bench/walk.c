@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* How a guest's memory is mapped for it, and what that means for its accesses. */
 #include <stdio.h>
+#include <unistd.h>
 
 #include "backing.h"
 #include "figures.h"
 #include "kvmstats.h"
 #include "measure.h"
+#include "pool.h"
 #include "tiny.h"
+#include "vmstat.h"
 
 static const struct {
 	const char *figure, *stat;
@@ -22,14 +25,21 @@ static void walk(const struct parameters *p, enum backing backing, unsigned int 
 {
 	const char *name = backing_name(backing);
 	uint64_t before[2], start;
+	struct vmstat flushes;
 	char parameter[32];
 	struct tiny t;
 
+	if (backing_has_blocks(backing))
+		pool_prepare(POOL_WARM, p->mib * MIB);
 	snprintf(parameter, sizeof(parameter), "mib=%u", p->mib);
 	tiny_create(&t, backing, p->mib * MIB, 1);
 	for (unsigned int i = 0; i < 2; i++)
 		before[i] = kvmstat(t.vcpu[0].fd, vcpu_stats[i].stat);
+	flushes = vmstat_now();
 	tiny_touch(&t, PAGE);
+	flushes = vmstat_since(&flushes);
+	report("guest-flushes", name, parameter, rep,
+	       vmstat_flushes(&flushes, sysconf(_SC_NPROCESSORS_ONLN)), "times");
 	for (unsigned int i = 0; i < 2; i++)
 		report(vcpu_stats[i].figure, name, parameter, rep,
 		       kvmstat(t.vcpu[0].fd, vcpu_stats[i].stat) - before[i], "times");

@@ -3,13 +3,15 @@
 # demo.sh MEMORY...
 #
 # The part of the demo that runs in the emulated host, all in one boot: for each
-# kind of guest memory named (plain, gmem, hidden, sealed) it boots a guest that
-# writes a secret all over its pages, and measures what the host's kernel and the
-# VMM can reach of them while the guest runs and after it is gone. The kernel keeps
+# kind of guest memory named it boots a guest that writes a secret all over its
+# pages, and measures what the host's kernel and the VMM can reach of them while the
+# guest runs and after it is gone. The VMM is "guestmem run" for plain, gmem, hidden
+# and sealed memory; for the kind qemu it is Debian's QEMU, unmodified, with the
+# guest's memory in a file on a mount of the guestmem file system. The kernel keeps
 # a part of what a hidden guest leaves, cleared, in a pool that its direct map lacks
 # as well; the demo empties the pool and looks again. Then it lends a part of hidden
-# memory to the kernel and takes it back. Ends with a table and a verdict. Every number is measured here and now; what cannot be measured fails
-# the demo.
+# memory to the kernel and takes it back. Ends with a table and a verdict. Every
+# number is measured here and now; what cannot be measured fails the demo.
 set -u
 
 cpus=4
@@ -26,7 +28,9 @@ trace=/sys/kernel/tracing
 pool=/sys/kernel/debug/guest_memfd/pool
 pool_marks=/sys/module/guest_memfd/parameters/pool
 results=/tmp/results
+mount_point=/dev/guestmem
 pid=''
+copier=''	# of QEMU's console
 failures=0
 
 say() {
@@ -68,7 +72,8 @@ grown() {
 		END { if (seen == 2) print v[ARGV[2]] - v[ARGV[1]]; else print "?" }' "$1" "$2"
 }
 
-# All numbers that the guest's guest_memfd shows, as key=value; nothing for plain memory.
+# All numbers that the guest's guest_memfd shows, or its file on the mount, as key=value;
+# nothing for plain memory.
 fdinfo() {
 	for f in /proc/"$pid"/fdinfo/*; do
 		grep -q '^guest_memfd-hidden:' "$f" 2>/dev/null || continue
@@ -124,7 +129,12 @@ referenced_now() {
 wait_for() {
 	limit=$(($(uptime_ms) + boot_limit * 1000))
 	until grep -q "$1" "$2"; do
-		kill -0 "$pid" 2>/dev/null || return 1
+		if ! kill -0 "$pid" 2>/dev/null; then
+			# It may have been the last that the guest said.
+			[ -z "$copier" ] || wait "$copier"
+			grep -q "$1" "$2"
+			return
+		fi
 		[ "$(uptime_ms)" -lt "$limit" ] || return 2
 		sleep 0.5
 	done
@@ -148,18 +158,54 @@ vmm_ended() {
 	case $status in
 	1 | 2)
 		tail -n 5 /tmp/vmm.err
-		die "$1: guestmem run failed"
+		die "$1: the VMM failed"
 		;;
 	esac
-	guest_failed "$1" "ended while it booted (guestmem run's status $status)"
+	guest_failed "$1" "ended while it booted (the VMM's status $status)"
 }
 
-start_guest() {
-	: >/tmp/console
+run_guestmem() {
 	guestmem run --kernel /demo/bzImage --initrd /demo/initrd --cpus $cpus --mem $mem --memory "$1" \
 		--cmdline "loglevel=4 secret_mb=$secret_mb secret_seed=$2" --stats --mark "payload: cpus=" \
 		</tmp/stdin >/tmp/console 2>/tmp/vmm.err &
 	pid=$!
+}
+
+# Notes in /tmp/vmm.err how long after $1 the guest's first program said its first line,
+# as guestmem run does by itself.
+copy_console() {
+	while IFS= read -r line; do
+		printf '%s\n' "$line"
+		case $line in
+		*"payload: cpus="*) echo "mark-ms=$(($(uptime_ms) - $1))" >>/tmp/vmm.err ;;
+		esac
+	done
+}
+
+# The guest has a PC with SeaBIOS and SMM. The mount is as large as its memory.
+run_qemu() {
+	mkdir -p $mount_point
+	mount -t guestmem -o size=$mem guestmem $mount_point || die "cannot mount guestmem"
+	[ -p /tmp/serial ] || mkfifo /tmp/serial
+	: >/tmp/vmm.err
+	started=$(uptime_ms)
+	copy_console "$started" </tmp/serial >/tmp/console 9>&- &
+	copier=$!
+	qemu-system-x86_64 -accel kvm -cpu host -smp $cpus -m $mem -machine q35,smm=on,memory-backend=m \
+		-object memory-backend-file,id=m,mem-path=$mount_point,share=on,align=2M,size=$mem \
+		-nodefaults -no-user-config -display none -no-reboot -serial stdio \
+		-kernel /demo/bzImage -initrd /demo/initrd \
+		-append "console=ttyS0 loglevel=4 secret_mb=$secret_mb secret_seed=$1" \
+		</tmp/stdin >/tmp/serial 2>>/tmp/vmm.err &
+	pid=$!
+}
+
+start_guest() {
+	: >/tmp/console
+	case $1 in
+	qemu) run_qemu "$2" ;;
+	*) run_guestmem "$1" "$2" ;;
+	esac
 	wait_for 'payload: secret_pages=.* ready' /tmp/console
 	case $? in
 	1) vmm_ended "$1" ;;
@@ -176,7 +222,12 @@ end_guest() {
 	wait "$pid"
 	status=$?
 	pid=''
-	[ $status -eq 0 ] || die "$1: guestmem run ended with status $status, not 0"
+	[ $status -eq 0 ] || die "$1: the VMM ended with status $status, not 0"
+	if [ -n "$copier" ]; then
+		wait "$copier"
+		copier=''
+		umount $mount_point || die "the mount is still in use after its VM has ended"
+	fi
 	put "$1" ran "$(sed -n 's/^.*payload: ran=\([0-9]*\) .*/\1/p' /tmp/console)"
 	put "$1" backwards "$(sed -n 's/^.*payload: ran=.* backwards=\([0-9]*\) .*/\1/p' /tmp/console)"
 	put "$1" intact "$(sed -n 's/^.*payload: ran=.* intact=\([0-9]*\).*/\1/p' /tmp/console)"
@@ -273,7 +324,7 @@ measure() {
 	put "$1" pool_after "$(pool_pages)"
 	put "$1" unmapped_after $((unmapped - $(get "$1" unmapped_before)))
 	case $1 in
-	hidden | sealed)
+	hidden | sealed | qemu)
 		# The scan could not read what the pool has: now it can.
 		empty_pool
 		say "  emptied the pool, which had $(get "$1" pool_after) pages"
@@ -329,7 +380,7 @@ table() {
 	table_row "  pages of RAM the host cannot read" alive_unreadable_pages
 	table_row "  pages missing in the kernel's page tables" unmapped
 	table_row "    of these in no file, but in the pool" pool
-	table_row "  pages in the guest_memfd" populated
+	table_row "  pages in its file" populated
 	table_row "    hidden" hidden
 	table_row "    direct-map referenced" referenced
 	table_row "    for the guest alone (of the file's size)" level-none
@@ -395,6 +446,11 @@ expect() {
 	failures=$((failures + 1))
 }
 
+# sum A B: no number if one of them is none
+sum() {
+	awk -v a="$1" -v b="$2" 'BEGIN { if (a b ~ /^[0-9]+$/ && a != "" && b != "") print a + b; else print "?" }'
+}
+
 judge() {
 	for kind in $kinds; do
 		expect "$kind" "all vCPUs are there" "$(get "$kind" cpus)" -eq $cpus
@@ -406,7 +462,7 @@ judge() {
 		expect "$kind" "the direct map lacks what the pool has, and no more" \
 			"$(get "$kind" unmapped_after)" -eq "$(get "$kind" pool_after)"
 		case $kind in
-		hidden | sealed)
+		hidden | sealed | qemu)
 			expect "$kind" "the host finds the secret nowhere" "$(get "$kind" alive_found_pages)" -eq 0
 			expect "$kind" "nor after the guest is gone" "$(get "$kind" gone_found_pages)" -eq 0
 			expect "$kind" "nor after the pool was emptied" "$(get "$kind" emptied_found_pages)" -eq 0
@@ -416,7 +472,7 @@ judge() {
 			expect "$kind" "the counters say the same" "$(get "$kind" hidden_1)" -le $unmapped
 			expect "$kind" "the counters say the same" "$(get "$kind" hidden)" -ge $unmapped
 			expect "$kind" "every page of the file is hidden or has a direct-map reference" "$(get "$kind" populated)" \
-				-le $(($(get "$kind" hidden) + $(get "$kind" referenced)))
+				-le "$(sum "$(get "$kind" hidden)" "$(get "$kind" referenced)")"
 			expect "$kind" "the referenced pages are listed" \
 				"$(wc -l <"$results/$kind.referenced_pfns")" -eq "$(get "$kind" referenced)"
 			expect "$kind" "the clocks have references" "$(get "$kind" referenced)" -ge 1
@@ -489,6 +545,9 @@ case "$failures $kinds" in
 	say "PROVEN: the host's kernel reaches every page of a guest on plain memory and no page of a"
 	say "guest on hidden memory, neither while it runs nor after it."
 	[ -z "$lending" ] || say "Of a guest on sealed memory the VMM reaches none either."
+	case " $kinds " in
+	*" qemu "*) say "The guest of Debian's QEMU, unmodified, is hidden by a mount and one -object." ;;
+	esac
 	;;
 "0 "*)
 	say "As expected; but it takes plain and hidden memory in one run to prove anything."
