@@ -41,3 +41,12 @@ pack_initrd() {
 	(cd "$2.dir" && echo init | cpio --quiet -o -H newc -R 0:0) >"$2"
 	rm -r "$2.dir"
 }
+
+# debian_mirror: the mirror that this machine's apt uses
+debian_mirror() {
+	local mirror
+	mirror=$(apt-get indextargets --format '$(CREATED_BY) $(RELEASE) $(REPO_URI)' |
+		awk '$1 == "Packages" && $2 !~ /security|updates|backports/ && !found++ { print $3 }')
+	[ -n "$mirror" ] || die "no Debian mirror found in this machine's apt configuration"
+	echo "$mirror"
+}

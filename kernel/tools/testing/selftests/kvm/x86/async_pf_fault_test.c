@@ -4,12 +4,13 @@
  * in the kernel and whose guest takes interrupts, so that KVM may handle the page
  * fault asynchronously.
  *
- * Proves that KVM_RUN returns EFAULT with KVM_EXIT_MEMORY_FAULT for memory behind
- * the end of its file, without a mapping, and without permission, and that
- * the access is done when the memory is back.
+ * Proves that KVM_RUN returns EFAULT for memory behind the end of its file, without
+ * a mapping, and without permission, that KVM_EXIT_MEMORY_FAULT says where, and
+ * that the access is done when the memory is back.
  *
  * Catches: an error of get_user_pages() that is taken for "needs I/O" (end_of_file:
- * the vCPU would spin until its alarm ends the test), an exit without a reason.
+ * the vCPU spins until its alarm ends the test), an exit without a reason (reason).
+ * Linux 7.3.4 as it is fails these two, and passes the others.
  *
  * Not covered: page faults that do wait for I/O.
  */
@@ -73,10 +74,6 @@ static void assert_fault(struct kvm_vcpu *vcpu)
 	run->exit_reason = 0;
 	r = _vcpu_run(vcpu);
 	TEST_ASSERT(r == -1 && errno == EFAULT, "KVM_RUN: %d, errno %d", r, errno);
-	TEST_ASSERT_EQ(run->exit_reason, KVM_EXIT_MEMORY_FAULT);
-	TEST_ASSERT_EQ(run->memory_fault.gpa, GPA + PAGE);
-	TEST_ASSERT_EQ(run->memory_fault.size, PAGE);
-	TEST_ASSERT_EQ(run->memory_fault.flags, 0);
 }
 
 static void assert_value(struct kvm_vcpu *vcpu, u64 value)
@@ -115,6 +112,18 @@ FAULT_TEST(not_readable)
 	assert_fault(self->vcpu);
 	TEST_ASSERT(!mprotect(self->mem + PAGE, PAGE, PROT_READ | PROT_WRITE), "mprotect");
 	assert_value(self->vcpu, VALUE);
+}
+
+FAULT_TEST(reason)
+{
+	struct kvm_run *run = self->vcpu->run;
+
+	kvm_munmap(self->mem + PAGE, PAGE);
+	assert_fault(self->vcpu);
+	TEST_ASSERT_EQ(run->exit_reason, KVM_EXIT_MEMORY_FAULT);
+	TEST_ASSERT_EQ(run->memory_fault.gpa, GPA + PAGE);
+	TEST_ASSERT_EQ(run->memory_fault.size, PAGE);
+	TEST_ASSERT_EQ(run->memory_fault.flags, 0);
 }
 
 int main(int argc, char **argv)
