@@ -40,6 +40,7 @@
 #include "block.h"
 #include "direct_map.h"
 #include "file.h"
+#include "limit.h"
 #include "page_state.h"
 #include "reference.h"
 
@@ -1306,6 +1307,8 @@ int guest_memfd_access_end(struct folio *folio)
 			gm_folio_change_bits(folio, GUEST_MEMFD_PAGE_PINNABLE, 0);
 		else
 			ret = gm_is_free_orphan(folio);
+		if (!ret)
+			gm_limit_hold(gm_folio_limit(folio), folio_nr_pages(folio), true);
 	}
 	folio_unlock(folio);
 	if (ret < 0)

@@ -243,7 +243,7 @@ static int populate_block(struct guest_memfd *gm, pgoff_t index,
 			goto out;
 	} else if (got < 0 && gm_limit_should_wait(gm->limit)) {
 		/* Single pages would be there for as long as the file is. */
-		err = -ENOSPC;
+		err = -EAGAIN;
 		goto out;
 	}
 	err = populate_single(gm, index);
@@ -273,8 +273,9 @@ void guest_memfd_block_init(struct guest_memfd *gm)
  * Where the file can have a block, the whole block enters it.
  *
  * Context: May sleep.  Flushes the TLBs of all CPUs when memory is allocated.
- * Return: 0 when there is, or just was, a page at the index; -ENOMEM; or -ENOSPC, when a
- * caller that holds no lock tries again if gm_limit_wait() says so.
+ * Return: 0 when there is, or just was, a page at the index; -ENOMEM; -ENOSPC when the
+ * file's limit has no room for a page; or -EAGAIN when it has none for a block, which
+ * gm_limit_wait() helps with.
  */
 int guest_memfd_block_populate(struct guest_memfd *gm, pgoff_t index)
 {
@@ -304,7 +305,7 @@ int guest_memfd_block_populate(struct guest_memfd *gm, pgoff_t index)
  *
  * Context: May sleep; takes the invalidate_lock.  Flushes the TLBs of all CPUs
  * when memory is allocated.
- * Return: 0; -ENOMEM; or -ENOSPC, as guest_memfd_block_populate().
+ * Return: 0; -ENOMEM; -ENOSPC or -EAGAIN as guest_memfd_block_populate().
  */
 int guest_memfd_block_populate_range(struct guest_memfd *gm, pgoff_t index,
 				     pgoff_t end)

@@ -217,8 +217,7 @@ static struct folio *lock_folio(struct guest_memfd *gm, pgoff_t index)
  * Context: May sleep; the mapping's invalidate_lock is held, except for a plain
  * file.  Flushes TLBs when it hides a new folio.
  * Return: A locked folio with a reference for the caller, or an ERR_PTR();
- * ERR_PTR(-ENOSPC) when the file has a limit, and a caller that holds no lock may help
- * by gm_limit_wait().
+ * -ENOSPC or -EAGAIN, if the file has a limit, as guest_memfd_block_populate().
  */
 struct folio *guest_memfd_grab_folio(struct guest_memfd *gm, pgoff_t index)
 {

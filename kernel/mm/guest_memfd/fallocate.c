@@ -218,8 +218,9 @@ static long populate(struct guest_memfd *gm, loff_t offset, loff_t len)
 		if (gm_hides(gm)) {
 			/* By blocks, and past what is there then. */
 			ret = guest_memfd_block_populate_range(gm, index, end);
-			if (ret == -ENOSPC) {
+			if (ret == -ENOSPC || ret == -EAGAIN) {
 				ret = gm_limit_wait(gm->limit,
+						    ret == -EAGAIN ? GM_BLOCK_PAGES : 1,
 						    TASK_INTERRUPTIBLE);
 				next = index;
 				if (!ret)

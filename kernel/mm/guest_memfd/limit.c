@@ -5,15 +5,14 @@
  * alloc.c reserves pages against the limit of the file before it allocates them.
  * The reservation follows the memory out of the file: it ends when the memory has been
  * scrubbed and another file, or the allocator, can have it.  So a reserved page
- * is in a file or outside: on its way into one, or it has left one and waits to be
- * scrubbed.
+ * is in a file or outside: on its way into one, which may not need it, or on its way
+ * out.
  *
- * What is outside can come back soon.  A task that finds no room therefore
- * releases its locks, helps to scrub, and waits: for pages on their way into a file, which
- * may not need them, and for pages that have left one, unless none has left or been
- * scrubbed for a second.  Then they do not come back soon: a device may have pinned them.
- * The limit knows when that was, so that no task waits once more for what another one has
- * waited for in vain.
+ * What is outside comes back as soon as a task has had the time for it, unless
+ * somebody holds it, as a device does that has pinned it.  A task that finds no room
+ * therefore releases its locks, helps to scrub, and waits; for what is held no longer
+ * than a second after it was found to be held, so that the next task does not wait
+ * for it once more.
  *
  * A limit outlives its mount for as long as pages are reserved against it.
  */
@@ -31,9 +30,9 @@
 #include "page_state.h"
 #include "teardown.h"
 
-/* A task gives up what has left a file when nothing has been scrubbed for so long, */
+/* How long what is held is waited for. */
 #define PATIENCE	HZ
-/* and in any case after so long. */
+/* A task waits for so long at most. */
 #define MAX_WAIT	(10 * HZ)
 /* It looks for something to scrub at least so often. */
 #define LOOK_AGAIN	(HZ / 20)
@@ -45,9 +44,10 @@
  * @max: The limit, in pages.
  * @used: Reserved pages.
  * @outside: Reserved pages that are in no file.
- * @left: Those of them that have left a file and are not scrubbed.
- * @changed: When @left changed last, in jiffies.
- * @vain: When a task waited for MAX_WAIT last, in jiffies.
+ * @held: Those of them that somebody holds.
+ * @moved: When any were found to be held, or others of the held ones were not any more, in
+ *	jiffies.
+ * @vain: When a task last waited MAX_WAIT for a block, in jiffies.
  * @events: Counts what @wait is woken for.
  * @mounted: The mount exists.
  */
@@ -57,8 +57,8 @@ struct gm_limit {
 	unsigned long max;
 	unsigned long used;
 	unsigned long outside;
-	unsigned long left;
-	unsigned long changed;
+	unsigned long held;
+	unsigned long moved;
 	unsigned long vain;
 	unsigned long events;
 	bool mounted;
@@ -99,7 +99,7 @@ struct gm_limit *gm_limit_alloc(unsigned long max)
 	spin_lock_init(&limit->lock);
 	init_waitqueue_head(&limit->wait);
 	limit->max = max;
-	limit->changed = jiffies;
+	limit->moved = jiffies;
 	limit->vain = jiffies - PATIENCE;
 	limit->mounted = true;
 	count_limits(1);
@@ -174,26 +174,13 @@ void gm_limit_read(struct gm_limit *limit, struct gm_limit_info *info)
 	info->outside = limit->outside;
 }
 
-/*
- * How much of what is outside comes back soon?  None, if a task has just waited for it for
- * very long.
- */
+/* How much of what is outside comes back soon? */
 static unsigned long expected(struct gm_limit *limit)
 {
-	unsigned long coming = limit->outside - limit->left;
-
 	lockdep_assert_held(&limit->lock);
-	if (time_before(jiffies, limit->vain + PATIENCE))
-		return 0;
-	if (time_after(jiffies, limit->changed + PATIENCE))
-		return coming;
-	return coming + limit->left;
-}
-
-static bool could_have(struct gm_limit *limit, unsigned long nr)
-{
-	guard(spinlock)(&limit->lock);
-	return nr <= limit->max - limit->used + expected(limit);
+	if (time_after(jiffies, limit->moved + PATIENCE))
+		return limit->outside - limit->held;
+	return limit->outside;
 }
 
 /**
@@ -201,17 +188,15 @@ static bool could_have(struct gm_limit *limit, unsigned long nr)
  * @limit: The limit, or NULL for none.
  * @nr: For so many pages.
  *
- * Context: May sleep, with no lock held that is held while pages are scrubbed.
+ * Context: Any but interrupt.
  * Return: False if gm_limit_wait() would be in vain, as of now.
  */
 bool gm_limit_could_have(struct gm_limit *limit, unsigned long nr)
 {
-	unsigned long ignored;
-
-	if (!limit || could_have(limit, nr))
+	if (!limit)
 		return true;
-	/* Nobody may have had the time to scrub anything. */
-	return gm_scrub_some(NULL, limit, false, &ignored) && could_have(limit, nr);
+	guard(spinlock)(&limit->lock);
+	return nr <= limit->max - limit->used + expected(limit);
 }
 
 /**
@@ -242,8 +227,8 @@ unsigned int gm_limit_reserve(struct gm_limit *limit, unsigned int nr,
 static void come_back(struct gm_limit *limit, unsigned long nr)
 {
 	lockdep_assert_held(&limit->lock);
-	if (WARN_ON_ONCE(limit->outside - limit->left < nr))
-		nr = limit->outside - limit->left;
+	if (WARN_ON_ONCE(limit->outside - limit->held < nr))
+		nr = limit->outside - limit->held;
 	limit->outside -= nr;
 	wake_waiters(limit);
 }
@@ -302,28 +287,41 @@ void gm_limit_leave(struct gm_limit *limit, unsigned long nr)
 		return;
 	guard(spinlock)(&limit->lock);
 	limit->outside += nr;
-	limit->left += nr;
-	limit->changed = jiffies;
 }
 
 /**
- * gm_limit_scrubbed - pages that have left a file are of use to others now
- * @limit: The file's limit, or NULL for none.
+ * gm_limit_hold - somebody holds pages that are outside
+ * @limit: The limit, or NULL for none.
  * @nr: The number of pages.
- *
- * The caller gives their reservation back next.
+ * @moved: They have not been held before, or others have just come back.
  *
  * Context: Any but interrupt.
  */
-void gm_limit_scrubbed(struct gm_limit *limit, unsigned long nr)
+void gm_limit_hold(struct gm_limit *limit, unsigned long nr, bool moved)
 {
 	if (!limit)
 		return;
 	guard(spinlock)(&limit->lock);
-	if (WARN_ON_ONCE(limit->left < nr))
-		nr = limit->left;
-	limit->left -= nr;
-	limit->changed = jiffies;
+	limit->held += nr;
+	if (moved)
+		limit->moved = jiffies;
+}
+
+/**
+ * gm_limit_unhold - look again whether somebody holds pages
+ * @limit: The limit, or NULL for none.
+ * @nr: The number of pages, of gm_limit_hold().
+ *
+ * Context: Any but interrupt.
+ */
+void gm_limit_unhold(struct gm_limit *limit, unsigned long nr)
+{
+	if (!limit)
+		return;
+	guard(spinlock)(&limit->lock);
+	if (WARN_ON_ONCE(limit->held < nr))
+		nr = limit->held;
+	limit->held -= nr;
 }
 
 /**
@@ -338,10 +336,18 @@ void gm_limit_scrubbed(struct gm_limit *limit, unsigned long nr)
  */
 bool gm_limit_should_wait(struct gm_limit *limit)
 {
+	unsigned long room;
+
 	if (!limit)
 		return false;
 	guard(spinlock)(&limit->lock);
-	return limit->max - limit->used + expected(limit) >= GM_BLOCK_PAGES;
+	room = limit->max - limit->used;
+	if (room >= GM_BLOCK_PAGES)
+		return true;
+	/* A task has waited for very long, and found that others are faster. */
+	if (time_before(jiffies, limit->vain + PATIENCE))
+		return false;
+	return room + expected(limit) >= GM_BLOCK_PAGES;
 }
 
 static void wait_for_event(struct gm_limit *limit, unsigned long events,
@@ -358,49 +364,41 @@ static void wait_for_event(struct gm_limit *limit, unsigned long events,
 /**
  * gm_limit_wait - help to scrub what has left the files of a mount, and wait for it
  * @limit: The limit, or NULL for none.
+ * @nr: For so many pages, which there was no room for: one, or those of a block.
  * @state: TASK_KILLABLE or TASK_INTERRUPTIBLE, the signals that end the wait.
  *
- * To be called when there was no room.  The caller holds no reservation, and no
- * lock that is held while pages enter a file or are scrubbed.
+ * The caller holds no reservation, and no lock that is held while pages enter a file or
+ * are scrubbed.
  *
- * Context: Sleeps, for as long as pages are scrubbed, and a second longer; ten seconds at
- * most.
- * Return: 0 when there is room, for a block if one can be had; -ENOSPC when there is none
- * and none is expected; -EINTR.
+ * Context: Sleeps, ten seconds at most.
+ * Return: 0 if there is room for a page at least; -ENOSPC if there is none; -EINTR.
  */
-int gm_limit_wait(struct gm_limit *limit, unsigned int state)
+int gm_limit_wait(struct gm_limit *limit, unsigned long nr, unsigned int state)
 {
 	unsigned long end = jiffies + MAX_WAIT;
-	unsigned long room, left, events, ignored;
-	bool fits, wait;
+	unsigned long room, events, ignored;
+	bool late, wait;
 
 	if (!limit)
 		return -ENOSPC;
 	for (;;) {
+		late = time_after(jiffies, end);
 		spin_lock(&limit->lock);
-		if (time_after(jiffies, end))
-			limit->vain = jiffies;
 		room = limit->max - limit->used;
-		left = limit->left;
-		fits = room >= GM_BLOCK_PAGES;
-		wait = expected(limit) &&
-		       (!room || room + expected(limit) >= GM_BLOCK_PAGES);
+		wait = room < nr && room + expected(limit) >= nr;
+		if (wait && late && nr > 1)
+			limit->vain = jiffies;
 		events = limit->events;
 		spin_unlock(&limit->lock);
 
-		if (fits)
+		if (!wait || late)
 			break;
 		if (signal_pending_state(state, current))
 			return -EINTR;
-		/* Nobody may have had the time to scrub, so try even if it was in vain. */
-		if (left && !time_after(jiffies, end) &&
-		    gm_scrub_some(NULL, limit, false, &ignored)) {
+		if (gm_scrub_some(NULL, limit, false, &ignored))
 			cond_resched();
-			continue;
-		}
-		if (!wait)
-			break;
-		wait_for_event(limit, events, state);
+		else
+			wait_for_event(limit, events, state);
 	}
 	return room ? 0 : -ENOSPC;
 }

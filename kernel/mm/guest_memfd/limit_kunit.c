@@ -107,8 +107,6 @@ static void test_reserve(struct kunit *test)
 	expect(test, limit, 1000, 400);
 	gm_limit_leave(limit, 100);
 	expect(test, limit, 1000, 500);
-	gm_limit_scrubbed(limit, 100);
-	expect(test, limit, 1000, 500);
 	gm_limit_unreserve(limit, 500);
 	expect(test, limit, 500, 0);
 	KUNIT_EXPECT_TRUE(test, gm_limit_could_have(limit, 500));
@@ -116,7 +114,6 @@ static void test_reserve(struct kunit *test)
 	gm_limit_leave(limit, 500);
 	KUNIT_EXPECT_TRUE(test, gm_limit_could_have(limit, 1000));
 	KUNIT_EXPECT_FALSE(test, gm_limit_could_have(limit, 1001));
-	gm_limit_scrubbed(limit, 500);
 	gm_limit_unreserve(limit, 500);
 	expect(test, limit, 0, 0);
 	gm_limit_put(limit);
@@ -166,20 +163,21 @@ static void test_outlives_mount(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, gm_limit_count(), before);
 }
 
-static unsigned int ms_of_wait(struct gm_limit *limit, bool *room)
+static unsigned int ms_of_wait(struct gm_limit *limit, unsigned long nr, bool *room)
 {
 	unsigned long start = jiffies;
 
-	*room = !gm_limit_wait(limit, TASK_KILLABLE);
+	*room = !gm_limit_wait(limit, nr, TASK_KILLABLE);
 	return jiffies_to_msecs(jiffies - start);
 }
 
-/* A block that has left a file. */
-static void reserve_left(struct kunit *test, struct gm_limit *limit)
+/* A block that has left a file, and that somebody holds. */
+static void reserve_held(struct kunit *test, struct gm_limit *limit)
 {
 	KUNIT_ASSERT_EQ(test, gm_limit_reserve(limit, 1, BLOCK_PAGES), 1);
 	gm_limit_enter(limit, BLOCK_PAGES);
 	gm_limit_leave(limit, BLOCK_PAGES);
+	gm_limit_hold(limit, BLOCK_PAGES, true);
 }
 
 static void test_wait_gives_up(struct kunit *test)
@@ -188,41 +186,48 @@ static void test_wait_gives_up(struct kunit *test)
 	unsigned int ms;
 	bool room;
 
-	reserve_left(test, limit);
+	reserve_held(test, limit);
 	KUNIT_EXPECT_TRUE(test, gm_limit_should_wait(limit));
 	KUNIT_EXPECT_TRUE(test, gm_limit_could_have(limit, BLOCK_PAGES));
-	ms = ms_of_wait(limit, &room);
+	ms = ms_of_wait(limit, BLOCK_PAGES, &room);
 	KUNIT_EXPECT_FALSE(test, room);
 	KUNIT_EXPECT_GE(test, ms, 900);
 	KUNIT_EXPECT_LE(test, ms, 5000);
 	/* The next task knows that. */
 	KUNIT_EXPECT_FALSE(test, gm_limit_should_wait(limit));
 	KUNIT_EXPECT_FALSE(test, gm_limit_could_have(limit, 1));
-	ms = ms_of_wait(limit, &room);
+	ms = ms_of_wait(limit, 1, &room);
 	KUNIT_EXPECT_FALSE(test, room);
 	KUNIT_EXPECT_LE(test, ms, 500);
-	/* One of them comes back after all: so may the others. */
-	gm_limit_scrubbed(limit, 1);
-	KUNIT_EXPECT_TRUE(test, gm_limit_should_wait(limit));
+	/* Tried again, and still held. */
+	gm_limit_unhold(limit, BLOCK_PAGES);
+	gm_limit_hold(limit, BLOCK_PAGES, false);
+	KUNIT_EXPECT_FALSE(test, gm_limit_should_wait(limit));
+	/* A page comes back after all: so may the others. */
+	gm_limit_unhold(limit, BLOCK_PAGES);
 	gm_limit_unreserve(limit, 1);
+	gm_limit_hold(limit, BLOCK_PAGES - 1, true);
 	KUNIT_EXPECT_TRUE(test, gm_limit_should_wait(limit));
-	gm_limit_scrubbed(limit, BLOCK_PAGES - 1);
+	/* Who needs a page does not wait for a block. */
+	ms = ms_of_wait(limit, 1, &room);
+	KUNIT_EXPECT_TRUE(test, room);
+	KUNIT_EXPECT_LE(test, ms, 500);
+	gm_limit_unhold(limit, BLOCK_PAGES - 1);
 	gm_limit_unreserve(limit, BLOCK_PAGES - 1);
 	/* Some pages, but no block: there is nothing to wait for. */
 	KUNIT_EXPECT_EQ(test, gm_limit_reserve(limit, 2, 1), 2);
 	gm_limit_enter(limit, 2);
-	ms = ms_of_wait(limit, &room);
+	ms = ms_of_wait(limit, BLOCK_PAGES, &room);
 	KUNIT_EXPECT_TRUE(test, room);
 	KUNIT_EXPECT_LE(test, ms, 500);
 	gm_limit_leave(limit, 2);
-	gm_limit_scrubbed(limit, 2);
 	gm_limit_unreserve(limit, 2);
 	gm_limit_put(limit);
 }
 
 /*
- * Pages on their way into a file are waited for, but not for ever; then nobody waits
- * for a moment.
+ * Pages that nobody holds are waited for, but not for ever; then nobody waits for a block
+ * for a moment, and all who need a page do.
  */
 static void test_wait_for_coming(struct kunit *test)
 {
@@ -232,17 +237,17 @@ static void test_wait_for_coming(struct kunit *test)
 
 	KUNIT_EXPECT_EQ(test, gm_limit_reserve(limit, 1, BLOCK_PAGES - 1), 1);
 	KUNIT_EXPECT_TRUE(test, gm_limit_should_wait(limit));
-	ms = ms_of_wait(limit, &room);
+	ms = ms_of_wait(limit, BLOCK_PAGES, &room);
 	KUNIT_EXPECT_TRUE(test, room);
 	KUNIT_EXPECT_GE(test, ms, 9000);
 	KUNIT_EXPECT_LE(test, ms, 20000);
 	KUNIT_EXPECT_FALSE(test, gm_limit_should_wait(limit));
+	KUNIT_EXPECT_TRUE(test, gm_limit_could_have(limit, BLOCK_PAGES));
 	msleep(1500);
 	KUNIT_EXPECT_TRUE(test, gm_limit_should_wait(limit));
 	gm_limit_enter(limit, BLOCK_PAGES - 1);
 	KUNIT_EXPECT_FALSE(test, gm_limit_should_wait(limit));
 	gm_limit_leave(limit, BLOCK_PAGES - 1);
-	gm_limit_scrubbed(limit, BLOCK_PAGES - 1);
 	gm_limit_unreserve(limit, BLOCK_PAGES - 1);
 	gm_limit_put(limit);
 }
@@ -254,7 +259,7 @@ static void test_wait_ends_with_signal(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, gm_limit_reserve(limit, 1, BLOCK_PAGES), 1);
 	/* As a signal does, without one that the test's thread would have to handle. */
 	set_thread_flag(TIF_SIGPENDING);
-	KUNIT_EXPECT_EQ(test, gm_limit_wait(limit, TASK_INTERRUPTIBLE), -EINTR);
+	KUNIT_EXPECT_EQ(test, gm_limit_wait(limit, 1, TASK_INTERRUPTIBLE), -EINTR);
 	clear_thread_flag(TIF_SIGPENDING);
 	gm_limit_unreserve(limit, BLOCK_PAGES);
 	gm_limit_put(limit);
@@ -271,9 +276,10 @@ static void come_back_later(struct work_struct *work)
 {
 	struct later *later = container_of(to_delayed_work(work), struct later, work);
 
-	gm_limit_scrubbed(later->limit, BLOCK_PAGES / 4);
+	gm_limit_unhold(later->limit, BLOCK_PAGES / 4 * later->left);
 	gm_limit_unreserve(later->limit, BLOCK_PAGES / 4);
-	if (--later->left)
+	gm_limit_hold(later->limit, BLOCK_PAGES / 4 * --later->left, true);
+	if (later->left)
 		schedule_delayed_work(&later->work, 3 * HZ / 5);
 }
 
@@ -285,9 +291,9 @@ static void test_wait_for_progress(struct kunit *test)
 	bool room;
 
 	INIT_DELAYED_WORK_ONSTACK(&later.work, come_back_later);
-	reserve_left(test, limit);
+	reserve_held(test, limit);
 	schedule_delayed_work(&later.work, 3 * HZ / 5);
-	ms = ms_of_wait(limit, &room);
+	ms = ms_of_wait(limit, BLOCK_PAGES, &room);
 	KUNIT_EXPECT_TRUE(test, room);
 	/* For all four of them, as only then a block fits. */
 	KUNIT_EXPECT_GE(test, ms, 2000);
@@ -380,17 +386,38 @@ static void test_waits_for_block(struct kunit *test)
 	KUNIT_ASSERT_NOT_NULL(test, page);
 	close_file(test);
 	gm = new_file(test, limit);
-	KUNIT_EXPECT_EQ(test, populate(gm, 3), -ENOSPC);
+	KUNIT_EXPECT_EQ(test, populate(gm, 3), -EAGAIN);
 	/* Its tail has no block in any case. */
 	KUNIT_EXPECT_EQ(test, populate(gm, TAIL), 0);
 	put_page(page);
-	KUNIT_EXPECT_EQ(test, gm_limit_wait(limit, TASK_KILLABLE), 0);
+	KUNIT_EXPECT_EQ(test, gm_limit_wait(limit, BLOCK_PAGES, TASK_KILLABLE), 0);
 	KUNIT_EXPECT_EQ(test, populate(gm, 3), 0);
 	KUNIT_EXPECT_TRUE(test, is_block(gm, 3));
 	expect(test, limit, BLOCK_PAGES + 1, 0);
 	close_file(test);
 	guest_memfd_block_wait();
 	expect(test, limit, 0, 0);
+	gm_limit_put(limit);
+}
+
+/* A fresh block that somebody holds is held, and not lost. */
+static void test_fresh_held(struct kunit *test)
+{
+	struct gm_limit *limit = new_limit(test, BLOCK_PAGES);
+	struct guest_memfd *gm = new_file(test, limit);
+	struct folio *folio = NULL;
+
+	if (gm_get_blocks(gm, 0, &folio, 1) != 1)
+		kunit_skip(test, "no 2 MiB page to be had");
+	expect(test, limit, BLOCK_PAGES, BLOCK_PAGES);
+	folio_get(folio);
+	gm_free_fresh(folio);
+	expect(test, limit, BLOCK_PAGES, BLOCK_PAGES);
+	KUNIT_EXPECT_EQ(test, gm_limit_wait(limit, 1, TASK_KILLABLE), -ENOSPC);
+	folio_put(folio);
+	gm_scrub_flush();
+	expect(test, limit, 0, 0);
+	close_file(test);
 	gm_limit_put(limit);
 }
 
@@ -406,8 +433,8 @@ static void test_single_after_all(struct kunit *test)
 	KUNIT_ASSERT_NOT_NULL(test, page);
 	close_file(test);
 	gm = new_file(test, limit);
-	KUNIT_EXPECT_EQ(test, populate(gm, 3), -ENOSPC);
-	KUNIT_EXPECT_EQ(test, gm_limit_wait(limit, TASK_KILLABLE), 0);
+	KUNIT_EXPECT_EQ(test, populate(gm, 3), -EAGAIN);
+	KUNIT_EXPECT_EQ(test, gm_limit_wait(limit, BLOCK_PAGES, TASK_KILLABLE), 0);
 	KUNIT_EXPECT_EQ(test, populate(gm, 3), 0);
 	KUNIT_EXPECT_FALSE(test, is_block(gm, 3));
 	expect(test, limit, BLOCK_PAGES + 1, BLOCK_PAGES);
@@ -442,7 +469,7 @@ static void test_marked(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, err, -ENOSPC);
 	KUNIT_ASSERT_NOT_NULL(test, t->marked);
 	expect(test, limit, 0, 0);
-	KUNIT_EXPECT_EQ(test, gm_limit_wait(limit, TASK_KILLABLE), 0);
+	KUNIT_EXPECT_EQ(test, gm_limit_wait(limit, BLOCK_PAGES, TASK_KILLABLE), 0);
 	KUNIT_EXPECT_EQ(test, populate(gm, 3), 0);
 	gm_pool_wait(page_to_nid(t->marked));
 	free_poisoned(test, t->marked);
@@ -537,6 +564,7 @@ static struct kunit_case limit_cases[] = {
 	KUNIT_CASE(test_hole),
 	KUNIT_CASE(test_single),
 	KUNIT_CASE(test_waits_for_block),
+	KUNIT_CASE_SLOW(test_fresh_held),
 	KUNIT_CASE_SLOW(test_single_after_all),
 	KUNIT_CASE(test_marked),
 	KUNIT_CASE(test_poisoned),

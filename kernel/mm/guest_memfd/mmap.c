@@ -127,28 +127,42 @@ static struct folio *grab_for(struct vm_area_struct *vma, struct guest_memfd *gm
 }
 
 /*
- * The limit of the file's mount has no room for a page.  Wait without the lock of the
+ * The limit of the file's mount has no room for @nr pages.  Wait without the lock of the
  * mapping where the fault may be tried again, as others map memory meanwhile.
  *
  * Return: 0 to look again; or what the fault returns.  @vmf is of no use any more then.
  */
-static vm_fault_t wait_for_room(struct vm_fault *vmf, struct guest_memfd *gm)
+static vm_fault_t wait_for_room(struct vm_fault *vmf, struct guest_memfd *gm,
+				unsigned long nr)
 {
-	const bool interruptible = vmf->flags & FAULT_FLAG_INTERRUPTIBLE;
+	const bool again = vmf->flags & FAULT_FLAG_TRIED;
+	unsigned int state = TASK_KILLABLE;
 	struct file *file;
 	int err;
 
-	/* KVM tries again for ever if this never fails: a worker of its own waits. */
+	/* The last word: KVM repeats for ever what has been told to try again. */
+	if (!gm_limit_could_have(gm->limit, 1))
+		return VM_FAULT_SIGBUS;
 	if (vmf->flags & FAULT_FLAG_RETRY_NOWAIT)
-		return gm_limit_could_have(gm->limit, 1) ? VM_FAULT_RETRY :
-							   VM_FAULT_SIGBUS;
-	file = maybe_unlock_mmap_for_io(vmf, NULL);
-	if (!file) {
-		err = gm_limit_wait(gm->limit, TASK_KILLABLE);
+		return VM_FAULT_RETRY;
+	if (!(vmf->flags & FAULT_FLAG_ALLOW_RETRY)) {
+		err = gm_limit_wait(gm->limit, nr, state);
 		return err ? vmf_error(err) : 0;
 	}
-	/* The second try tells whether there is room. */
-	gm_limit_wait(gm->limit, interruptible ? TASK_INTERRUPTIBLE : TASK_KILLABLE);
+	/*
+	 * KVM's worker has the mm of a process that may have been killed, and whose
+	 * memory others wait for.  The guest will fault again.
+	 */
+	if (current->flags & PF_KTHREAD && again)
+		return VM_FAULT_SIGBUS;
+
+	/* The kernel's own access goes on for all but a fatal signal. */
+	if (vmf->flags & FAULT_FLAG_INTERRUPTIBLE &&
+	    !(again && !(vmf->flags & FAULT_FLAG_USER) && signal_pending(current)))
+		state = TASK_INTERRUPTIBLE;
+	file = get_file(vmf->vma->vm_file);
+	release_fault_lock(vmf);
+	gm_limit_wait(gm->limit, nr, state);
 	fput(file);
 	return VM_FAULT_RETRY;
 }
@@ -158,6 +172,7 @@ static vm_fault_t guest_memfd_fault(struct vm_fault *vmf)
 	struct inode *inode = file_inode(vmf->vma->vm_file);
 	struct guest_memfd *gm = gm_of_mapping(inode->i_mapping);
 	struct folio *folio;
+	struct page *page;
 	vm_fault_t ret = 0;
 
 	if (((loff_t)vmf->pgoff << PAGE_SHIFT) >= i_size_read(inode))
@@ -195,15 +210,26 @@ again:
 	if (IS_ERR(folio))
 		goto out;
 
+	page = folio_file_page(folio, vmf->pgoff);
+	if (PageHWPoison(page)) {
+		/* The core would unmap the whole block, with userfaultfd's marks. */
+		folio_unlock(folio);
+		folio_put(folio);
+		filemap_invalidate_unlock_shared(inode->i_mapping);
+		return VM_FAULT_HWPOISON;
+	}
 	clear_new(folio);
-	vmf->page = folio_file_page(folio, vmf->pgoff);
+	vmf->page = page;
 out:
 	filemap_invalidate_unlock_shared(inode->i_mapping);
-	if (folio == ERR_PTR(-ENOSPC)) {
-		ret = wait_for_room(vmf, gm);
-		if (!ret)
-			goto again;
-		return ret;
+	if (folio == ERR_PTR(-ENOSPC) || folio == ERR_PTR(-EAGAIN)) {
+		ret = wait_for_room(vmf, gm,
+				    folio == ERR_PTR(-EAGAIN) ? GM_BLOCK_PAGES : 1);
+		if (ret)
+			return ret;
+		if (fatal_signal_pending(current))
+			return VM_FAULT_SIGBUS;
+		goto again;
 	}
 	return IS_ERR(folio) ? vmf_error(PTR_ERR(folio)) : VM_FAULT_LOCKED;
 }

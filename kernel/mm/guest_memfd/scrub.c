@@ -66,8 +66,6 @@ static bool release_single(struct folio *folio)
 {
 	int ret = scrub_single(folio);
 
-	if (ret)
-		gm_limit_scrubbed(gm_folio_limit(folio), 1);
 	if (ret < 0) {
 		gm_cut_lose(&folio->page);
 		/* A poisoned page is never used again: the limit does not count it. */
@@ -114,7 +112,6 @@ static bool release_poisoned(struct folio *folio, unsigned int nr_failed)
 		else
 			gm_folio_set_state(page_folio(first + i), GM_PAGE_HIDDEN);
 	}
-	gm_limit_scrubbed(limit, GM_BLOCK_PAGES);
 	gm_limit_unreserve(limit, GM_BLOCK_PAGES);
 	return true;
 }
@@ -145,7 +142,6 @@ static bool release_block(struct folio *folio)
 	gm_forget_block(folio_pfn(folio));
 	gm_dissolve_folio(folio);
 	gm_give_block(first);
-	gm_limit_scrubbed(limit, GM_BLOCK_PAGES);
 	gm_limit_unreserve(limit, GM_BLOCK_PAGES);
 	return true;
 }
@@ -168,8 +164,10 @@ static bool release(struct folio *folio)
 	return folio_test_large(folio) ? release_block(folio) : release_single(folio);
 }
 
-static void retry_later(struct folio *folio)
+/* @moved is as for gm_limit_hold(). */
+static void retry_later(struct folio *folio, bool moved)
 {
+	gm_limit_hold(gm_folio_limit(folio), folio_nr_pages(folio), moved);
 	spin_lock(&retry_lock);
 	list_add_tail(&folio->lru, &retry_folios);
 	spin_unlock(&retry_lock);
@@ -198,7 +196,7 @@ unsigned long gm_reap(struct list_head *folios)
 		if (release(folio))
 			nr += n;
 		else
-			retry_later(folio);
+			retry_later(folio, true);
 		cond_resched();
 	}
 	return nr;
@@ -206,12 +204,24 @@ unsigned long gm_reap(struct list_head *folios)
 
 static void retry(struct work_struct *work)
 {
+	struct folio *folio;
+	bool moved = false;
 	LIST_HEAD(folios);
 
 	spin_lock(&retry_lock);
 	list_splice_init(&retry_folios, &folios);
 	spin_unlock(&retry_lock);
-	gm_reap(&folios);
+	while (!list_empty(&folios)) {
+		folio = list_first_entry(&folios, struct folio, lru);
+		list_del_init(&folio->lru);
+		/* Before the limit can be freed with the last reservation. */
+		gm_limit_unhold(gm_folio_limit(folio), folio_nr_pages(folio));
+		if (release(folio))
+			moved = true;
+		else
+			retry_later(folio, moved);
+		cond_resched();
+	}
 }
 
 /**
@@ -237,8 +247,10 @@ void guest_memfd_block_orphan(struct folio *folio)
 	gm_limit_leave(gm->limit, folio_nr_pages(folio));
 	/* The put of another direct-map reference frees it. */
 	if (!(state & GUEST_MEMFD_PAGE_PINNABLE) &&
-	    (state & GM_PAGE_OWN_WORDS || !(state & GM_PAGE_HIDDEN)))
+	    (state & GM_PAGE_OWN_WORDS || !(state & GM_PAGE_HIDDEN))) {
+		gm_limit_hold(gm->limit, folio_nr_pages(folio), true);
 		return;
+	}
 	spin_lock(&retry_lock);
 	list_add_tail(&folio->lru, &gm->orphans);
 	spin_unlock(&retry_lock);
@@ -247,14 +259,15 @@ void guest_memfd_block_orphan(struct folio *folio)
 /**
  * guest_memfd_block_release - free one folio, now or by the retry worker
  * @folio: A hidden folio that is in no file and on no list, with no reference
- *	of the caller's.
+ *	of the caller's.  Its limit counts it as held.
  *
  * Context: May sleep.  Not with the folio lock held.
  */
 void guest_memfd_block_release(struct folio *folio)
 {
+	gm_limit_unhold(gm_folio_limit(folio), folio_nr_pages(folio));
 	if (!release(folio))
-		retry_later(folio);
+		retry_later(folio, true);
 }
 
 /**

@@ -770,11 +770,28 @@ FS_TEST(pinned)
 	close(fd);
 }
 
-/* A page comes and goes, so that memory which a device holds is waited for again. */
-static void stir(int fd)
+/* A block of its own that a device holds when its file is gone. */
+static void hold_block(struct gmem_pin *pin, u64 seed)
 {
-	expect(fallocate(fd, PUNCH, 0, GMEM_PAGE), 0);
-	expect(fallocate(fd, KEEP, 0, GMEM_PAGE), 0);
+	int fd = new_tmpfile(DIR_A, BLOCK);
+	char *mem = map(fd, BLOCK);
+
+	gmem_fill(mem, BLOCK, seed);
+	gmem_set_access(fd, 0, BLOCK, GUEST_MEMFD_ACCESS_KERNEL);
+	TEST_ASSERT(!gmem_pin(pin, GMEM_PIN_WRITE, mem, GMEM_PAGE), "no pin: errno %d", errno);
+	kvm_munmap(mem, BLOCK);
+	close(fd);
+}
+
+static bool has_block(void *unused)
+{
+	return space(DIR_A).f_bfree == BLOCK_PAGES;
+}
+
+static void let_go(struct gmem_pin *pin)
+{
+	gmem_unpin(pin);
+	gmem_wait(has_block, NULL, 10000);
 }
 
 struct waiter {
@@ -789,7 +806,6 @@ static void *wait_for_room(void *arg)
 {
 	struct waiter *w = arg;
 
-	stir(w->fd);
 	if (w->by_fault)
 		w->result = result(madvise(w->mem + SIZE - BLOCK, GMEM_PAGE, MADV_POPULATE_WRITE));
 	else
@@ -810,24 +826,18 @@ FS_TEST(waiting)
 {
 	struct itimerval timer = { .it_value.tv_usec = 200000 };
 	struct sigaction action = { .sa_handler = ignore_signal };
-	int fd = new_tmpfile(DIR_A, SIZE);
-	struct waiter w = { .mem = map(fd, SIZE) };
+	struct waiter w = { .fd = new_tmpfile(DIR_A, SIZE) };
 	unsigned int i, overlaps[2] = {};
 	struct gmem_pin pin;
 	pthread_t thread;
 	long r = 0;
 
-	gmem_fill(w.mem, BLOCK, self->seed);
-	gmem_set_access(fd, 0, BLOCK, GUEST_MEMFD_ACCESS_KERNEL);
-	TEST_ASSERT(!gmem_pin(&pin, GMEM_PIN_WRITE, w.mem, GMEM_PAGE), "no pin: errno %d", errno);
-	kvm_munmap(w.mem, SIZE);
-	close(fd);
-	w.fd = new_tmpfile(DIR_A, SIZE);
 	w.mem = map(w.fd, SIZE);
 	expect(fallocate(w.fd, KEEP, 0, SIZE - BLOCK), 0);
 
 	/* A machine may be so busy that a waiter has given up before another task runs. */
 	for (i = 0; i < 40 && !(overlaps[0] && overlaps[1]); i++) {
+		hold_block(&pin, self->seed);
 		w.by_fault = i & 1;
 		w.done = false;
 		pthread_create(&thread, NULL, wait_for_room, &w);
@@ -843,22 +853,23 @@ FS_TEST(waiting)
 			    w.result);
 		expect(fallocate(w.fd, PUNCH, SIZE - BLOCK, BLOCK), 0);
 		expect(fallocate(w.fd, KEEP, 0, SIZE - BLOCK), 0);
+		let_go(&pin);
 	}
 	TEST_ASSERT(overlaps[0], "a hole waits for a fallocate() that waits for room");
 	TEST_ASSERT(overlaps[1], "mmap() waits for a fault that waits for room");
 
 	sigaction(SIGALRM, &action, NULL);
 	for (i = 0; i < 20 && r != -EINTR; i++) {
-		stir(w.fd);
+		hold_block(&pin, self->seed);
 		setitimer(ITIMER_REAL, &timer, NULL);
 		r = result(fallocate(w.fd, KEEP, SIZE - BLOCK, BLOCK));
 		TEST_ASSERT(r == -EINTR || r == -ENOSPC, "fallocate() gives %ld", r);
+		let_go(&pin);
 	}
 	expect(r, -EINTR);
 	timer.it_value.tv_usec = 0;
 	setitimer(ITIMER_REAL, &timer, NULL);
 
-	gmem_unpin(&pin);
 	kvm_munmap(w.mem, SIZE);
 	close(w.fd);
 }
