@@ -210,7 +210,11 @@ static bool mark_left(struct kvm_vcpu *vcpu, const struct kvm_memory_slot *slot,
 	struct kvm_host_map *map;
 	bool found = false;
 
-	/* A mapping is added with the invalidate_lock held for reading. */
+	/*
+	 * A mapping of a memslot with a guest_memfd is added with the invalidate_lock held
+	 * for reading; one by a user address within the SRCU section that
+	 * kvm_gmem_lose_slot() runs after.
+	 */
 	if (list_empty(&vcpu->gmem_maps))
 		return false;
 	spin_lock(&vcpu->gmem_maps_lock);

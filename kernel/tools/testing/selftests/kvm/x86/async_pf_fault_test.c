@@ -34,7 +34,8 @@
 
 static void guest_code(u64 gva)
 {
-	asm volatile("sti");
+	/* The instruction after sti runs with interrupts still held back. */
+	asm volatile("sti; nop");
 	for (;;)
 		GUEST_SYNC(READ_ONCE(*(u64 *)gva));
 }

@@ -194,7 +194,7 @@ static void *change_block(void *arg)
 			break;
 		case 3:
 			if (!lower(first, nr, GUEST_MEMFD_ACCESS_NONE))
-				break;
+				continue;
 			taken(first, nr);
 			usleep(x % 200);
 			give_back(first, nr);

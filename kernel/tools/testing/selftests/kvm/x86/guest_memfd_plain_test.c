@@ -32,15 +32,21 @@
 #include <linux/userfaultfd.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/time.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "guest_memfd_hide.h"
+#include "guest_memfd_pin.h"
 #include "guest_memfd_pin.h"
 #include "kvm_syscalls.h"
 #include "kvm_test_harness.h"
@@ -229,7 +235,8 @@ static u64 guest_sti_load(u64 gva, u64 b, u64 c)
 {
 	u64 value;
 
-	asm volatile("sti");
+	/* The instruction after sti runs with interrupts still held back. */
+	asm volatile("sti; nop");
 	value = READ_ONCE(*(u64 *)gva);
 	asm volatile("cli");
 	return value;
@@ -934,6 +941,107 @@ PLAIN_TEST(process_ends)
 	TEST_ASSERT(read(fd[0], &c, 1) == 1, "KVM keeps its reference");
 	close(fd[0]);
 	world_close(w);
+}
+
+#define FULL_DIR	"/tmp/guestmem-full"
+
+static int full_file(u64 size)
+{
+	int fd = open(FULL_DIR, O_RDWR | O_TMPFILE, 0600);
+
+	TEST_ASSERT(fd >= 0 && !ftruncate(fd, size), "a file in %s: %s", FULL_DIR,
+		    strerror(errno));
+	return fd;
+}
+
+/* Take a block of the mount for as long as the pin is there. */
+static void hold_block(struct gmem_pin *pin, u64 seed)
+{
+	int fd = full_file(BLOCK);
+	char *mem = kvm_mmap(BLOCK, PROT_READ | PROT_WRITE, MAP_SHARED, fd);
+
+	gmem_fill(mem, BLOCK, seed);
+	gmem_set_access(fd, 0, BLOCK, GUEST_MEMFD_ACCESS_KERNEL);
+	TEST_ASSERT(!gmem_pin(pin, GMEM_PIN_WRITE, mem, GMEM_PAGE), "no pin: errno %d", errno);
+	kvm_munmap(mem, BLOCK);
+	close(fd);
+}
+
+static bool is_back(void *unused)
+{
+	struct statfs s;
+
+	return !statfs(FULL_DIR, &s) && s.f_bfree == BLOCK / GMEM_PAGE;
+}
+
+static void let_go(struct gmem_pin *pin)
+{
+	gmem_unpin(pin);
+	gmem_wait(is_back, NULL, 10000);
+}
+
+static void wake_up(int nr)
+{
+}
+
+/*
+ * A guest faults while its mount is full: it gets memory that comes back, an error if
+ * none does, and the wait ends with a signal.
+ */
+PLAIN_TEST(full)
+{
+	static const gmem_guest_fn loads[] = { guest_load, guest_sti_load };
+	struct itimerval timer = { .it_value.tv_usec = 200000 };
+	struct sigaction action = { .sa_handler = wake_up };
+	struct world *w = &self->worlds[0];
+	struct gmem_pin pin;
+	unsigned int i;
+	int fd, r;
+
+	mkdir("/tmp", 0777);
+	mkdir(FULL_DIR, 0700);
+	TEST_ASSERT(!mount("guestmem", FULL_DIR, "guestmem", 0, "size=8m"), "no mount: %s",
+		    strerror(errno));
+	w->seed = 0x1234567;
+	w->kind = USER;
+	w->fd = full_file(SIZE);
+	w->mem = map_aligned(w->fd);
+	vm_open(w);
+
+	/* All of it has just been closed. */
+	for (i = 0; i < 10; i++) {
+		gmem_punch(w->fd, 0, SIZE);
+		fd = full_file(SIZE);
+		kvm_fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, SIZE);
+		close(fd);
+		call(w, gmem_guest_fill, GMEM_GVA, SIZE, w->seed);
+	}
+
+	/* A block of it does not come back.  KVM_RUN repeats the fault for ever if told so. */
+	for (i = 0; i < ARRAY_SIZE(loads); i++) {
+		gmem_punch(w->fd, 3 * BLOCK, BLOCK);
+		hold_block(&pin, w->seed);
+		alarm(60);
+		see_fault(w, loads[i], GMEM_GVA + 3 * BLOCK, 0);
+		alarm(0);
+		let_go(&pin);
+		TEST_ASSERT_EQ(finish(w), 0);
+	}
+
+	sigaction(SIGALRM, &action, NULL);
+	/* A machine may be so busy that the wait is over before the signal comes. */
+	for (i = 0, r = EFAULT; i < 20 && r == EFAULT; i++) {
+		gmem_punch(w->fd, 3 * BLOCK, BLOCK);
+		hold_block(&pin, w->seed);
+		gmem_guest_post(w->vcpu, guest_load, GMEM_GVA + 3 * BLOCK, 0, 0);
+		setitimer(ITIMER_REAL, &timer, NULL);
+		r = __vcpu_run(w->vcpu) ? errno : 0;
+		let_go(&pin);
+		TEST_ASSERT_EQ(finish(w), 0);
+	}
+	TEST_ASSERT_EQ(r, EINTR);
+	world_close(w);
+	TEST_ASSERT(!umount(FULL_DIR), "umount: %s", strerror(errno));
 }
 
 PLAIN_TEST(all_back)
