@@ -1284,13 +1284,14 @@ void guest_memfd_access_take_back(struct guest_memfd *gm, pgoff_t start,
 /**
  * guest_memfd_access_end - end the level KERNEL of a page that left its file
  * @folio: A folio that is in no file any more, and PINNABLE.
+ * @held: Its limit counts it as held, as it does when this returns 0.
  *
  * Context: May sleep; takes the folio lock.
  * Return: 1 when the page is hidden now; 0 when another direct-map reference
  * keeps it, whose last put will give it back; -EAGAIN when this is to be called
  * again.
  */
-int guest_memfd_access_end(struct folio *folio)
+int guest_memfd_access_end(struct folio *folio, bool held)
 {
 	int expected, ret = -EAGAIN;
 
@@ -1307,8 +1308,8 @@ int guest_memfd_access_end(struct folio *folio)
 			gm_folio_change_bits(folio, GUEST_MEMFD_PAGE_PINNABLE, 0);
 		else
 			ret = gm_is_free_orphan(folio);
-		if (!ret)
-			gm_limit_hold(gm_folio_limit(folio), folio_nr_pages(folio), true);
+		if (!ret && !held)
+			gm_limit_hold(gm_folio_limit(folio), folio_nr_pages(folio));
 	}
 	folio_unlock(folio);
 	if (ret < 0)

@@ -18,6 +18,6 @@ int guest_memfd_access_change(struct guest_memfd *gm, pgoff_t start, pgoff_t end
 			      unsigned int level, bool ask, pgoff_t *error_index);
 void guest_memfd_access_take_back(struct guest_memfd *gm, pgoff_t start,
 				  pgoff_t end);
-int guest_memfd_access_end(struct folio *folio);
+int guest_memfd_access_end(struct folio *folio, bool held);
 
 #endif /* _MM_GUEST_MEMFD_ACCESS_H */

@@ -189,8 +189,7 @@ void gm_free_fresh(struct folio *folio)
 	struct gm_limit *limit;
 
 	if (!folio_ref_freeze(folio, 1)) {
-		gm_limit_hold(gm_folio_limit(folio), GM_BLOCK_PAGES, true);
-		guest_memfd_block_release(folio);
+		guest_memfd_block_release(folio, false);
 		return;
 	}
 	limit = gm_folio_take_limit(folio);

@@ -163,7 +163,7 @@ void guest_memfd_put_direct_map(struct page *page)
 	folio_unlock(folio);
 	folio_put(folio);
 	if (release)
-		guest_memfd_block_release(folio);
+		guest_memfd_block_release(folio, true);
 }
 EXPORT_SYMBOL_FOR_MODULES(guest_memfd_put_direct_map, GUEST_MEMFD_OWNERS);
 

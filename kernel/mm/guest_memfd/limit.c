@@ -11,8 +11,8 @@
  * What is outside comes back as soon as a task has had the time for it, unless
  * somebody holds it, as a device does that has pinned it.  A task that finds no room
  * therefore releases its locks, helps to scrub, and waits; for what is held no longer
- * than a second after it was found to be held, so that the next task does not wait
- * for it once more.
+ * than a second after any of it was found to be held, or not to be any more, so that the
+ * next task does not wait for it once more.
  *
  * A limit outlives its mount for as long as pages are reserved against it.
  */
@@ -45,8 +45,7 @@
  * @used: Reserved pages.
  * @outside: Reserved pages that are in no file.
  * @held: Those of them that somebody holds.
- * @moved: When any were found to be held, or others of the held ones were not any more, in
- *	jiffies.
+ * @moved: When @held changed last, in jiffies.
  * @vain: When a task last waited MAX_WAIT for a block, in jiffies.
  * @events: Counts what @wait is woken for.
  * @mounted: The mount exists.
@@ -293,22 +292,20 @@ void gm_limit_leave(struct gm_limit *limit, unsigned long nr)
  * gm_limit_hold - somebody holds pages that are outside
  * @limit: The limit, or NULL for none.
  * @nr: The number of pages.
- * @moved: They have not been held before, or others have just come back.
  *
  * Context: Any but interrupt.
  */
-void gm_limit_hold(struct gm_limit *limit, unsigned long nr, bool moved)
+void gm_limit_hold(struct gm_limit *limit, unsigned long nr)
 {
 	if (!limit)
 		return;
 	guard(spinlock)(&limit->lock);
 	limit->held += nr;
-	if (moved)
-		limit->moved = jiffies;
+	limit->moved = jiffies;
 }
 
 /**
- * gm_limit_unhold - look again whether somebody holds pages
+ * gm_limit_unhold - nobody holds pages any more that are outside
  * @limit: The limit, or NULL for none.
  * @nr: The number of pages, of gm_limit_hold().
  *
@@ -322,6 +319,7 @@ void gm_limit_unhold(struct gm_limit *limit, unsigned long nr)
 	if (WARN_ON_ONCE(limit->held < nr))
 		nr = limit->held;
 	limit->held -= nr;
+	limit->moved = jiffies;
 }
 
 /**
@@ -391,6 +389,11 @@ int gm_limit_wait(struct gm_limit *limit, unsigned long nr, unsigned int state)
 		events = limit->events;
 		spin_unlock(&limit->lock);
 
+		/* Others have the block; pages may be on their way. */
+		if (!wait && !late && !room && nr > 1) {
+			nr = 1;
+			continue;
+		}
 		if (!wait || late)
 			break;
 		if (signal_pending_state(state, current))

@@ -55,7 +55,7 @@ unsigned int gm_limit_reserve(struct gm_limit *limit, unsigned int nr,
 void gm_limit_unreserve(struct gm_limit *limit, unsigned long nr);
 void gm_limit_enter(struct gm_limit *limit, unsigned long nr);
 void gm_limit_leave(struct gm_limit *limit, unsigned long nr);
-void gm_limit_hold(struct gm_limit *limit, unsigned long nr, bool moved);
+void gm_limit_hold(struct gm_limit *limit, unsigned long nr);
 void gm_limit_unhold(struct gm_limit *limit, unsigned long nr);
 bool gm_limit_should_wait(struct gm_limit *limit);
 int gm_limit_wait(struct gm_limit *limit, unsigned long nr, unsigned int state);

@@ -177,7 +177,7 @@ static void reserve_held(struct kunit *test, struct gm_limit *limit)
 	KUNIT_ASSERT_EQ(test, gm_limit_reserve(limit, 1, BLOCK_PAGES), 1);
 	gm_limit_enter(limit, BLOCK_PAGES);
 	gm_limit_leave(limit, BLOCK_PAGES);
-	gm_limit_hold(limit, BLOCK_PAGES, true);
+	gm_limit_hold(limit, BLOCK_PAGES);
 }
 
 static void test_wait_gives_up(struct kunit *test)
@@ -199,14 +199,10 @@ static void test_wait_gives_up(struct kunit *test)
 	ms = ms_of_wait(limit, 1, &room);
 	KUNIT_EXPECT_FALSE(test, room);
 	KUNIT_EXPECT_LE(test, ms, 500);
-	/* Tried again, and still held. */
-	gm_limit_unhold(limit, BLOCK_PAGES);
-	gm_limit_hold(limit, BLOCK_PAGES, false);
-	KUNIT_EXPECT_FALSE(test, gm_limit_should_wait(limit));
 	/* A page comes back after all: so may the others. */
-	gm_limit_unhold(limit, BLOCK_PAGES);
+	gm_limit_unhold(limit, 1);
+	KUNIT_EXPECT_TRUE(test, gm_limit_could_have(limit, BLOCK_PAGES));
 	gm_limit_unreserve(limit, 1);
-	gm_limit_hold(limit, BLOCK_PAGES - 1, true);
 	KUNIT_EXPECT_TRUE(test, gm_limit_should_wait(limit));
 	/* Who needs a page does not wait for a block. */
 	ms = ms_of_wait(limit, 1, &room);
@@ -276,10 +272,9 @@ static void come_back_later(struct work_struct *work)
 {
 	struct later *later = container_of(to_delayed_work(work), struct later, work);
 
-	gm_limit_unhold(later->limit, BLOCK_PAGES / 4 * later->left);
+	gm_limit_unhold(later->limit, BLOCK_PAGES / 4);
 	gm_limit_unreserve(later->limit, BLOCK_PAGES / 4);
-	gm_limit_hold(later->limit, BLOCK_PAGES / 4 * --later->left, true);
-	if (later->left)
+	if (--later->left)
 		schedule_delayed_work(&later->work, 3 * HZ / 5);
 }
 
@@ -300,6 +295,40 @@ static void test_wait_for_progress(struct kunit *test)
 	flush_delayed_work(&later.work);
 	destroy_delayed_work_on_stack(&later.work);
 	expect(test, limit, 0, 0);
+	gm_limit_put(limit);
+}
+
+/* First another task gets the block, then some of the pages come back. */
+static void take_block(struct work_struct *work)
+{
+	struct later *later = container_of(to_delayed_work(work), struct later, work);
+
+	if (later->left--) {
+		gm_limit_enter(later->limit, BLOCK_PAGES);
+		schedule_delayed_work(&later->work, HZ / 2);
+	} else {
+		gm_limit_unreserve(later->limit, 50);
+	}
+}
+
+static void test_block_is_taken(struct kunit *test)
+{
+	struct gm_limit *limit = new_limit(test, BLOCK_PAGES + 100);
+	struct later later = { .limit = limit, .left = 1 };
+	unsigned int ms;
+	bool room;
+
+	INIT_DELAYED_WORK_ONSTACK(&later.work, take_block);
+	KUNIT_EXPECT_EQ(test, gm_limit_reserve(limit, 1, BLOCK_PAGES + 100), 1);
+	schedule_delayed_work(&later.work, HZ / 2);
+	ms = ms_of_wait(limit, BLOCK_PAGES, &room);
+	KUNIT_EXPECT_TRUE(test, room);
+	KUNIT_EXPECT_GE(test, ms, 800);
+	flush_delayed_work(&later.work);
+	destroy_delayed_work_on_stack(&later.work);
+	expect(test, limit, BLOCK_PAGES + 50, 50);
+	gm_limit_leave(limit, BLOCK_PAGES);
+	gm_limit_unreserve(limit, BLOCK_PAGES + 50);
 	gm_limit_put(limit);
 }
 
@@ -560,6 +589,7 @@ static struct kunit_case limit_cases[] = {
 	KUNIT_CASE_SLOW(test_wait_for_coming),
 	KUNIT_CASE(test_wait_ends_with_signal),
 	KUNIT_CASE_SLOW(test_wait_for_progress),
+	KUNIT_CASE_SLOW(test_block_is_taken),
 	KUNIT_CASE(test_block),
 	KUNIT_CASE(test_hole),
 	KUNIT_CASE(test_single),

@@ -407,7 +407,7 @@ static void drop_locked(struct guest_memfd_put_queue *queue, struct locked *lock
 	for (i = 0; i < done; i++) {
 		folio_put(folios[i]);
 		if (release[i])
-			guest_memfd_block_release(folios[i]);
+			guest_memfd_block_release(folios[i], true);
 	}
 	/*
 	 * The first reference made the page table for a page, so that hiding it

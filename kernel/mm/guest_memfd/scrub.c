@@ -62,10 +62,13 @@ static int scrub_single(struct folio *folio)
 	return 1;
 }
 
-static bool release_single(struct folio *folio)
+/* @held: The limit counts it as held, until it is frozen. */
+static bool release_single(struct folio *folio, bool held)
 {
 	int ret = scrub_single(folio);
 
+	if (ret && held)
+		gm_limit_unhold(gm_folio_limit(folio), 1);
 	if (ret < 0) {
 		gm_cut_lose(&folio->page);
 		/* A poisoned page is never used again: the limit does not count it. */
@@ -81,7 +84,7 @@ static bool release_single(struct folio *folio)
  * the library and of memory_failure() to a poisoned page stay for ever; the second one
  * also keeps debugfs from freeing the page, which is hidden, when it unpoisons it.
  */
-static bool release_poisoned(struct folio *folio, unsigned int nr_failed)
+static bool release_poisoned(struct folio *folio, unsigned int nr_failed, bool held)
 {
 	DECLARE_BITMAP(which, GM_BLOCK_PAGES) = {};
 	struct page *first = &folio->page;
@@ -97,6 +100,8 @@ static bool release_poisoned(struct folio *folio, unsigned int nr_failed)
 	}
 	bitmap_complement(which, which, GM_BLOCK_PAGES);
 	limit = gm_folio_take_limit(folio);
+	if (held)
+		gm_limit_unhold(limit, GM_BLOCK_PAGES);
 	direct_map_zero_hidden_large(first, which);
 	mem_cgroup_uncharge(folio);
 	gm_folio_clear_state(folio);
@@ -116,7 +121,7 @@ static bool release_poisoned(struct folio *folio, unsigned int nr_failed)
 	return true;
 }
 
-static bool release_block(struct folio *folio)
+static bool release_block(struct folio *folio, bool held)
 {
 	DECLARE_BITMAP(all, GM_BLOCK_PAGES);
 	struct page *first = &folio->page;
@@ -128,10 +133,12 @@ static bool release_block(struct folio *folio)
 	/* A page that is marked from here on is found by the pool or the allocator. */
 	for (i = 0; i < GM_BLOCK_PAGES; i++) {
 		if (PageHWPoison(first + i))
-			return release_poisoned(folio, nr_failed);
+			return release_poisoned(folio, nr_failed, held);
 	}
 	bitmap_fill(all, GM_BLOCK_PAGES);
 	limit = gm_folio_take_limit(folio);
+	if (held)
+		gm_limit_unhold(limit, GM_BLOCK_PAGES);
 	direct_map_zero_hidden_large(first, all);
 	mem_cgroup_uncharge(folio);
 	gm_folio_clear_state(folio);
@@ -150,24 +157,25 @@ static bool release_block(struct folio *folio)
  * Return: False when the folio has other references.  Those are short ones, or pins
  * of a folio that was at KERNEL: one with a direct-map reference is no orphan.
  */
-static bool release(struct folio *folio)
+static bool release(struct folio *folio, bool held)
 {
 	/* A poisoned page stays as it is. */
 	if (gm_folio_state(folio) & GUEST_MEMFD_PAGE_PINNABLE &&
 	    (folio_test_large(folio) || !folio_test_hwpoison(folio))) {
-		int ret = guest_memfd_access_end(folio);
+		int ret = guest_memfd_access_end(folio, held);
 
 		/* The last put of another reference gives it back. */
 		if (ret <= 0)
 			return !ret;
 	}
-	return folio_test_large(folio) ? release_block(folio) : release_single(folio);
+	return folio_test_large(folio) ? release_block(folio, held) :
+					 release_single(folio, held);
 }
 
-/* @moved is as for gm_limit_hold(). */
-static void retry_later(struct folio *folio, bool moved)
+static void retry_later(struct folio *folio, bool held)
 {
-	gm_limit_hold(gm_folio_limit(folio), folio_nr_pages(folio), moved);
+	if (!held)
+		gm_limit_hold(gm_folio_limit(folio), folio_nr_pages(folio));
 	spin_lock(&retry_lock);
 	list_add_tail(&folio->lru, &retry_folios);
 	spin_unlock(&retry_lock);
@@ -193,10 +201,10 @@ unsigned long gm_reap(struct list_head *folios)
 		n = folio_nr_pages(folio);
 		/* Off the list first: it is another owner's field when freed. */
 		list_del_init(&folio->lru);
-		if (release(folio))
+		if (release(folio, false))
 			nr += n;
 		else
-			retry_later(folio, true);
+			retry_later(folio, false);
 		cond_resched();
 	}
 	return nr;
@@ -205,7 +213,6 @@ unsigned long gm_reap(struct list_head *folios)
 static void retry(struct work_struct *work)
 {
 	struct folio *folio;
-	bool moved = false;
 	LIST_HEAD(folios);
 
 	spin_lock(&retry_lock);
@@ -214,12 +221,8 @@ static void retry(struct work_struct *work)
 	while (!list_empty(&folios)) {
 		folio = list_first_entry(&folios, struct folio, lru);
 		list_del_init(&folio->lru);
-		/* Before the limit can be freed with the last reservation. */
-		gm_limit_unhold(gm_folio_limit(folio), folio_nr_pages(folio));
-		if (release(folio))
-			moved = true;
-		else
-			retry_later(folio, moved);
+		if (!release(folio, true))
+			retry_later(folio, true);
 		cond_resched();
 	}
 }
@@ -248,7 +251,7 @@ void guest_memfd_block_orphan(struct folio *folio)
 	/* The put of another direct-map reference frees it. */
 	if (!(state & GUEST_MEMFD_PAGE_PINNABLE) &&
 	    (state & GM_PAGE_OWN_WORDS || !(state & GM_PAGE_HIDDEN))) {
-		gm_limit_hold(gm->limit, folio_nr_pages(folio), true);
+		gm_limit_hold(gm->limit, folio_nr_pages(folio));
 		return;
 	}
 	spin_lock(&retry_lock);
@@ -259,15 +262,15 @@ void guest_memfd_block_orphan(struct folio *folio)
 /**
  * guest_memfd_block_release - free one folio, now or by the retry worker
  * @folio: A hidden folio that is in no file and on no list, with no reference
- *	of the caller's.  Its limit counts it as held.
+ *	of the caller's.
+ * @held: Its limit counts it as held.
  *
  * Context: May sleep.  Not with the folio lock held.
  */
-void guest_memfd_block_release(struct folio *folio)
+void guest_memfd_block_release(struct folio *folio, bool held)
 {
-	gm_limit_unhold(gm_folio_limit(folio), folio_nr_pages(folio));
-	if (!release(folio))
-		retry_later(folio, true);
+	if (!release(folio, held))
+		retry_later(folio, held);
 }
 
 /**
