@@ -8,11 +8,11 @@
  * is in a file or outside: on its way into one, which may not need it, or on its way
  * out.
  *
- * What is outside comes back as soon as a task has had the time for it, unless
- * somebody holds it, as a device does that has pinned it.  A task that finds no room
- * therefore releases its locks, helps to scrub, and waits; for what is held no longer
- * than a second after any of it was found to be held, or not to be any more, so that the
- * next task does not wait for it once more.
+ * A page that is outside comes back as soon as a task has had the time for it, unless a
+ * task or a device holds it by a reference or a pin.  A task that finds no room
+ * therefore releases its locks, helps to scrub, and waits.  It waits for held pages until
+ * the number of held pages has not changed for a second; the next task then does
+ * not wait for them again.
  *
  * A limit outlives its mount for as long as pages are reserved against it.
  */
@@ -44,7 +44,7 @@
  * @max: The limit, in pages.
  * @used: Reserved pages.
  * @outside: Reserved pages that are in no file.
- * @held: Those of them that somebody holds.
+ * @held: Those of them that a task or a device has a reference to.
  * @moved: When @held changed last, in jiffies.
  * @vain: When a task last waited MAX_WAIT for a block, in jiffies.
  * @events: Counts what @wait is woken for.
@@ -289,7 +289,7 @@ void gm_limit_leave(struct gm_limit *limit, unsigned long nr)
 }
 
 /**
- * gm_limit_hold - somebody holds pages that are outside
+ * gm_limit_hold - count pages that are outside as held
  * @limit: The limit, or NULL for none.
  * @nr: The number of pages.
  *
@@ -305,7 +305,7 @@ void gm_limit_hold(struct gm_limit *limit, unsigned long nr)
 }
 
 /**
- * gm_limit_unhold - nobody holds pages any more that are outside
+ * gm_limit_unhold - count pages that are outside as not held any more
  * @limit: The limit, or NULL for none.
  * @nr: The number of pages, of gm_limit_hold().
  *

@@ -171,7 +171,7 @@ static unsigned int ms_of_wait(struct gm_limit *limit, unsigned long nr, bool *r
 	return jiffies_to_msecs(jiffies - start);
 }
 
-/* A block that has left a file, and that somebody holds. */
+/* A block that has left a file and is held. */
 static void reserve_held(struct kunit *test, struct gm_limit *limit)
 {
 	KUNIT_ASSERT_EQ(test, gm_limit_reserve(limit, 1, BLOCK_PAGES), 1);
@@ -222,8 +222,8 @@ static void test_wait_gives_up(struct kunit *test)
 }
 
 /*
- * Pages that nobody holds are waited for, but not for ever; then nobody waits for a block
- * for a moment, and all who need a page do.
+ * A task waits for pages that are not held, but not for ever.  For a second after that
+ * no task waits for a block, while a task that needs a page does.
  */
 static void test_wait_for_coming(struct kunit *test)
 {
@@ -429,7 +429,7 @@ static void test_waits_for_block(struct kunit *test)
 	gm_limit_put(limit);
 }
 
-/* A fresh block that somebody holds is held, and not lost. */
+/* A fresh block that another task has a reference to is held, and not lost. */
 static void test_fresh_held(struct kunit *test)
 {
 	struct gm_limit *limit = new_limit(test, BLOCK_PAGES);
