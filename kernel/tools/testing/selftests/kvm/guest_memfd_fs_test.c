@@ -16,7 +16,7 @@
  * (pinned), a process that does not wait for its predecessor's memory (restart),
  * and a size that changes (size).
  *
- * Not covered: KVM on such a file.
+ * Not covered: KVM on such a file (x86/guest_memfd_plain_test).
  */
 #include <dirent.h>
 #include <errno.h>

@@ -16,7 +16,8 @@
  * fault (none), a stale guest mapping after munmap(), mprotect(), mremap() or a
  * hole (steps), guest mappings of 4 KiB only (huge), a clock that KVM updates
  * through an absent direct map entry (clock: the host oopses), a reference that
- * waits for the vCPU (clock).
+ * waits for the vCPU (clock), a fault on a full mount that repeats for ever, fails
+ * while memory comes back, or ignores a signal (full).
  *
  * Not covered: races between these events (guest_memfd_plain_stress_test).
  *
