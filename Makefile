@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # The only entry to the project; "make help" lists the targets.
 
-B := build/user
-CC := gcc
-AR := ar
+# ARCH=arm64: programs for the emulated arm64 host.
+ARCH := x86
+B := build/$(if $(filter-out x86,$(ARCH)),$(ARCH)/)user
+CROSS := $(if $(filter arm64,$(ARCH)),aarch64-linux-gnu-)
+CC := $(CROSS)gcc
+AR := $(CROSS)ar
 CFLAGS ?= -O2 -g
 CFLAGS += -std=gnu11 -Wall -Wextra -Werror
 CPPFLAGS += -Ilib -Ivmm -Itools -Itests/bench

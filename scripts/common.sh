@@ -9,6 +9,23 @@ BUILD=$TOP/build
 CACHE=${GUESTMEM_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/guestmem}
 mkdir -p "$CACHE"
 
+# arch_is NAME: what differs between the architectures that the emulated host can be of:
+#	arch		x86 or arm64
+#	cross		prefix of the compiler's name
+#	make_arch	its name in the kernel's Makefile
+#	image		the kernel that boots, in arch/$arch/boot/
+#	built		where what is built for it goes; programs are in $built/user
+#	toolchain	the packages that compile for it, beyond those of scripts/setup
+# shellcheck disable=SC2034
+arch_is() {
+	arch=$1
+	case $arch in
+	x86) toolchain=() cross='' make_arch=x86_64 image=bzImage built=$BUILD ;;
+	arm64) toolchain=(gcc-aarch64-linux-gnu libc6-dev-arm64-cross) cross=aarch64-linux-gnu- make_arch=arm64 image=Image built=$BUILD/arm64 ;;
+	*) echo "${0##*/}: --arch takes x86 or arm64, not '$arch'" >&2 && return 1 ;;
+	esac
+}
+
 # Where "set -e" ends a script, it says so.
 [[ $- != *e* ]] || trap 'echo "${0##*/}: failed at line $LINENO" >&2' ERR
 

@@ -10,6 +10,7 @@ emulator_begin() {
 	here=$TOP/scripts/$emulator
 	out=$BUILD/$emulator
 	key=$({
+		echo "$program"
 		cat "$here/BASE" "$here"/*.patch "$0" "${BASH_SOURCE[0]}"
 		gcc --version | head -n 1
 	} | sha256sum | cut -c1-24)
@@ -18,7 +19,7 @@ emulator_begin() {
 	exec {lock}>"$CACHE/$emulator.lock"
 	flock -n "$lock" || { say "waiting for another build of $emulator"; flock "$lock"; }
 	[ -x "$cached/$program" ] || return 0
-	if [ "$(cat "$out/key" 2>/dev/null)" != "$key" ] || [ ! -x "$out/$program" ]; then
+	if [ "$(cat "$out/$program.key" 2>/dev/null)" != "$key" ] || [ ! -x "$out/$program" ]; then
 		emulator_publish
 	fi
 	exit 0
@@ -28,7 +29,7 @@ emulator_publish() {
 	mkdir -p "$out"
 	cp "$cached/$program" "$out/$program.new"
 	mv "$out/$program.new" "$out/$program"
-	echo "$key" >"$out/key"
+	echo "$key" >"$out/$program.key"
 }
 
 # emulator_keep FILE: put FILE, the program, into the cache and into build/
@@ -38,9 +39,9 @@ emulator_keep() {
 	cp "$1" "$cached.new.$$/$program"
 	mv "$cached.new.$$" "$cached"
 	emulator_publish
-	# Keep the three newest.
+	# Keep the six newest.
 	find "$CACHE/$emulator" -mindepth 1 -maxdepth 1 -type d -regex '.*/[0-9a-f]+' -printf '%T@ %p\n' | sort -rn |
-		tail -n +4 | cut -d' ' -f2- | xargs -r rm -rf
+		tail -n +7 | cut -d' ' -f2- | xargs -r rm -rf
 }
 
 base() {

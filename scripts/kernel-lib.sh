@@ -20,7 +20,7 @@ applied=$BUILD/host/applied
 is_litter() {
 	case /$1 in
 	*.orig | *.rej | *~ | *.swp | *.o | *.a | *.cmd | *.d | */tags | */cscope.* | */.config* | */Module.symvers) return 0 ;;
-	*/__pycache__/* | */.checkpatch-*) return 0 ;;
+	*/__pycache__/* | */.checkpatch-* | */include/generated/*) return 0 ;;
 	esac
 	return 1
 }

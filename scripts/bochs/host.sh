@@ -53,7 +53,7 @@ make_cd() {
 # reset_on_triple_fault=0, reboot=t: a panic resets the host, which would boot again and
 # run the command again; a triple fault ends Bochs.
 host_start() {
-	kernel_args+=" console=ttyS0,115200 reboot=t tsc_early_khz=$((ips / 1000))"
+	kernel_args+=" no_timer_check tsc=reliable console=ttyS0,115200 reboot=t tsc_early_khz=$((ips / 1000))"
 	make_cd "$work/cd" "$work/cd.iso" >"$work/emulator" 2>&1 || {
 		cat "$work/emulator" >&2
 		bad "cannot make the CD"
