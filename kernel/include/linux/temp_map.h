@@ -18,6 +18,13 @@
 #ifdef CONFIG_TEMP_MAP_MM
 /* Bounds the time for which interrupts are off. */
 #define TEMP_MAP_PAGES	64
+
+/* Where temp_map() maps, on every CPU. */
+#ifdef CONFIG_X86_64
+#define TEMP_MAP_ADDR	LDT_BASE_ADDR
+#else
+#define TEMP_MAP_ADDR	PGDIR_SIZE
+#endif
 #else
 #define TEMP_MAP_PAGES	1
 #endif

@@ -503,20 +503,15 @@ static bool refuse(void)
 /* Does an edit of these pages split a large mapping? */
 static bool would_split(struct page *page, unsigned int nr_pages)
 {
-	unsigned int level;
+	unsigned long size = gm_test_entry(page);
 
-	lookup_address((unsigned long)page_address(page), &level);
-	return level != PG_LEVEL_4K &&
-	       !(level == PG_LEVEL_2M && nr_pages == PTRS_PER_PMD);
+	return size != PAGE_SIZE && !(size == PMD_SIZE && nr_pages == PTRS_PER_PMD);
 }
 
 /* Does one entry, or a larger one, map the block of this page? */
 static bool covers_block(struct page *page)
 {
-	unsigned int level;
-
-	lookup_address((unsigned long)page_address(page), &level);
-	return level != PG_LEVEL_4K;
+	return gm_test_entry(page) != PAGE_SIZE;
 }
 
 static int failing_restore(struct page *page, unsigned int nr_pages)

@@ -33,13 +33,14 @@ static atomic_t nr_hidden_files;
  * guest_memfd_can_hide - can GM_FILE_NO_DIRECT_MAP be offered?
  *
  * Context: Any.
- * Return: True if the architecture keeps what the flag promises and this
- * machine's direct map can be changed page by page.
+ * Return: True if the architecture keeps what the flag promises, this machine's
+ * direct map can be changed page by page, and nothing else needs guest memory there.
  */
 bool guest_memfd_can_hide(void)
 {
 	return IS_ENABLED(CONFIG_GUEST_MEMFD_NO_DIRECT_MAP) &&
-	       direct_map_can_hide() && guest_memfd_block_ready();
+	       arch_can_hide_guest_memory() && direct_map_can_hide() &&
+	       guest_memfd_block_ready();
 }
 EXPORT_SYMBOL_FOR_MODULES(guest_memfd_can_hide, GUEST_MEMFD_OWNERS);
 

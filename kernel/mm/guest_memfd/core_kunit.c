@@ -703,7 +703,7 @@ static void test_block_hidden_as_one(struct kunit *test)
 	struct guest_memfd *gm = new_block_file(test);
 	struct gm_test *t = test->priv;
 	struct page *page = gm_test_block_page(test, gm, 5);
-	unsigned int level = gm_test_level(page);
+	unsigned long size = gm_test_entry(page);
 	struct folio *folio = page_folio(page);
 
 	KUNIT_EXPECT_EQ(test, t->nr_hides, 1);
@@ -719,8 +719,8 @@ static void test_block_hidden_as_one(struct kunit *test)
 			t->hidden_before + BLOCK_PAGES);
 	expect_counts(test, gm, 1, BLOCK_PAGES);
 	/* The memory may have been mapped by 4 KiB already. */
-	if (level != PG_LEVEL_2M)
-		kunit_info(test, "mapped by entries of level %u", level);
+	if (size != PMD_SIZE)
+		kunit_info(test, "mapped by entries of %lu KiB", size / SZ_1K);
 	put_page(page);
 
 	truncate_all(gm);
@@ -904,13 +904,13 @@ static void test_block_merged_again(struct kunit *test)
 		guest_memfd_put_direct_map(page);
 		KUNIT_EXPECT_FALSE(test, kernel_page_present(page));
 	}
-	KUNIT_EXPECT_EQ(test, gm_test_level(page), PG_LEVEL_4K);
+	KUNIT_EXPECT_EQ(test, gm_test_entry(page), PAGE_SIZE);
 	KUNIT_EXPECT_EQ(test, t->nr_hides, 4);
 	put_page(page);
 	truncate_all(gm);
 	guest_memfd_block_reap(gm);
 	KUNIT_EXPECT_TRUE(test, kernel_page_present(page));
-	KUNIT_EXPECT_GE(test, gm_test_level(page), PG_LEVEL_2M);
+	KUNIT_EXPECT_GE(test, gm_test_entry(page), gm_test_whole_entry());
 }
 
 /* A block with a reference to one of its pages stays whole until that is put. */
@@ -994,7 +994,7 @@ static void test_block_shrinks(struct kunit *test)
 	expect_counts(test, gm, 0, 0);
 	KUNIT_EXPECT_FALSE(test, gm_cut_owns_pfn(page_to_pfn(first)));
 	KUNIT_EXPECT_TRUE(test, kernel_page_present(first));
-	KUNIT_EXPECT_GE(test, gm_test_level(first), PG_LEVEL_2M);
+	KUNIT_EXPECT_GE(test, gm_test_entry(first), gm_test_whole_entry());
 }
 
 /* memory_failure() marks a page that is about to enter a file. */

@@ -117,14 +117,29 @@ static inline unsigned long direct_map_nr_hidden(void)
 
 #endif /* CONFIG_DIRECT_MAP_HIDE */
 
+/* Does nothing but the kernel's own accesses need guest memory in the direct map? */
+#ifndef arch_can_hide_guest_memory
+static inline bool arch_can_hide_guest_memory(void)
+{
+	return true;
+}
+#endif
+
 /* Can split mappings of the direct map be merged here? */
-static inline bool direct_map_merges(void)
+#ifndef set_direct_map_merges
+static inline bool set_direct_map_merges(void)
 {
 #ifdef set_direct_map_merge
-	return IS_ENABLED(CONFIG_DIRECT_MAP_HIDE) && !debug_pagealloc_enabled();
+	return !debug_pagealloc_enabled();
 #else
 	return false;
 #endif
+}
+#endif
+
+static inline bool direct_map_merges(void)
+{
+	return IS_ENABLED(CONFIG_DIRECT_MAP_HIDE) && set_direct_map_merges();
 }
 
 #endif /* _MM_GUEST_MEMFD_DIRECT_MAP_H */

@@ -9,20 +9,12 @@
 #include <linux/cpu.h>
 #include <linux/delay.h>
 #include <linux/guest_memfd.h>
-#include <linux/kallsyms.h>
 #include <linux/kthread.h>
-#include <linux/nmi.h>
 #include <linux/pagemap.h>
 #include <linux/pagewalk.h>
 #include <linux/set_memory.h>
 #include <linux/temp_map.h>
 #include <linux/uaccess.h>
-#include <linux/vmstat.h>
-
-#include <asm/apic.h>
-#include <asm/extable.h>
-#include <asm/tlbflush.h>
-#include <asm/trapnr.h>
 
 #include "block.h"
 #include "direct_map.h"
@@ -30,43 +22,36 @@
 #include "page_state.h"
 #include "teardown.h"
 
-/* The entry that maps a page, as an entry of 4 KiB, without its frame. */
-static unsigned long flags_of(struct page *page, unsigned int *level)
+unsigned long gm_test_entry(struct page *page)
 {
-	unsigned long flags;
-	pte_t *pte;
+	unsigned long size;
 
-	guard(mmap_read_lock)(&init_mm);
-	pte = lookup_address((unsigned long)page_address(page), level);
-	flags = pte_val(*pte) & PTE_FLAGS_MASK;
-	return *level == PG_LEVEL_4K ? flags : flags & ~_PAGE_PSE;
+	gm_test_flags(page, &size);
+	return size;
 }
 
-unsigned int gm_test_level(struct page *page)
+unsigned long gm_test_whole_entry(void)
 {
-	unsigned int level;
-
-	flags_of(page, &level);
-	return level;
+	return direct_map_merges() ? PMD_SIZE : PAGE_SIZE;
 }
 
 void gm_test_expect_flags(struct kunit *test, struct page *page, unsigned int nr)
 {
-	unsigned long want = pgprot_val(PAGE_KERNEL);
-	unsigned int i, level;
+	unsigned long want = gm_test_boot_flags(), size;
+	unsigned int i;
 
 	for (i = 0; i < nr; i++) {
-		unsigned long flags = flags_of(page + i, &level);
+		unsigned long flags = gm_test_flags(page + i, &size);
 
 		KUNIT_EXPECT_EQ_MSG(test, flags, want,
-				    "page %u of %u, level %u", i, nr, level);
+				    "page %u of %u, in an entry of %lu", i, nr, size);
 		if (flags != want)
 			return;
 	}
 }
 
 /* Pages that no test before this one has hidden may still be what it left. */
-static struct page *new_pages(struct kunit *test, unsigned int order)
+struct page *gm_test_new_pages(struct kunit *test, unsigned int order)
 {
 	struct page *page = alloc_pages(GFP_KERNEL | __GFP_NOWARN, order);
 
@@ -78,7 +63,7 @@ static struct page *new_pages(struct kunit *test, unsigned int order)
 
 static void hide_and_restore(struct kunit *test, unsigned int order)
 {
-	struct page *page = new_pages(test, order);
+	struct page *page = gm_test_new_pages(test, order);
 
 	KUNIT_EXPECT_EQ(test, direct_map_hide(page, 1 << order), 0);
 	KUNIT_EXPECT_FALSE(test, kernel_page_present(page));
@@ -105,11 +90,11 @@ static void test_flags_block(struct kunit *test)
 /* The first page restored alone splits the block while it is hidden. */
 static void test_flags_after_split(struct kunit *test)
 {
-	struct page *page = new_pages(test, GM_BLOCK_MAX_ORDER);
-	unsigned int before, level;
+	struct page *page = gm_test_new_pages(test, GM_BLOCK_MAX_ORDER);
+	unsigned long before;
 
 	direct_map_merge(page, NULL);
-	flags_of(page, &before);
+	before = gm_test_entry(page);
 	KUNIT_EXPECT_EQ(test, direct_map_hide(page, BLOCK_PAGES), 0);
 	KUNIT_EXPECT_EQ(test, direct_map_restore(page + 7, 1), 0);
 	gm_test_expect_flags(test, page + 7, 1);
@@ -118,8 +103,7 @@ static void test_flags_after_split(struct kunit *test)
 	gm_test_expect_flags(test, page, BLOCK_PAGES);
 	direct_map_merge(page, NULL);
 	gm_test_expect_flags(test, page, BLOCK_PAGES);
-	flags_of(page, &level);
-	KUNIT_EXPECT_EQ(test, level, before);
+	KUNIT_EXPECT_EQ(test, gm_test_entry(page), before);
 	__free_pages(page, GM_BLOCK_MAX_ORDER);
 }
 
@@ -208,37 +192,6 @@ static void test_flags_kernel_block(struct kunit *test)
 	flags_of_file(test, 9, GUEST_MEMFD_ACCESS_KERNEL);
 }
 
-/*
- * Hiding one page, whose entry is there already, is one flush_tlb_all() and
- * nothing else.  Something else in the kernel may flush at the same time.
- */
-static void test_one_flush(struct kunit *test)
-{
-	/* Too large for the stack. */
-	static unsigned long before[NR_VM_EVENT_ITEMS], after[NR_VM_EVENT_ITEMS];
-	struct page *page = new_pages(test, 0);
-	unsigned int tries;
-
-	if (cpu_feature_enabled(X86_FEATURE_INVLPGB))
-		kunit_skip(test, "no CPU is interrupted here");
-	KUNIT_EXPECT_EQ(test, direct_map_hide(page, 1), 0);
-	for (tries = 0; tries < 10; tries++) {
-		KUNIT_EXPECT_EQ(test, direct_map_restore(page, 1), 0);
-		all_vm_events(before);
-		KUNIT_EXPECT_EQ(test, direct_map_hide(page, 1), 0);
-		all_vm_events(after);
-		if (after[NR_TLB_REMOTE_FLUSH] == before[NR_TLB_REMOTE_FLUSH] + 1 &&
-		    after[NR_TLB_REMOTE_FLUSH_RECEIVED] ==
-		    before[NR_TLB_REMOTE_FLUSH_RECEIVED] + num_online_cpus() &&
-		    after[NR_TLB_LOCAL_FLUSH_ONE] == before[NR_TLB_LOCAL_FLUSH_ONE] &&
-		    after[NR_TLB_LOCAL_FLUSH_ALL] == before[NR_TLB_LOCAL_FLUSH_ALL])
-			break;
-	}
-	KUNIT_EXPECT_LT(test, tries, 10);
-	KUNIT_EXPECT_EQ(test, direct_map_restore(page, 1), 0);
-	__free_page(page);
-}
-
 #define SECRET 0x5ec2e75ec2e75ec2UL
 
 /* A CPU that reads an address which another CPU maps a hidden page at. */
@@ -266,8 +219,7 @@ static int poll_address(void *data)
 	return 0;
 }
 
-static struct task_struct *on_other_cpu(struct kunit *test,
-					int (*fn)(void *), void *data)
+struct task_struct *gm_test_on_other_cpu(struct kunit *test, int (*fn)(void *), void *data)
 {
 	unsigned int cpu = cpumask_any_but(cpu_online_mask, smp_processor_id());
 	struct task_struct *task;
@@ -305,7 +257,7 @@ static void test_poll_temporary_address(struct kunit *test)
 
 	unlock_page(page);
 	migrate_disable();
-	task = on_other_cpu(test, poll_address, &poll);
+	task = gm_test_on_other_cpu(test, poll_address, &poll);
 	KUNIT_EXPECT_TRUE(test, looked(&poll, 1));
 
 	vaddr = temp_map(page, BIT(0));
@@ -337,32 +289,22 @@ struct invalidation {
 static void note_invalidation(unsigned long which)
 {
 	struct invalidation *inv = kunit_get_current_test()->priv;
-	struct mm_struct *mm = this_cpu_read(cpu_tlbstate.loaded_mm);
-	unsigned int i, level;
-	unsigned long addr;
-	pte_t *pte;
 
 	inv->calls++;
 	inv->which = which;
-	for (i = 0; i < TEMP_MAP_PAGES; i++) {
-		addr = LDT_BASE_ADDR + i * PAGE_SIZE;
-		pte = lookup_address_in_pgd(pgd_offset(mm, addr), addr, &level);
-		/* Only a temporary mm has a page table there. */
-		inv->entries += pte && level == PG_LEVEL_4K;
-		inv->present += pte && pte_present(ptep_get(pte));
-	}
-	flush_tlb_local();
+	gm_test_temp_entries(&inv->entries, &inv->present);
+	gm_test_temp_flush();
 }
 
 /*
- * QEMU has no PCIDs, and Bochs drops all of them when CR3 is written, so that no
- * emulator shows an entry that was left.  What is tested is that the TLB is told: of
+ * QEMU has no PCIDs and ASIDs, and Bochs drops all PCIDs when CR3 is written, so that
+ * no emulator shows an entry that was left.  What is tested is that the TLB is told: of
  * all pages, after their entries are cleared, while the mm is loaded.
  */
 static void test_invalidate(struct kunit *test)
 {
 	static const unsigned long which[] = { BIT(0), BIT(0) | BIT(41), BIT(63), ~0UL };
-	struct page *page = new_pages(test, 6);
+	struct page *page = gm_test_new_pages(test, 6);
 	void *former = test->priv;
 	struct invalidation inv;
 	unsigned int i;
@@ -430,16 +372,13 @@ static const struct mm_walk_ops search_ops = {
 
 static void search(struct search *s)
 {
+	struct gm_test_range ranges[GM_TEST_MAX_RANGES];
+	unsigned int i, nr = gm_test_ranges(ranges);
+
 	guard(mmap_read_lock)(&init_mm);
-	/* All that is below the direct map, then what vmalloc() can give. */
-	walk_kernel_page_table_range(LDT_BASE_ADDR, LDT_END_ADDR, &search_ops,
-				     NULL, s);
-	walk_kernel_page_table_range(VMALLOC_START, VMALLOC_END + 1 - PAGE_SIZE,
-				     &search_ops, NULL, s);
-	walk_kernel_page_table_range(MODULES_VADDR, MODULES_END, &search_ops,
-				     NULL, s);
-	walk_kernel_page_table_range(FIXADDR_START, FIXADDR_START + FIXADDR_SIZE,
-				     &search_ops, NULL, s);
+	for (i = 0; i < nr; i++)
+		walk_kernel_page_table_range(ranges[i].start, ranges[i].end, &search_ops,
+					     NULL, s);
 }
 
 #define NR_ACCESSES	100000
@@ -526,7 +465,7 @@ static void test_no_other_address(struct kunit *test)
 	a.page = gm_test_grab(test, gm, TAIL);
 	unlock_page(a.page);
 
-	task = on_other_cpu(test, make_accesses, &a);
+	task = gm_test_on_other_cpu(test, make_accesses, &a);
 	do {
 		search(&s);
 		if (++searches == MIN_SEARCHES)
@@ -620,7 +559,8 @@ static void test_read_and_write_plain(struct kunit *test)
 
 /*
  * The page behind the one that is mapped faults, and the fault takes the way of
- * a machine check that was found to be recoverable: fixup_exception().
+ * a machine check that was found to be recoverable, or of an access that pKVM
+ * refuses: fixup_exception().
  */
 static void test_fault_in_access(struct kunit *test)
 {
@@ -654,94 +594,6 @@ static void test_fault_in_access(struct kunit *test)
 	__free_page(page);
 }
 
-/* Entries of a function for which error_context() says IN_KERNEL_RECOV. */
-static unsigned int count_mce_safe(void *fn)
-{
-	unsigned long start = (unsigned long)fn, size, offset, i;
-	unsigned int nr = 0;
-
-	if (!kallsyms_lookup_size_offset(start, &size, &offset))
-		return 0;
-	start -= offset;
-	for (i = 0; i < size; i++)
-		nr += ex_get_fixup_type(start + i) == EX_TYPE_DEFAULT_MCE_SAFE;
-	return nr;
-}
-
-static void test_machine_check_entries(struct kunit *test)
-{
-	/* Two words, each a load and a store, and two string instructions. */
-	KUNIT_EXPECT_EQ(test, count_mce_safe(temp_copy), 6);
-	KUNIT_EXPECT_EQ(test, count_mce_safe(temp_cmpxchg), 4);
-}
-
-/* An NMI in the temporary mm must not take its user half for the task's. */
-static atomic_t nmis, nmis_inside, nmis_wrong;
-
-static int count_nmi(unsigned int type, struct pt_regs *regs)
-{
-	struct mm_struct *mm = this_cpu_read(cpu_tlbstate.loaded_mm);
-
-	atomic_inc(&nmis);
-	if (mm != LOADED_MM_SWITCHING && mm != &init_mm &&
-	    mm != current->active_mm) {
-		atomic_inc(&nmis_inside);
-		if (nmi_uaccess_okay())
-			atomic_inc(&nmis_wrong);
-	}
-	return NMI_HANDLED;
-}
-
-static int send_nmis(void *data)
-{
-	unsigned int cpu = *(unsigned int *)data;
-	int seen;
-
-	while (!kthread_should_stop()) {
-		seen = atomic_read(&nmis);
-		__apic_send_IPI(cpu, NMI_VECTOR);
-		while (atomic_read(&nmis) == seen && !kthread_should_stop())
-			cond_resched();
-	}
-	return 0;
-}
-
-static void test_nmi(struct kunit *test)
-{
-	struct guest_memfd *gm = gm_test_file(test, GM_FILE_NO_DIRECT_MAP);
-	struct page *page = gm_test_grab(test, gm, TAIL);
-	struct task_struct *task;
-	unsigned int cpu, i;
-	u64 value, wrong = 0;
-
-	unlock_page(page);
-	atomic_set(&nmis, 0);
-	atomic_set(&nmis_inside, 0);
-	atomic_set(&nmis_wrong, 0);
-	KUNIT_ASSERT_EQ(test, register_nmi_handler(NMI_LOCAL, count_nmi, 0, "gm_kunit"), 0);
-	migrate_disable();
-	cpu = smp_processor_id();
-	task = on_other_cpu(test, send_nmis, &cpu);
-	for (i = 0; i < 200000 && atomic_read(&nmis_inside) < 100; i++) {
-		value = i;
-		if (guest_memfd_write_page(page, 8, &value, 8) ||
-		    guest_memfd_read_page(page, 8, &value, 8) || value != i)
-			wrong++;
-		direct_map_zero_hidden(page);
-		if (!(i % 256))
-			cond_resched();
-	}
-	kthread_stop(task);
-	migrate_enable();
-	unregister_nmi_handler(NMI_LOCAL, "gm_kunit");
-	kunit_info(test, "%d NMIs, %d in the temporary mm, %u rounds",
-		   atomic_read(&nmis), atomic_read(&nmis_inside), i);
-	KUNIT_EXPECT_EQ(test, wrong, 0);
-	KUNIT_EXPECT_GT(test, atomic_read(&nmis_inside), 0);
-	KUNIT_EXPECT_EQ(test, atomic_read(&nmis_wrong), 0);
-	put_page(page);
-}
-
 static struct kunit_case direct_map_test_cases[] = {
 	KUNIT_CASE(test_flags_page),
 	KUNIT_CASE(test_flags_range),
@@ -753,15 +605,12 @@ static struct kunit_case direct_map_test_cases[] = {
 	KUNIT_CASE(test_flags_user_block),
 	KUNIT_CASE(test_flags_kernel),
 	KUNIT_CASE(test_flags_kernel_block),
-	KUNIT_CASE(test_one_flush),
 	KUNIT_CASE(test_invalidate),
 	KUNIT_CASE_SLOW(test_poll_temporary_address),
 	KUNIT_CASE_SLOW(test_no_other_address),
 	KUNIT_CASE(test_read_and_write),
 	KUNIT_CASE(test_read_and_write_plain),
 	KUNIT_CASE(test_fault_in_access),
-	KUNIT_CASE(test_machine_check_entries),
-	KUNIT_CASE_SLOW(test_nmi),
 	{}
 };
 

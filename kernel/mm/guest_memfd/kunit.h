@@ -6,6 +6,7 @@
 #include <linux/completion.h>
 #include <linux/guest_memfd.h>
 #include <linux/mount.h>
+#include <linux/vm_event_item.h>
 
 #include "page_state.h"
 
@@ -57,7 +58,38 @@ struct page *gm_test_block_page(struct kunit *test, struct guest_memfd *gm,
 int gm_test_get(struct page *page);
 /* The kernel's entry for a page, or for the one it is part of, is as at boot. */
 void gm_test_expect_flags(struct kunit *test, struct page *page, unsigned int nr);
-unsigned int gm_test_level(struct page *page);
+/* Pages that no test has hidden, or whose entries are as before. */
+struct page *gm_test_new_pages(struct kunit *test, unsigned int order);
+/* A thread on another CPU than this one, or the test is skipped. */
+struct task_struct *gm_test_on_other_cpu(struct kunit *test, int (*fn)(void *), void *data);
+/* The size of the entry that maps a page: PAGE_SIZE, PMD_SIZE or more. */
+unsigned long gm_test_entry(struct page *page);
+/* The smallest entry of memory that nobody has split. */
+unsigned long gm_test_whole_entry(void);
+
+/*
+ * What follows is in direct_map_ARCH_kunit.c: what an entry of 4 KiB for the page would have
+ * but its frame, and the size of the entry that it has.
+ */
+unsigned long gm_test_flags(struct page *page, unsigned long *size);
+/* The same, of memory that is in the direct map. */
+unsigned long gm_test_boot_flags(void);
+/* How many entries the loaded mm has for temporary mappings, and how many are present. */
+void gm_test_temp_entries(unsigned int *entries, unsigned int *present);
+/* Do what temp_map_invalidate() must have done, in a test that has taken its place. */
+void gm_test_temp_flush(void);
+
+/* What counts flushes of TLBs. */
+extern const enum vm_event_item gm_test_flush_events[];
+extern const unsigned int gm_test_nr_flush_events;
+
+/* Addresses of the kernel, outside the direct map. */
+struct gm_test_range {
+	unsigned long start, end;
+};
+
+#define GM_TEST_MAX_RANGES	4
+unsigned int gm_test_ranges(struct gm_test_range *ranges);
 /* All nodes have @value, as guest_memfd.pool has it, and the worker is idle. */
 void gm_test_set_pool(struct kunit *test, const char *value);
 

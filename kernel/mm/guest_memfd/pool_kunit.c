@@ -27,8 +27,6 @@
 #include <linux/suspend.h>
 #include <linux/vmstat.h>
 
-#include <asm/pgtable_types.h>
-
 #include "alloc.h"
 #include "cut.h"
 #include "direct_map.h"
@@ -80,7 +78,7 @@ static struct page *new_block(struct kunit *test)
 		kunit_skip(test, "no 2 MiB page to be had");
 	split_page(first, GM_BLOCK_MAX_ORDER);
 	direct_map_merge(first, NULL);
-	KUNIT_ASSERT_GE(test, gm_test_level(first), PG_LEVEL_2M);
+	KUNIT_ASSERT_GE(test, gm_test_entry(first), gm_test_whole_entry());
 	gm_test_expect_flags(test, first, BLOCK_PAGES);
 	return first;
 }
@@ -514,17 +512,12 @@ static void test_split(struct kunit *test)
 	gm_test_set_pool(test, THREE_BLOCKS);
 	KUNIT_EXPECT_EQ(test, direct_map_restore(first + 3, 1), 0);
 	KUNIT_EXPECT_EQ(test, direct_map_hide(first + 3, 1), 0);
-	KUNIT_EXPECT_EQ(test, gm_test_level(first), PG_LEVEL_4K);
+	KUNIT_EXPECT_EQ(test, gm_test_entry(first), PAGE_SIZE);
 	KUNIT_EXPECT_FALSE(test, gm_pool_give(first));
 	expect_references(test, first, 0);
 	free_block(test, first);
-	KUNIT_EXPECT_GE(test, gm_test_level(first), PG_LEVEL_2M);
+	KUNIT_EXPECT_GE(test, gm_test_entry(first), gm_test_whole_entry());
 }
-
-static const enum vm_event_item flush_events[] = {
-	NR_TLB_REMOTE_FLUSH, NR_TLB_REMOTE_FLUSH_RECEIVED,
-	NR_TLB_LOCAL_FLUSH_ALL, NR_TLB_LOCAL_FLUSH_ONE,
-};
 
 static unsigned long sum_events(const unsigned long *events, bool flushes)
 {
@@ -532,8 +525,8 @@ static unsigned long sum_events(const unsigned long *events, bool flushes)
 	unsigned int i;
 
 	if (flushes) {
-		for (i = 0; i < ARRAY_SIZE(flush_events); i++)
-			sum += events[flush_events[i]];
+		for (i = 0; i < gm_test_nr_flush_events; i++)
+			sum += events[gm_test_flush_events[i]];
 	} else {
 		for (i = 0; i < MAX_NR_ZONES; i++)
 			sum += events[PGALLOC_NORMAL - ZONE_NORMAL + i];
@@ -565,7 +558,7 @@ static void test_shrink(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, gm_pool_shrink(nid, 2), 0);
 		for (i = 0; i < ARRAY_SIZE(first); i++) {
 			gm_test_expect_flags(test, first[i], BLOCK_PAGES);
-			KUNIT_EXPECT_GE(test, gm_test_level(first[i]), PG_LEVEL_2M);
+			KUNIT_EXPECT_GE(test, gm_test_entry(first[i]), gm_test_whole_entry());
 			KUNIT_EXPECT_FALSE(test, gm_pool_owns_pfn(page_to_pfn(first[i])));
 		}
 		nr_quiet += sum_events(before, true) == sum_events(after, true) &&
@@ -710,7 +703,7 @@ static void test_hibernation_singles(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, gm_cut_count(nid), 0);
 	KUNIT_EXPECT_EQ(test, count_present(first), BLOCK_PAGES);
 	gm_cut_flush();
-	KUNIT_EXPECT_GE(test, gm_test_level(first), PG_LEVEL_2M);
+	KUNIT_EXPECT_GE(test, gm_test_entry(first), gm_test_whole_entry());
 	gm_pool_hibernation(NULL, PM_POST_HIBERNATION, NULL);
 }
 

@@ -694,12 +694,6 @@ HIDE_TEST(many_vms)
 		    "more than a quarter of the memory did not come back");
 }
 
-static u64 kernel_flushes(void)
-{
-	return gmem_vmstat("nr_tlb_local_flush_one") + gmem_vmstat("nr_tlb_local_flush_all") +
-	       gmem_vmstat("nr_tlb_remote_flush_received");
-}
-
 /* Hiding flushes on every CPU, once for each time something was hidden. */
 HIDE_TEST(flush_counted)
 {
@@ -715,9 +709,9 @@ HIDE_TEST(flush_counted)
 
 	gmem_vm_create(&g, 1, SIZE, self->flags);
 	gmem_trace_start(&trace);
-	before = kernel_flushes();
+	before = gmem_flushes();
 	kvm_fallocate(g.fd, FALLOC_FL_KEEP_SIZE, 0, SIZE);
-	after = kernel_flushes();
+	after = gmem_flushes();
 
 	snprintf(path, sizeof(path), "%s/trace", trace.dir);
 	f = fopen(path, "r");

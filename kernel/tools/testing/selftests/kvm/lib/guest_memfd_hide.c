@@ -18,6 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "gmem_arch.h"
 #include "guest_memfd_hide.h"
 #include "kvm_syscalls.h"
 #include "ucall_common.h"
@@ -30,7 +31,7 @@
 
 #define DEBUGFS		"/sys/kernel/debug"
 #define TRACEFS		"/sys/kernel/tracing"
-#define PTDUMP		DEBUGFS "/page_tables/kernel"
+#define PTDUMP		DEBUGFS "/" GMEM_PTDUMP
 #define SCAN_CHUNK	(1UL << 20)
 #define MAX_SEGMENTS	64
 /* Of what gmem_scan() finds, so many frames are named. */
@@ -264,9 +265,8 @@ static struct kcore *kcore_get(void)
 		TEST_ASSERT(pread(k->fd, &phdr, sizeof(phdr),
 				  ehdr.e_phoff + i * sizeof(phdr)) == sizeof(phdr),
 			    "no program header %d", i);
-		/* The kernel image has a physical address as well: not the direct map. */
 		if (phdr.p_type != PT_LOAD || phdr.p_paddr == ~0ULL ||
-		    phdr.p_vaddr >= 0xffffffff80000000ULL)
+		    !gmem_kcore_is_direct_map(phdr.p_vaddr))
 			continue;
 		TEST_ASSERT(k->nr < MAX_SEGMENTS, "too many segments of RAM");
 		k->seg[k->nr++] = phdr;
@@ -415,13 +415,13 @@ static void absent_read(struct absent *a)
 		if (!strncmp(line, "---[", 4)) {
 			if (inside)
 				break;
-			inside = strstr(line, "Low Kernel Mapping");
+			inside = strstr(line, GMEM_PTDUMP_MAP);
 			seen |= inside;
 			continue;
 		}
 		if (!inside || sscanf(line, "0x%lx-0x%lx", &start, &end) != 2)
 			continue;
-		if (strstr(line, " RW ") || strstr(line, " ro ") || end <= base)
+		if (!gmem_ptdump_absent(line) || end <= base)
 			continue;
 		start = max_t(u64, start, base);
 		a->r = realloc(a->r, (a->nr + 1) * sizeof(*a->r));
@@ -669,8 +669,13 @@ void gmem_assert_counts(int fd, u64 populated, u64 referenced)
 
 u64 gmem_flushes(void)
 {
-	return gmem_vmstat("nr_tlb_local_flush_one") + gmem_vmstat("nr_tlb_local_flush_all") +
-	       gmem_vmstat("nr_tlb_remote_flush_received");
+	static const char *const counters[] = GMEM_FLUSH_COUNTERS;
+	u64 sum = 0;
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(counters); i++)
+		sum += gmem_vmstat(counters[i]);
+	return sum;
 }
 
 int __gmem_set_access(int fd, u64 offset, u64 size, u32 level, u64 *error_offset)
