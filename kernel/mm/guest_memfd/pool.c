@@ -131,6 +131,13 @@ static unsigned long mark_blocks(const struct gm_watermark *mark, int nid)
 	return value >> GM_BLOCK_MAX_ORDER;
 }
 
+/* Return: How many blocks the node may have. */
+VISIBLE_IF_KUNIT unsigned long gm_pool_high(int nid)
+{
+	KUNIT_STATIC_STUB_REDIRECT(gm_pool_high, nid);
+	return mark_blocks(&high_mark, nid);
+}
+
 static bool is_poisoned(struct page *first)
 {
 	unsigned int i;
@@ -401,13 +408,20 @@ bool gm_pool_give(struct page *first)
 	if (!pool || direct_map_is_split(first))
 		return false;
 	atomic_long_add(GM_BLOCK_PAGES, &nr_pool_pages);
-	if (!enter_pool(pool, nid, first, mark_blocks(&high_mark, nid))) {
+	if (!enter_pool(pool, nid, first, gm_pool_high(nid))) {
 		atomic_long_sub(GM_BLOCK_PAGES, &nr_pool_pages);
 		return false;
 	}
 	spin_lock(&pool->lock);
 	pool->returned++;
 	spin_unlock(&pool->lock);
+	/*
+	 * The watermark was lowered, and the worker did not see this block.  Pairs with the barrier
+	 * in queueing the worker, after the watermark is set.
+	 */
+	smp_mb();
+	if (READ_ONCE(pool->nr_blocks) > gm_pool_high(nid))
+		mod_delayed_work(guest_memfd_wq, &refill_work, 0);
 	return true;
 }
 
@@ -432,7 +446,7 @@ bool gm_pool_owns_pfn(unsigned long pfn)
  */
 bool gm_pool_is_on(int nid)
 {
-	return mark_blocks(&high_mark, nid);
+	return gm_pool_high(nid);
 }
 
 /**

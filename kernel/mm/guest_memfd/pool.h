@@ -25,6 +25,7 @@ struct notifier_block;
 
 int gm_pool_set(const char *val, const struct kernel_param *kp);
 int gm_pool_get(char *buffer, const struct kernel_param *kp);
+unsigned long gm_pool_high(int nid);
 int gm_pool_hibernation(struct notifier_block *nb, unsigned long action,
 			void *unused);
 unsigned long gm_pool_wait(int nid);

@@ -505,6 +505,29 @@ static void test_poisoned_then_shrunk(struct kunit *test)
 	expect_bad_block(test, bad);
 }
 
+/* The watermark is lowered, and the worker is done, when a task has just read it. */
+static unsigned long high_is_lowered(int nid)
+{
+	struct kunit *test = kunit_get_current_test();
+	unsigned long high;
+
+	kunit_deactivate_static_stub(test, gm_pool_high);
+	high = gm_pool_high(nid);
+	gm_test_set_pool(test, "0");
+	return high;
+}
+
+static void test_given_late(struct kunit *test)
+{
+	struct page *first = hidden_block(test);
+
+	gm_test_set_pool(test, THREE_BLOCKS);
+	kunit_activate_static_stub(test, gm_pool_high, high_is_lowered);
+	KUNIT_EXPECT_TRUE(test, gm_pool_give(first));
+	KUNIT_EXPECT_EQ(test, gm_pool_wait(page_to_nid(first)), 0);
+	KUNIT_EXPECT_FALSE(test, gm_pool_owns_pfn(page_to_pfn(first)));
+}
+
 static void test_split(struct kunit *test)
 {
 	struct page *first = hidden_block(test);
@@ -753,6 +776,7 @@ static struct kunit_case pool_test_cases[] = {
 	KUNIT_CASE(test_poisoned_then_freed),
 	KUNIT_CASE(test_poisoned_then_taken),
 	KUNIT_CASE(test_poisoned_then_shrunk),
+	KUNIT_CASE(test_given_late),
 	KUNIT_CASE(test_split),
 	KUNIT_CASE(test_shrink),
 	KUNIT_CASE(test_high_mark),
