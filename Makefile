@@ -27,7 +27,7 @@ man_pages := $(wildcard lib/*.[1-8] vmm/*.[1-8] tools/*.[1-8])
 .DEFAULT_GOAL := help
 .SUFFIXES:
 .DELETE_ON_ERROR:
-.PHONY: help setup kernel kernel-debug kernel-stock kernel-save kernel-check kernel-deb user unit check demo test test-more fuzz bench install clean
+.PHONY: help setup kernel kernel-debug kernel-stock kernel-save kernel-check kernel-deb user unit check demo test test-more test-arm64 fuzz bench install clean
 
 help:		## list the targets
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/\1\t\2/p' Makefile | expand -t 16
@@ -69,6 +69,9 @@ test: setup	## the tests; the last line is "N passed, N failed[, N skipped]" (ON
 
 test-more: setup	## the long tests (ONLY=PATTERN)
 	@scripts/test --suites tests/suites-more $(if $(ONLY),--only '$(ONLY)')
+
+test-arm64: setup	## the tests on an emulated arm64 host (ONLY=PATTERN)
+	@scripts/test --suites tests/suites-arm64 $(if $(ONLY),--only '$(ONLY)')
 
 fuzz: setup	## access levels at random, for ten minutes, on the debug kernel
 	@scripts/test --suites tests/suites-more --only selftests/fuzz

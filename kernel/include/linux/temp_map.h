@@ -13,6 +13,7 @@
 #include <linux/bits.h>
 #include <linux/errno.h>
 #include <linux/mm_types.h>
+#include <linux/sizes.h>
 #include <linux/types.h>
 
 #ifdef CONFIG_TEMP_MAP_MM
@@ -23,7 +24,7 @@
 #ifdef CONFIG_X86_64
 #define TEMP_MAP_ADDR	LDT_BASE_ADDR
 #else
-#define TEMP_MAP_ADDR	PGDIR_SIZE
+#define TEMP_MAP_ADDR	SZ_1G
 #endif
 #else
 #define TEMP_MAP_PAGES	1

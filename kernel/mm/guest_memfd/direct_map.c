@@ -196,8 +196,9 @@ unsigned int direct_map_hide_ranges(const struct gm_range *ranges,
 			nr_pages += ranges[done].nr;
 			continue;
 		}
-		/* Some of a range may be out already: those needed no split. */
-		WARN_ON_ONCE(set_present(ranges[done].first, ranges[done].nr, true));
+		/* Some of a range may be out already, from its start on: those needed no split. */
+		WARN_ON_ONCE(!kernel_page_present(ranges[done].first) &&
+			     set_present(ranges[done].first, ranges[done].nr, true));
 		break;
 	}
 	if (!done)

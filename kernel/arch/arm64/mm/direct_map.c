@@ -8,10 +8,10 @@
  *
  * Who excludes whom:
  *	- A split holds pgtable_split_lock (arch/arm64/mm/mmu.c); so does a merge.
- *	- A change of entries looks at their size and writes them under direct_map_lock, without
- *	  sleeping; a merge reads and replaces them under it.  So nobody writes into a
- *	  table that a merge has replaced, or writes one entry of a group that a merge
- *	  has made.
+ *	- A change of entries looks at their size and writes them under kernel_leaf_lock, without
+ *	  sleeping; a merge reads and replaces them under it, and a split takes a group apart under
+ *	  it.  So nobody writes into a table that a merge has replaced, or writes one entry of a
+ *	  group that has been made, or of which a split has done a part.
  *	- Who reads entries without a lock, as kernel_page_present() does, is in an RCU
  *	  read section: a table that was replaced is freed after a grace period.
  *	- ptdump holds the mmap lock of init_mm for writing, and a merge for reading.
@@ -33,8 +33,6 @@
 
 #include <asm/mmu.h>
 #include <asm/tlbflush.h>
-
-static DEFINE_SPINLOCK(direct_map_lock);
 
 /**
  * arch_can_hide_guest_memory - does nothing need guest memory in the linear map?
@@ -101,85 +99,6 @@ static bool spans(unsigned long addr)
 	return !IS_ALIGNED(addr, leaf_size(addr));
 }
 
-static void count_split(unsigned long addr)
-{
-	unsigned long size = leaf_size(addr);
-
-	if (size == PUD_SIZE)
-		count_vm_event(DIRECT_MAP_LEVEL3_SPLIT);
-	if (size >= PMD_SIZE && !IS_ALIGNED(addr, PMD_SIZE))
-		count_vm_event(DIRECT_MAP_LEVEL2_SPLIT);
-}
-
-/**
- * direct_map_begin_change - give a range entries alone, and keep them so
- * @start: Address of the range, on a page boundary.
- * @end: Its end.
- * @locked: Set to whether a lock is held, for direct_map_end_change().
- *
- * Context: May sleep before it returns, and allocate page tables, where the linear map has
- * blocks.  The caller must not sleep before direct_map_end_change().
- * Return: 0, or as split_kernel_leaf_mapping(), without the lock.
- */
-int direct_map_begin_change(unsigned long start, unsigned long end, bool *locked)
-{
-	unsigned long split;
-	int err;
-
-	*locked = set_direct_map_merges() && !is_kfence_address((void *)start);
-	if (!*locked)
-		return split_kernel_leaf_mapping(start, end);
-
-	spin_lock(&direct_map_lock);
-	while (spans(start) || spans(end)) {
-		split = spans(start) ? start : end;
-		spin_unlock(&direct_map_lock);
-		count_split(split);
-		err = split_kernel_leaf_mapping(split, split);
-		if (err)
-			return err;
-		spin_lock(&direct_map_lock);
-	}
-	return 0;
-}
-
-/**
- * direct_map_end_change - let others make large entries of a range again
- * @locked: What direct_map_begin_change() has set.
- *
- * Context: That of the caller of direct_map_begin_change().
- */
-void direct_map_end_change(bool locked)
-{
-	if (locked)
-		spin_unlock(&direct_map_lock);
-}
-
-/**
- * set_direct_map_split - give a page an entry of its own, with what it has now
- * @page: A page in the linear map, present or not.
- *
- * Context: May sleep and allocate page tables.
- * Return: 0, or -ENOMEM.
- */
-int set_direct_map_split(struct page *page)
-{
-	unsigned long addr = (unsigned long)page_address(page);
-	bool locked;
-	int err;
-
-	err = direct_map_begin_change(addr, addr + PAGE_SIZE, &locked);
-	if (!err)
-		direct_map_end_change(locked);
-	return err;
-}
-
-/* A table that boot has made is no allocated page, and stays. */
-static bool was_split(void *table)
-{
-	return PageTable(virt_to_page(table));
-}
-
 static pud_t *lookup_pud(unsigned long addr)
 {
 	pgd_t *pgdp = pgd_offset_k(addr);
@@ -205,6 +124,104 @@ static pmd_t *lookup_pmd(unsigned long addr)
 		return NULL;
 	pmdp = pmd_offset(pudp, addr);
 	return pmd_present(pmdp_get(pmdp)) ? pmdp : NULL;
+}
+
+/* Let each entry of the group around @addr be one alone.  Takes no memory. */
+static void take_group_apart(unsigned long addr)
+{
+	pmd_t *pmdp = lookup_pmd(addr);
+	unsigned int i;
+	pte_t *ptep;
+
+	lockdep_assert_held(&kernel_leaf_lock);
+	if (pmd_leaf(pmdp_get(pmdp))) {
+		pmdp = PTR_ALIGN_DOWN(pmdp, sizeof(*pmdp) * CONT_PMDS);
+		for (i = 0; i < CONT_PMDS; i++, pmdp++)
+			set_pmd(pmdp, pmd_mknoncont(pmdp_get(pmdp)));
+		return;
+	}
+	ptep = pte_offset_kernel(pmdp, addr);
+	ptep = PTR_ALIGN_DOWN(ptep, sizeof(*ptep) * CONT_PTES);
+	for (i = 0; i < CONT_PTES; i++, ptep++)
+		__set_pte(ptep, pte_mknoncont(__ptep_get(ptep)));
+}
+
+/**
+ * direct_map_begin_change - give a range entries alone, and keep them so
+ * @start: Address of the range, on a page boundary.
+ * @end: Its end.
+ * @locked: Set to whether a lock is held, for direct_map_end_change().
+ *
+ * Context: May sleep before it returns, and allocate page tables, where the linear map has
+ * blocks.  The caller must not sleep before direct_map_end_change().
+ * Return: 0, or as split_kernel_leaf_mapping(), without the lock.
+ */
+int direct_map_begin_change(unsigned long start, unsigned long end, bool *locked)
+{
+	unsigned long split, size;
+	int err;
+
+	*locked = set_direct_map_merges() && !is_kfence_address((void *)start);
+	if (!*locked)
+		return split_kernel_leaf_mapping(start, end);
+
+	spin_lock(&kernel_leaf_lock);
+	while (spans(start) || spans(end)) {
+		split = spans(start) ? start : end;
+		size = leaf_size(split);
+		/* Reclaim may be here, on behalf of who allocates a table with the mutex held. */
+		if (size == CONT_PTE_SIZE || (size == CONT_PMD_SIZE && IS_ALIGNED(split, PMD_SIZE))) {
+			take_group_apart(split);
+			continue;
+		}
+		spin_unlock(&kernel_leaf_lock);
+		err = split_kernel_leaf_mapping(start, end);
+		if (err)
+			return err;
+		if (size == PUD_SIZE)
+			count_vm_event(DIRECT_MAP_LEVEL3_SPLIT);
+		if (!IS_ALIGNED(split, PMD_SIZE))
+			count_vm_event(DIRECT_MAP_LEVEL2_SPLIT);
+		spin_lock(&kernel_leaf_lock);
+	}
+	return 0;
+}
+
+/**
+ * direct_map_end_change - let others make large entries of a range again
+ * @locked: What direct_map_begin_change() has set.
+ *
+ * Context: That of the caller of direct_map_begin_change().
+ */
+void direct_map_end_change(bool locked)
+{
+	if (locked)
+		spin_unlock(&kernel_leaf_lock);
+}
+
+/**
+ * set_direct_map_split - give a page an entry of its own, with what it has now
+ * @page: A page in the linear map, present or not.
+ *
+ * Context: May sleep and allocate page tables.
+ * Return: 0, or -ENOMEM.
+ */
+int set_direct_map_split(struct page *page)
+{
+	unsigned long addr = (unsigned long)page_address(page);
+	bool locked;
+	int err;
+
+	err = direct_map_begin_change(addr, addr + PAGE_SIZE, &locked);
+	if (!err)
+		direct_map_end_change(locked);
+	return err;
+}
+
+/* A table that boot has made is no allocated page, and stays. */
+static bool was_split(void *table)
+{
+	return PageTable(virt_to_page(table));
 }
 
 /**
@@ -340,6 +357,9 @@ static pmd_t *collapse_pud(pud_t *pudp)
 	pmd_t pmd = pmdp_get(table);
 	pgprot_t prot;
 
+	/* Memory that was hot-added may go by less than 1 GiB. */
+	if (!early_section(__pfn_to_section(pmd_pfn(pmd))))
+		return NULL;
 	if (!pud_sect_supported() || !was_split(table) ||
 	    !IS_ALIGNED(pmd_pfn(pmd), PUD_SIZE / PAGE_SIZE) || !pmds_alike(table, PTRS_PER_PMD))
 		return NULL;
@@ -377,7 +397,7 @@ void set_direct_map_merge(struct page *page, bool huge, bool (*in_use)(struct pa
 		return;
 	guard(mmap_read_lock)(&init_mm);
 	guard(mutex)(&pgtable_split_lock);
-	scoped_guard(spinlock, &direct_map_lock) {
+	scoped_guard(spinlock, &kernel_leaf_lock) {
 		pmdp = lookup_pmd(addr);
 		if (!pmdp)
 			return;

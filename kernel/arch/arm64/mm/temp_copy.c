@@ -66,23 +66,32 @@ unsigned long temp_copy(void *to, const void *from, size_t len)
 	return 0;
 }
 
+/* Guests that write to the same line could go on for ever, with exceptions masked here. */
+#define CMPXCHG_TRIES	128
+
 #define CMPXCHG(type, load, compare, store)					\
 static __always_inline int cmpxchg_##type(void *ptr, void *old, const void *new) \
 {										\
-	type found, want = *(type *)old;					\
+	unsigned int tries = CMPXCHG_TRIES;					\
+	unsigned long want = *(type *)old;					\
 	int err = 0, left = 0;							\
+	type found;								\
 										\
 	asm volatile("1: " load " [%[ptr]]\n"					\
 		     "	" compare "\n"						\
 		     "	cset %w[left], ne\n"					\
 		     "	b.ne 3f\n"						\
 		     "2: " store " [%[ptr]]\n"					\
-		     "	cbnz %w[left], 1b\n"					\
-		     "	dmb ish\n"						\
+		     "	cbz %w[left], 4f\n"					\
+		     "	sub %w[tries], %w[tries], #1\n"				\
+		     "	cbnz %w[tries], 1b\n"					\
+		     "	b 3f\n"							\
+		     "4: dmb ish\n"						\
 		     "3:\n"							\
 		     _ASM_EXTABLE_KACCESS_ERR(1b, 3b, %w[err])			\
 		     _ASM_EXTABLE_KACCESS_ERR(2b, 3b, %w[err])			\
-		     : [found] "=&r" (found), [left] "+&r" (left), [err] "+&r" (err) \
+		     : [found] "=&r" (found), [left] "+&r" (left), [err] "+&r" (err), \
+		       [tries] "+&r" (tries)					\
 		     : [ptr] "r" (ptr), [want] "r" (want), [new] "r" (*(const type *)new) \
 		     : "memory", "cc");						\
 	if (err)								\
@@ -104,7 +113,8 @@ CMPXCHG(u64, "ldxr %x[found],", "cmp %x[found], %x[want]", "stlxr %w[left], %x[n
  * @size: 1, 2, 4 or 8 bytes.
  *
  * Context: Any.
- * Return: 0; 1 if something else than @old was there; -EFAULT after a fault.
+ * Return: 0; 1 if something else than @old was there, or if others kept writing; -EFAULT after
+ * a fault.
  */
 int temp_cmpxchg(void *ptr, void *old, const void *new, unsigned int size)
 {

@@ -94,7 +94,7 @@ static void load_mm(struct mm_struct *mm)
  * Until temp_unmap() exceptions are masked, this CPU cannot map other pages, and the user's
  * memory cannot be accessed.
  *
- * Context: Any but NMI, and hard interrupts that temp_map() may have disabled.
+ * Context: Any but interrupt and NMI.
  * Return: The address of @first; the other pages are where they are relative to
  * it, and what is not in @which faults.
  */
@@ -205,7 +205,9 @@ static int __init temp_map_init(void)
 	int err;
 
 	BUILD_BUG_ON(TEMP_MAP_PAGES > BITS_PER_LONG || TEMP_MAP_PAGES > PTRS_PER_PTE);
-	BUILD_BUG_ON(!IS_ALIGNED(TEMP_MAP_ADDR, PMD_SIZE));
+	BUILD_BUG_ON(!IS_ALIGNED(TEMP_MAP_ADDR, TEMP_MAP_PAGES * PAGE_SIZE));
+	/* VA_BITS is what the CPU may lack. */
+	BUILD_BUG_ON(TEMP_MAP_ADDR + TEMP_MAP_PAGES * PAGE_SIZE > BIT(VA_BITS_MIN));
 	if (!can_set_direct_map())
 		return 0;
 	/* Pages of the CPUs before one that fails stay allocated. */

@@ -706,6 +706,8 @@ HIDE_TEST(flush_counted)
 
 	if (gmem_plain())
 		SKIP(return, "plain memory");
+	if (!gmem_counts_flushes())
+		SKIP(return, "no counter of flushes here");
 
 	gmem_vm_create(&g, 1, SIZE, self->flags);
 	gmem_trace_start(&trace);

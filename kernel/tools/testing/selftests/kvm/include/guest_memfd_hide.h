@@ -113,7 +113,8 @@ void gmem_assert_counts(int fd, u64 populated, u64 referenced);
 u64 gmem_wait(bool (*done)(void *), void *arg, u64 limit_ms);
 /* Waits until no reference is put lazily; returns how many milliseconds it took. */
 u64 gmem_wait_put(int fd);
-/* Flushes of kernel addresses on all CPUs since the host has booted. */
+/* Flushes of kernel addresses on all CPUs since the host has booted, where it counts them. */
+bool gmem_counts_flushes(void);
 u64 gmem_flushes(void);
 /* KVM's references to what it has lost end within so many milliseconds. */
 #define GMEM_REFERENCE_MS	100

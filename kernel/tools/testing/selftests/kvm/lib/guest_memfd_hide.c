@@ -667,14 +667,20 @@ void gmem_assert_counts(int fd, u64 populated, u64 referenced)
 		    i.level_none + i.level_user + i.level_kernel, i.size);
 }
 
+static const char *const flush_counters[] = GMEM_FLUSH_COUNTERS;
+
+bool gmem_counts_flushes(void)
+{
+	return ARRAY_SIZE(flush_counters);
+}
+
 u64 gmem_flushes(void)
 {
-	static const char *const counters[] = GMEM_FLUSH_COUNTERS;
 	u64 sum = 0;
 	size_t i;
 
-	for (i = 0; i < ARRAY_SIZE(counters); i++)
-		sum += gmem_vmstat(counters[i]);
+	for (i = 0; i < ARRAY_SIZE(flush_counters); i++)
+		sum += gmem_vmstat(flush_counters[i]);
 	return sum;
 }
 
