@@ -165,7 +165,9 @@ our_names() {
 		while read -r patch; do
 			awk '/^\+\+\+ b\// { f = $2; next } /^\+/ && f ~ /\.h$/ && f !~ /^b\/tools/ { print substr($0, 2) }' "$TOP/kernel/hooks/$patch"
 		done < <(hooks)
-	} | sed -nE '/^(static|typedef|return)/d; s/^[a-z_][a-zA-Z0-9_ *]*[ *]([a-zA-Z0-9_]+)\(.*/\1/p; s/^([a-z_][a-zA-Z0-9_]*)\(.*/\1/p'
+	} | sed -nE '/^(static|typedef|return)/d; s/^[a-z_][a-zA-Z0-9_ *]*[ *]([a-zA-Z0-9_]+)\(.*/\1/p; s/^([a-z_][a-zA-Z0-9_]*)\(.*/\1/p' |
+		# What arm64 gets of us x86 has already.
+		grep -vx nmi_uaccess_okay
 	our_files | grep -E '^include/trace/' | sed "s,^,$TOP/kernel/," |
 		xargs -r sed -nE 's/^(DEFINE_EVENT\([a-z_]+, *|TRACE_EVENT\()([a-z_]+),.*/\2/p' |
 		sed 's/.*/__tracepoint_&\n__traceiter_&\n__SCK__tp_func_&\n__SCT__tp_func_&/'
