@@ -170,7 +170,8 @@ int direct_map_begin_change(unsigned long start, unsigned long end, bool *locked
 		split = spans(start) ? start : end;
 		size = leaf_size(split);
 		/* Reclaim may be here, on behalf of who allocates a table with the mutex held. */
-		if (size == CONT_PTE_SIZE || (size == CONT_PMD_SIZE && IS_ALIGNED(split, PMD_SIZE))) {
+		if (size == CONT_PTE_SIZE ||
+		    (size == CONT_PMD_SIZE && IS_ALIGNED(split, PMD_SIZE))) {
 			take_group_apart(split);
 			continue;
 		}
