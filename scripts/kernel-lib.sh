@@ -166,7 +166,7 @@ our_names() {
 			awk '/^\+\+\+ b\// { f = $2; next } /^\+/ && f ~ /\.h$/ && f !~ /^b\/tools/ { print substr($0, 2) }' "$TOP/kernel/hooks/$patch"
 		done < <(hooks)
 	} | sed -nE '/^(static|typedef|return)/d; s/^[a-z_][a-zA-Z0-9_ *]*[ *]([a-zA-Z0-9_]+)\(.*/\1/p; s/^([a-z_][a-zA-Z0-9_]*)\(.*/\1/p' |
-		# What arm64 gets of us x86 has already.
+		# Our arm64 hook declares it; x86 defines it in a file that kernel-arches does not compile.
 		grep -vx nmi_uaccess_okay
 	our_files | grep -E '^include/trace/' | sed "s,^,$TOP/kernel/," |
 		xargs -r sed -nE 's/^(DEFINE_EVENT\([a-z_]+, *|TRACE_EVENT\()([a-z_]+),.*/\2/p' |

@@ -2,24 +2,25 @@
 /*
  * Splits and merges of one block of the arm64 linear map (kernel/arch/arm64/mm/direct_map.c).
  *
- * The block has two pages. It is mapped by one entry, or by a table of two entries
- * that may form a group with the contiguous bit. Each page has an owner that hides and
- * restores it; nobody else changes its entry. A worker merges; readers look without a lock.
- * Each access to memory that the kernel makes as one is one step here.
+ * The block has two pages. One entry maps it, or a table of two entries, which form a
+ * group while both have the contiguous bit. For each page one process hides and restores
+ * it, and changes no other entry. A third process merges the block, a fourth reads
+ * entries without a lock, and a fifth caches the table as the table walker of a CPU
+ * does. Each memory access that the kernel makes as one is one step of the model.
  *
- * WRONG=n does one step as it must not be done, and the model must notice.
+ * WRONG=n removes one of the steps that the locking needs; an assertion must then fail.
  */
 
 #ifndef WRONG
 #define WRONG 0
 #endif
-#define W_CHANGE_UNLOCKED	1	/* an owner writes its entry without the spinlock */
-#define W_LOOK_ONCE		2	/* an owner does not look again after it has the spinlock */
-#define W_MERGE_UNMUTEXED	3	/* a merge does not exclude splits */
-#define W_FREE_AT_ONCE		4	/* a table is freed without a grace period */
-#define W_NO_FLUSH		5	/* a table is freed before the walkers of the CPUs forget it */
-#define W_MERGE_UNLIKE		6	/* a merge looks at one entry of the two */
-#define W_SPLIT_UNLOCKED	7	/* a split takes a group apart without the spinlock */
+#define W_CHANGE_UNLOCKED	1	/* a change of entries does not take the spinlock */
+#define W_LOOK_ONCE		2	/* a change does not check the size again with the spinlock held */
+#define W_MERGE_UNMUTEXED	3	/* a merge does not take the mutex */
+#define W_FREE_AT_ONCE		4	/* a merge frees the table without a grace period */
+#define W_NO_FLUSH		5	/* a merge frees the table without a TLB flush */
+#define W_MERGE_UNLIKE		6	/* a merge checks only one of the entries */
+#define W_SPLIT_UNLOCKED	7	/* a split clears contiguous bits without the spinlock */
 
 #define is(w)	(WRONG == w)
 
@@ -35,17 +36,17 @@ byte table;
 typedef entries { bit valid[2]; bit cont[2]; bit freed; bit used; };
 entries t[TABLES];
 
-/* What the owner of each page wants: is it in the linear map? */
+/* What the process of each page has done last: is the page present? */
 bit present[2] = 1;
 
 bit mutex, spin;
-byte readers;		/* RCU read sections that began before the table was replaced count */
-byte walker = NONE;	/* the table that a CPU's translation walk has cached */
+byte readers;		/* processes in an RCU read-side critical section */
+byte walker = NONE;	/* the table in the walk cache of a CPU */
 
 inline lock(l)		{ atomic { !l; l = 1 } }
 inline unlock(l)	{ l = 0 }
 
-/* A group must not be written by half: who writes one entry has taken it apart. */
+/* No entry may be written while the other one still has the contiguous bit. */
 inline write_entry(n, p, v)
 {
 	d_step {
@@ -133,7 +134,7 @@ inline change(p, v)
 	fi
 }
 
-/* What the page table says of a page is what its owner has made of it. */
+/* The page table agrees with the last change of the page. */
 inline check(p)
 {
 	d_step {
@@ -174,7 +175,7 @@ proctype merger()
 			alike = t[n].valid[0];
 			alike = alike && (t[n].valid[1] || is(W_MERGE_UNLIKE));
 			if
-			/* A whole block, or, with a file's memory in it, a group. */
+			/* Replace the table, or only set the contiguous bits while a file is in use. */
 			:: alike -> leaf = true; old = n
 			:: alike && !t[n].cont[0] ->
 				t[n].cont[0] = 1;
@@ -194,7 +195,7 @@ proctype merger()
 		fi;
 		if
 		:: old != NONE ->
-			/* A grace period; new readers cannot find the table. */
+			/* The grace period: new readers cannot find the table. */
 			if
 			:: !is(W_FREE_AT_ONCE) -> readers == 0
 			:: else
@@ -223,7 +224,7 @@ proctype reader()
 	}
 }
 
-/* A translation walk of some CPU, which caches what it finds at any time. */
+/* The table walker of a CPU, which can cache the table at any time. */
 proctype cpu()
 {
 	byte i;

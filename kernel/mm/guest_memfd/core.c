@@ -34,7 +34,8 @@ static atomic_t nr_hidden_files;
  *
  * Context: Any.
  * Return: True if the architecture keeps what the flag promises, this machine's
- * direct map can be changed page by page, and nothing else needs guest memory there.
+ * direct map can be changed page by page, and its caches need no maintenance
+ * through the direct map.
  */
 bool guest_memfd_can_hide(void)
 {

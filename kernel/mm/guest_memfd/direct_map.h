@@ -117,7 +117,7 @@ static inline unsigned long direct_map_nr_hidden(void)
 
 #endif /* CONFIG_DIRECT_MAP_HIDE */
 
-/* Does nothing but the kernel's own accesses need guest memory in the direct map? */
+/* Can hypervisors map guest memory without reading it through the direct map? */
 #ifndef arch_can_hide_guest_memory
 static inline bool arch_can_hide_guest_memory(void)
 {

@@ -15,7 +15,7 @@
 #include "direct_map.h"
 #include "kunit.h"
 
-/* The entry for @addr of the page table at @pgd, and how much memory it maps. */
+/* Return: The entry that maps @addr in the page table at @pgd; its size in @size. */
 static u64 lookup(pgd_t *pgd, unsigned long addr, unsigned long *size)
 {
 	p4d_t *p4dp;
@@ -41,7 +41,7 @@ static u64 lookup(pgd_t *pgd, unsigned long addr, unsigned long *size)
 	return pte_val(__ptep_get(pte_offset_kernel(pmdp, addr)));
 }
 
-/* Of the page, with its frame, or of the block that it is in. */
+/* Return: The entry that maps the page, with the pfn. */
 static u64 entry_of(struct page *page, unsigned long *size)
 {
 	guard(mmap_read_lock)(&init_mm);
@@ -56,7 +56,7 @@ unsigned long gm_test_flags(struct page *page, unsigned long *size)
 	       ((entry & PTE_VALID) ? PTE_TYPE_PAGE : 0);
 }
 
-/* Of the tags that MTE has in the linear map nothing is changed. */
+/* The linear map is tagged memory for MTE. */
 unsigned long gm_test_boot_flags(void)
 {
 	return pgprot_val(pgprot_tagged(PAGE_KERNEL));
@@ -86,7 +86,7 @@ void gm_test_temp_flush(void)
 const enum vm_event_item gm_test_flush_events[] = {};
 const unsigned int gm_test_nr_flush_events;
 
-/* Below the linear map there is nothing. */
+/* The kernel maps nothing below the linear map. */
 unsigned int gm_test_ranges(struct gm_test_range *ranges)
 {
 	ranges[0] = (struct gm_test_range){ MODULES_VADDR, MODULES_END };
@@ -100,7 +100,7 @@ static bool is_cont(struct page *page, unsigned long *size)
 	return entry_of(page, size) & PTE_CONT;
 }
 
-/* How many pages of a block, the first of each 64 KiB, are in a group. */
+/* Return: How many groups of 64 KiB the block has. */
 static unsigned int count_groups(struct page *page)
 {
 	unsigned int i, nr = 0;
@@ -111,7 +111,7 @@ static unsigned int count_groups(struct page *page)
 	return nr;
 }
 
-/* A page that is hidden takes its group apart, and one that comes back makes it whole. */
+/* Hiding a page splits its group, and a merge after restoring it sets CONT again. */
 static void test_groups_of_pages(struct kunit *test)
 {
 	const unsigned int nr = BLOCK_PAGES / CONT_PTES;
@@ -127,11 +127,11 @@ static void test_groups_of_pages(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, count_groups(page), nr - 1);
 	KUNIT_EXPECT_EQ(test, direct_map_hide(page + 9 * CONT_PTES, CONT_PTES), 0);
 	KUNIT_EXPECT_EQ(test, count_groups(page), nr - 1);
-	/* Nothing of it is whole: a merge changes nothing. */
+	/* Each split group has a hidden page, so the merge changes nothing. */
 	direct_map_merge(page, NULL);
 	KUNIT_EXPECT_EQ(test, gm_test_entry(page), PAGE_SIZE);
 	KUNIT_EXPECT_EQ(test, count_groups(page), nr - 1);
-	/* One group is whole again, while the block is not. */
+	/* A group is merged although the block still has hidden pages. */
 	KUNIT_EXPECT_EQ(test, direct_map_restore(page + 5 * CONT_PTES + 3, 1), 0);
 	direct_map_merge(page, NULL);
 	KUNIT_EXPECT_EQ(test, gm_test_entry(page), PAGE_SIZE);
@@ -149,7 +149,7 @@ static bool in_use(struct page *page)
 	return true;
 }
 
-/* A block that is hidden takes a group of blocks, or 1 GiB, apart. */
+/* Hiding a block splits a group of blocks, or a block of 1 GiB. */
 static void test_groups_of_blocks(struct kunit *test)
 {
 	unsigned long size, before;
@@ -174,7 +174,7 @@ static void test_groups_of_blocks(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, size, PMD_SIZE);
 
 	KUNIT_EXPECT_EQ(test, direct_map_restore(page, BLOCK_PAGES), 0);
-	/* A group needs no table to be taken apart again; a GiB does. */
+	/* With a file in use there the merge sets CONT and keeps the table. */
 	direct_map_merge_huge(page, in_use);
 	KUNIT_EXPECT_TRUE(test, is_cont(page, &size));
 	KUNIT_EXPECT_EQ(test, size, PMD_SIZE);
@@ -185,7 +185,7 @@ static void test_groups_of_blocks(struct kunit *test)
 	__free_pages(page, GM_BLOCK_MAX_ORDER);
 }
 
-/* Splits and merges are counted as on x86. */
+/* /proc/vmstat counts splits and merges as on x86. */
 static void test_counters(struct kunit *test)
 {
 	/* Too large for the stack. */

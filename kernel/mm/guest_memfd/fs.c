@@ -267,7 +267,7 @@ static int gm_fs_fill_super(struct super_block *sb, struct fs_context *fc)
 static int gm_fs_get_tree(struct fs_context *fc)
 {
 	if (!guest_memfd_can_hide()) {
-		errorfc(fc, "this machine's direct map cannot be changed page by page");
+		errorfc(fc, "this machine cannot hide memory from its direct map");
 		return -EOPNOTSUPP;
 	}
 	return get_tree_nodev(fc, gm_fs_fill_super);

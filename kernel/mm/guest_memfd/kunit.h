@@ -58,32 +58,32 @@ struct page *gm_test_block_page(struct kunit *test, struct guest_memfd *gm,
 int gm_test_get(struct page *page);
 /* The kernel's entry for a page, or for the one it is part of, is as at boot. */
 void gm_test_expect_flags(struct kunit *test, struct page *page, unsigned int nr);
-/* Pages that no test has hidden, or whose entries are as before. */
+/* Allocate pages, and check that their entries have the flags of boot. */
 struct page *gm_test_new_pages(struct kunit *test, unsigned int order);
-/* A thread on another CPU than this one, or the test is skipped. */
+/* Start a thread on another CPU; skips the test if there is only one CPU. */
 struct task_struct *gm_test_on_other_cpu(struct kunit *test, int (*fn)(void *), void *data);
 /* The size of the entry that maps a page: PAGE_SIZE, PMD_SIZE or more. */
 unsigned long gm_test_entry(struct page *page);
-/* The smallest entry of memory that nobody has split. */
+/* PMD_SIZE where the direct map consists of blocks, otherwise PAGE_SIZE. */
 unsigned long gm_test_whole_entry(void);
 
 /*
- * What follows is in direct_map_ARCH_kunit.c: what an entry of 4 KiB for the page would have
- * but its frame, and the size of the entry that it has.
+ * The functions below are in direct_map_ARCH_kunit.c.  This one returns the flags of
+ * the entry that maps a page, as an entry of 4 KiB has them, and its size.
  */
 unsigned long gm_test_flags(struct page *page, unsigned long *size);
-/* The same, of memory that is in the direct map. */
+/* The flags that boot gives to the entries of free memory. */
 unsigned long gm_test_boot_flags(void);
-/* How many entries the loaded mm has for temporary mappings, and how many are present. */
+/* Count the entries for temporary mappings in the loaded mm, and the present ones. */
 void gm_test_temp_entries(unsigned int *entries, unsigned int *present);
-/* Do what temp_map_invalidate() must have done, in a test that has taken its place. */
+/* Invalidate temporary mappings; for a stub of temp_map_invalidate(). */
 void gm_test_temp_flush(void);
 
-/* What counts flushes of TLBs. */
+/* The events that count TLB flushes. */
 extern const enum vm_event_item gm_test_flush_events[];
 extern const unsigned int gm_test_nr_flush_events;
 
-/* Addresses of the kernel, outside the direct map. */
+/* A range of kernel addresses outside the direct map. */
 struct gm_test_range {
 	unsigned long start, end;
 };

@@ -131,7 +131,7 @@ static unsigned long mark_blocks(const struct gm_watermark *mark, int nid)
 	return value >> GM_BLOCK_MAX_ORDER;
 }
 
-/* Return: How many blocks the node may have. */
+/* Return: The high watermark of the node, in blocks. */
 VISIBLE_IF_KUNIT unsigned long gm_pool_high(int nid)
 {
 	KUNIT_STATIC_STUB_REDIRECT(gm_pool_high, nid);
@@ -416,8 +416,10 @@ bool gm_pool_give(struct page *first)
 	pool->returned++;
 	spin_unlock(&pool->lock);
 	/*
-	 * The watermark was lowered, and the worker did not see this block.  Pairs with the barrier
-	 * in queueing the worker, after the watermark is set.
+	 * gm_pool_set() may have lowered the watermark since it was read, and the
+	 * worker may have run before the block was added: queue the worker again.
+	 * Pairs with the barrier in mod_delayed_work() after gm_pool_set() has
+	 * stored the watermark.
 	 */
 	smp_mb();
 	if (READ_ONCE(pool->nr_blocks) > gm_pool_high(nid))

@@ -11,7 +11,7 @@
 
 #include "gmem.h"
 
-/* pKVM takes the memory of a protected VM from user space. */
+/* pKVM pins anonymous memory for a protected VM. */
 bool kvm_arch_supports_gmem_no_direct_map(struct kvm *kvm)
 {
 	return guest_memfd_can_hide() && (!kvm || !kvm_vm_is_protected(kvm));
@@ -26,15 +26,15 @@ static bool block_in_slot(const struct kvm_memory_slot *slot, gfn_t gfn)
 }
 
 /**
- * kvm_gmem_range - what to map for a fault on a guest_memfd
- * @slot: The memslot.
- * @nested: What the guest's own stage 2 has for a nested guest, or NULL.
- * @ipa: Where the guest faulted.
- * @pfn: The page that the file has there.
- * @range: With @order set; gets the rest.
+ * kvm_gmem_range - choose the range that a fault on a guest_memfd maps
+ * @slot: The memslot; KVM refuses dirty logging for it.
+ * @nested: The translation by the guest's own stage 2, or NULL.
+ * @ipa: The IPA that faulted.
+ * @pfn: The page of the file at @ipa.
+ * @range: @order is set by the caller; the other fields are returned.
  *
- * The guest's own entry may be smaller than 2 MiB: a nested guest gets single pages.  So does a
- * slot with dirty logging.
+ * For a nested guest KVM maps 4 KiB, as the entry of the guest's own stage 2 may
+ * be smaller than 2 MiB.
  *
  * Context: Any.
  */
@@ -44,8 +44,7 @@ void kvm_gmem_range(const struct kvm_memory_slot *slot, const struct kvm_s2_tran
 	range->ipa = ipa;
 	range->size = PAGE_SIZE;
 	range->phys = __pfn_to_phys(pfn);
-	if (nested || range->order < PMD_ORDER || (slot->flags & KVM_MEM_LOG_DIRTY_PAGES) ||
-	    !block_in_slot(slot, ipa >> PAGE_SHIFT))
+	if (nested || range->order < PMD_ORDER || !block_in_slot(slot, ipa >> PAGE_SHIFT))
 		return;
 	range->ipa = round_down(ipa, PMD_SIZE);
 	range->phys = round_down(range->phys, PMD_SIZE);

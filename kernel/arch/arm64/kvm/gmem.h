@@ -8,9 +8,9 @@ struct kvm_s2_trans;
 
 /**
  * struct kvm_gmem_range - what a fault on a guest_memfd maps at stage 2
- * @order: Of the memory around the page that can be mapped as one, as kvm_gmem_get_pfn() says.
- * @ipa: Where it begins for the guest.
- * @phys: Where it begins in memory.
+ * @order: The largest order at which the page can be mapped, from kvm_gmem_get_pfn().
+ * @ipa: Start of the range for the guest.
+ * @phys: Its physical address.
  * @size: PAGE_SIZE or PMD_SIZE.
  */
 struct kvm_gmem_range {

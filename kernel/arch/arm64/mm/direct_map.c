@@ -1,23 +1,27 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Entries of the linear map: splits that are undone.
+ * Splitting entries of the linear map, and merging them again.
  *
- * On a CPU with level 3 of FEAT_BBM the linear map has blocks of 1 GiB and 2 MiB, and
- * groups of 16 blocks or pages with the contiguous bit.  A change of less than
- * that splits it.  A merge makes the large entry again, once all that it covered is alike.
+ * On a CPU with level 3 of FEAT_BBM the linear map consists of blocks of 1 GiB
+ * and 2 MiB, and of groups of 16 blocks or pages that have the contiguous bit
+ * set.  Changing a smaller range splits the block or the group that contains
+ * it.  A merge restores the block or the group once all its entries agree.
  *
- * Who excludes whom:
- *	- A split holds pgtable_split_lock (arch/arm64/mm/mmu.c); so does a merge.
- *	- A change of entries looks at their size and writes them under kernel_leaf_lock, without
- *	  sleeping; a merge reads and replaces them under it, and a split takes a group apart under
- *	  it.  So nobody writes into a table that a merge has replaced, or writes one entry of a
- *	  group that has been made, or of which a split has done a part.
- *	- Who reads entries without a lock, as kernel_page_present() does, is in an RCU
- *	  read section: a table that was replaced is freed after a grace period.
- *	- ptdump holds the mmap lock of init_mm for writing, and a merge for reading.
- *	- KFENCE and debug_pagealloc change entries in any context, and take none of these
- *	  locks.  No merge has pages of KFENCE; with debug_pagealloc there are no
- *	  large entries.
+ * Locking:
+ *	- Splits and merges hold pgtable_split_lock (arch/arm64/mm/mmu.c).
+ *	- A task that changes entries checks their size and writes them under
+ *	  kernel_leaf_lock, without sleeping.  Merges replace entries, and splits
+ *	  clear the contiguous bits of a group, under the same lock.  So no task
+ *	  writes to a table that a merge has replaced, or changes an entry while
+ *	  other entries of its group still have the contiguous bit.
+ *	- Lockless readers such as kernel_page_present() run in an RCU read-side
+ *	  critical section.  A merge frees the table that it has replaced after a
+ *	  grace period.
+ *	- ptdump holds the mmap lock of init_mm for writing, merges hold it for
+ *	  reading.
+ *	- KFENCE and debug_pagealloc change entries in any context and take none
+ *	  of these locks.  Merges skip ranges that contain pages of KFENCE; with
+ *	  debug_pagealloc the linear map is mapped by pages from boot on.
  */
 
 #include <linux/cpufeature.h>
@@ -35,13 +39,14 @@
 #include <asm/tlbflush.h>
 
 /**
- * arch_can_hide_guest_memory - does nothing need guest memory in the linear map?
+ * arch_can_hide_guest_memory - can KVM use guest memory outside the linear map?
  *
- * Without FWB and DIC the kernel maintains caches by the address in the linear map when it
- * maps a page into a guest, or into user space to be executed.  FWB implies IDC.
+ * Without FWB and DIC, the kernel maintains the caches through the linear map
+ * when it maps a page into a guest, or into user space for execution.  FWB
+ * implies IDC.
  *
- * Context: Any, once the CPUs of boot are up.
- * Return: True where no cache maintenance is needed.
+ * Context: Any, after the boot CPUs are online.
+ * Return: True where mapping a page needs no cache maintenance.
  */
 bool arch_can_hide_guest_memory(void)
 {
@@ -50,21 +55,22 @@ bool arch_can_hide_guest_memory(void)
 }
 
 /**
- * set_direct_map_merges - can the size of an entry change while it is in use?
+ * set_direct_map_merges - does the kernel split and merge the linear map?
+ *
+ * Without can_set_direct_map() split_kernel_leaf_mapping() splits nothing.
  *
  * Context: Any.
- * Return: True where the linear map has blocks, which are split and merged.
+ * Return: True where the linear map consists of blocks that can be split while
+ * they are in use.
  */
 bool set_direct_map_merges(void)
 {
-	return system_supports_bbml3() && !debug_pagealloc_enabled();
+	return system_supports_bbml3() && !debug_pagealloc_enabled() && can_set_direct_map();
 }
 
 /*
- * leaf_size - how much memory shares the entry, or the group of entries, of an address
- * @addr: An address that the kernel's page table has an entry for.
- *
- * Return: The size in bytes; PAGE_SIZE also where there is no entry.
+ * Return: The size of the entry or of the group of entries that maps @addr;
+ * PAGE_SIZE where no entry does.
  */
 static unsigned long leaf_size(unsigned long addr)
 {
@@ -93,7 +99,7 @@ static unsigned long leaf_size(unsigned long addr)
 	return pte_cont(__ptep_get(pte_offset_kernel(pmdp, addr))) ? CONT_PTE_SIZE : PAGE_SIZE;
 }
 
-/* Does an entry, or a group, have memory on both sides of @addr? */
+/* Is @addr inside an entry or a group, and not at its start? */
 static bool spans(unsigned long addr)
 {
 	return !IS_ALIGNED(addr, leaf_size(addr));
@@ -114,7 +120,7 @@ static pud_t *lookup_pud(unsigned long addr)
 	return pud_present(pudp_get(pudp)) ? pudp : NULL;
 }
 
-/* The entry of 2 MiB around @addr, or what stands for a table; NULL in a larger block. */
+/* Return: The PMD for @addr, a block or a table; NULL if a block of 1 GiB maps it. */
 static pmd_t *lookup_pmd(unsigned long addr)
 {
 	pud_t *pudp = lookup_pud(addr);
@@ -126,39 +132,34 @@ static pmd_t *lookup_pmd(unsigned long addr)
 	return pmd_present(pmdp_get(pmdp)) ? pmdp : NULL;
 }
 
-/* Let each entry of the group around @addr be one alone.  Takes no memory. */
-static void take_group_apart(unsigned long addr)
+/* Clear the contiguous bits of the group around @addr.  Allocates nothing. */
+static void split_group(unsigned long addr)
 {
 	pmd_t *pmdp = lookup_pmd(addr);
-	unsigned int i;
-	pte_t *ptep;
 
 	lockdep_assert_held(&kernel_leaf_lock);
-	if (pmd_leaf(pmdp_get(pmdp))) {
-		pmdp = PTR_ALIGN_DOWN(pmdp, sizeof(*pmdp) * CONT_PMDS);
-		for (i = 0; i < CONT_PMDS; i++, pmdp++)
-			set_pmd(pmdp, pmd_mknoncont(pmdp_get(pmdp)));
-		return;
-	}
-	ptep = pte_offset_kernel(pmdp, addr);
-	ptep = PTR_ALIGN_DOWN(ptep, sizeof(*ptep) * CONT_PTES);
-	for (i = 0; i < CONT_PTES; i++, ptep++)
-		__set_pte(ptep, pte_mknoncont(__ptep_get(ptep)));
+	if (pmd_leaf(pmdp_get(pmdp)))
+		split_contpmd(pmdp);
+	else
+		split_contpte(pte_offset_kernel(pmdp, addr));
 }
 
 /**
- * direct_map_begin_change - give a range entries alone, and keep them so
- * @start: Address of the range, on a page boundary.
- * @end: Its end.
- * @locked: Set to whether a lock is held, for direct_map_end_change().
+ * direct_map_begin_change - split the entries at both ends of a range
+ * @start: Start of the range, page aligned.
+ * @end: End of the range, page aligned.
+ * @locked: Set to whether kernel_leaf_lock is held; for direct_map_end_change().
  *
- * Context: May sleep before it returns, and allocate page tables, where the linear map has
- * blocks.  The caller must not sleep before direct_map_end_change().
- * Return: 0, or as split_kernel_leaf_mapping(), without the lock.
+ * Until direct_map_end_change() no merge changes the entries of the range.
+ *
+ * Context: Where the linear map consists of blocks, may sleep and allocate page
+ * tables before it takes kernel_leaf_lock.  The caller must not sleep until
+ * direct_map_end_change().
+ * Return: 0, or the error of split_kernel_leaf_mapping() without the lock.
  */
 int direct_map_begin_change(unsigned long start, unsigned long end, bool *locked)
 {
-	unsigned long split, size;
+	unsigned long addr, size;
 	int err;
 
 	*locked = set_direct_map_merges() && !is_kfence_address((void *)start);
@@ -167,32 +168,32 @@ int direct_map_begin_change(unsigned long start, unsigned long end, bool *locked
 
 	spin_lock(&kernel_leaf_lock);
 	while (spans(start) || spans(end)) {
-		split = spans(start) ? start : end;
-		size = leaf_size(split);
-		/* Reclaim may be here, on behalf of who allocates a table with the mutex held. */
+		addr = spans(start) ? start : end;
+		size = leaf_size(addr);
+		/*
+		 * A split that allocates a table can enter reclaim with
+		 * pgtable_split_lock held, and reclaim restores free pages of
+		 * cut blocks.  Splitting a group must not need that mutex.
+		 */
 		if (size == CONT_PTE_SIZE ||
-		    (size == CONT_PMD_SIZE && IS_ALIGNED(split, PMD_SIZE))) {
-			take_group_apart(split);
+		    (size == CONT_PMD_SIZE && IS_ALIGNED(addr, PMD_SIZE))) {
+			split_group(addr);
 			continue;
 		}
 		spin_unlock(&kernel_leaf_lock);
 		err = split_kernel_leaf_mapping(start, end);
 		if (err)
 			return err;
-		if (size == PUD_SIZE)
-			count_vm_event(DIRECT_MAP_LEVEL3_SPLIT);
-		if (!IS_ALIGNED(split, PMD_SIZE))
-			count_vm_event(DIRECT_MAP_LEVEL2_SPLIT);
 		spin_lock(&kernel_leaf_lock);
 	}
 	return 0;
 }
 
 /**
- * direct_map_end_change - let others make large entries of a range again
- * @locked: What direct_map_begin_change() has set.
+ * direct_map_end_change - end a change of entries
+ * @locked: As set by direct_map_begin_change().
  *
- * Context: That of the caller of direct_map_begin_change().
+ * Context: As after direct_map_begin_change().
  */
 void direct_map_end_change(bool locked)
 {
@@ -201,8 +202,10 @@ void direct_map_end_change(bool locked)
 }
 
 /**
- * set_direct_map_split - give a page an entry of its own, with what it has now
- * @page: A page in the linear map, present or not.
+ * set_direct_map_split - map a page of the linear map by its own entry
+ * @page: The page, hidden or present.
+ *
+ * The flags of the entry do not change.
  *
  * Context: May sleep and allocate page tables.
  * Return: 0, or -ENOMEM.
@@ -219,20 +222,20 @@ int set_direct_map_split(struct page *page)
 	return err;
 }
 
-/* A table that boot has made is no allocated page, and stays. */
+/* Tables that boot allocated from memblock have no ptdesc and cannot be freed. */
 static bool was_split(void *table)
 {
 	return PageTable(virt_to_page(table));
 }
 
 /**
- * set_direct_map_can_merge - has a page an entry that a split can have made?
- * @page: A page, hidden or in the linear map.
- * @huge: An entry of 2 MiB, and not of 4 KiB.
+ * set_direct_map_can_merge - can a split have created the entry of a page?
+ * @page: A page, hidden or present.
+ * @huge: Ask for an entry of 2 MiB instead of one of 4 KiB.
  *
  * Context: Any.
- * Return: True if set_direct_map_merge() may make a larger entry of this one and its
- * neighbours, once all of them are in the linear map.
+ * Return: True if set_direct_map_merge() can replace the entry and its
+ * neighbours by a larger one once all of them are present.
  */
 bool set_direct_map_can_merge(struct page *page, bool huge)
 {
@@ -250,7 +253,7 @@ bool set_direct_map_can_merge(struct page *page, bool huge)
 	return !pmd_leaf(pmdp_get(pmdp)) && was_split(pte_offset_kernel(pmdp, addr));
 }
 
-/* Entries of pages that follow each other in memory, and differ in nothing else than CONT. */
+/* Do the entries map consecutive pages with the same flags, the contiguous bit aside? */
 static bool ptes_alike(pte_t *ptep, unsigned int nr)
 {
 	const pteval_t mask = ~(pteval_t)PTE_CONT;
@@ -285,7 +288,7 @@ static bool pmds_alike(pmd_t *pmdp, unsigned int nr)
 	return true;
 }
 
-/* KFENCE changes its entries in any context, without a lock. */
+/* KFENCE changes its entries in any context without a lock. */
 static bool has_kfence(pte_t *ptep, unsigned int nr)
 {
 	unsigned int i;
@@ -297,7 +300,7 @@ static bool has_kfence(pte_t *ptep, unsigned int nr)
 	return false;
 }
 
-/* Set CONT in each group of a table that can have it.  Return: Was anything changed? */
+/* Set the contiguous bit in each group of @table that allows it.  Return: Was one set? */
 static bool merge_ptes(pte_t *table)
 {
 	unsigned int i, group;
@@ -336,7 +339,7 @@ static bool merge_pmds(pmd_t *table)
 	return changed;
 }
 
-/* Return: The table that a block has replaced, or NULL. */
+/* Return: The table that the merge has replaced by a block, or NULL. */
 static pte_t *collapse_pmd(pmd_t *pmdp)
 {
 	pte_t *table = pte_offset_kernel(pmdp, 0);
@@ -358,11 +361,11 @@ static pmd_t *collapse_pud(pud_t *pudp)
 	pmd_t pmd = pmdp_get(table);
 	pgprot_t prot;
 
-	/* Memory that was hot-added may go by less than 1 GiB. */
-	if (!early_section(__pfn_to_section(pmd_pfn(pmd))))
-		return NULL;
 	if (!pud_sect_supported() || !was_split(table) ||
 	    !IS_ALIGNED(pmd_pfn(pmd), PUD_SIZE / PAGE_SIZE) || !pmds_alike(table, PTRS_PER_PMD))
+		return NULL;
+	/* Hotplug cannot offline a part of a block, and hot-added memory is offlined by less. */
+	if (!early_section(__pfn_to_section(pmd_pfn(pmd))))
 		return NULL;
 	prot = __pgprot(pgprot_val(pmd_pgprot(pmd)) & ~(PTE_CONT | PTE_TYPE_MASK));
 	set_pud(pudp, pfn_pud(pmd_pfn(pmd), __pgprot(pgprot_val(prot) | PUD_TYPE_SECT)));
@@ -378,13 +381,15 @@ static void free_table(struct rcu_head *head)
 }
 
 /**
- * set_direct_map_merge - undo splits of large entries around a page
- * @page: A page in the linear map.
- * @huge: Those of 1 GiB and of groups of blocks; else those of 2 MiB and of groups of pages.
- * @in_use: May entries around the page have to be changed without an allocation?  Then
- *	no table is replaced.  NULL if not.  Groups need none.
+ * set_direct_map_merge - merge the entries around a page
+ * @page: A page that is present in the linear map.
+ * @huge: Merge to 1 GiB and to groups of blocks; otherwise to 2 MiB and to
+ *	groups of pages.
+ * @in_use: Returns true if a file may need to change entries around the page
+ *	without an allocation; the merge then keeps the table and only sets
+ *	contiguous bits, which are cleared without an allocation.  NULL means no.
  *
- * Context: May sleep.  Flushes the TLBs of all CPUs if anything was merged.
+ * Context: May sleep.  Flushes the TLBs of all CPUs if it has merged entries.
  */
 void set_direct_map_merge(struct page *page, bool huge, bool (*in_use)(struct page *page))
 {
@@ -418,7 +423,7 @@ void set_direct_map_merge(struct page *page, bool huge, bool (*in_use)(struct pa
 	}
 	if (!table && !changed)
 		return;
-	/* All CPUs, and what they have of the table itself. */
+	/* Also removes the address of the table from the walk caches of all CPUs. */
 	flush_tlb_all();
 	if (table)
 		call_rcu(&virt_to_ptdesc(table)->pt_rcu_head, free_table);

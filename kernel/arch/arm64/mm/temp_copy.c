@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Accesses to guest memory through a kernel mapping.  Each has an entry in the exception
- * table: a stage-2 fault, as pKVM raises for memory that belongs to a guest, ends
- * the access and nothing else.  KASAN does not know the address of a temporary mapping.
+ * Accesses to guest memory through a kernel mapping.  Each instruction has an entry
+ * in the exception table: where pKVM has donated the page to a guest, the access
+ * causes a stage-2 fault and fails.  Written in assembly because KASAN has no
+ * shadow for the address of a temporary mapping.
  */
 
 #include <linux/align.h>
@@ -66,7 +67,7 @@ unsigned long temp_copy(void *to, const void *from, size_t len)
 	return 0;
 }
 
-/* Guests that write to the same line could go on for ever, with exceptions masked here. */
+/* vCPUs that write to the same cache line can make STXR fail while exceptions are masked. */
 #define CMPXCHG_TRIES	128
 
 #define CMPXCHG(type, load, compare, store)					\
@@ -113,8 +114,8 @@ CMPXCHG(u64, "ldxr %x[found],", "cmp %x[found], %x[want]", "stlxr %w[left], %x[n
  * @size: 1, 2, 4 or 8 bytes.
  *
  * Context: Any.
- * Return: 0; 1 if something else than @old was there, or if others kept writing; -EFAULT after
- * a fault.
+ * Return: 0; 1 if the memory did not contain @old, or if STXR failed CMPXCHG_TRIES
+ * times; -EFAULT after a fault.
  */
 int temp_cmpxchg(void *ptr, void *old, const void *new, unsigned int size)
 {

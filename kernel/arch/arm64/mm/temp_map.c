@@ -2,14 +2,15 @@
 /*
  * Temporary mappings that exist on one CPU only.
  *
- * Each CPU has an mm of its own for them, with an ASID of its own, which no other CPU
- * ever loads.  A page is mapped there, used with all exceptions masked, unmapped and
- * invalidated before the CPU returns to the mm that it had loaded.
+ * Each CPU has its own mm for them, with its own ASID, which no other CPU loads.
+ * temp_map() writes the entries and loads the mm with all exceptions masked;
+ * temp_unmap() clears the entries and invalidates them before it loads the
+ * task's mm again.
  *
- * The address is in the user's half, as the other half is one page table for all CPUs.
- * The entries are the kernel's all the same: user space never runs with this mm, PAN does
- * not apply to them, and they are not global.  With KPTI the kernel's half of the
- * pair of ASIDs is the only one that is ever used.
+ * The addresses are in the user half (TTBR0), because all CPUs share the page
+ * table of the kernel half.  The entries are kernel entries: not accessible from
+ * EL0, so that PAN does not apply, and not global.  User space never runs with
+ * this mm, so KPTI never uses the user ASID of its pair.
  */
 
 #include <kunit/static_stub.h>
@@ -60,12 +61,12 @@ bool temp_map_ready(void)
 }
 
 /**
- * nmi_uaccess_okay - is the mm of the current task the one that is loaded?
+ * nmi_uaccess_okay - can an NMI handler access user memory?
  *
- * The firmware delivers SDEI events whatever PSTATE masks.
+ * DAIF does not mask SDEI events, so one can interrupt temp_map().
  *
  * Context: Any.
- * Return: False while this CPU has its temporary mappings loaded.
+ * Return: False while this CPU has loaded the mm of its temporary mappings.
  */
 bool nmi_uaccess_okay(void)
 {
@@ -73,9 +74,9 @@ bool nmi_uaccess_okay(void)
 }
 
 /*
- * Load the page table of @mm, which is the current task's active_mm or this CPU's own.  Where
- * software emulates PAN, exceptions restore what thread_info says, and the table
- * is loaded only where user memory is accessed.
+ * Load @mm: the current task's active_mm or the CPU's own.  With software PAN,
+ * uaccess_ttbr0_enable() and the return from exceptions load TTBR0 from
+ * thread_info, so update that as well.
  */
 static void load_mm(struct mm_struct *mm)
 {
@@ -91,8 +92,8 @@ static void load_mm(struct mm_struct *mm)
  * @first: A page, with its struct page in an array with those of @which.
  * @which: Bit i is set for each page @first + i to map; not 0.
  *
- * Until temp_unmap() exceptions are masked, this CPU cannot map other pages, and the user's
- * memory cannot be accessed.
+ * Until temp_unmap() all exceptions are masked, and the caller must neither map
+ * other pages nor access user memory.
  *
  * Context: Any but interrupt and NMI.
  * Return: The address of @first; the other pages are where they are relative to
@@ -100,14 +101,14 @@ static void load_mm(struct mm_struct *mm)
  */
 void *temp_map(struct page *first, unsigned long which)
 {
-	/* Not global, as PAGE_KERNEL is without KPTI; and without tags. */
+	/* Without KPTI, PAGE_KERNEL is global.  It is not tagged memory for MTE. */
 	const pgprot_t prot = __pgprot(pgprot_val(PAGE_KERNEL) | PTE_NG);
 	struct temp_map_cpu *t;
 	unsigned long left, daif;
 	pte_t *ptep;
 
 	WARN_ON_ONCE(in_nmi());
-	/* Interrupts off would let pseudo-NMIs in. */
+	/* local_irq_save() does not mask pseudo-NMIs. */
 	daif = local_daif_save();
 	pagefault_disable();
 	t = this_cpu_ptr(&temp_map_cpu);
@@ -119,7 +120,7 @@ void *temp_map(struct page *first, unsigned long which)
 	}
 	t->which = which;
 	t->daif = daif;
-	/* The walks of this CPU see the entries, which were not valid before. */
+	/* Make the entries visible to the table walker before the mm is loaded. */
 	dsb(ishst);
 	load_mm(t->mm);
 	if (uaccess_ttbr0_enable())
@@ -127,15 +128,15 @@ void *temp_map(struct page *first, unsigned long which)
 	return (void *)TEMP_MAP_ADDR;
 }
 
-/* What TLBI takes for an address in the address space of an ASID. */
+/* Return: The operand of TLBI for @addr in the address space of @asid. */
 static u64 tlbi_operand(unsigned long addr, unsigned long asid)
 {
 	return FIELD_PREP(GENMASK_ULL(63, 48), asid) | FIELD_PREP(GENMASK_ULL(43, 0), addr >> 12);
 }
 
 /*
- * Remove the pages of @which from this CPU's TLB, while the mm is loaded.  One TLBI for
- * one page; for more, one for the ASID, as little else that it has is worth keeping.
+ * Remove the pages of @which from this CPU's TLB while the mm is loaded: one TLBI
+ * by address for one page, one TLBI by ASID for several.
  */
 VISIBLE_IF_KUNIT void temp_map_invalidate(unsigned long which)
 {
@@ -154,11 +155,11 @@ VISIBLE_IF_KUNIT void temp_map_invalidate(unsigned long which)
 /**
  * temp_unmap - undo temp_map()
  *
- * When this returns no TLB has an entry for the pages: the invalidation removes those of
- * this CPU and this ASID, and no other had them, as the mm is loaded on this CPU only and from
- * temp_map() until now.  Exceptions stay masked until the former mm is loaded.
+ * When this returns no TLB has an entry for the pages: only this CPU loads the
+ * mm, and it has removed the entries of this ASID.  Exceptions stay masked until
+ * the task's mm is loaded again.
  *
- * Context: As temp_map(), whose mask this restores.
+ * Context: As temp_map(); restores the exception mask.
  */
 void temp_unmap(void)
 {
@@ -166,7 +167,7 @@ void temp_unmap(void)
 	unsigned long left, which = t->which, daif = t->daif;
 	pte_t *ptep = t->ptep;
 
-	/* All accesses come before the entries are cleared. */
+	/* Order the accesses before clearing the entries. */
 	barrier();
 	for (left = which; left; left >>= 1, ptep++) {
 		if (left & 1)
@@ -189,7 +190,7 @@ static int __init temp_map_init_cpu(unsigned int cpu)
 
 	if (!mm)
 		return -ENOMEM;
-	/* Allocates the page tables, of which none is ever freed. */
+	/* Allocate the page tables; they are never freed. */
 	ptep = get_locked_pte(mm, TEMP_MAP_ADDR, &ptl);
 	if (!ptep)
 		return -ENOMEM;
@@ -206,11 +207,11 @@ static int __init temp_map_init(void)
 
 	BUILD_BUG_ON(TEMP_MAP_PAGES > BITS_PER_LONG || TEMP_MAP_PAGES > PTRS_PER_PTE);
 	BUILD_BUG_ON(!IS_ALIGNED(TEMP_MAP_ADDR, TEMP_MAP_PAGES * PAGE_SIZE));
-	/* VA_BITS is what the CPU may lack. */
+	/* Not VA_BITS: the CPU may not support 52-bit addresses. */
 	BUILD_BUG_ON(TEMP_MAP_ADDR + TEMP_MAP_PAGES * PAGE_SIZE > BIT(VA_BITS_MIN));
 	if (!can_set_direct_map())
 		return 0;
-	/* Pages of the CPUs before one that fails stay allocated. */
+	/* On failure, keep the page tables that are allocated already. */
 	for_each_possible_cpu(cpu) {
 		err = temp_map_init_cpu(cpu);
 		if (err)

@@ -2,14 +2,14 @@
 #ifndef SELFTEST_KVM_GMEM_ARCH_H
 #define SELFTEST_KVM_GMEM_ARCH_H
 
-/* What the tests of hidden guest memory have to know of x86. */
+/* The parts of the guest_memfd tests that depend on x86. */
 
 #include <stdbool.h>
 #include <string.h>
 
 #include "kvm_util.h"
 
-/* The kernel's page table, the line above the direct map in it, and what an entry shows. */
+/* The page-table dump in debugfs, and its marker above the direct map. */
 #define GMEM_PTDUMP		"page_tables/kernel"
 #define GMEM_PTDUMP_MAP		"Low Kernel Mapping"
 
@@ -18,13 +18,13 @@ static inline bool gmem_ptdump_absent(const char *line)
 	return !strstr(line, " RW ") && !strstr(line, " ro ");
 }
 
-/* A segment of /proc/kcore with a physical address: the kernel's image has one as well. */
+/* Not a segment of the kernel image, which also has a physical address in /proc/kcore. */
 static inline bool gmem_kcore_is_direct_map(u64 vaddr)
 {
 	return vaddr < 0xffffffff80000000ULL;
 }
 
-/* Counters of flushes, of which each CPU counts its own; and of faults of guests. */
+/* Counters of TLB flushes: each CPU counts its own.  The guest faults are KVM's count. */
 #define GMEM_FLUSH_COUNTERS	{ "nr_tlb_local_flush_one", "nr_tlb_local_flush_all", \
 				  "nr_tlb_remote_flush_received" }
 #define gmem_guest_faults(vcpu)	vcpu_get_stat(vcpu, pf_taken)
