@@ -117,11 +117,12 @@ static unsigned int count_present(struct page *first)
 
 static long sum_reclaimable(struct pglist_data *pgdat)
 {
-	long nr = node_page_state(pgdat, NR_KERNEL_MISC_RECLAIMABLE);
+	/* node_page_state() returns 0 if the sum is negative without the CPUs' parts. */
+	long nr = atomic_long_read(&pgdat->vm_stat[NR_KERNEL_MISC_RECLAIMABLE]);
 #ifdef CONFIG_SMP
 	int cpu;
 
-	/* What others have freed before may not be in the sum yet. */
+	/* The sum lacks what each CPU has counted and not added yet. */
 	for_each_online_cpu(cpu)
 		nr += per_cpu_ptr(pgdat->per_cpu_nodestats, cpu)->
 			vm_node_stat_diff[NR_KERNEL_MISC_RECLAIMABLE];
@@ -505,7 +506,7 @@ static void test_poisoned_then_shrunk(struct kunit *test)
 	expect_bad_block(test, bad);
 }
 
-/* The watermark is lowered, and the worker is done, when a task has just read it. */
+/* Lower the watermark to 0 and run the worker, then return the former watermark. */
 static unsigned long high_is_lowered(int nid)
 {
 	struct kunit *test = kunit_get_current_test();
