@@ -37,6 +37,7 @@
 #define TIMEOUT		600
 
 #define FAIL_NTH	"/proc/thread-self/fail-nth"
+#define MAKE_IT_FAIL	"/proc/thread-self/make-it-fail"
 #define FAIL_DIR	"/sys/kernel/debug/"
 
 /* No operation here makes more allocations than this. */
@@ -53,6 +54,7 @@
 FIXTURE(fail) {
 	int kmsg;
 	int nth_fd;
+	int fail_fd;
 	u64 seed;
 	struct gmem_vm g;
 	struct gmem_trace trace;
@@ -85,7 +87,11 @@ FIXTURE_SETUP(fail)
 	set_attr("fail_page_alloc", "ignore-gfp-highmem", "N");
 	set_attr("fail_page_alloc", "min-order", "0");
 	set_attr("fail_page_alloc", "verbose", "0");
+	set_attr("fail_page_alloc", "task-filter", "Y");
+	set_attr("fail_page_alloc", "times", "-1");
+	set_attr("fail_page_alloc", "probability", "100");
 	self->nth_fd = open_path_or_exit(FAIL_NTH, O_RDWR);
+	self->fail_fd = open_path_or_exit(MAKE_IT_FAIL, O_WRONLY);
 	self->seed = gmem_new_seed();
 	gmem_kmsg_open(&self->kmsg);
 	gmem_trace_start(&self->trace);
@@ -102,6 +108,7 @@ FIXTURE_TEARDOWN(fail)
 		       gmem_trace_pages(&self->trace, "guest_memfd_put", NULL, 0));
 	gmem_trace_stop(&self->trace);
 	close(self->nth_fd);
+	close(self->fail_fd);
 	gmem_set_block_order(self->old_order);
 	ksft_print_msg("%u failures gave an error, %u did not matter, the %uth was the last\n",
 		       self->errors, self->tolerated, self->deepest);
@@ -130,18 +137,16 @@ static bool injected(int nth_fd)
 }
 
 /*
- * Each allocation of pages by this thread fails, or none.  The caller has called it
- * before, so that it touches nothing for the first time while all fail.
+ * Make each allocation of pages by this thread fail, or none.  While they fail, the
+ * test may call only what returns the failure to it: a page fault of the process
+ * repeats for ever when it gets no page, and the message of an assertion faults too.
+ * open() needs memory now and then, so the descriptor was opened before.
  */
-static void fail_pages(bool fail)
+static void fail_pages(struct _test_data_fail *self, bool fail)
 {
-	int fd = open_path_or_exit("/proc/thread-self/make-it-fail", O_WRONLY);
+	ssize_t r = pwrite(self->fail_fd, fail ? "1" : "0", 1, 0);
 
-	set_attr("fail_page_alloc", "task-filter", "Y");
-	set_attr("fail_page_alloc", "times", "-1");
-	set_attr("fail_page_alloc", "probability", fail ? "100" : "0");
-	TEST_ASSERT(write(fd, fail ? "1" : "0", 1) == 1, "cannot write to make-it-fail");
-	close(fd);
+	TEST_ASSERT(r == 1, "cannot write to " MAKE_IT_FAIL ": errno %d", errno);
 }
 
 typedef int (*fail_op)(struct _test_data_fail *self, u64 page);
@@ -509,18 +514,18 @@ FAIL_TEST(preempted)
 	 * there: the kernel would repeat a fault that cannot get one for ever.
 	 */
 	gmem_guest_post(g->vcpus[0], guest_preempted, GMEM_GVA, 0, 0);
-	fail_pages(false);
+	fail_pages(self, false);
 	TEST_ASSERT(!run_only(g->vcpus[0]), "KVM_RUN: errno %d", errno);
-	fail_pages(false);
+	fail_pages(self, false);
 
 	WRITE_ONCE(st->preempted, KVM_VCPU_PREEMPTED | KVM_VCPU_FLUSH_TLB);
 	gmem_set_access(g->fd, 0, g->size, GUEST_MEMFD_ACCESS_NONE);
 
 	/* KVM tries twice, so each allocation is to fail. */
 	gmem_guest_post(g->vcpus[0], guest_preempted, GMEM_GVA, 0, 0);
-	fail_pages(true);
+	fail_pages(self, true);
 	r = run_only(g->vcpus[0]);
-	fail_pages(false);
+	fail_pages(self, false);
 	TEST_ASSERT(!r, "KVM_RUN: errno %d", errno);
 	gmem_read_info(g->fd, &info);
 	TEST_ASSERT(!info.referenced, "KVM got its reference");
