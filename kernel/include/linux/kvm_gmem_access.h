@@ -238,13 +238,11 @@ static __always_inline int kvm_gmem_read_value(struct kvm_memory_slot *slot,
 	return kvm_gmem_reread(slot, gfn, value, from, size, false);
 }
 
-static __always_inline int kvm_gmem_write_value(struct kvm_vcpu *vcpu,
+static __always_inline int kvm_gmem_write_value(struct kvm_memory_slot *slot,
 						gfn_t gfn, void __user *to,
 						const void *value,
 						unsigned int size)
 {
-	struct kvm_memory_slot *slot = kvm_vcpu_gfn_to_memslot(vcpu, gfn);
-
 	if (!kvm_gmem_has_levels(slot) && !kvm_write_user(to, value, size))
 		return 0;
 	return kvm_gmem_rewrite(slot, gfn, to, value, size);
@@ -264,12 +262,12 @@ static __always_inline int kvm_gmem_write_value(struct kvm_vcpu *vcpu,
 })
 
 /* put_user() to guest memory. */
-#define kvm_gmem_put_user(vcpu, gfn, x, ptr)				\
+#define kvm_gmem_put_user(slot, gfn, x, ptr)				\
 ({									\
 	typeof(ptr) __kg_ptr = (ptr);					\
 	typeof(*__kg_ptr) __kg_value = (x);				\
 									\
-	kvm_gmem_write_value(vcpu, gfn, __kg_ptr, &__kg_value,		\
+	kvm_gmem_write_value(slot, gfn, __kg_ptr, &__kg_value,		\
 			     sizeof(__kg_value));			\
 })
 

@@ -50,3 +50,92 @@ void kvm_gmem_range(const struct kvm_memory_slot *slot, const struct kvm_s2_tran
 	range->phys = round_down(range->phys, PMD_SIZE);
 	range->size = PMD_SIZE;
 }
+
+/* A level can be NONE for a moment, as in virt/kvm/gmem_access.c. */
+#define SWAP_TRIES	8
+
+static int swap_desc_file(struct kvm_memory_slot *slot, gfn_t gfn, unsigned int offset,
+			  u64 old, u64 new)
+{
+	struct page *page = kvm_gmem_access_page(slot, gfn, false);
+	int ret;
+
+	if (!page)
+		return -EFAULT;
+	ret = guest_memfd_cmpxchg_page(page, offset, &old, &new, sizeof(old));
+	put_page(page);
+	return ret > 0 ? -EAGAIN : ret;
+}
+
+/**
+ * kvm_gmem_swap_desc - replace a descriptor in the guest's page tables
+ * @slot: The memslot, with or without a guest_memfd.
+ * @gfn: A gfn in it.
+ * @ptep: The user address of the descriptor, in the page of @gfn.
+ * @old: The descriptor that KVM read.
+ * @new: The descriptor to store.
+ * @swap_user: Does it by the user address.
+ *
+ * At level NONE KVM replaces the descriptor by the file.
+ *
+ * Context: May sleep; kvm->srcu is held.
+ * Return: 0; -EAGAIN when another descriptor than @old is there; or -EFAULT.
+ */
+int kvm_gmem_swap_desc(struct kvm_memory_slot *slot, gfn_t gfn, u64 __user *ptep,
+		       u64 old, u64 new, kvm_swap_desc_t swap_user)
+{
+	unsigned int tries;
+	int ret = -EFAULT;
+
+	for (tries = 0; ret == -EFAULT && tries < SWAP_TRIES; tries++) {
+		if (kvm_gmem_user_disabled(slot, gfn))
+			return swap_desc_file(slot, gfn, offset_in_page(ptep), old, new);
+		ret = swap_user(ptep, old, new);
+		if (!kvm_gmem_has_levels(slot))
+			break;
+	}
+	return ret;
+}
+
+/**
+ * kvm_gmem_prepare_slot - may this VM have this memslot?
+ * @kvm: The VM.
+ * @slot: The memslot that KVM is about to create.
+ *
+ * KVM maps the page that a guest hypervisor has at VNCR_EL2 in the kernel's fixmap,
+ * without a direct-map reference.  So a VM has either nested guests or hidden memory.
+ * kvm->arch.config_lock decides which of the two came first.  A VM that had hidden
+ * memory once stays without nested guests.
+ *
+ * A protected VM runs on anonymous memory that pKVM pins, and on nothing else.
+ *
+ * Context: May sleep; kvm->slots_lock is held.
+ * Return: 0 or -EINVAL.
+ */
+int kvm_gmem_prepare_slot(struct kvm *kvm, const struct kvm_memory_slot *slot)
+{
+	if (kvm_slot_has_gmem(slot) && kvm_vm_is_protected(kvm))
+		return -EINVAL;
+	if (!kvm_slot_is_hidden(slot))
+		return 0;
+	guard(mutex)(&kvm->arch.config_lock);
+	if (test_bit(KVM_ARM_VCPU_HAS_EL2, kvm->arch.vcpu_features))
+		return -EINVAL;
+	set_bit(KVM_ARCH_FLAG_HIDDEN_MEMORY, &kvm->arch.flags);
+	return 0;
+}
+
+/**
+ * kvm_gmem_refuses_vcpu - is the VM's memory hidden from nested guests?
+ * @kvm: The VM.
+ * @features: What the vCPU is to have, a bit for each KVM_ARM_VCPU_*.
+ *
+ * Context: Any; kvm->arch.config_lock is held.
+ * Return: True when the vCPU cannot have these features.
+ */
+bool kvm_gmem_refuses_vcpu(struct kvm *kvm, unsigned long features)
+{
+	lockdep_assert_held(&kvm->arch.config_lock);
+	return test_bit(KVM_ARM_VCPU_HAS_EL2, &features) &&
+	       test_bit(KVM_ARCH_FLAG_HIDDEN_MEMORY, &kvm->arch.flags);
+}

@@ -6,6 +6,9 @@
 
 struct kvm_s2_trans;
 
+/* How KVM swaps a descriptor by the user address: 0, -EAGAIN or -EFAULT. */
+typedef int (*kvm_swap_desc_t)(u64 __user *ptep, u64 old, u64 new);
+
 /**
  * struct kvm_gmem_range - what a fault on a guest_memfd maps at stage 2
  * @order: The largest order at which the page can be mapped, from kvm_gmem_get_pfn().
@@ -23,11 +26,32 @@ struct kvm_gmem_range {
 #ifdef CONFIG_KVM_GUEST_MEMFD
 void kvm_gmem_range(const struct kvm_memory_slot *slot, const struct kvm_s2_trans *nested,
 		    phys_addr_t ipa, kvm_pfn_t pfn, struct kvm_gmem_range *range);
+int kvm_gmem_swap_desc(struct kvm_memory_slot *slot, gfn_t gfn, u64 __user *ptep,
+		       u64 old, u64 new, kvm_swap_desc_t swap_user);
+int kvm_gmem_prepare_slot(struct kvm *kvm, const struct kvm_memory_slot *slot);
+bool kvm_gmem_refuses_vcpu(struct kvm *kvm, unsigned long features);
 #else
 static inline void kvm_gmem_range(const struct kvm_memory_slot *slot,
 				  const struct kvm_s2_trans *nested, phys_addr_t ipa,
 				  kvm_pfn_t pfn, struct kvm_gmem_range *range)
 {
+}
+
+static inline int kvm_gmem_swap_desc(struct kvm_memory_slot *slot, gfn_t gfn,
+				     u64 __user *ptep, u64 old, u64 new,
+				     kvm_swap_desc_t swap_user)
+{
+	return swap_user(ptep, old, new);
+}
+
+static inline int kvm_gmem_prepare_slot(struct kvm *kvm, const struct kvm_memory_slot *slot)
+{
+	return 0;
+}
+
+static inline bool kvm_gmem_refuses_vcpu(struct kvm *kvm, unsigned long features)
+{
+	return false;
 }
 #endif
 

@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What KVM/arm64 refuses over guest memory that is hidden, and at level NONE.
+ *
+ * Proves that a VM has either nested guests or hidden memory, whichever comes
+ * first, as KVM maps a page of a guest hypervisor in the fixmap without a
+ * reference; that a protected VM gets no memslot with a guest_memfd, which pKVM
+ * could not donate; and that the VMM learns the page when a vCPU ends at a plain
+ * memslot over memory at level NONE.
+ *
+ * Catches: an order of the calls that gets both, a refusal that leaves a memslot or
+ * a vCPU half made, and a KVM_RUN that fails without KVM_EXIT_MEMORY_FAULT.
+ *
+ * Needs kvm-arm.mode=nested for nested guests, kvm-arm.mode=protected for
+ * protected VMs.
+ */
+#include <errno.h>
+#include <linux/guest_memfd.h>
+#include <linux/sizes.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "guest_memfd_hide.h"
+#include "kvm_syscalls.h"
+#include "kvm_test_harness.h"
+#include "kvm_util.h"
+#include "processor.h"
+#include "test_util.h"
+
+#define SIZE		SZ_2M
+#define PLAIN_FLAGS	(GUEST_MEMFD_FLAG_MMAP | GUEST_MEMFD_FLAG_INIT_SHARED)
+#define HIDDEN_FLAGS	(PLAIN_FLAGS | GUEST_MEMFD_FLAG_NO_DIRECT_MAP)
+
+FIXTURE(refused) {
+	struct gmem_vm g;
+	struct kvm_vm *vm;
+	char *mem;
+	int kmsg;
+	int fd;
+};
+
+FIXTURE_SETUP(refused)
+{
+	memset(self, 0, sizeof(*self));
+	self->fd = -1;
+	gmem_kmsg_open(&self->kmsg);
+}
+
+FIXTURE_TEARDOWN(refused)
+{
+	gmem_vm_destroy(&self->g);
+	if (self->vm)
+		kvm_vm_free(self->vm);
+	if (self->mem)
+		kvm_munmap(self->mem, SIZE);
+	if (self->fd >= 0)
+		kvm_close(self->fd);
+	gmem_assert_all_back();
+	gmem_assert_nothing_left(&self->kmsg);
+}
+
+/* A memslot over a new file; returns 0 or the error number. */
+static int add_slot(struct _test_data_refused *self, u64 flags)
+{
+	int r;
+
+	self->fd = vm_create_guest_memfd(self->vm, SIZE, flags);
+	self->mem = kvm_mmap(SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, self->fd);
+	WRITE_ONCE(*self->mem, 1);
+	r = __vm_set_user_memory_region2(self->vm, GMEM_SLOT, KVM_MEM_GUEST_MEMFD, GMEM_GPA,
+					 SIZE, self->mem, self->fd, 0);
+	return r ? errno : 0;
+}
+
+static void drop_file(struct _test_data_refused *self)
+{
+	kvm_munmap(self->mem, SIZE);
+	kvm_close(self->fd);
+	self->mem = NULL;
+	self->fd = -1;
+}
+
+static int init_vcpu(struct kvm_vcpu *vcpu, bool nested)
+{
+	struct kvm_vcpu_init init;
+
+	kvm_get_default_vcpu_target(vcpu->vm, &init);
+	if (nested)
+		init.features[0] |= BIT(KVM_ARM_VCPU_HAS_EL2);
+	return __vcpu_ioctl(vcpu, KVM_ARM_VCPU_INIT, &init) ? errno : 0;
+}
+
+TEST_F(refused, nested_after)
+{
+	struct kvm_vcpu *vcpu;
+
+	if (!kvm_check_cap(KVM_CAP_ARM_EL2))
+		SKIP(return, "no nested guests on this host");
+	self->vm = vm_create_barebones();
+	TEST_ASSERT_EQ(add_slot(self, HIDDEN_FLAGS), 0);
+	vcpu = __vm_vcpu_add(self->vm, 0);
+	TEST_ASSERT_EQ(init_vcpu(vcpu, true), EINVAL);
+	/* Nothing of the refused features stays. */
+	TEST_ASSERT_EQ(init_vcpu(vcpu, false), 0);
+}
+
+TEST_F(refused, nested_before)
+{
+	struct kvm_vcpu *vcpu;
+
+	if (!kvm_check_cap(KVM_CAP_ARM_EL2))
+		SKIP(return, "no nested guests on this host");
+	self->vm = vm_create_barebones();
+	vcpu = __vm_vcpu_add(self->vm, 0);
+	TEST_ASSERT_EQ(init_vcpu(vcpu, true), 0);
+	TEST_ASSERT_EQ(add_slot(self, HIDDEN_FLAGS), EINVAL);
+	drop_file(self);
+	/* The gfns are free, and memory that is not hidden is allowed there. */
+	TEST_ASSERT_EQ(add_slot(self, PLAIN_FLAGS), 0);
+}
+
+/* Not a hidden memslot: nothing is refused. */
+TEST_F(refused, nested_plain)
+{
+	struct kvm_vcpu *vcpu;
+
+	if (!kvm_check_cap(KVM_CAP_ARM_EL2))
+		SKIP(return, "no nested guests on this host");
+	self->vm = vm_create_barebones();
+	TEST_ASSERT_EQ(add_slot(self, PLAIN_FLAGS), 0);
+	vcpu = __vm_vcpu_add(self->vm, 0);
+	TEST_ASSERT_EQ(init_vcpu(vcpu, true), 0);
+}
+
+/* The library of the tests knows no protected VMs. */
+TEST_F(refused, protected)
+{
+	struct kvm_create_guest_memfd file = { .size = SIZE, .flags = PLAIN_FLAGS };
+	struct kvm_userspace_memory_region2 slot = {
+		.flags = KVM_MEM_GUEST_MEMFD,
+		.guest_phys_addr = GMEM_GPA,
+		.memory_size = SIZE,
+	};
+	int kvm = open_kvm_dev_path_or_exit();
+	int vm = ioctl(kvm, KVM_CREATE_VM, KVM_VM_TYPE_ARM_PROTECTED);
+
+	kvm_close(kvm);
+	if (vm < 0)
+		SKIP(return, "no protected VMs on this host");
+
+	TEST_ASSERT(!(ioctl(vm, KVM_CHECK_EXTENSION, KVM_CAP_GUEST_MEMFD_FLAGS) &
+		      GUEST_MEMFD_FLAG_NO_DIRECT_MAP), "a protected VM is offered hidden memory");
+	self->fd = ioctl(vm, KVM_CREATE_GUEST_MEMFD, &file);
+	TEST_ASSERT(self->fd >= 0, "KVM_CREATE_GUEST_MEMFD: errno %d", errno);
+	self->mem = kvm_mmap(SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, self->fd);
+	slot.userspace_addr = (u64)self->mem;
+	slot.guest_memfd = self->fd;
+	TEST_ASSERT(ioctl(vm, KVM_SET_USER_MEMORY_REGION2, &slot) == -1 && errno == EINVAL,
+		    "a memslot with a guest_memfd: errno %d", errno);
+
+	/* Without the file the gfns are free. */
+	slot.flags = 0;
+	TEST_ASSERT(!ioctl(vm, KVM_SET_USER_MEMORY_REGION2, &slot), "errno %d", errno);
+	kvm_close(vm);
+}
+
+TEST_F(refused, plain_none)
+{
+	struct gmem_vm *g = &self->g;
+	u64 page = 3 * GMEM_PAGE;
+	struct kvm_run *run;
+
+	gmem_vm_create_bare(g, 1, SIZE, 0);
+	g->fd = vm_create_guest_memfd(g->vm, SIZE, HIDDEN_FLAGS);
+	g->mem = kvm_mmap(SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, g->fd);
+	vm_set_user_memory_region(g->vm, GMEM_SLOT, 0, GMEM_GPA, SIZE, g->mem);
+	virt_map(g->vm, GMEM_GVA, GMEM_GPA, SIZE / g->vm->page_size);
+
+	gmem_guest_call(g->vcpus[0], gmem_guest_fill, GMEM_GVA + page, GMEM_PAGE, 1);
+	gmem_set_access(g->fd, 0, SIZE, GUEST_MEMFD_ACCESS_NONE);
+	gmem_guest_post(g->vcpus[0], gmem_guest_fill, GMEM_GVA + page, GMEM_PAGE, 2);
+	TEST_ASSERT(_vcpu_run(g->vcpus[0]) == -1 && errno == EFAULT, "errno %d", errno);
+	run = g->vcpus[0]->run;
+	TEST_ASSERT_EQ(run->exit_reason, KVM_EXIT_MEMORY_FAULT);
+	TEST_ASSERT_EQ(run->memory_fault.gpa, GMEM_GPA + page);
+	TEST_ASSERT_EQ(run->memory_fault.size, GMEM_PAGE);
+
+	/* With the level the guest goes on. */
+	gmem_set_access(g->fd, 0, SIZE, GUEST_MEMFD_ACCESS_USER);
+	TEST_ASSERT(!_vcpu_run(g->vcpus[0]), "errno %d", errno);
+	gmem_assert_filled(g->mem + page, GMEM_PAGE, 2);
+}
+
+int main(int argc, char *argv[])
+{
+	gmem_require();
+	return test_harness_run(argc, argv);
+}
