@@ -118,6 +118,16 @@ static void hidden_map(struct kvm_vm *vm, struct userspace_mem_region *region,
 	region->region.guest_memfd_offset = 0;
 }
 
+/* Not a VM that keeps memory of its own for the guest. */
+static bool hidden_wants_vm(struct kvm_vm *vm)
+{
+#ifdef __x86_64__
+	return vm->type == KVM_X86_DEFAULT_VM;
+#else
+	return true;
+#endif
+}
+
 /*
  * Called for a new region without a guest_memfd of its own, after its memory
  * was mapped and before its memslot exists; returns memslot flags to add.
@@ -127,7 +137,7 @@ unsigned int hidden_back(struct kvm_vm *vm, struct userspace_mem_region *region,
 {
 	u64 gmem_flags;
 
-	if (vm->type != KVM_X86_DEFAULT_VM || (flags && !hidden_dir()) ||
+	if (!hidden_wants_vm(vm) || (flags && !hidden_dir()) ||
 	    !hidden_wants_slot(slot) || !hidden_flags(&gmem_flags))
 		return 0;
 	if (region->backing_src_type != VM_MEM_SRC_ANONYMOUS &&
