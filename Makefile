@@ -9,12 +9,12 @@ CC := $(CROSS)gcc
 AR := $(CROSS)ar
 CFLAGS ?= -O2 -g
 CFLAGS += -std=gnu11 -Wall -Wextra -Werror
-CPPFLAGS += -Ilib -Ivmm -Itools -Itests/bench
+CPPFLAGS += -Ilib -Ivmm -Ivmm/$(ARCH) -Itools -Itests/bench
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 PREFIX ?= /usr/local
 
 lib_src := $(wildcard lib/*.c)
-cmd_src := $(wildcard vmm/*.c tools/*.c)
+cmd_src := $(wildcard vmm/*.c vmm/$(ARCH)/*.c tools/*.c)
 bench_src := $(wildcard tests/bench/*.c)
 # What unit tests may call: everything but main().
 testable_src := $(lib_src) $(filter-out tools/guestmem.c,$(cmd_src)) $(filter-out tests/bench/bench.c,$(bench_src))

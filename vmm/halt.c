@@ -51,7 +51,7 @@ bool halt_tick(struct halt *halt, struct vm *vm)
 			return true;
 		if (halt->confirmed)
 			ask(halt, vm);
-	} else if (halt->cpu_time == before) {
+	} else if (halt->cpu_time == before || MACHINE_HALT_SPINS) {
 		ask(halt, vm);	/* do not disturb a guest that does something */
 	}
 	return false;

@@ -53,10 +53,10 @@ bool memory_offset(const struct memory *memory, uint64_t addr, uint64_t len, uin
 {
 	uint64_t low = memory_low(memory);
 
-	if (addr < low) {
-		*offset = addr;
-		return len <= low - addr;
-	}
+	/* An address below MEMORY_BASE wraps and is no such offset. */
+	*offset = addr - MEMORY_BASE;
+	if (*offset < low)
+		return len <= low - *offset;
 	if (addr < MEMORY_HIGH_BASE)
 		return false;
 	addr -= MEMORY_HIGH_BASE;
@@ -201,7 +201,7 @@ int memory_create(struct memory *memory, int vm_fd, enum memory_kind kind, uint6
 	else
 		ret = create_guest_memfd(memory, vm_fd);
 	if (!ret)
-		ret = bind(memory, vm_fd, 0, 0, 0, memory_low(memory));
+		ret = bind(memory, vm_fd, 0, MEMORY_BASE, 0, memory_low(memory));
 	if (!ret && memory_high(memory))
 		ret = bind(memory, vm_fd, 1, MEMORY_HIGH_BASE, memory_low(memory),
 			   memory_high(memory));

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * The guest's memory: one file or one anonymous mapping, shown to the guest as
- * one or two memslots around the hole below 4 GiB where the APICs live.
+ * one memslot, or two around the hole that some architectures have.
  */
 #ifndef MEMORY_H
 #define MEMORY_H
@@ -9,8 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define MEMORY_LOW_MAX		0xc0000000ULL	/* the hole starts here ... */
-#define MEMORY_HIGH_BASE	0x100000000ULL	/* ... and ends here */
+#include "machine.h"
 
 enum memory_kind {
 	MEMORY_BEST,	/* hidden if the host can, else the next best */

@@ -72,8 +72,13 @@ static bool parse_one(struct options *options, int option, const char *value, ch
 			 VM_MAX_CPUS);
 		return false;
 	case MEMORY:
-		if (parse_memory_kind(value, &options->vm.memory))
-			return true;
+		if (parse_memory_kind(value, &options->vm.memory)) {
+			if (options->vm.memory != MEMORY_GUEST_CONTROLLED || MACHINE_CONVERSIONS)
+				return true;
+			snprintf(error, size, "--memory %s: guests of this architecture have no "
+				 "hypercall for it", value);
+			return false;
+		}
 		snprintf(error, size, "--memory %s: it is one of plain, thp, gmem, hidden, "
 			 "sealed, guest-controlled", value);
 		return false;

@@ -7,9 +7,6 @@
 
 #include "vm.h"
 
-/* What every guest of this VMM needs; the user's own words come after it. */
-#define OPTIONS_CMDLINE	"console=ttyS0 reboot=k panic=-1 acpi=off"
-
 struct options {
 	struct vm_options vm;
 	const char *kernel, *initrd;

@@ -4,24 +4,24 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "boot.h"
+#include "arch.h"
 #include "commands.h"
 #include "message.h"
-#include "mptable.h"
 #include "options.h"
 #include "statistics.h"
 #include "status.h"
+#include "vm.h"
 
 static const char help[] =
 	"Usage: guestmem run --kernel FILE [OPTIONS]\n"
 	"\n"
 	"Boots a Linux guest with its console on standard input and output.\n"
 	"\n"
-	"  --kernel FILE    bzImage or vmlinux\n"
+	"  --kernel FILE    " MACHINE_KERNELS "\n"
 	"  --initrd FILE    initial RAM disk\n"
 	"  --cpus N         number of vCPUs, 1 to 16 [1]\n"
 	"  --mem SIZE       memory of the guest, with K, M or G [256M]\n"
-	"  --cmdline TEXT   appended to '" OPTIONS_CMDLINE "'\n"
+	"  --cmdline TEXT   appended to '" MACHINE_CMDLINE "'\n"
 	"  --memory KIND    plain: anonymous memory; thp: the same in huge pages; gmem:\n"
 	"                   a guest_memfd; hidden: a guest_memfd outside the host's direct\n"
 	"                   map; sealed: one that the VMM cannot see either;\n"
@@ -39,69 +39,59 @@ static const char help[] =
 
 static char *full_cmdline(const char *words)
 {
-	size_t size = sizeof(OPTIONS_CMDLINE) + strlen(words) + 1;
+	size_t size = sizeof(MACHINE_CMDLINE) + strlen(words) + 1;
 	char *cmdline = malloc(size);
 
 	if (cmdline)
-		snprintf(cmdline, size, "%s%s%s", OPTIONS_CMDLINE, *words ? " " : "", words);
+		snprintf(cmdline, size, "%s%s%s", MACHINE_CMDLINE, *words ? " " : "", words);
 	return cmdline;
 }
 
-/* What the user named, read before anything is made of the host. */
-struct files {
-	struct blob kernel, initrd;
-	char *cmdline;
-};
-
-static int read_files(struct files *files, const struct options *options)
+static int read_payload(struct payload *payload, const struct options *options)
 {
 	const char *error;
 
-	error = blob_read(&files->kernel, options->kernel);
+	error = blob_read(&payload->kernel, options->kernel);
 	if (!error)
-		error = kernel_check(&files->kernel);
+		error = arch_check_kernel(&payload->kernel);
 	if (error)
 		return fail(STATUS_USAGE, "%s: %s", options->kernel, error);
 	if (options->initrd) {
-		error = blob_read(&files->initrd, options->initrd);
+		error = blob_read(&payload->initrd, options->initrd);
 		if (error)
 			return fail(STATUS_USAGE, "%s: %s", options->initrd, error);
 	}
-	files->cmdline = full_cmdline(options->cmdline);
-	if (!files->cmdline)
+	payload->cmdline = full_cmdline(options->cmdline);
+	if (!payload->cmdline)
 		return fail(STATUS_ERROR, "no memory for the command line");
 	return 0;
 }
 
-static void free_files(struct files *files)
+static void free_payload(struct payload *payload)
 {
-	blob_free(&files->kernel);
-	blob_free(&files->initrd);
-	free(files->cmdline);
+	blob_free(&payload->kernel);
+	blob_free(&payload->initrd);
+	free(payload->cmdline);
 }
 
-static int load(struct vm *vm, const struct files *files)
+static int load(struct vm *vm, const struct payload *payload)
 {
-	const struct blob *initrd = files->initrd.data ? &files->initrd : NULL;
-	struct kernel kernel;
+	struct start start;
 	const char *error;
 	int status;
 
-	error = kernel_load(&kernel, &files->kernel, &vm->memory);
-	if (!error)
-		error = boot_write(&vm->memory, &kernel, initrd, files->cmdline);
+	error = arch_load(vm, payload, &start);
 	if (error)
-		return fail(STATUS_USAGE, "%s: %s", files->kernel.path, error);
-	mptable_write(&vm->memory, vm->nr_cpus);
+		return fail(STATUS_USAGE, "%s: %s", payload->kernel.path, error);
 	/* From here on nobody but the guest touches its memory. */
 	status = memory_seal(&vm->memory);
-	return status ? status : vm_set_entry(vm, kernel.entry);
+	return status ? status : vm_set_start(vm, &start);
 }
 
 int cmd_run(int argc, char **argv)
 {
 	uint64_t start_ms = console_now_ms();
-	struct files files = { 0 };
+	struct payload payload = { 0 };
 	static struct vm vm;
 	struct options options;
 	char error[256];
@@ -114,13 +104,13 @@ int cmd_run(int argc, char **argv)
 		return 0;
 	}
 
-	status = read_files(&files, &options);
+	status = read_payload(&payload, &options);
 	if (!status) {
 		status = vm_create(&vm, &options.vm);
 		if (!status)
-			status = load(&vm, &files);
+			status = load(&vm, &payload);
 		/* The guest has its copy now. */
-		free_files(&files);
+		free_payload(&payload);
 		if (!status) {
 			status = vm_run(&vm);
 			if (options.statistics)
@@ -128,7 +118,7 @@ int cmd_run(int argc, char **argv)
 		}
 		vm_destroy(&vm);
 	} else {
-		free_files(&files);
+		free_payload(&payload);
 	}
 	return status;
 }

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #define _GNU_SOURCE	/* pthread_timedjoin_np() */
-#include <asm/kvm_para.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -10,18 +9,13 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "cpuid.h"
-#include "hypercall.h"
-#include "ioport.h"
+#include "arch.h"
 #include "message.h"
-#include "registers.h"
-#include "state.h"
 #include "status.h"
 #include "vcpu.h"
 #include "vm.h"
 
 #define KICK_SIGNAL		SIGUSR1
-#define RFLAGS_IF		(1u << 9)
 
 /* KVM_EXIT_MEMORY_FAULT of newer headers; its data lie where run->hw does. */
 #define EXIT_MEMORY_FAULT	39
@@ -51,30 +45,10 @@ void vcpu_kick(struct vcpu *vcpu)
 	pthread_kill(vcpu->thread, KICK_SIGNAL);
 }
 
-static int set_cpuid(struct vcpu *vcpu)
-{
-	bool deadline = ioctl(vcpu->vm->kvm_fd, KVM_CHECK_EXTENSION,
-			      KVM_CAP_TSC_DEADLINE_TIMER) > 0;
-	struct cpuid cpuid;
-	int ret;
-
-	ret = cpuid_read(&cpuid, vcpu->vm->kvm_fd);
-	if (ret)
-		return ret;
-	cpuid_set_vcpu(&cpuid, vcpu->id, vcpu->vm->nr_cpus, deadline);
-	if (vcpu->vm->memory.kind == MEMORY_GUEST_CONTROLLED)
-		cpuid_add_features(&cpuid, 1u << KVM_FEATURE_HC_MAP_GPA_RANGE);
-	if (ioctl(vcpu->fd, KVM_SET_CPUID2, &cpuid.head))
-		return fail(STATUS_ERROR, "cannot set the CPUID of vCPU %u: %s", vcpu->id,
-			    strerror(errno));
-	return 0;
-}
-
 int vcpu_create(struct vcpu *vcpu, struct vm *vm, unsigned int id)
 {
 	int size = ioctl(vm->kvm_fd, KVM_GET_VCPU_MMAP_SIZE, 0);
 	void *run;
-	int ret;
 
 	*vcpu = (struct vcpu){ .vm = vm, .id = id, .fd = -1 };
 	vcpu->fd = ioctl(vm->fd, KVM_CREATE_VCPU, (unsigned long)id);
@@ -87,35 +61,7 @@ int vcpu_create(struct vcpu *vcpu, struct vm *vm, unsigned int id)
 	vcpu->run = run;
 	vcpu->run_size = size;
 
-	ret = set_cpuid(vcpu);
-	if (ret)
-		return ret;
-	ret = registers_set_firmware(vcpu->fd);
-	if (ret)
-		return fail(STATUS_ERROR, "cannot set the registers of vCPU %u: %s", id,
-			    strerror(-ret));
-	return 0;
-}
-
-/*
- * With interrupts off a halted CPU waits for an NMI, and one that was never
- * started waits for another CPU.  If all CPUs wait so, they wait for ever.
- */
-static enum vcpu_answer look(const struct vcpu *vcpu)
-{
-	struct kvm_mp_state state;
-	struct kvm_regs regs;
-
-	if (ioctl(vcpu->fd, KVM_GET_MP_STATE, &state) || ioctl(vcpu->fd, KVM_GET_REGS, &regs))
-		return VCPU_ALIVE;
-	switch (state.mp_state) {
-	case KVM_MP_STATE_UNINITIALIZED:
-	case KVM_MP_STATE_INIT_RECEIVED:
-		return VCPU_STOPPED;
-	case KVM_MP_STATE_HALTED:
-		return regs.rflags & RFLAGS_IF ? VCPU_ALIVE : VCPU_STOPPED;
-	}
-	return VCPU_ALIVE;
+	return arch_init_vcpu(vcpu);
 }
 
 static void interrupted(struct vcpu *vcpu)
@@ -126,9 +72,9 @@ static void interrupted(struct vcpu *vcpu)
 	 */
 	__atomic_store_n(&vcpu->run->immediate_exit, 0, __ATOMIC_SEQ_CST);
 	if (atomic_load(&vcpu->answer) == VCPU_ASKED)
-		atomic_store(&vcpu->answer, look(vcpu));
+		arch_look(vcpu);
 	if (atomic_exchange(&vcpu->tell, false))
-		state_say(vcpu);
+		arch_say_state(vcpu);
 }
 
 static void run_failed(struct vcpu *vcpu, int error)
@@ -151,6 +97,8 @@ static void system_event(struct vcpu *vcpu)
 {
 	switch (vcpu->run->system_event.type) {
 	case KVM_SYSTEM_EVENT_SHUTDOWN:
+		vm_end(vcpu->vm, ENDING_POWER_OFF);
+		return;
 	case KVM_SYSTEM_EVENT_RESET:
 		vm_end(vcpu->vm, ENDING_RESET);
 		return;
@@ -164,41 +112,22 @@ static void system_event(struct vcpu *vcpu)
 
 static void internal_error(struct vcpu *vcpu)
 {
-	struct kvm_regs regs = { 0 };
-
-	ioctl(vcpu->fd, KVM_GET_REGS, &regs);
-	say("vCPU %u: KVM gave up: exit reason %u, suberror %u, rip 0x%llx", vcpu->id,
-	    vcpu->run->exit_reason, vcpu->run->internal.suberror, regs.rip);
+	say("vCPU %u: KVM gave up: exit reason %u, suberror %u, " MACHINE_PC " 0x%llx", vcpu->id,
+	    vcpu->run->exit_reason, vcpu->run->internal.suberror, arch_pc(vcpu));
 	vm_end(vcpu->vm, ENDING_ERROR);
 }
 
 static void handle_exit(struct vcpu *vcpu)
 {
-	struct kvm_run *run = vcpu->run;
-
-	switch (run->exit_reason) {
-	case KVM_EXIT_IO:
-		ioport_exit(vcpu->vm, run);
-		break;
-	case KVM_EXIT_MMIO:
-		/* No device has memory: writes vanish, reads see an idle bus. */
-		if (!run->mmio.is_write)
-			memset(run->mmio.data, 0xff, sizeof(run->mmio.data));
-		break;
-	case KVM_EXIT_HYPERCALL:
-		hypercall_exit(vcpu->vm, run);
-		break;
-	case KVM_EXIT_SHUTDOWN:
-		vm_end(vcpu->vm, ENDING_TRIPLE_FAULT);
-		break;
+	switch (vcpu->run->exit_reason) {
 	case KVM_EXIT_SYSTEM_EVENT:
 		system_event(vcpu);
 		break;
 	case KVM_EXIT_INTR:
-	case KVM_EXIT_IRQ_WINDOW_OPEN:
 		break;
 	default:
-		internal_error(vcpu);
+		if (!arch_exit(vcpu))
+			internal_error(vcpu);
 	}
 }
 

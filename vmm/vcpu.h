@@ -7,6 +7,8 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
+#include "machine.h"
+
 struct vm;
 
 /* Whether a vCPU can ever run again by itself, as it found on request. */
@@ -14,14 +16,15 @@ enum vcpu_answer { VCPU_NOT_ASKED, VCPU_ASKED, VCPU_ALIVE, VCPU_STOPPED };
 
 struct vcpu {
 	struct vm *vm;
-	unsigned int id;	/* and APIC ID */
+	unsigned int id;	/* by which the interrupt controller knows it too */
 	int fd;
 	struct kvm_run *run;
 	size_t run_size;
 	pthread_t thread;
 	atomic_int answer;	/* enum vcpu_answer */
-	atomic_bool tell;	/* what it is at, see state_say() */
+	atomic_bool tell;	/* what it is at, see arch_say_state() */
 	atomic_ullong exits;
+	struct arch_vcpu arch;
 };
 
 /* Let vcpu_kick() interrupt KVM_RUN in this process; call once, before any thread. */

@@ -10,23 +10,17 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "arch.h"
 #include "halt.h"
 #include "message.h"
-#include "registers.h"
 #include "status.h"
 #include "vm.h"
 
-#define SERIAL_IRQ	4
-#define TSS_ADDR	0xfffbd000UL		/* three pages for Intel CPUs' real mode */
-#define IDENTITY_MAP	0xfffbc000ULL		/* one more */
 #define ROOM_RETRY_MS	50
 
 static void serial_interrupt(void *context, bool level)
 {
-	struct kvm_irq_level line = { .irq = SERIAL_IRQ, .level = level };
-	struct vm *vm = context;
-
-	ioctl(vm->fd, KVM_IRQ_LINE, &line);
+	arch_serial_interrupt(context, level);
 }
 
 static void serial_transmit(void *context, uint8_t byte)
@@ -61,23 +55,6 @@ static int open_kvm(struct vm *vm)
 	if (ioctl(vm->kvm_fd, KVM_GET_API_VERSION, 0) != KVM_API_VERSION ||
 	    ioctl(vm->kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_IMMEDIATE_EXIT) <= 0)
 		return fail(STATUS_ERROR, "this kernel's KVM is too old");
-	vm->fd = ioctl(vm->kvm_fd, KVM_CREATE_VM, 0UL);
-	if (vm->fd < 0)
-		return fail(STATUS_ERROR, "cannot create a VM: %s", strerror(errno));
-	return 0;
-}
-
-static int create_irqchip(struct vm *vm)
-{
-	struct kvm_pit_config pit = { .flags = KVM_PIT_SPEAKER_DUMMY };
-	__u64 identity_map = IDENTITY_MAP;
-
-	if (ioctl(vm->fd, KVM_SET_IDENTITY_MAP_ADDR, &identity_map) ||
-	    ioctl(vm->fd, KVM_SET_TSS_ADDR, TSS_ADDR) ||
-	    ioctl(vm->fd, KVM_CREATE_IRQCHIP, 0) ||
-	    ioctl(vm->fd, KVM_CREATE_PIT2, &pit))
-		return fail(STATUS_ERROR, "cannot create the interrupt controllers: %s",
-			    strerror(errno));
 	return 0;
 }
 
@@ -91,11 +68,13 @@ int vm_create(struct vm *vm, const struct vm_options *options)
 		return fail(STATUS_ERROR, "cannot create an eventfd: %s", strerror(errno));
 	ret = open_kvm(vm);
 	if (!ret)
-		ret = create_irqchip(vm);
+		ret = arch_create_vm(vm, options->size);
+	if (!ret)
+		ret = arch_create_devices(vm);
 	if (!ret)
 		ret = memory_create(&vm->memory, vm->fd, options->memory, options->size);
 	if (!ret && vm->memory.kind == MEMORY_GUEST_CONTROLLED)
-		ret = hypercall_enable(vm);
+		ret = arch_enable_conversions(vm);
 	if (ret)
 		return ret;
 
@@ -104,12 +83,12 @@ int vm_create(struct vm *vm, const struct vm_options *options)
 		vm->vcpus[vm->nr_cpus++].fd = -1;
 	for (unsigned int i = 0; i < vm->nr_cpus && !ret; i++)
 		ret = vcpu_create(&vm->vcpus[i], vm, i);
-	return ret;
+	return ret ? ret : arch_finish_devices(vm);
 }
 
-int vm_set_entry(struct vm *vm, uint64_t entry)
+int vm_set_start(struct vm *vm, const struct start *start)
 {
-	int ret = registers_set_entry(vm->vcpus[0].fd, entry);
+	int ret = arch_set_start(&vm->vcpus[0], start);
 
 	if (ret)
 		return fail(STATUS_ERROR, "cannot set the entry of the kernel: %s", strerror(-ret));
@@ -210,6 +189,8 @@ static int ending_status(const struct vm *vm)
 		return fail(STATUS_TRIPLE_FAULT, "the guest ended by a triple fault");
 	if (ending == ENDING_HALT)
 		return fail(STATUS_HALT, "the guest halted");
+	if (ending == ENDING_POWER_OFF)
+		return fail(STATUS_HALT, "the guest powered off");
 	return STATUS_RESET;
 }
 

@@ -7,7 +7,6 @@
 #include <stdint.h>
 
 #include "console.h"
-#include "hypercall.h"
 #include "memory.h"
 #include "serial.h"
 #include "vcpu.h"
@@ -19,10 +18,16 @@ enum ending {
 	ENDING_NONE,
 	ENDING_RESET,
 	ENDING_HALT,
+	ENDING_POWER_OFF,
 	ENDING_PANIC,
 	ENDING_TRIPLE_FAULT,
 	ENDING_USER,		/* by a signal or from the keyboard */
 	ENDING_ERROR,		/* after a message */
+};
+
+/* What a guest asked for with MEMORY_GUEST_CONTROLLED, by our answer. */
+struct conversions {
+	atomic_ullong granted, refused;
 };
 
 struct vm {
@@ -39,6 +44,8 @@ struct vm {
 	struct vcpu vcpus[VM_MAX_CPUS];
 };
 
+struct start;
+
 struct vm_options {
 	enum memory_kind memory;
 	uint64_t size;
@@ -48,7 +55,7 @@ struct vm_options {
 
 /* These return 0, or an exit status after a message. */
 int vm_create(struct vm *vm, const struct vm_options *options);
-int vm_set_entry(struct vm *vm, uint64_t entry);
+int vm_set_start(struct vm *vm, const struct start *start);
 
 /* Run until the guest, a signal or an error ends it.  Return: the exit status. */
 int vm_run(struct vm *vm);

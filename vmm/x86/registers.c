@@ -76,10 +76,10 @@ static void set_segments(struct kvm_sregs *sregs)
 	sregs->idt.limit = 0;
 }
 
-int registers_set_entry(int vcpu_fd, uint64_t entry)
+int registers_set_entry(int vcpu_fd, uint64_t entry, uint64_t boot_params)
 {
 	struct kvm_regs regs = {
-		.rip = entry, .rsi = LAYOUT_BOOT_PARAMS, .rsp = LAYOUT_STACK,
+		.rip = entry, .rsi = boot_params, .rsp = LAYOUT_STACK,
 		.rflags = RFLAGS_FIXED,
 	};
 	struct kvm_sregs sregs;

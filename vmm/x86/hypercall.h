@@ -7,14 +7,8 @@
 #define HYPERCALL_H
 
 #include <linux/kvm.h>
-#include <stdatomic.h>
 
 struct vm;
-
-/* What the guest asked for, by our answer. */
-struct conversions {
-	atomic_ullong granted, refused;
-};
 
 /* Have KVM pass the hypercall to us.  Return: 0, or an exit status after a message. */
 int hypercall_enable(struct vm *vm);

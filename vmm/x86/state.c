@@ -4,9 +4,8 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
+#include "arch.h"
 #include "message.h"
-#include "state.h"
-#include "vcpu.h"
 
 #define APIC_PPR		0x0a0
 #define APIC_ISR		0x100
@@ -71,7 +70,7 @@ static void say_apic(const struct vcpu *vcpu)
 	    apic_read(&apic, APIC_INITIAL_COUNT), msrs.entries[0].data, msrs.entries[1].data);
 }
 
-void state_say(const struct vcpu *vcpu)
+void arch_say_state(const struct vcpu *vcpu)
 {
 	struct kvm_vcpu_events events;
 	struct kvm_mp_state mp = { 0 };

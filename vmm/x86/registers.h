@@ -10,6 +10,6 @@
 int registers_set_firmware(int vcpu_fd);
 
 /* The boot CPU's state at the 64-bit entry of a kernel. */
-int registers_set_entry(int vcpu_fd, uint64_t entry);
+int registers_set_entry(int vcpu_fd, uint64_t entry, uint64_t boot_params);
 
 #endif
