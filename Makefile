@@ -22,6 +22,13 @@ unit_tests := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/*_test
 guest_programs := $(patsubst tests/guest/%.c,$(B)/guest/%,$(wildcard tests/guest/*.c))
 # Guests that are a single program without an operating system.
 bare_guests := $(patsubst tests/guest/bare/%.c,$(B)/guest/bare/%,$(wildcard tests/guest/bare/*.c))
+benchmark := $(B)/bench
+ifneq ($(ARCH),x86)
+# These have machine code of x86 in them.
+guest_programs := $(filter-out %/access_none,$(guest_programs))
+bare_guests :=
+benchmark :=
+endif
 man_pages := $(wildcard lib/*.[1-8] vmm/*.[1-8] tools/*.[1-8])
 
 .DEFAULT_GOAL := help
@@ -53,7 +60,7 @@ kernel-check: setup	## is kernel/ what was built, in style, within its budget, a
 kernel-deb: setup	## a Debian package of the host kernel with your CONFIG=file
 	@scripts/kernel-deb "$(CONFIG)"
 
-user: $(B)/guestmem $(B)/lib/libguestmem.a $(B)/lib/libguestmem.so $(B)/init $(B)/bench $(guest_programs) $(bare_guests)	## the programs and the library
+user: $(B)/guestmem $(B)/lib/libguestmem.a $(B)/lib/libguestmem.so $(B)/init $(benchmark) $(guest_programs) $(bare_guests)	## the programs and the library
 
 unit: $(unit_tests)	## unit tests of the programs and the library, under ASan and UBSan
 	@scripts/test --only 'unit/*'
@@ -121,7 +128,18 @@ $(B)/lib/libguestmem.so: $(B)/lib/libguestmem.so.0
 	ln -sf libguestmem.so.0 $@
 
 $(B)/guestmem: $(cmd_src:%.c=$(B)/obj/static/%.o) $(B)/lib/libguestmem.a
-	$(CC) $(CFLAGS) -static -pthread -o $@ $^
+	$(CC) $(CFLAGS) -static -pthread -o $@ $^ $(LIBS)
+
+# The arm64 packages that scripts/arm64-root has unpacked; libfdt is one of them.
+ifeq ($(ARCH),arm64)
+$(B)/packages: scripts/arm64-root
+	@mkdir -p $(@D)
+	@root=$$(scripts/arm64-root) && ln -sfn "$$root" $@
+
+$(cmd_src:%.c=$(B)/obj/static/%.o): CPPFLAGS += -isystem $(B)/packages/usr/include
+$(cmd_src:%.c=$(B)/obj/static/%.o): | $(B)/packages
+$(B)/guestmem: LIBS := $(B)/packages/usr/lib/aarch64-linux-gnu/libfdt.a
+endif
 
 $(B)/bench: $(bench_src:%.c=$(B)/obj/static/%.o) $(B)/obj/static/tools/kcore.o $(B)/obj/static/tools/ptdump.o $(B)/lib/libguestmem.a
 	$(CC) $(CFLAGS) -static -pthread -o $@ $^

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef MACHINE_H
+#define MACHINE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Memory begins at 1 GiB, above all devices, and has no hole. */
+#define MEMORY_BASE		0x40000000ULL
+#define MEMORY_LOW_MAX		UINT64_MAX
+#define MEMORY_HIGH_BASE	UINT64_MAX
+
+/* What every guest of this VMM needs; the user's own words come after it. */
+#define MACHINE_CMDLINE		"console=ttyS0 earlycon panic=-1"
+#define MACHINE_KERNELS		"Image"
+#define MACHINE_PC		"pc"
+
+/* KVM passes on no hypercall by which a guest could make memory private. */
+#define MACHINE_CONVERSIONS	false
+
+/* Linux halts in an endless loop. */
+#define MACHINE_HALT_SPINS	true
+
+struct arch_vcpu {
+	uint64_t last_pc;	/* at the last arch_look() */
+	bool stepping;		/* KVM_RUN executes one instruction */
+};
+
+#endif

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <errno.h>
+#include <linux/kvm.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+#include "arch.h"
+#include "layout.h"
+#include "message.h"
+#include "registers.h"
+#include "status.h"
+#include "vm.h"
+
+/* Bits of PSTATE that keep interrupts of all kinds, and ordinary ones, out. */
+#define PSTATE_DAIF	0x3c0u
+#define PSTATE_I	0x80u
+
+int arch_init_vcpu(struct vcpu *vcpu)
+{
+	struct kvm_vcpu_init init;
+
+	if (ioctl(vcpu->vm->fd, KVM_ARM_PREFERRED_TARGET, &init))
+		return fail(STATUS_ERROR, "KVM knows no CPU for guests: %s", strerror(errno));
+	init.features[0] |= 1u << KVM_ARM_VCPU_PSCI_0_2;
+	if (vcpu->id)	/* the guest starts it by PSCI */
+		init.features[0] |= 1u << KVM_ARM_VCPU_POWER_OFF;
+	if (ioctl(vcpu->fd, KVM_ARM_VCPU_INIT, &init))
+		return fail(STATUS_ERROR, "cannot set the registers of vCPU %u: %s", vcpu->id,
+			    strerror(errno));
+	return 0;
+}
+
+int arch_set_start(const struct vcpu *vcpu, const struct start *start)
+{
+	return registers_set_entry(vcpu->fd, start->entry, start->description);
+}
+
+static void answer(struct vcpu *vcpu, bool stopped)
+{
+	atomic_store(&vcpu->answer, stopped ? VCPU_STOPPED : VCPU_ALIVE);
+}
+
+/* Return: whether KVM_RUN will execute one instruction and come back. */
+static bool set_stepping(struct vcpu *vcpu, bool on)
+{
+	struct kvm_guest_debug debug = {
+		.control = on ? KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP : 0,
+	};
+
+	vcpu->arch.stepping = !ioctl(vcpu->fd, KVM_SET_GUEST_DEBUG, &debug) && on;
+	return vcpu->arch.stepping;
+}
+
+/*
+ * A CPU that is off waits for another CPU.  Linux has the other CPUs of a halted
+ * guest wait with every kind of interrupt off, and the last one jump from an
+ * instruction to itself with interrupts off.  An idle CPU waits with ordinary
+ * interrupts off only, and a single step takes it on to another instruction.
+ */
+void arch_look(struct vcpu *vcpu)
+{
+	struct kvm_mp_state state;
+	uint64_t pc, pstate;
+	bool moved;
+
+	if (ioctl(vcpu->fd, KVM_GET_MP_STATE, &state) ||
+	    registers_get(vcpu->fd, CORE_REGISTER(regs.pc), &pc) ||
+	    registers_get(vcpu->fd, CORE_REGISTER(regs.pstate), &pstate)) {
+		answer(vcpu, false);
+		return;
+	}
+	moved = pc != vcpu->arch.last_pc;
+	vcpu->arch.last_pc = pc;
+	if (state.mp_state == KVM_MP_STATE_STOPPED)
+		answer(vcpu, true);
+	else if (moved || !(pstate & PSTATE_I))
+		answer(vcpu, false);
+	else if ((pstate & PSTATE_DAIF) == PSTATE_DAIF)
+		answer(vcpu, true);
+	else if (!set_stepping(vcpu, true))
+		answer(vcpu, false);
+	/* else the answer comes after the step */
+}
+
+static void stepped(struct vcpu *vcpu)
+{
+	set_stepping(vcpu, false);
+	answer(vcpu, arch_pc(vcpu) == vcpu->arch.last_pc);
+}
+
+unsigned long long arch_pc(const struct vcpu *vcpu)
+{
+	uint64_t pc = 0;
+
+	registers_get(vcpu->fd, CORE_REGISTER(regs.pc), &pc);
+	return pc;
+}
+
+/* A wide access reaches as many neighbouring registers of a byte each. */
+static void serial_exit(struct vm *vm, struct kvm_run *run)
+{
+	for (uint32_t i = 0; i < run->mmio.len; i++) {
+		unsigned int reg = run->mmio.phys_addr - LAYOUT_SERIAL + i;
+
+		if (run->mmio.is_write)
+			serial_write(&vm->serial, reg, run->mmio.data[i]);
+		else
+			run->mmio.data[i] = serial_read(&vm->serial, reg);
+	}
+}
+
+bool arch_exit(struct vcpu *vcpu)
+{
+	struct kvm_run *run = vcpu->run;
+
+	switch (run->exit_reason) {
+	case KVM_EXIT_MMIO:
+		if (run->mmio.phys_addr - LAYOUT_SERIAL < LAYOUT_SERIAL_SIZE)
+			serial_exit(vcpu->vm, run);
+		else if (!run->mmio.is_write)	/* an idle bus */
+			memset(run->mmio.data, 0xff, sizeof(run->mmio.data));
+		return true;
+	case KVM_EXIT_DEBUG:
+		if (!vcpu->arch.stepping)
+			return false;
+		stepped(vcpu);
+		return true;
+	}
+	return false;
+}

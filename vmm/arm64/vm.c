@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <errno.h>
+#include <linux/kvm.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+#include "arch.h"
+#include "devicetree.h"
+#include "gic.h"
+#include "image.h"
+#include "layout.h"
+#include "message.h"
+#include "registers.h"
+#include "status.h"
+#include "vm.h"
+
+#define PAGE_SIZE		4096ULL
+#define CMDLINE_MAX		2047		/* Linux cuts off what is longer */
+#define MPIDR_AFFINITY		0xff00ffffffULL
+#define MIN_ADDRESS_BITS	32
+
+/* A kernel needs its initrd within 32 GiB from where it is itself. */
+#define WINDOW			(32ULL << 30)
+
+const char *arch_check_kernel(const struct blob *kernel)
+{
+	return image_check(kernel);
+}
+
+/* Device tree and initrd are as high as the kernel can find them. */
+const char *arch_load(const struct vm *vm, const struct payload *payload, struct start *start)
+{
+	const struct memory *memory = &vm->memory;
+	const struct blob *initrd = &payload->initrd;
+	struct machine machine = {
+		.memory_size = memory->size, .nr_cpus = vm->nr_cpus, .cmdline = payload->cmdline,
+	};
+	uint64_t limit = memory->size < WINDOW ? memory->size : WINDOW;
+	uint64_t entry, end, devicetree;
+	const char *error;
+
+	if (strlen(payload->cmdline) > CMDLINE_MAX)
+		return "the command line is longer than this kernel takes";
+	error = image_load(&payload->kernel, memory, &entry, &end);
+	if (error)
+		return error;
+	devicetree = MEMORY_BASE + (limit - DEVICETREE_MAX) / DEVICETREE_MAX * DEVICETREE_MAX;
+	if (devicetree < end)
+		return "the guest's memory is too small for this kernel";
+	if (initrd->data) {
+		if (initrd->size > devicetree - MEMORY_BASE)
+			return "the guest's memory is too small for this initrd";
+		machine.initrd = (devicetree - initrd->size) & ~(PAGE_SIZE - 1);
+		machine.initrd_size = initrd->size;
+		if (machine.initrd < end)
+			return "the guest's memory is too small for this kernel and initrd";
+		memcpy(memory_at(memory, machine.initrd, initrd->size), initrd->data, initrd->size);
+	}
+	for (unsigned int i = 0; i < vm->nr_cpus; i++) {
+		if (registers_get(vm->vcpus[i].fd, REGISTER_MPIDR, &machine.mpidr[i]))
+			return "KVM does not tell the MPIDR of a vCPU";
+		machine.mpidr[i] &= MPIDR_AFFINITY;
+	}
+	error = devicetree_write(memory_at(memory, devicetree, DEVICETREE_MAX), &machine);
+	if (error)
+		return error;
+	*start = (struct start){ .entry = entry, .description = devicetree };
+	return NULL;
+}
+
+int arch_create_vm(struct vm *vm, uint64_t memory_size)
+{
+	int limit = ioctl(vm->kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_ARM_VM_IPA_SIZE);
+	int bits = MIN_ADDRESS_BITS;
+
+	while (MEMORY_BASE + memory_size > 1ULL << bits)
+		bits++;
+	/* KVM that does not tell has 40 bits and knows no type but 0. */
+	if (bits > (limit > 0 ? limit : 40))
+		return fail(STATUS_ERROR, "the guest's memory is too large for this host's CPUs");
+	vm->fd = ioctl(vm->kvm_fd, KVM_CREATE_VM,
+		       limit > 0 ? KVM_VM_TYPE_ARM_IPA_SIZE((unsigned long)bits) : 0UL);
+	if (vm->fd < 0)
+		return fail(STATUS_ERROR, "cannot create a VM: %s", strerror(errno));
+	return 0;
+}
+
+int arch_create_devices(struct vm *vm)
+{
+	(void)vm;	/* the GIC is created when it is known how many vCPUs there are */
+	return 0;
+}
+
+int arch_finish_devices(struct vm *vm)
+{
+	return gic_create(vm->fd);
+}
+
+int arch_enable_conversions(struct vm *vm)
+{
+	(void)vm;
+	return fail(STATUS_USAGE, "guests of this architecture have no hypercall for conversions");
+}
+
+void arch_serial_interrupt(struct vm *vm, bool level)
+{
+	gic_set_level(vm->fd, LAYOUT_SERIAL_INTERRUPT, level);
+}
