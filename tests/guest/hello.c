@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Init of a guest that tells what it sees and ends in the way that the kernel
- * command line asks for: end=reset (the default), halt, panic, triple, loop,
+ * command line asks for: end=reset (the default), halt, off, panic, triple, loop,
  * or echo (repeat a line of input, then reset).
  */
 #include <fcntl.h>
@@ -90,6 +90,8 @@ int main(void)
 	fflush(stdout);
 	if (!strncmp(end, "halt", 4))
 		reboot(RB_HALT_SYSTEM);
+	else if (!strncmp(end, "off", 3))
+		reboot(RB_POWER_OFF);
 	else if (!strncmp(end, "panic", 5))
 		write_word("/proc/sysrq-trigger", "c");
 	while (!strncmp(end, "loop", 4))
