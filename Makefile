@@ -9,7 +9,7 @@ CC := $(CROSS)gcc
 AR := $(CROSS)ar
 CFLAGS ?= -O2 -g
 CFLAGS += -std=gnu11 -Wall -Wextra -Werror
-CPPFLAGS += -Ilib -Ivmm -Ivmm/$(ARCH) -Itools -Itests/bench
+CPPFLAGS += -Ilib -Ivmm -Ivmm/$(ARCH) -Itools -Itests/bench -Itests/unit
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 PREFIX ?= /usr/local
 
@@ -18,7 +18,10 @@ cmd_src := $(wildcard vmm/*.c vmm/$(ARCH)/*.c tools/*.c)
 bench_src := $(wildcard tests/bench/*.c)
 # What unit tests may call: everything but main().
 testable_src := $(lib_src) $(filter-out tools/guestmem.c,$(cmd_src)) $(filter-out tests/bench/bench.c,$(bench_src))
-unit_tests := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/*_test.c))
+unit_tests := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/*_test.c tests/unit/x86/*_test.c))
+# Of what in vmm/arm64/ any machine can run: built for this one.
+arm64_unit_tests := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/arm64/*_test.c))
+arm64_testable_src := vmm/arm64/image.c vmm/arm64/devicetree.c vmm/memory.c vmm/message.c $(lib_src)
 guest_programs := $(patsubst tests/guest/%.c,$(B)/guest/%,$(wildcard tests/guest/*.c))
 # Guests that are a single program without an operating system.
 bare_guests := $(patsubst tests/guest/bare/%.c,$(B)/guest/bare/%,$(wildcard tests/guest/bare/*.c))
@@ -62,7 +65,7 @@ kernel-deb: setup	## a Debian package of the host kernel with your CONFIG=file
 
 user: $(B)/guestmem $(B)/lib/libguestmem.a $(B)/lib/libguestmem.so $(B)/init $(benchmark) $(guest_programs) $(bare_guests)	## the programs and the library
 
-unit: $(unit_tests)	## unit tests of the programs and the library, under ASan and UBSan
+unit: $(unit_tests) $(arm64_unit_tests)	## unit tests of the programs and the library, under ASan and UBSan
 	@scripts/test --only 'unit/*'
 
 check:		## shellcheck of the scripts, and the unit tests
@@ -115,6 +118,10 @@ $(B)/obj/sanitized/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) $(SANITIZE) -MMD -MP -c -o $@ $<
 
+$(B)/obj/sanitized-arm64/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	$(CC) $(subst -Ivmm/x86,-Ivmm/arm64,$(CPPFLAGS)) $(CFLAGS) $(SANITIZE) -MMD -MP -c -o $@ $<
+
 $(B)/lib/libguestmem.a: $(lib_src:%.c=$(B)/obj/static/%.o)
 	@mkdir -p $(@D)
 	@rm -f $@
@@ -162,5 +169,9 @@ $(bare_guests): $(B)/guest/bare/%: tests/guest/bare/%.c tests/guest/bare/bare.ld
 $(unit_tests): $(B)/unit/%: $(B)/obj/sanitized/tests/unit/%.o $(testable_src:%.c=$(B)/obj/sanitized/%.o)
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(SANITIZE) -pthread -o $@ $^
+
+$(arm64_unit_tests): $(B)/unit/%: $(B)/obj/sanitized-arm64/tests/unit/%.o $(arm64_testable_src:%.c=$(B)/obj/sanitized-arm64/%.o)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(SANITIZE) -o $@ $^ -lfdt
 
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
