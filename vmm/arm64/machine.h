@@ -15,7 +15,7 @@
 #define MACHINE_KERNELS		"Image"
 #define MACHINE_PC		"pc"
 
-/* KVM passes on no hypercall by which a guest could make memory private. */
+/* Guests know no hypercall by which they make a part of their memory private. */
 #define MACHINE_CONVERSIONS	false
 
 /* Linux halts in an endless loop. */
