@@ -52,7 +52,8 @@ bool halt_tick(struct halt *halt, struct vm *vm)
 		if (halt->confirmed)
 			ask(halt, vm);
 	} else if (halt->cpu_time == before || MACHINE_HALT_SPINS) {
-		ask(halt, vm);	/* do not disturb a guest that does something */
+		/* Where a halted CPU waits, do not disturb a guest that does something. */
+		ask(halt, vm);
 	}
 	return false;
 }

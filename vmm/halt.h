@@ -10,8 +10,8 @@
 struct vm;
 
 /*
- * Notices a guest that halted for good.  With the APIC in the kernel a halted
- * vCPU just never comes back from KVM_RUN, so somebody has to ask.
+ * Notices a guest that halted for good.  With the interrupt controller in the
+ * kernel a halted vCPU just never comes back from KVM_RUN, so the VMM has to ask.
  */
 struct halt {
 	uint64_t cpu_time;	/* of all vCPU threads at the last tick, ns */

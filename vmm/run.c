@@ -25,7 +25,8 @@ static const char help[] =
 	"  --memory KIND    plain: anonymous memory; thp: the same in huge pages; gmem:\n"
 	"                   a guest_memfd; hidden: a guest_memfd outside the host's direct\n"
 	"                   map; sealed: one that the VMM cannot see either;\n"
-	"                   guest-controlled: the guest says which of it the host may use\n"
+	"                   guest-controlled (on x86): the guest says which of it the host\n"
+	"                   may use\n"
 	"                   [hidden, or with a warning the next best that this host can do]\n"
 	"  --stats          at the end print key=value lines on standard error\n"
 	"  --mark TEXT      for --stats: how long TEXT took to appear on the console\n"
@@ -34,8 +35,8 @@ static const char help[] =
 	"On a terminal Ctrl-A x ends the guest, Ctrl-A Ctrl-A sends a Ctrl-A.\n"
 	"\n"
 	"Exit status: 0 the guest asked for a reset, 1 the host or KVM failed, 2 wrong\n"
-	"usage or a bad file, 3 the guest halted, 4 its kernel panicked, 5 triple fault,\n"
-	"128+N ended by signal N.\n";
+	"usage or a bad file, 3 the guest halted or powered off, 4 its kernel panicked,\n"
+	"5 triple fault (on x86), 128+N ended by signal N.\n";
 
 static char *full_cmdline(const char *words)
 {
