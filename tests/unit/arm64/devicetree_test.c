@@ -32,12 +32,16 @@ static bool has_number(const char *path, const char *name, int count, int index,
 	return value && size == count * 8 && fdt64_ld((const fdt64_t *)value + index) == number;
 }
 
+/* Those that the guest can start. */
 static int count_cpus(void)
 {
 	int count = 0, node;
 
-	fdt_for_each_subnode(node, tree, fdt_path_offset(tree, "/cpus"))
-		count++;
+	fdt_for_each_subnode(node, tree, fdt_path_offset(tree, "/cpus")) {
+		const char *method = fdt_getprop(tree, node, "enable-method", NULL);
+
+		count += method && !strcmp(method, "psci");
+	}
 	return count;
 }
 
@@ -58,8 +62,8 @@ static void test_full(void)
 	ok(has_number("/memory@40000000", "reg", 2, 0, MEMORY_BASE) &&
 	   has_number("/memory@40000000", "reg", 2, 1, 3ULL << 30), "the memory");
 	ok(count_cpus() == VM_MAX_CPUS && has_number("/cpus/cpu@0", "reg", 1, 0, 0) &&
-	   has_number("/cpus/cpu@107", "reg", 1, 0, 0x107) &&
-	   has_text("/cpus/cpu@107", "enable-method", "psci"), "a node for each CPU");
+	   has_number("/cpus/cpu@107", "reg", 1, 0, 0x107),
+	   "a node for each CPU");
 	ok(has_number("/interrupt-controller@8000000", "reg", 4, 3,
 		      VM_MAX_CPUS * LAYOUT_GIC_REDISTRIBUTOR_SIZE) &&
 	   LAYOUT_GIC_REDISTRIBUTORS + VM_MAX_CPUS * LAYOUT_GIC_REDISTRIBUTOR_SIZE <= LAYOUT_SERIAL,
