@@ -16,6 +16,8 @@ PREFIX ?= /usr/local
 lib_src := $(wildcard lib/*.c)
 cmd_src := $(wildcard vmm/*.c vmm/$(ARCH)/*.c tools/*.c)
 bench_src := $(wildcard tests/bench/*.c)
+# How programs beside guestmem read the direct map.
+map_src := tools/kcore.c $(wildcard tools/ptdump*.c)
 # What unit tests may call: everything but main().
 testable_src := $(lib_src) $(filter-out tools/guestmem.c,$(cmd_src)) $(filter-out tests/bench/bench.c,$(bench_src))
 unit_tests := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/*_test.c tests/unit/x86/*_test.c))
@@ -148,7 +150,7 @@ $(cmd_src:%.c=$(B)/obj/static/%.o): | $(B)/packages
 $(B)/guestmem: LIBS := $(B)/packages/usr/lib/aarch64-linux-gnu/libfdt.a
 endif
 
-$(B)/bench: $(bench_src:%.c=$(B)/obj/static/%.o) $(B)/obj/static/tools/kcore.o $(B)/obj/static/tools/ptdump.o $(B)/lib/libguestmem.a
+$(B)/bench: $(bench_src:%.c=$(B)/obj/static/%.o) $(map_src:%.c=$(B)/obj/static/%.o) $(B)/lib/libguestmem.a
 	$(CC) $(CFLAGS) -static -pthread -o $@ $^
 
 $(B)/init: $(B)/obj/static/tests/init/init.o

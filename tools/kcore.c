@@ -5,7 +5,9 @@
  * vmemmap (these have no physical address, p_paddr is -1) and the kernel
  * image, which has one, though it is mapped elsewhere. In the direct map
  * p_vaddr - p_paddr is the same for all of RAM, which sets it apart from the
- * image and gives its base address, wherever KASLR has put it.
+ * image and gives its base address, wherever KASLR has put it. On arm64 RAM
+ * begins far above physical address 0, so this base may lie below the first
+ * address of the linear map; nothing is there, and only differences matter.
  */
 #include <elf.h>
 #include <errno.h>
@@ -17,7 +19,7 @@
 
 #include "kcore.h"
 
-/* x86-64 has at most 52 bits of physical address; a header that says more lies. */
+/* x86-64 and arm64 have at most 52 bits of physical address; a header that says more lies. */
 #define MAX_PHYS	(1ULL << 52)
 
 __attribute__((format(printf, 3, 4)))
@@ -60,6 +62,9 @@ static int check_header(const Elf64_Ehdr *eh, char *why, size_t why_size)
 		return fail(why, why_size, "not a 64-bit little-endian ELF file");
 	if (eh->e_type != ET_CORE)
 		return fail(why, why_size, "not a core file (ELF type %u)", eh->e_type);
+	if (eh->e_machine != EM_X86_64 && eh->e_machine != EM_AARCH64)
+		return fail(why, why_size, "neither of x86-64 nor of arm64 (ELF machine %u)",
+			    eh->e_machine);
 	if (eh->e_phentsize != sizeof(Elf64_Phdr))
 		return fail(why, why_size, "program headers of %u bytes", eh->e_phentsize);
 	if (eh->e_phnum == 0 || eh->e_phnum == PN_XNUM)
@@ -122,7 +127,12 @@ static int take_segments(struct kcore *kc, const Elf64_Phdr *ph, size_t nr,
 		if (!has_paddr(&ph[i]))
 			continue;
 		if (ph[i].p_vaddr - ph[i].p_paddr != kc->base) {
-			kc->quiet_offset = ph[i].p_offset;
+			kc->image = (struct kcore_ram) {
+				.start = ph[i].p_paddr,
+				.end = ph[i].p_paddr + ph[i].p_filesz,
+				.offset = ph[i].p_offset,
+			};
+			kc->image_base = ph[i].p_vaddr - ph[i].p_paddr;
 			continue;
 		}
 		kc->ram[kc->nr_ram++] = (struct kcore_ram) {
@@ -153,6 +163,7 @@ int kcore_parse(struct kcore *kc, int fd, char *why, size_t why_size)
 		return fail(why, why_size, "no ELF header: %s", strerror(errno));
 	if (check_header(&eh, why, why_size))
 		return -1;
+	kc->machine = eh.e_machine;
 	ph = calloc(eh.e_phnum, sizeof(*ph));
 	kc->ram = calloc(eh.e_phnum, sizeof(*kc->ram));
 	if (!ph || !kc->ram) {

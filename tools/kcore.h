@@ -25,7 +25,13 @@ struct kcore {
 	size_t nr_ram;
 	uint64_t ram_bytes;
 	uint64_t base;			/* virtual address of physical address 0 */
-	uint64_t quiet_offset;		/* a readable page outside the RAM segments, or 0 */
+	/*
+	 * The kernel image where it runs, or all 0: its physical addresses, and the
+	 * address that physical address 0 would have there.
+	 */
+	struct kcore_ram image;
+	uint64_t image_base;
+	uint16_t machine;		/* EM_X86_64 or EM_AARCH64 */
 };
 
 /*

@@ -30,7 +30,7 @@ static const char usage[] =
 	"  --counts             print numbers of 4 KiB pages, for each GiB and in total\n"
 	"  --style STYLE        ascii, utf8 or color (what the terminal can do)\n"
 	"  --kcore FILE         instead of /proc/kcore\n"
-	"  --page-tables FILE   instead of " PTDUMP_FILE "\n"
+	"  --page-tables FILE   instead of the one in debugfs\n"
 	"  --help\n";
 
 static bool has_suffix(const char *name, const char *suffix)
@@ -111,6 +111,8 @@ static int load(struct kcore *kc, struct ptdump *pt, const char *kcore_path, con
 		say("%s: %s", kcore_path, why);
 		return -1;
 	}
+	if (!pt_path)
+		pt_path = ptdump_file(kc);
 	if (ptdump_load(pt, pt_path, kc, why, sizeof(why))) {
 		say("%s: %s", pt_path, why);
 		kcore_free(kc);
@@ -163,7 +165,7 @@ int cmd_map(int argc, char **argv)
 		{ "help", no_argument, NULL, 'h' },
 		{}
 	};
-	const char *kcore_path = "/proc/kcore", *pt_path = PTDUMP_FILE;
+	const char *kcore_path = "/proc/kcore", *pt_path = NULL;
 	const char *title = "Direct map of the host kernel";
 	enum view_style style = best_style();
 	const char *file[8];

@@ -1,23 +1,36 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <errno.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "ptdump.h"
 
+static const struct ptdump_format *const formats[] = { &ptdump_x86, &ptdump_arm64 };
+
+/* kcore_parse() accepts only machines that have a format here. */
+static const struct ptdump_format *format_of(const struct kcore *kc)
+{
+	for (size_t i = 0; i < sizeof(formats) / sizeof(formats[0]); i++)
+		if (formats[i]->machine == kc->machine)
+			return formats[i];
+	abort();
+}
+
+const char *ptdump_file(const struct kcore *kc)
+{
+	return format_of(kc)->file;
+}
+
 /*
- * One line, such as
- * 0xffff888000200000-0xffff888001000000     14M     RW         PSE     GLB NX pmd
- * An entry that is not present has only blanks between the size and the level.
+ * One line: a range, its size, and what the architecture says of its entries.
  * Returns 1 for such a line, 0 for a marker ("---[ vmalloc() Area ]---"), -1
  * for neither.
  */
-static int parse_line(const char *line, uint64_t *start, uint64_t *end, enum ptlevel *level)
+static int parse_line(const struct ptdump_format *format, const char *line,
+		      uint64_t *start, uint64_t *end, enum ptlevel *level)
 {
 	unsigned long long from, to;
-	char word[2][8] = {};
-	int words = 0, at = 0, n;
+	int at = 0;
 
 	if (!strncmp(line, "---[", 4) || !strncmp(line, "...", 3))
 		return 0;
@@ -26,24 +39,9 @@ static int parse_line(const char *line, uint64_t *start, uint64_t *end, enum ptl
 	/* The range that ends with the address space ends at 0. */
 	if (to && to <= from)
 		return -1;
-	for (line += at; sscanf(line, " %7s%n", word[words % 2], &n) == 1; line += n)
-		words++;
-	if (!words)
-		return -1;
-	line = word[(words - 1) % 2];
 	*start = from;
 	*end = to;
-	if (words == 1)
-		*level = PT_NONE;
-	else if (!strcmp(line, "pte"))
-		*level = PT_4K;
-	else if (!strcmp(line, "pmd"))
-		*level = PT_2M;
-	else if (!strcmp(line, "pud"))
-		*level = PT_1G;
-	else
-		return -1;
-	return 1;
+	return format->level(line + at, level) ? -1 : 1;
 }
 
 static int append(struct ptdump *pt, size_t *room, uint64_t start, uint64_t end,
@@ -68,8 +66,8 @@ static int append(struct ptdump *pt, size_t *room, uint64_t start, uint64_t end,
 	return 0;
 }
 
-int ptdump_parse(struct ptdump *pt, FILE *in, uint64_t base, uint64_t limit,
-		 char *why, size_t why_size)
+int ptdump_parse(struct ptdump *pt, const struct ptdump_format *format, FILE *in,
+		 uint64_t base, uint64_t limit, char *why, size_t why_size)
 {
 	uint64_t start, end, reached = 0;
 	size_t room = 0, nr = 0, size = 0;
@@ -79,7 +77,7 @@ int ptdump_parse(struct ptdump *pt, FILE *in, uint64_t base, uint64_t limit,
 	memset(pt, 0, sizeof(*pt));
 	snprintf(why, why_size, "it is empty");
 	while (getline(&line, &size, in) >= 0) {
-		int kind = parse_line(line, &start, &end, &level);
+		int kind = parse_line(format, line, &start, &end, &level);
 
 		nr++;
 		if (kind < 0) {
@@ -118,8 +116,8 @@ fail:
 	return -1;
 }
 
-int ptdump_load(struct ptdump *pt, const char *path, const struct kcore *kc,
-		char *why, size_t why_size)
+static int load(struct ptdump *pt, const char *path, const struct kcore *kc,
+		uint64_t base, uint64_t limit, char *why, size_t why_size)
 {
 	FILE *in = fopen(path, "r");
 	int ret;
@@ -130,9 +128,21 @@ int ptdump_load(struct ptdump *pt, const char *path, const struct kcore *kc,
 			 " (needs debugfs mounted, and a kernel with CONFIG_PTDUMP_DEBUGFS)" : "");
 		return -1;
 	}
-	ret = ptdump_parse(pt, in, kc->base, kc->ram[kc->nr_ram - 1].end, why, why_size);
+	ret = ptdump_parse(pt, format_of(kc), in, base, limit, why, why_size);
 	fclose(in);
 	return ret;
+}
+
+int ptdump_load(struct ptdump *pt, const char *path, const struct kcore *kc,
+		char *why, size_t why_size)
+{
+	return load(pt, path, kc, kc->base, kc->ram[kc->nr_ram - 1].end, why, why_size);
+}
+
+int ptdump_load_image(struct ptdump *pt, const char *path, const struct kcore *kc,
+		      char *why, size_t why_size)
+{
+	return load(pt, path, kc, kc->image_base, kc->image.end, why, why_size);
 }
 
 void ptdump_free(struct ptdump *pt)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The kernel's page tables as debugfs prints them (page_tables/kernel, from
- * CONFIG_PTDUMP_DEBUGFS), and of these the direct map: which entry maps which
- * physical address.
+ * The kernel's page tables as debugfs prints them (CONFIG_PTDUMP_DEBUGFS), and
+ * of these the direct map, which arm64 calls the linear map: which entry maps
+ * which physical address.
  */
 #ifndef GUESTMEM_PTDUMP_H
 #define GUESTMEM_PTDUMP_H
@@ -12,8 +12,6 @@
 #include <stdio.h>
 
 #include "kcore.h"
-
-#define PTDUMP_FILE	"/sys/kernel/debug/page_tables/kernel"
 
 enum ptlevel {
 	PT_NONE,	/* nothing maps it */
@@ -42,14 +40,35 @@ struct pttally {
 };
 
 /*
+ * What differs between architectures: the machine of the ELF header, the file in
+ * debugfs, and the words of a line behind the size of the range. level() returns
+ * 0, or -1 for words that it does not know.
+ */
+struct ptdump_format {
+	uint16_t machine;
+	const char *file;
+	int (*level)(const char *words, enum ptlevel *level);
+};
+
+extern const struct ptdump_format ptdump_x86;
+extern const struct ptdump_format ptdump_arm64;
+
+/*
  * Keeps what @in says of virtual addresses base..base+limit, as physical
  * addresses. Returns 0, or -1 with a one-line reason.
  */
-int ptdump_parse(struct ptdump *pt, FILE *in, uint64_t base, uint64_t limit,
-		 char *why, size_t why_size);
-/* The same from a file, for all of kc's RAM. */
+int ptdump_parse(struct ptdump *pt, const struct ptdump_format *format, FILE *in,
+		 uint64_t base, uint64_t limit, char *why, size_t why_size);
+
+/* The file that a kernel of kc's architecture has in debugfs. */
+const char *ptdump_file(const struct kcore *kc);
+
+/* ptdump_parse() of a file, for the direct map of all of kc's RAM. */
 int ptdump_load(struct ptdump *pt, const char *path, const struct kcore *kc,
 		char *why, size_t why_size);
+/* The same for the kernel image, which kc has to have. */
+int ptdump_load_image(struct ptdump *pt, const char *path, const struct kcore *kc,
+		      char *why, size_t why_size);
 void ptdump_free(struct ptdump *pt);
 
 enum ptlevel ptdump_level(const struct ptdump *pt, uint64_t phys);

@@ -61,6 +61,7 @@ struct scan {
 	const char *pt_path;
 	struct kcore kc;
 	struct ptdump pt;
+	struct ptdump image;		/* empty if no page needs it: see through_image() */
 	bool have_pt;
 	struct pattern pattern;
 	size_t step;
@@ -148,13 +149,29 @@ static bool chunk_at(const struct kcore *kc, uint64_t n, uint64_t *start, uint64
 	return false;
 }
 
+/*
+ * Is @phys a page that the direct map lacks, but that the kernel reaches where its
+ * image runs? arm64 unmaps the image's data from the linear map.
+ */
+static bool through_image(const struct scan *s, uint64_t phys)
+{
+	return ptdump_level(&s->image, phys) != PT_NONE &&
+	       phys >= s->kc.image.start && phys < s->kc.image.end &&
+	       ptdump_level(&s->pt, phys) == PT_NONE;
+}
+
+static uint64_t image_offset(const struct scan *s, uint64_t phys)
+{
+	return s->kc.image.offset + (phys - s->kc.image.start);
+}
+
 static int look_at_page(struct worker *w, uint64_t phys, size_t at, size_t avail)
 {
 	struct scan *s = w->scan;
 	uint64_t pfn = phys >> KCORE_PAGE_SHIFT;
 	size_t hit;
 
-	if (s->have_pt && ptdump_level(&s->pt, phys) == PT_NONE) {
+	if (s->have_pt && ptdump_level(&s->pt, phys) == PT_NONE && !through_image(s, phys)) {
 		/* Some kernels give zeroes for what they cannot read. */
 		if (is_blank(w->buf + at)) {
 			w->blank++;
@@ -166,6 +183,23 @@ static int look_at_page(struct worker *w, uint64_t phys, size_t at, size_t avail
 	w->read++;
 	hit = pattern_find(&s->pattern, w->buf, at, at + PAGE, avail, s->step);
 	return hit == PATTERN_NONE ? 0 : list_add(&w->found, pfn, hit - at);
+}
+
+/* Of what was read at @start: the pages of the image, from where the image runs. */
+static int read_image(struct worker *w, uint64_t start, size_t size, bool *refused)
+{
+	for (size_t at = 0; at < size; at += PAGE) {
+		if (!through_image(w->scan, start + at))
+			continue;
+		refused[at / PAGE] = false;
+		if (!kcore_read(w->fd, w->buf + at, PAGE, image_offset(w->scan, start + at)))
+			continue;
+		if (errno != EFAULT)
+			return -1;
+		refused[at / PAGE] = true;
+		memset(w->buf + at, 0, PAGE);
+	}
+	return 0;
 }
 
 static int scan_chunk(struct worker *w, uint64_t start, uint64_t end, const struct kcore_ram *ram)
@@ -186,6 +220,8 @@ static int scan_chunk(struct worker *w, uint64_t start, uint64_t end, const stru
 			memset(w->buf + at, 0, PAGE);
 		}
 	}
+	if (read_image(w, start, size + more, refused))
+		return -1;
 	for (size_t at = 0; at < size; at += PAGE) {
 		if (refused[at / PAGE]) {
 			w->refused++;
@@ -202,7 +238,7 @@ static int scan_chunk(struct worker *w, uint64_t start, uint64_t end, const stru
 static int wipe(struct worker *w, size_t size)
 {
 	const struct kcore *kc = &w->scan->kc;
-	uint64_t quiet = kc->quiet_offset ? kc->quiet_offset : kc->ram[0].offset;
+	uint64_t quiet = kc->image.end ? kc->image.offset : kc->ram[0].offset;
 
 	if (kcore_read(w->fd, w->buf, size < PAGE ? size : PAGE, quiet))
 		return -1;
@@ -217,14 +253,16 @@ static int confirm(struct worker *w)
 	for (size_t i = 0; i < w->found.nr; i++) {
 		struct hit *hit = &w->found.hit[i];
 		uint64_t phys = (hit->pfn << KCORE_PAGE_SHIFT) + hit->offset;
+		uint64_t offset;
 		size_t r = 0;
 
 		while (phys >= s->kc.ram[r].end)
 			r++;
+		offset = through_image(s, phys) ? image_offset(s, phys) :
+			 s->kc.ram[r].offset + (phys - s->kc.ram[r].start);
 		if (wipe(w, s->pattern.len))
 			return -1;
-		if (!kcore_read(w->fd, w->buf, s->pattern.len,
-				s->kc.ram[r].offset + (phys - s->kc.ram[r].start)))
+		if (!kcore_read(w->fd, w->buf, s->pattern.len, offset))
 			hit->confirmed = pattern_at(&s->pattern, w->buf);
 		else if (errno != EFAULT)
 			return -1;
@@ -422,6 +460,17 @@ static void report(struct scan *s, struct worker *worker, struct list *found,
 			hits, (unsigned long long)pages, (unsigned long long)(refused + blank));
 }
 
+/* The page tables of the image, if the direct map lacks some of it. */
+static int prepare_image(struct scan *s, char *why, size_t why_size)
+{
+	struct pttally t;
+
+	ptdump_tally(&s->pt, &s->kc, s->kc.image.start, s->kc.image.end, &t);
+	if (!t.bytes[PT_NONE])
+		return 0;
+	return ptdump_load_image(&s->image, s->pt_path, &s->kc, why, why_size);
+}
+
 static int prepare(struct scan *s)
 {
 	int fd = open(s->kcore_path, O_RDONLY | O_CLOEXEC);
@@ -440,9 +489,12 @@ static int prepare(struct scan *s)
 		say("%s: %s", s->kcore_path, why);
 		return -1;
 	}
+	if (!s->pt_path)
+		s->pt_path = ptdump_file(&s->kc);
 	if (!strcmp(s->pt_path, "none"))
 		return 0;
-	if (ptdump_load(&s->pt, s->pt_path, &s->kc, why, sizeof(why)))
+	if (ptdump_load(&s->pt, s->pt_path, &s->kc, why, sizeof(why)) ||
+	    prepare_image(s, why, sizeof(why)))
 		say("going without the page tables: %s: %s", s->pt_path, why);
 	else
 		s->have_pt = true;
@@ -478,6 +530,7 @@ out:
 	free(stale.hit);
 	free(worker);
 	ptdump_free(&s->pt);
+	ptdump_free(&s->image);
 	kcore_free(&s->kc);
 	return ret;
 }
@@ -492,7 +545,7 @@ static const char usage[] =
 	"  --cpus N             read with N CPUs (all that this process may use)\n"
 	"  --every-cpu          every CPU reads all RAM: finds stale TLB entries\n"
 	"  --kcore FILE         instead of /proc/kcore\n"
-	"  --page-tables FILE   instead of " PTDUMP_FILE ", or \"none\"\n"
+	"  --page-tables FILE   instead of the one in debugfs, or \"none\"\n"
 	"  --help\n";
 
 static int bad_usage(const char *what, const char *arg)
@@ -532,7 +585,6 @@ int cmd_scan(int argc, char **argv)
 	};
 	struct scan s = {
 		.kcore_path = "/proc/kcore",
-		.pt_path = PTDUMP_FILE,
 		.step = PATTERN_STEP,
 	};
 	unsigned long number, want = MAX_CPUS;

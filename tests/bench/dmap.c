@@ -16,8 +16,8 @@ void dmap_read(struct dmap *d)
 	if (kcore_parse(&d->ram, fd, why, sizeof(why)))
 		die(0, "/proc/kcore: %s", why);
 	close(fd);
-	if (ptdump_load(&d->pt, PTDUMP_FILE, &d->ram, why, sizeof(why)))
-		die(0, "%s: %s", PTDUMP_FILE, why);
+	if (ptdump_load(&d->pt, ptdump_file(&d->ram), &d->ram, why, sizeof(why)))
+		die(0, "%s: %s", ptdump_file(&d->ram), why);
 }
 
 void dmap_free(struct dmap *d)

@@ -25,6 +25,7 @@ static void usual(void)
 	eh.e_ident[EI_CLASS] = ELFCLASS64;
 	eh.e_ident[EI_DATA] = ELFDATA2LSB;
 	eh.e_type = ET_CORE;
+	eh.e_machine = EM_X86_64;
 	eh.e_phoff = sizeof(eh);
 	eh.e_phentsize = sizeof(ph[0]);
 	eh.e_phnum = 7;
@@ -81,7 +82,8 @@ static void test_usual(void)
 	ok(kc.ram_bytes == 0x9e000 + 0x7fedf000 + 0x80000000ULL, "all of the RAM");
 	ok(kc.ram[0].start == 0x1000 && kc.ram[0].end == 0x9f000 && kc.ram[0].offset == 0x3000 &&
 	   kc.ram[1].start == 0x100000 && kc.ram[2].end == 0x180000000, "sorted");
-	ok(kc.quiet_offset == ph[1].p_offset, "the kernel's image is told from RAM");
+	ok(kc.image.offset == ph[1].p_offset && kc.image.start == ph[1].p_paddr &&
+	   kc.image.end == 0x3400000 && kc.image_base == TEXT - 0x1000000, "the kernel's image is told from RAM");
 	kcore_free(&kc);
 }
 

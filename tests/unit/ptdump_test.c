@@ -45,16 +45,22 @@ static const struct kcore kc = {
 	.ram = ram, .nr_ram = 2, .base = BASE, .ram_bytes = 2 * GIB - MIB + 0x9f000,
 };
 
-static int parse(struct ptdump *pt, const char *text, uint64_t limit, char *why, size_t size)
+static int parse_as(const struct ptdump_format *format, struct ptdump *pt, const char *text,
+		    uint64_t base, uint64_t limit, char *why, size_t size)
 {
 	FILE *in = fmemopen((void *)text, strlen(text), "r");
 	int ret;
 
 	if (!in)
 		abort();
-	ret = ptdump_parse(pt, in, BASE, limit, why, size);
+	ret = ptdump_parse(pt, format, in, base, limit, why, size);
 	fclose(in);
 	return ret;
+}
+
+static int parse(struct ptdump *pt, const char *text, uint64_t limit, char *why, size_t size)
+{
+	return parse_as(&ptdump_x86, pt, text, BASE, limit, why, size);
 }
 
 static void test_levels(struct ptdump *pt)

@@ -41,7 +41,7 @@ static void make_host(void)
 {
 	Elf64_Ehdr eh = {
 		.e_ident = { 0x7f, 'E', 'L', 'F', ELFCLASS64, ELFDATA2LSB },
-		.e_type = ET_CORE, .e_phoff = sizeof(eh), .e_phentsize = sizeof(Elf64_Phdr),
+		.e_type = ET_CORE, .e_machine = EM_X86_64, .e_phoff = sizeof(eh), .e_phentsize = sizeof(Elf64_Phdr),
 		.e_phnum = 2,
 	};
 	Elf64_Phdr ph[] = {
