@@ -161,6 +161,7 @@ $(guest_programs): $(B)/guest/%: $(B)/obj/static/tests/guest/%.o $(B)/lib/libgue
 	$(CC) $(CFLAGS) -static -pthread -o $@ $^
 
 $(B)/guest/scan_process: $(B)/obj/static/tools/pattern.o
+$(B)/guest/direct_map: $(map_src:%.c=$(B)/obj/static/%.o)
 
 $(bare_guests): $(B)/guest/bare/%: tests/guest/bare/%.c tests/guest/bare/bare.ld tools/secret.h Makefile
 	@mkdir -p $(@D)

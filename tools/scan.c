@@ -191,6 +191,11 @@ static int read_image(struct worker *w, uint64_t start, size_t size, bool *refus
 	for (size_t at = 0; at < size; at += PAGE) {
 		if (!through_image(w->scan, start + at))
 			continue;
+		if (!refused[at / PAGE] && !is_blank(w->buf + at) &&
+		    list_add(&w->stale, (start + at) >> KCORE_PAGE_SHIFT, 0)) {
+			errno = ENOMEM;
+			return -1;
+		}
 		refused[at / PAGE] = false;
 		if (!kcore_read(w->fd, w->buf + at, PAGE, image_offset(w->scan, start + at)))
 			continue;

@@ -103,6 +103,37 @@ static void test_kaslr(void)
 	usual();
 }
 
+/* arm64: the image comes first, in the range of vmalloc, and RAM begins at 1 GiB. */
+static void test_arm64(void)
+{
+	char why[160];
+	struct kcore kc;
+
+	memset(ph, 0, sizeof(ph));
+	eh.e_machine = EM_AARCH64;
+	eh.e_phnum = 5;
+	ph[0] = (Elf64_Phdr) { .p_type = PT_NOTE, .p_offset = 0x190, .p_filesz = 0x1d20 };
+	ph[1] = (Elf64_Phdr) { .p_type = PT_LOAD, .p_vaddr = 0xffff800080000000ULL,
+			       .p_paddr = 0x40200000, .p_offset = 0x800080002000,
+			       .p_filesz = 0xbe0000 };
+	ph[2] = (Elf64_Phdr) { .p_type = PT_LOAD, .p_vaddr = 0xffff800080000000ULL,
+			       .p_paddr = (Elf64_Addr)-1, .p_offset = 0x800080002000,
+			       .p_filesz = 0x7dff3f800000 };
+	ph[3] = (Elf64_Phdr) { .p_type = PT_LOAD, .p_vaddr = 0xffff000000000000ULL,
+			       .p_paddr = 0x40000000, .p_offset = 0x2000, .p_filesz = 0x80000000 };
+	ph[4] = (Elf64_Phdr) { .p_type = PT_LOAD, .p_vaddr = 0xfffffdffc0000000ULL,
+			       .p_paddr = (Elf64_Addr)-1, .p_offset = 0xfdffc0002000,
+			       .p_filesz = 0x2000000 };
+	ok(!parse(&kc, why, sizeof(why), 0) && kc.nr_ram == 1 && kc.machine == EM_AARCH64,
+	   "an arm64 host");
+	ok(kc.base == 0xfffeffffc0000000ULL && kc.ram[0].start == 0x40000000 &&
+	   kc.ram[0].end == 0xc0000000 && kc.ram[0].offset == 0x2000, "the linear map, not the first segment");
+	ok(kc.image.start == 0x40200000 && kc.image.end == 0x40de0000 &&
+	   kc.image_base + kc.image.start == 0xffff800080000000ULL, "the image");
+	kcore_free(&kc);
+	usual();
+}
+
 static void test_hostile(void)
 {
 	char why[160];
@@ -122,6 +153,8 @@ static void test_hostile(void)
 	refused("big-endian");
 	eh.e_type = ET_EXEC;
 	refused("a program");
+	eh.e_machine = EM_RISCV;
+	refused("another machine");
 	eh.e_phentsize = 55;
 	refused("program headers of another size");
 	eh.e_phnum = 0;
@@ -162,6 +195,7 @@ int main(void)
 {
 	test_usual();
 	test_kaslr();
+	test_arm64();
 	test_hostile();
 	return done_testing();
 }

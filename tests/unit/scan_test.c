@@ -22,6 +22,13 @@
 static int kcore = -1, tables = -1;
 static char kcore_path[64], tables_path[64];
 
+/* What arm64 has beside it: a linear map that begins with RAM, and the kernel image. */
+#define LINEAR	0xffff000000000000ULL
+#define IMAGE	0xffff800080000000ULL
+#define IMAGE_PHYS	0x400000
+#define IMAGE_SIZE	0x3000
+#define IMAGE_DATA	(DATA + END)
+
 static void put(const void *data, size_t size, uint64_t phys)
 {
 	if (pwrite(kcore, data, size, (off_t)(DATA + phys)) != (ssize_t)size)
@@ -58,6 +65,44 @@ static void make_host(void)
 	kcore = memfd_create("kcore", 0);
 	tables = memfd_create("tables", 0);
 	if (kcore < 0 || tables < 0 || ftruncate(kcore, DATA + END) ||
+	    pwrite(kcore, &eh, sizeof(eh), 0) != sizeof(eh) ||
+	    pwrite(kcore, ph, sizeof(ph), sizeof(eh)) != sizeof(ph) ||
+	    write(tables, text, sizeof(text) - 1) != sizeof(text) - 1)
+		abort();
+	snprintf(kcore_path, sizeof(kcore_path), "/proc/self/fd/%d", kcore);
+	snprintf(tables_path, sizeof(tables_path), "/proc/self/fd/%d", tables);
+}
+
+/* The linear map lacks the whole image; the image's last page has been freed and hidden. */
+static void make_host_arm64(void)
+{
+	Elf64_Ehdr eh = {
+		.e_ident = { 0x7f, 'E', 'L', 'F', ELFCLASS64, ELFDATA2LSB },
+		.e_type = ET_CORE, .e_machine = EM_AARCH64, .e_phoff = sizeof(eh),
+		.e_phentsize = sizeof(Elf64_Phdr), .e_phnum = 3,
+	};
+	Elf64_Phdr ph[] = {
+		{ .p_type = PT_LOAD, .p_vaddr = IMAGE, .p_paddr = IMAGE_PHYS,
+		  .p_offset = IMAGE_DATA, .p_filesz = IMAGE_SIZE },
+		{ .p_type = PT_LOAD, .p_vaddr = LINEAR, .p_paddr = FIRST,
+		  .p_offset = DATA + FIRST, .p_filesz = 0x100000 - FIRST },
+		{ .p_type = PT_LOAD, .p_vaddr = LINEAR + SECOND - FIRST, .p_paddr = SECOND,
+		  .p_offset = DATA + SECOND, .p_filesz = END - SECOND },
+	};
+	static const char text[] =
+		"---[ Linear Mapping start ]---\n"
+		"0xffff000000000000-0xffff0000003ff000        4092K PTE       RW NX SHD AF UXN MEM/NORMAL\n"
+		"0xffff0000003ff000-0xffff000000402000          12K PTE F     RW NX SHD AF NG UXN MEM/NORMAL\n"
+		"0xffff000000402000-0xffff000000801000        4092K PTE       RW NX SHD AF UXN MEM/NORMAL\n"
+		"---[ Linear Mapping end ]---\n"
+		"0xffff800080000000-0xffff800080002000           8K PTE       RW NX SHD AF UXN MEM/NORMAL\n"
+		"0xffff800080002000-0xffff800080003000           4K PTE\n";
+
+	close(kcore);
+	close(tables);
+	kcore = memfd_create("kcore", 0);
+	tables = memfd_create("tables", 0);
+	if (kcore < 0 || tables < 0 || ftruncate(kcore, IMAGE_DATA + IMAGE_SIZE) ||
 	    pwrite(kcore, &eh, sizeof(eh), 0) != sizeof(eh) ||
 	    pwrite(kcore, ph, sizeof(ph), sizeof(eh)) != sizeof(ph) ||
 	    write(tables, text, sizeof(text) - 1) != sizeof(text) - 1)
@@ -166,6 +211,29 @@ static void test_errors(void)
 		ok(scan("--seed", "1", NULL, NULL) == 1, "RAM that ends too early is an error");
 }
 
+static void test_image(void)
+{
+	ok(!scan("--seed", "1", NULL, NULL) && says("found_pages=0") && says("ram_pages=1537") &&
+	   says("read_pages=1536") && says("unreadable_blank=1") && says("stale_pages=0"),
+	   "arm64: the image is read where it runs");
+	put_secret(0x500000, 1);
+	put_secret(IMAGE_DATA - DATA + 0x1040, 1);
+	ok(!scan("--seed", "1", "--list", NULL) && says("found_pages=2") &&
+	   says("pfn=0x401 offset=64") && says("pfn=0x500 offset=0"),
+	   "arm64: found in the image and in the linear map");
+	put_secret(IMAGE_DATA - DATA + 0x2000, 1);
+	ok(!scan("--seed", "1", NULL, NULL) && says("found_pages=2"),
+	   "arm64: a page that the image's mapping lacks is not read there");
+	put_secret(IMAGE_DATA - DATA + 0x1000 - 5, 2);
+	ok(!scan("--seed", "2", "--anywhere", "--list") && says("found_pages=1") &&
+	   says("pfn=0x400 offset=4091"), "arm64: over the end of a page of the image");
+	put("x", 1, IMAGE_PHYS + 1);
+	put("x", 1, IMAGE_PHYS + 0x2000);
+	ok(!scan("--seed", "1", "--list", NULL) && says("stale_pages=2") &&
+	   says("stale_pfn=0x400") && says("stale_pfn=0x402") && says("found_pages=2"),
+	   "arm64: a page read by an entry with F is reported, in the image and beside it");
+}
+
 int main(void)
 {
 	make_host();
@@ -174,5 +242,7 @@ int main(void)
 	test_hex();
 	test_stale();
 	test_errors();
+	make_host_arm64();
+	test_image();
 	return done_testing();
 }
