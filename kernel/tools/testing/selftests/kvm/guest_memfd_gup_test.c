@@ -59,6 +59,7 @@ FIXTURE(gup) {
 	u64 *pfns;
 	char *plain;		/* ordinary memory, as a control */
 	bool poisoned;
+	unsigned int old_order;
 };
 
 FIXTURE_VARIANT(gup) {
@@ -79,6 +80,7 @@ FIXTURE_SETUP(gup)
 {
 	struct gmem_vm *g = &self->g;
 
+	self->old_order = gmem_set_block_order(ilog2(SZ_2M / GMEM_PAGE));
 	self->seed = gmem_new_seed();
 	gmem_kmsg_open(&self->kmsg);
 	gmem_vm_create(g, 1, variant->size, gmem_test_flags());
@@ -102,6 +104,7 @@ FIXTURE_TEARDOWN(gup)
 		gmem_assert_given_back(self->pfns, NR_PAGES, self->seed);
 	}
 	gmem_assert_nothing_left(&self->kmsg);
+	gmem_set_block_order(self->old_order);
 }
 
 #define GUP_TEST(name) TEST_F_TIMEOUT(gup, name, TIMEOUT)
