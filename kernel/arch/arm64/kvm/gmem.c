@@ -11,7 +11,7 @@
 
 #include "gmem.h"
 
-/* pKVM pins anonymous memory for a protected VM. */
+/* For a protected VM pKVM pins what the user address maps, and hidden memory has no pins. */
 bool kvm_arch_supports_gmem_no_direct_map(struct kvm *kvm)
 {
 	return guest_memfd_can_hide() && (!kvm || !kvm_vm_is_protected(kvm));
@@ -104,12 +104,13 @@ int kvm_gmem_swap_desc(struct kvm_memory_slot *slot, gfn_t gfn, u64 __user *ptep
  *
  * KVM maps the page that a guest hypervisor has at VNCR_EL2 in the kernel's fixmap,
  * without a direct-map reference.  So a VM has either nested guests or hidden memory.
- * kvm->arch.config_lock decides which of the two came first.  A VM that had hidden
- * memory once stays without nested guests.
+ * kvm->arch.config_lock decides which of the two came first.  A VM for which hidden
+ * memory was asked once stays without nested guests, also if KVM refused the memslot.
  *
- * A protected VM runs on anonymous memory that pKVM pins, and on nothing else.
+ * For a protected VM pKVM pins what the user address maps, and cannot pin a
+ * guest_memfd.
  *
- * Context: May sleep; kvm->slots_lock is held.
+ * Context: May sleep; kvm->slots_lock and kvm->slots_arch_lock are held.
  * Return: 0 or -EINVAL.
  */
 int kvm_gmem_prepare_slot(struct kvm *kvm, const struct kvm_memory_slot *slot)
@@ -130,7 +131,7 @@ int kvm_gmem_prepare_slot(struct kvm *kvm, const struct kvm_memory_slot *slot)
  * @kvm: The VM.
  * @features: What the vCPU is to have, a bit for each KVM_ARM_VCPU_*.
  *
- * Context: Any; kvm->arch.config_lock is held.
+ * Context: kvm->arch.config_lock is held.
  * Return: True when the vCPU cannot have these features.
  */
 bool kvm_gmem_refuses_vcpu(struct kvm *kvm, unsigned long features)

@@ -18,6 +18,7 @@
 #include <linux/guest_memfd.h>
 #include <linux/sizes.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "guest_memfd_hide.h"
@@ -164,30 +165,43 @@ TEST_F(refused, protected)
 	kvm_close(vm);
 }
 
+/* The vCPU needs a page that KVM cannot get. */
+static void assert_memory_fault(struct kvm_vcpu *vcpu, gpa_t gpa)
+{
+	TEST_ASSERT(_vcpu_run(vcpu) == -1 && errno == EFAULT, "errno %d", errno);
+	TEST_ASSERT_EQ(vcpu->run->exit_reason, KVM_EXIT_MEMORY_FAULT);
+	TEST_ASSERT_EQ(vcpu->run->memory_fault.gpa, gpa);
+	TEST_ASSERT_EQ(vcpu->run->memory_fault.size, GMEM_PAGE);
+}
+
+/* A plain memslot over memory at level NONE, then over nothing. */
 TEST_F(refused, plain_none)
 {
 	struct gmem_vm *g = &self->g;
 	u64 page = 3 * GMEM_PAGE;
-	struct kvm_run *run;
+	struct kvm_vcpu *vcpu;
+	void *mem;
 
 	gmem_vm_create_bare(g, 1, SIZE, 0);
+	vcpu = g->vcpus[0];
 	g->fd = vm_create_guest_memfd(g->vm, SIZE, HIDDEN_FLAGS);
 	g->mem = kvm_mmap(SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, g->fd);
 	vm_set_user_memory_region(g->vm, GMEM_SLOT, 0, GMEM_GPA, SIZE, g->mem);
 	virt_map(g->vm, GMEM_GVA, GMEM_GPA, SIZE / g->vm->page_size);
 
-	gmem_guest_call(g->vcpus[0], gmem_guest_fill, GMEM_GVA + page, GMEM_PAGE, 1);
+	gmem_guest_call(vcpu, gmem_guest_fill, GMEM_GVA + page, GMEM_PAGE, 1);
 	gmem_set_access(g->fd, 0, SIZE, GUEST_MEMFD_ACCESS_NONE);
-	gmem_guest_post(g->vcpus[0], gmem_guest_fill, GMEM_GVA + page, GMEM_PAGE, 2);
-	TEST_ASSERT(_vcpu_run(g->vcpus[0]) == -1 && errno == EFAULT, "errno %d", errno);
-	run = g->vcpus[0]->run;
-	TEST_ASSERT_EQ(run->exit_reason, KVM_EXIT_MEMORY_FAULT);
-	TEST_ASSERT_EQ(run->memory_fault.gpa, GMEM_GPA + page);
-	TEST_ASSERT_EQ(run->memory_fault.size, GMEM_PAGE);
+	gmem_guest_post(vcpu, gmem_guest_fill, GMEM_GVA + page, GMEM_PAGE, 2);
+	assert_memory_fault(vcpu, GMEM_GPA + page);
 
-	/* With the level the guest goes on. */
 	gmem_set_access(g->fd, 0, SIZE, GUEST_MEMFD_ACCESS_USER);
-	TEST_ASSERT(!_vcpu_run(g->vcpus[0]), "errno %d", errno);
+	kvm_munmap(g->mem, SIZE);
+	assert_memory_fault(vcpu, GMEM_GPA + page);
+
+	/* With the mapping the guest goes on. */
+	mem = mmap(g->mem, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, g->fd, 0);
+	TEST_ASSERT(mem == g->mem, "mmap: errno %d", errno);
+	TEST_ASSERT(!_vcpu_run(vcpu), "errno %d", errno);
 	gmem_assert_filled(g->mem + page, GMEM_PAGE, 2);
 }
 
