@@ -12,6 +12,7 @@
 #define INTERRUPT_PRIVATE	1	/* of each CPU */
 #define LEVEL_HIGH		4
 #define SERIAL_CLOCK		1843200
+#define KASLR_SEED_SIZE		8
 
 /* The timer's interrupts, numbered from 16: secure, physical, virtual, of EL2. */
 static const uint32_t timer_interrupts[] = { 13, 14, 11, 10 };
@@ -94,6 +95,10 @@ static void write_chosen(struct tree *tree, const struct machine *machine)
 	begin(tree, "chosen");
 	string(tree, "bootargs", machine->cmdline);
 	string(tree, "stdout-path", "serial0:115200n8");
+	/* Linux overwrites both when it has read them. */
+	bytes(tree, "kaslr-seed", machine->seed, KASLR_SEED_SIZE);
+	bytes(tree, "rng-seed", machine->seed + KASLR_SEED_SIZE,
+	      sizeof(machine->seed) - KASLR_SEED_SIZE);
 	if (machine->initrd_size) {
 		address(tree, "linux,initrd-start", machine->initrd);
 		address(tree, "linux,initrd-end", machine->initrd + machine->initrd_size);

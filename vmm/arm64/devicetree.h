@@ -16,6 +16,7 @@ struct machine {
 	uint64_t mpidr[VM_MAX_CPUS];	/* by which each CPU is known to the others */
 	uint64_t initrd, initrd_size;	/* the size is 0 if there is none */
 	const char *cmdline;
+	uint8_t seed[40];		/* random, for the guest alone */
 };
 
 /* Write it to @to, DEVICETREE_MAX bytes.  Return: NULL, or why it cannot be done. */

@@ -22,8 +22,9 @@
 #define MACHINE_HALT_SPINS	true
 
 struct arch_vcpu {
-	uint64_t last_pc;	/* at the last arch_look() */
-	bool stepping;		/* KVM_RUN executes one instruction */
+	uint64_t last_pc;		/* at the last arch_look() */
+	unsigned long long last_exits;	/* by then */
+	bool stepping;			/* KVM_RUN executes one instruction */
 };
 
 #endif

@@ -15,6 +15,9 @@
 #define PSTATE_DAIF	0x3c0u
 #define PSTATE_I	0x80u
 
+/* A CPU that is parked leaves KVM_RUN when it is asked, and for nothing else. */
+#define PARKED_EXITS	4
+
 int arch_init_vcpu(struct vcpu *vcpu)
 {
 	struct kvm_vcpu_init init;
@@ -55,13 +58,16 @@ static bool set_stepping(struct vcpu *vcpu, bool on)
  * A CPU that is off waits for another CPU.  Linux has the other CPUs of a halted
  * guest wait with every kind of interrupt off, and the last one jump from an
  * instruction to itself with interrupts off.  An idle CPU waits with ordinary
- * interrupts off only, and a single step takes it on to another instruction.
+ * interrupts off only, and a single step takes it on to another instruction.  A
+ * debugger that polls the serial port is at one place with all interrupts off, and
+ * makes exits.
  */
 void arch_look(struct vcpu *vcpu)
 {
 	struct kvm_mp_state state;
 	uint64_t pc, pstate;
-	bool moved;
+	unsigned long long exits = atomic_load(&vcpu->exits);
+	bool busy;
 
 	if (ioctl(vcpu->fd, KVM_GET_MP_STATE, &state) ||
 	    registers_get(vcpu->fd, CORE_REGISTER(regs.pc), &pc) ||
@@ -69,11 +75,12 @@ void arch_look(struct vcpu *vcpu)
 		answer(vcpu, false);
 		return;
 	}
-	moved = pc != vcpu->arch.last_pc;
+	busy = pc != vcpu->arch.last_pc || exits - vcpu->arch.last_exits > PARKED_EXITS;
 	vcpu->arch.last_pc = pc;
+	vcpu->arch.last_exits = exits;
 	if (state.mp_state == KVM_MP_STATE_STOPPED)
 		answer(vcpu, true);
-	else if (moved || !(pstate & PSTATE_I))
+	else if (busy || !(pstate & PSTATE_I))
 		answer(vcpu, false);
 	else if ((pstate & PSTATE_DAIF) == PSTATE_DAIF)
 		answer(vcpu, true);

@@ -3,6 +3,7 @@
 #include <linux/kvm.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/random.h>
 
 #include "arch.h"
 #include "devicetree.h"
@@ -61,6 +62,8 @@ const char *arch_load(const struct vm *vm, const struct payload *payload, struct
 			return "KVM does not tell the MPIDR of a vCPU";
 		machine.mpidr[i] &= MPIDR_AFFINITY;
 	}
+	if (getrandom(machine.seed, sizeof(machine.seed), 0) != sizeof(machine.seed))
+		return "the host has no random numbers for the guest";
 	error = devicetree_write(memory_at(memory, devicetree, DEVICETREE_MAX), &machine);
 	if (error)
 		return error;

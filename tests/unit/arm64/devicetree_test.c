@@ -23,6 +23,14 @@ static bool has_text(const char *path, const char *name, const char *text)
 	return value && size == (int)strlen(text) + 1 && !memcmp(value, text, size);
 }
 
+static bool has_bytes(const char *path, const char *name, const uint8_t *bytes, int count)
+{
+	int size;
+	const void *value = property(path, name, &size);
+
+	return value && size == count && !memcmp(value, bytes, count);
+}
+
 /* The property consists of @count numbers of 64 bits, of which this is one. */
 static bool has_number(const char *path, const char *name, int count, int index, uint64_t number)
 {
@@ -52,6 +60,8 @@ static void test_full(void)
 		.initrd_size = 0x1234, .cmdline = "console=ttyS0 quiet",
 	};
 
+	for (unsigned int i = 0; i < sizeof(machine.seed); i++)
+		machine.seed[i] = i + 1;
 	for (unsigned int i = 0; i < VM_MAX_CPUS; i++)
 		machine.mpidr[i] = i / 8 << 8 | i % 8;
 	ok(!devicetree_write(tree, &machine) && !fdt_check_full(tree, DEVICETREE_MAX),
@@ -68,6 +78,8 @@ static void test_full(void)
 		      VM_MAX_CPUS * LAYOUT_GIC_REDISTRIBUTOR_SIZE) &&
 	   LAYOUT_GIC_REDISTRIBUTORS + VM_MAX_CPUS * LAYOUT_GIC_REDISTRIBUTOR_SIZE <= LAYOUT_SERIAL,
 	   "a redistributor for each, below the serial port");
+	ok(has_bytes("/chosen", "kaslr-seed", machine.seed, 8) &&
+	   has_bytes("/chosen", "rng-seed", machine.seed + 8, 32), "two seeds without a common byte");
 	ok(has_text("/aliases", "serial0", "/serial@9000000") &&
 	   has_number("/serial@9000000", "reg", 2, 0, LAYOUT_SERIAL), "the serial port is the first");
 }
