@@ -73,8 +73,8 @@ unit: $(unit_tests) $(arm64_unit_tests)	## unit tests of the programs and the li
 check:		## shellcheck of the scripts, and the unit tests
 	@scripts/test --only 'lint/*' --only 'unit/*'
 
-demo: setup	## the proof: a guest that its host cannot read
-	@scripts/demo
+demo: setup	## the proof: a guest that its host cannot read (ARCH=arm64: on an emulated arm64 host)
+	@scripts/demo --arch $(ARCH)
 
 test: setup	## the tests; the last line is "N passed, N failed[, N skipped]" (ONLY=PATTERN, e.g. ONLY='unit/*')
 	@scripts/test $(if $(ONLY),--only '$(ONLY)')
