@@ -107,6 +107,8 @@
 #define W_EL2_REPLACE		49
 #define W_EL2_UNCLEARED		50
 #define W_CLOSE_BLIND		51
+#define W_UNSHARE_DROP_INV	52
+#define W_SHARE_DROP_INV	53
 #define WRONG(what)		(wrong == what)
 
 byte wrong;
@@ -387,6 +389,7 @@ proctype vcpu(byte v, op1, g1, op2, g2, op3, g3)
 	byte op, g;	/* the operation under way */
 	byte f, old;
 	bit ok, has_file;
+	bit dropped;	/* the invalidate_lock, on purpose too early */
 
 next:
 	/* The guest. */
@@ -398,6 +401,13 @@ next:
 		f = 0; old = 0; ok = 0; has_file = 0;
 		if
 		:: op == IDLE || kill -> goto out
+		:: else -> running[v] = 0
+		fi
+	}
+	/* The host can interrupt the vCPU; EL2 does not let one of a dying VM run. */
+	atomic {
+		if
+		:: dying && !WRONG(W_EL2_RUN_DYING) -> goto out
 		:: else -> running[v] = 1
 		fi
 	}
@@ -433,8 +443,8 @@ call:
 		fi;
 		if
 		:: hostile -> goto enter
-		:: op == SHARE -> goto share
-		:: else -> goto unshare
+		:: !hostile && op == SHARE -> goto share
+		:: !hostile && op == UNSHARE -> goto unshare
 		fi
 	}
 touch:
@@ -538,13 +548,16 @@ fault:
 	fi;
 	unlock(locked[f]);
 	if
-	:: WRONG(W_DONATE_REF_LATE) && ok -> atomic { ref[folio[g]]++ }
+	:: WRONG(W_DONATE_REF_LATE) && ok ->
+		atomic { inv_shared-- }
+		atomic { ref[folio[g]]++ }
 	:: else
 	fi;
 	put_page(f);
 	atomic {
 		if
 		:: WRONG(W_DONATE_NO_INV)
+		:: WRONG(W_DONATE_REF_LATE) && ok
 		:: else -> inv_shared--
 		fi;
 		users--;
@@ -558,10 +571,16 @@ fault:
 		fi
 	}
 again:
-	if
-	:: op == TOUCH -> goto touch
-	:: else -> goto call
-	fi;
+	atomic {
+		if
+		:: dying && !WRONG(W_EL2_RUN_DYING) -> goto lost
+		:: else -> running[v] = 1
+		fi;
+		if
+		:: op == TOUCH -> goto touch
+		:: else -> goto call
+		fi
+	}
 
 	/* KVM: MEM_SHARE. */
 share:
@@ -603,7 +622,8 @@ share_again:
 	if
 	:: WRONG(W_SHARE_EARLY) ->
 		level[g] = USER;
-		atomic { inv = 0 }
+		atomic { inv = 0; dropped = 1 }
+	:: WRONG(W_SHARE_DROP_INV) -> atomic { inv = 0; dropped = 1 }
 	:: else
 	fi;
 	atomic {
@@ -678,6 +698,10 @@ unshare_again:
 			if
 			:: old == KERNEL -> uncount(g)
 			:: else
+			fi;
+			if
+			:: WRONG(W_UNSHARE_DROP_INV) -> inv = 0; dropped = 1
+			:: else
 			fi
 		fi
 	}
@@ -719,9 +743,10 @@ wait:
 end_request:
 	atomic {
 		if
-		:: op == SHARE && (WRONG(W_SHARE_NO_INV) || (WRONG(W_SHARE_EARLY) && f != 0))
-		:: op == SHARE && WRONG(W_SHARE_EARLY) -> inv = 0
+		:: op == SHARE && WRONG(W_SHARE_NO_INV)
+		:: op == SHARE && !WRONG(W_SHARE_NO_INV) && dropped
 		:: op == UNSHARE && WRONG(W_UNSHARE_NO_INV)
+		:: op == UNSHARE && !WRONG(W_UNSHARE_NO_INV) && dropped
 		:: else -> inv = 0
 		fi
 	}
@@ -735,7 +760,8 @@ end_request_unlocked:
 		:: has_file -> users--
 		:: else
 		fi;
-		has_file = 0
+		has_file = 0;
+		dropped = 0
 	}
 
 	/* KVM enters the vCPU; EL2 answers the guest. */
@@ -837,7 +863,7 @@ look:
 	get_page(lo);
 	if
 	:: f == NOTHING -> goto out
-	:: op == REF -> goto look_end
+	:: f != NOTHING && op == REF -> goto look_end
 	:: else
 	fi;
 	if
@@ -1217,6 +1243,8 @@ out:
 #define AT_NONE(p)	(el2[p] != E_GUEST || !in_file[p] || level[p] == NONE)
 /* It is charged, and not free. */
 #define KEPT(p)		(el2[p] == E_HOST || charged[p])
+/* Its file has it at its index: KVM finds the page of a request by that. */
+#define IN_PLACE(p)	(el2[p] == E_HOST || in_file[p] || !open)
 /* The host's state is EL2's when nobody has the page's lock. */
 #define AGREED(p)	(locked[folio[p]] || inv || state[p] == LEAKED || state[p] == el2[p])
 /* All pages of a folio have one level. */
@@ -1233,6 +1261,7 @@ end:
 	:: atomic { !HONEST(UNMAPPED) -> assert(HONEST(UNMAPPED)) }
 	:: atomic { !HONEST(AT_NONE) -> assert(HONEST(AT_NONE)) }
 	:: atomic { !HONEST(KEPT) -> assert(HONEST(KEPT)) }
+	:: atomic { !HONEST(IN_PLACE) -> assert(HONEST(IN_PLACE)) }
 	:: atomic { !HONEST(AGREED) -> assert(HONEST(AGREED)) }
 	:: atomic { !HONEST(ONE_LEVEL) -> assert(HONEST(ONE_LEVEL)) }
 	:: atomic { !ALL(IS_SECRET) -> assert(ALL(IS_SECRET)) }
