@@ -109,6 +109,8 @@
 #define W_CLOSE_BLIND		51
 #define W_UNSHARE_DROP_INV	52
 #define W_SHARE_DROP_INV	53
+#define W_TEAR_RUNNING		54
+#define W_EL2_COMMIT_DYING	55
 #define WRONG(what)		(wrong == what)
 
 byte wrong;
@@ -214,9 +216,9 @@ inline el2_commit(cpu, what, pg)
 {
 	ok = 0;
 	if
-	:: dying || running[cpu] || !ASKED(cpu, what, pg) || !IS_FRAME(s2[pg]) ||
+	:: (dying && !WRONG(W_EL2_COMMIT_DYING)) || running[cpu] || !ASKED(cpu, what, pg) || !IS_FRAME(s2[pg]) ||
 	   el2[s2[pg]] != (what == SHARE -> E_GUEST : E_SHARED)
-	:: !dying && !running[cpu] && ASKED(cpu, what, pg) && IS_FRAME(s2[pg]) &&
+	:: (!dying || WRONG(W_EL2_COMMIT_DYING)) && !running[cpu] && ASKED(cpu, what, pg) && IS_FRAME(s2[pg]) &&
 	   el2[s2[pg]] == (what == SHARE -> E_GUEST : E_SHARED) ->
 		ok = 1;
 		el2[s2[pg]] = (what == SHARE -> E_SHARED : E_GUEST);
@@ -1158,7 +1160,7 @@ tear:
 		:: else -> goto out
 		fi
 	}
-	atomic { vcpus == 0 -> dying = 1; i = 0 }
+	atomic { vcpus == 0 || (WRONG(W_TEAR_RUNNING) && !running[0] && !running[1]) -> dying = 1; i = 0 }
 	do
 	:: i < PAGES && HELD(i) ->
 		get_page(i);
@@ -1378,7 +1380,7 @@ init {
 			:: state[i] == LEAKED -> assert(ref[folio[i]] > 0 && charged[i])
 			/* A folio is leaked as it is. */
 			:: WHOLE && state[i] == HOST && state[1 - i] == LEAKED -> assert(ref[0] == 1 && !present[i])
-			:: poisoned[i] && state[i] == HOST -> assert(ref[folio[i]] == 0)
+			:: poisoned[i] && state[i] == HOST && !(WHOLE && state[1 - i] == LEAKED) -> assert(ref[folio[i]] == 0)
 			:: else ->
 				assert(state[i] == HOST && el2[i] == E_HOST && ref[i] == 0 && count[i] == 0);
 				assert(present[i] && !dirty[i] && !charged[i])
