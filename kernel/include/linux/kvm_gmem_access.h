@@ -272,7 +272,12 @@ static __always_inline int kvm_gmem_write_value(struct kvm_memory_slot *slot,
 })
 
 #define kvm_gmem_vcpu_put_user(vcpu, gfn, x, ptr)			\
-	kvm_gmem_put_user(kvm_vcpu_gfn_to_memslot(vcpu, gfn), gfn, x, ptr)
+({									\
+	gfn_t __kg_gfn = (gfn);						\
+									\
+	kvm_gmem_put_user(kvm_vcpu_gfn_to_memslot(vcpu, __kg_gfn),	\
+			  __kg_gfn, x, ptr);				\
+})
 
 #ifdef unsafe_try_cmpxchg_user
 static inline int kvm_cmpxchg_user(void __user *ptr, void *old, const void *new,
