@@ -15,8 +15,8 @@
 set -u
 
 case $(uname -m) in
-aarch64) clock=arch_sys_counter clock_pages='' ;;	# a register, of each CPU
-*) clock=kvm-clock clock_pages=1 ;;
+aarch64) clock=arch_sys_counter clock_pages='' width=18 ;;	# a register, of each CPU
+*) clock=kvm-clock clock_pages=1 width=12 ;;
 esac
 cpus=4
 mem=256M
@@ -346,7 +346,7 @@ row() {
 	printf '%-48s' "$1"
 	shift
 	for cell in "$@"; do
-		printf '%12s' "$cell"
+		printf '%*s' $width "$cell"
 	done
 	printf '\n'
 }
