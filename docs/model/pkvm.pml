@@ -170,7 +170,7 @@ byte finished;
 #define HELD(p)		(state[p] != HOST)	/* it has the donation's reference */
 #define WHOLE		(folio[1] == 0)
 #define LAST(f)		((f) == 0 && WHOLE -> 1 : (f))
-/* References of a folio in its file that nobody else has. */
+/* The file's own references to a folio. */
 #define PLAIN_REFS(f)	((f) == 0 && WHOLE -> 2 : 1)
 #define DONATIONS(f)	((f) == 0 && WHOLE -> HELD(0) + HELD(1) : HELD(f))
 #define DMREFS(f)	((f) == 0 && WHOLE -> dmrefs[0] + dmrefs[1] : dmrefs[f])
@@ -613,7 +613,7 @@ share_again:
 	:: WHOLE && !WRONG(W_SHARE_WHOLE) && in_file[g] ->
 		split();
 		if
-		/* Somebody has a reference. */
+		/* Another actor holds a reference. */
 		:: !ok -> goto wait
 		:: else
 		fi
@@ -1247,7 +1247,7 @@ out:
 #define KEPT(p)		(el2[p] == E_HOST || charged[p])
 /* Its file has it at its index: KVM finds the page of a request by that. */
 #define IN_PLACE(p)	(el2[p] == E_HOST || in_file[p] || !open)
-/* The host's state is EL2's when nobody has the page's lock. */
+/* The library's state equals EL2's while no actor holds the page's lock. */
 #define AGREED(p)	(locked[folio[p]] || inv || state[p] == LEAKED || state[p] == el2[p])
 /* All pages of a folio have one level. */
 #define ONE_LEVEL(p)	(!WHOLE || inv || moving[0] || moving[1] || closing || level[0] == level[1])

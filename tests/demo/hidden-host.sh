@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # hidden-host.sh blocks|pages
 #
-# In the emulated arm64 host, whose linear map consists of blocks or of pages: does the linear map lack exactly the pages of a hidden
-# file, does the scanner find the secret in none of them, and is the linear map entry
-# for entry what it was after the file is gone? The file is that of tests/guest/lend.c,
+# In the emulated arm64 host, whose linear map consists of blocks or of pages: does the
+# linear map lack exactly the pages of a hidden file, does the scanner find the secret
+# in none of them, and is the linear map entry for entry what it was after the file is
+# gone? The file is that of tests/guest/lend.c,
 # which raises a part of it to level KERNEL for a while: the scanner has to find that
 # part, and the same secret in the memory of an ordinary process.
 set -u
