@@ -92,6 +92,10 @@ struct guest_memfd_operations {
  *	has found the file by a page of it; eviction waits for those.
  * @left: The library's: counts pages that left the file and are still referenced.
  * @put_queue: The library's: for the lazy last put of the pages, or NULL.
+ * @nr_donated: The library's: donated pages in the file; protected by the lock of the
+ *	mapping's i_pages.
+ * @nr_holes: The library's: holes that are being punched.  No page of the file is donated
+ *	meanwhile.  Incremented with the invalidate_lock held exclusively.
  * @limit: What the pages are reserved against (mm/guest_memfd/limit.c), or NULL.  Set
  *	between guest_memfd_init() and the first page.
  */
@@ -115,6 +119,10 @@ struct guest_memfd {
 	struct gm_left *left;
 	struct guest_memfd_put_queue *put_queue;
 	struct gm_limit *limit;
+#ifdef CONFIG_GUEST_MEMFD_DONATE
+	unsigned long nr_donated;
+	atomic_t nr_holes;
+#endif
 };
 
 #ifdef CONFIG_GUEST_MEMFD
@@ -185,7 +193,12 @@ void guest_memfd_set_put_queue(struct guest_memfd *gm,
 unsigned int guest_memfd_access_level(struct guest_memfd *gm, pgoff_t index);
 int guest_memfd_set_access(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 			   unsigned int level, pgoff_t *error_index);
-void guest_memfd_punch_hole(struct guest_memfd *gm, pgoff_t start, pgoff_t end);
+int guest_memfd_punch_hole(struct guest_memfd *gm, pgoff_t start, pgoff_t end);
+
+#ifdef CONFIG_GUEST_MEMFD_DONATE
+int guest_memfd_donate(struct page *page);
+bool guest_memfd_end_donation(struct page *page);
+#endif
 
 int guest_memfd_mmap(struct file *file, struct vm_area_struct *vma);
 long guest_memfd_fallocate(struct file *file, int mode, loff_t offset,

@@ -122,6 +122,15 @@ int __kvm_gmem_cmpxchg(struct kvm_memory_slot *slot, gfn_t gfn,
 struct page *kvm_gmem_access_page(struct kvm_memory_slot *slot, gfn_t gfn,
 				  bool atomic);
 
+bool kvm_arch_supports_gmem_no_direct_map(struct kvm *kvm);
+bool kvm_arch_gmem_must_hide(struct kvm *kvm);
+bool kvm_gmem_supported(struct kvm *kvm);
+
+#ifdef CONFIG_GUEST_MEMFD_DONATE
+int kvm_gmem_donate(struct kvm_memory_slot *slot, gfn_t gfn,
+		    int (*map)(void *arg, struct page *page), void *arg);
+#endif
+
 /* Can a page of this memslot be at level NONE? */
 static inline bool kvm_gmem_has_levels(const struct kvm_memory_slot *slot)
 {

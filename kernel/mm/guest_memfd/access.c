@@ -39,6 +39,7 @@
 #include "access.h"
 #include "block.h"
 #include "direct_map.h"
+#include "donate.h"
 #include "file.h"
 #include "limit.h"
 #include "page_state.h"
@@ -1063,6 +1064,9 @@ static int begin_change(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 	if (guest_memfd_access_run(gm, start, &first, &last) == level &&
 	    last >= end - 1)
 		return 1;
+	/* Only the guest gives a donated page back; none is donated in a transition. */
+	if (level != GUEST_MEMFD_ACCESS_NONE && gm_range_has_donated(gm, start, end))
+		return -EPERM;
 	gm_references_drain(gm, start, end);
 	if (needs_transition(gm, level))
 		set_change(gm, start, end, level == GUEST_MEMFD_ACCESS_KERNEL);
@@ -1238,8 +1242,8 @@ int guest_memfd_access_change(struct guest_memfd *gm, pgoff_t start, pgoff_t end
  * lowered to NONE, the time that it takes to look at its pages).
  * Return: 0; -EAGAIN when a page still has other references after PAGE_SLEEPS
  * sleeps of up to 1 ms, or after MAX_SLEEPS in the whole range; -EHWPOISON for a
- * poisoned page on its way to or from KERNEL; -EINTR after a fatal signal; or
- * -ENOMEM.
+ * poisoned page on its way to or from KERNEL; -EPERM when a page of the range is
+ * donated; -EINTR after a fatal signal; or -ENOMEM.
  */
 int guest_memfd_set_access(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 			   unsigned int level, pgoff_t *error_index)

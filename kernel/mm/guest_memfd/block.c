@@ -28,6 +28,7 @@
 #include "block.h"
 #include "cut.h"
 #include "direct_map.h"
+#include "donate.h"
 #include "file.h"
 #include "frames.h"
 #include "limit.h"
@@ -390,6 +391,7 @@ static int split_locked(struct guest_memfd *gm, struct folio *folio)
 		if (!gm_page_count(gm_folio_state(page_folio(first + i))))
 			__xa_clear_mark(&mapping->i_pages, first[i].__folio_index,
 					GM_TAG_REFERENCED);
+		gm_split_donated(mapping, page_folio(first + i));
 		if (test_bit(i, failed))
 			page_ref_inc(first + i);
 	}

@@ -19,6 +19,7 @@
 #include "access.h"
 #include "block.h"
 #include "direct_map.h"
+#include "donate.h"
 #include "file.h"
 #include "page_state.h"
 #include "pool.h"
@@ -67,7 +68,8 @@ bool guest_memfd_active(void)
  *
  * Context: May sleep; the folio is locked, and the invalidate_lock of its file is
  * held.
- * Return: 0; -ESTALE when the folio has left its file; -EOVERFLOW; -ENOMEM.
+ * Return: 0; -ESTALE when the folio has left its file; -EFAULT when the page is
+ * donated; -EOVERFLOW; -ENOMEM.
  */
 int guest_memfd_get_direct_map(struct page *page)
 {
@@ -93,8 +95,8 @@ EXPORT_SYMBOL_FOR_MODULES(guest_memfd_get_direct_map, GUEST_MEMFD_OWNERS);
  *
  * Context: May sleep; the caller holds no lock of the file.
  * Return: 1 with a direct-map reference; 0 if the page is not hidden memory, and
- * needs none; -ESTALE when the page has left its file; -EHWPOISON; -EOVERFLOW;
- * -ENOMEM.
+ * needs none; -ESTALE when the page has left its file; -EFAULT when it is donated;
+ * -EHWPOISON; -EOVERFLOW; -ENOMEM.
  */
 int guest_memfd_get_direct_map_user(struct page *page)
 {
@@ -274,10 +276,14 @@ EXPORT_SYMBOL_FOR_MODULES(guest_memfd_get_page, GUEST_MEMFD_OWNERS);
 /*
  * A page of a NO_DIRECT_MAP file is accessed in the same way at every level and
  * with or without direct-map references: those may change at the same time.
+ *
+ * A donated page is not accessed.  The caller's reference to the page keeps it from
+ * being donated until the access is over: see guest_memfd_donate().
  */
-static bool check_access(unsigned int offset, unsigned int len)
+static bool check_access(struct page *page, unsigned int offset, unsigned int len)
 {
-	return !WARN_ON_ONCE(offset > PAGE_SIZE || len > PAGE_SIZE - offset);
+	return !WARN_ON_ONCE(offset > PAGE_SIZE || len > PAGE_SIZE - offset) &&
+	       !gm_page_is_donated(page);
 }
 
 /**
@@ -291,7 +297,8 @@ static bool check_access(unsigned int offset, unsigned int len)
  *
  * Context: Any but interrupt; does not sleep.  Interrupts are off for the time
  * of the copy.
- * Return: 0, or -EFAULT if the memory has an uncorrectable error.
+ * Return: 0, or -EFAULT if the page is donated or the memory has an uncorrectable
+ * error.
  */
 int guest_memfd_read_page(struct page *page, unsigned int offset, void *buf,
 			  unsigned int len)
@@ -299,7 +306,7 @@ int guest_memfd_read_page(struct page *page, unsigned int offset, void *buf,
 	unsigned long left;
 	void *vaddr;
 
-	if (!check_access(offset, len))
+	if (!check_access(page, offset, len))
 		return -EFAULT;
 	if (gm_page_has_state(page_folio(page))) {
 		left = direct_map_read_hidden(page, offset, buf, len);
@@ -322,7 +329,8 @@ EXPORT_SYMBOL_FOR_MODULES(guest_memfd_read_page, GUEST_MEMFD_OWNERS);
  * As guest_memfd_read_page().
  *
  * Context: As guest_memfd_read_page().
- * Return: 0, or -EFAULT if the memory has an uncorrectable error.
+ * Return: 0, or -EFAULT if the page is donated or the memory has an uncorrectable
+ * error.
  */
 int guest_memfd_write_page(struct page *page, unsigned int offset,
 			   const void *buf, unsigned int len)
@@ -330,7 +338,7 @@ int guest_memfd_write_page(struct page *page, unsigned int offset,
 	unsigned long left;
 	void *vaddr;
 
-	if (!check_access(offset, len))
+	if (!check_access(page, offset, len))
 		return -EFAULT;
 	if (gm_page_has_state(page_folio(page))) {
 		left = direct_map_write_hidden(page, offset, buf, len);
@@ -352,8 +360,8 @@ EXPORT_SYMBOL_FOR_MODULES(guest_memfd_write_page, GUEST_MEMFD_OWNERS);
  * @size: 1, 2, 4 or 8 bytes.
  *
  * Context: As guest_memfd_read_page().
- * Return: 0; 1 if something else than @old was there; -EFAULT if the memory has
- * an uncorrectable error.
+ * Return: 0; 1 if something else than @old was there; -EFAULT if the page is donated
+ * or the memory has an uncorrectable error.
  */
 int guest_memfd_cmpxchg_page(struct page *page, unsigned int offset,
 			     void *old, const void *new, unsigned int size)
@@ -361,7 +369,7 @@ int guest_memfd_cmpxchg_page(struct page *page, unsigned int offset,
 	void *vaddr;
 	int ret;
 
-	if (!check_access(offset, size))
+	if (!check_access(page, offset, size))
 		return -EFAULT;
 	if (gm_page_has_state(page_folio(page)))
 		return direct_map_cmpxchg_hidden(page, offset, old, new,
@@ -498,6 +506,7 @@ void guest_memfd_init(struct guest_memfd *gm, struct inode *inode,
 	mpol_shared_policy_init(&gm->policy, NULL);
 	atomic_long_set(&gm->nr_blocks, 0);
 	INIT_LIST_HEAD(&gm->orphans);
+	gm_init_donated(gm);
 	guest_memfd_access_init(gm);
 	if (gm_hides(gm)) {
 		mapping_set_no_direct_map(mapping);

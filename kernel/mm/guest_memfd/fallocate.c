@@ -14,6 +14,7 @@
 #include "access.h"
 #include "block.h"
 #include "direct_map.h"
+#include "donate.h"
 #include "file.h"
 #include "limit.h"
 #include "page_state.h"
@@ -156,11 +157,15 @@ static void split_for_hole(struct guest_memfd *gm, pgoff_t *start, pgoff_t *end)
  * may populate a part that is punched already while the rest still has its
  * pages.
  *
- * Context: May sleep; takes gm->change_lock and the invalidate_lock.  Cannot
- * fail.
+ * Context: May sleep; takes gm->change_lock and the invalidate_lock.
+ * Return: 0; or -EBUSY, with nothing changed, when a page of the range is donated.
  */
-void guest_memfd_punch_hole(struct guest_memfd *gm, pgoff_t start, pgoff_t end)
+int guest_memfd_punch_hole(struct guest_memfd *gm, pgoff_t start, pgoff_t end)
 {
+	int err = gm_begin_hole(gm, start, end);
+
+	if (err)
+		return err;
 	while (start < end) {
 		/* A change of levels relies on pages that stay in the file. */
 		scoped_guard(mutex, &gm->change_lock) {
@@ -173,6 +178,8 @@ void guest_memfd_punch_hole(struct guest_memfd *gm, pgoff_t start, pgoff_t end)
 			guest_memfd_block_reap(gm);
 		cond_resched();
 	}
+	gm_end_hole(gm);
+	return 0;
 }
 EXPORT_SYMBOL_FOR_MODULES(guest_memfd_punch_hole, GUEST_MEMFD_OWNERS);
 
@@ -252,7 +259,8 @@ static long populate(struct guest_memfd *gm, loff_t offset, loff_t len)
  * @len: Length of the range in bytes, page-aligned.
  *
  * Return: 0; -EOPNOTSUPP for another mode; -EINVAL for a range that is not
- * aligned or, when populating, not inside the file; -EINTR, -ENOMEM or -ENOSPC (the
+ * aligned or, when populating, not inside the file; -EBUSY, with nothing changed, for a
+ * hole over donated pages; -EINTR, -ENOMEM or -ENOSPC (the
  * file's limit is reached) with a part of the range populated.
  */
 long guest_memfd_fallocate(struct file *file, int mode, loff_t offset,
@@ -268,8 +276,8 @@ long guest_memfd_fallocate(struct file *file, int mode, loff_t offset,
 		return -EINVAL;
 
 	if (mode & FALLOC_FL_PUNCH_HOLE)
-		guest_memfd_punch_hole(gm, offset >> PAGE_SHIFT,
-				       (offset + len) >> PAGE_SHIFT);
+		ret = guest_memfd_punch_hole(gm, offset >> PAGE_SHIFT,
+					     (offset + len) >> PAGE_SHIFT);
 	else if (offset + len > i_size_read(gm->inode))
 		ret = -EINVAL;
 	else

@@ -145,6 +145,9 @@ void guest_memfd_show_fdinfo(struct seq_file *m, struct file *file)
 	/* In no other sum: these are not in the file any more. */
 	seq_printf(m, "guest_memfd-left-referenced:\t%lu\n",
 		   gm_references_left(gm));
+#ifdef CONFIG_GUEST_MEMFD_DONATE
+	seq_printf(m, "guest_memfd-donated:\t%lu\n", READ_ONCE(gm->nr_donated));
+#endif
 	/* Of the file's pages, whether they are there or not. */
 	seq_printf(m, "guest_memfd-level-none:\t%lu\n",
 		   levels[GUEST_MEMFD_ACCESS_NONE]);

@@ -10,6 +10,7 @@
 #include <linux/page_ref.h>
 #include <linux/xarray.h>
 
+#include "donate.h"
 #include "page_state.h"
 
 /* The words, as values, by pfn.  A place is reserved before the first one is stored. */
@@ -19,7 +20,7 @@ static DEFINE_XARRAY(own_words);
 static DEFINE_XARRAY(failed_pages);
 
 /* Flags that are never in an own word. */
-#define OF_FOLIO	(GM_PAGE_ORPHAN | GM_PAGE_OWN_WORDS)
+#define OF_FOLIO	(GM_PAGE_ORPHAN | GM_PAGE_OWN_WORDS | GM_PAGE_DONATED)
 
 /**
  * gm_page_state - the state of a page
@@ -37,6 +38,8 @@ unsigned long gm_page_state(struct page *page)
 	if (common & GM_PAGE_OWN_WORDS)
 		own = xa_load(&own_words, page_to_pfn(page));
 	common &= ~GM_PAGE_OWN_WORDS;
+	if (common & GM_PAGE_DONATED && !gm_page_is_donated(page))
+		common &= ~GM_PAGE_DONATED;
 	return own ? xa_to_value(own) | (common & GM_PAGE_ORPHAN) : common;
 }
 
@@ -130,10 +133,11 @@ unsigned int gm_folio_nr_referenced(struct folio *folio)
 }
 
 /**
- * gm_folio_references - how many references to a folio its direct-map references hold
+ * gm_folio_references - how many references to a folio the states of its pages hold
  * @folio: A locked folio.
  *
- * Level KERNEL's reference, which all pages have in common, holds one.
+ * Each direct-map reference holds one, and so does each donated page.  Level KERNEL's
+ * reference, which all pages have in common, holds one.
  *
  * Context: Any.
  * Return: The number of references.
@@ -143,7 +147,7 @@ unsigned long gm_folio_references(struct folio *folio)
 	unsigned long state, nr, common = gm_page_count(gm_folio_state(folio));
 	unsigned int i;
 
-	nr = common;
+	nr = common + gm_folio_nr_donated(folio);
 	for (i = 0; gm_folio_next_word(folio, &i, &state); i++)
 		nr += gm_page_count(state) - (state & GM_PAGE_LEVEL ? 1 : 0);
 	return nr;
@@ -229,14 +233,17 @@ void gm_forget_failed(struct page *first)
  *	the library's.
  * @common: The state that the block had.
  *
- * The pages get the references that their direct-map references hold.
+ * The pages get the references that their direct-map references and donations hold.
  *
  * Context: Does not allocate.
  */
 void gm_folio_distribute_words(struct page *first, unsigned long common)
 {
+	DECLARE_BITMAP(donated, GM_BLOCK_PAGES);
 	unsigned int i;
 
+	if (common & GM_PAGE_DONATED)
+		gm_take_donated(first, donated);
 	for (i = 0; i < GM_BLOCK_PAGES; i++) {
 		unsigned long state = common & ~OF_FOLIO;
 		void *own = NULL;
@@ -245,6 +252,10 @@ void gm_folio_distribute_words(struct page *first, unsigned long common)
 			own = xa_erase(&own_words, page_to_pfn(first + i));
 		if (own)
 			state = xa_to_value(own);
+		if (common & GM_PAGE_DONATED && test_bit(i, donated)) {
+			state |= GM_PAGE_DONATED;
+			page_ref_inc(first + i);
+		}
 		page_ref_add(first + i, gm_page_count(state));
 		gm_folio_set_state(page_folio(first + i), state);
 	}

@@ -30,6 +30,12 @@
 #define GM_PAGE_ORPHAN		BIT(2)
 /* Of the folio: pages of it have an own word. */
 #define GM_PAGE_OWN_WORDS	BIT(3)
+/*
+ * The page is donated: the hypervisor has taken it from the host.  It is HIDDEN then, its
+ * range is at NONE, and it holds a reference to the folio.  In the common word of a
+ * block: pages of it are donated, and donate.c knows which.
+ */
+#define GM_PAGE_DONATED		(IS_ENABLED(CONFIG_GUEST_MEMFD_DONATE) ? BIT(4) : 0)
 /* The count includes the reference of level KERNEL; PINNABLE implies it. */
 #define GM_PAGE_LEVEL		BIT(7)
 
@@ -59,6 +65,9 @@
 /* Tag of folios with direct-map references in the mapping; nothing is written back here. */
 #define GM_TAG_REFERENCED		PAGECACHE_TAG_TOWRITE
 
+/* Tag of folios with donated pages. */
+#define GM_TAG_DONATED			PAGECACHE_TAG_WRITEBACK
+
 /* Are the pages of this file out of the direct map? */
 static inline bool gm_hides(const struct guest_memfd *gm)
 {
@@ -76,6 +85,7 @@ static inline bool gm_page_state_valid(unsigned long state)
 	bool level = state & GM_PAGE_LEVEL;
 
 	return hidden == !gm_page_count(state) && !(hidden && level) &&
+	       (hidden || !(state & GM_PAGE_DONATED)) &&
 	       (level || !(state & GUEST_MEMFD_PAGE_PINNABLE));
 }
 

@@ -715,14 +715,16 @@ void gm_get_direct_map_restored(struct page *page)
  *
  * A reference that was put lazily becomes the caller's.
  *
- * Return: 0, -EOVERFLOW, or -ENOMEM: the first reference to a page of a block takes a
- * word for its state and splits a large mapping.
+ * Return: 0; -EFAULT for a donated page; -EOVERFLOW; or -ENOMEM: the first reference to a
+ * page of a block takes a word for its state and splits a large mapping.
  */
 int gm_get_direct_map(struct page *page)
 {
 	unsigned long state = gm_page_state(page);
 	int err;
 
+	if (state & GM_PAGE_DONATED)
+		return -EFAULT;
 	if (state & GM_PAGE_LAZY) {
 		revive(page);
 		return 0;
@@ -869,7 +871,7 @@ void gm_lower_folio(struct folio *folio)
  * gm_is_free_orphan - has a folio left its file, and no page of it a reference?
  * @folio: A locked folio.
  *
- * One that is PINNABLE has the level's, and is in a list.
+ * One that is PINNABLE has the level's, and is in a list.  A donated page has one, too.
  *
  * Context: Any.
  * Return: True if guest_memfd_block_release() is to be called.
@@ -878,7 +880,7 @@ bool gm_is_free_orphan(struct folio *folio)
 {
 	unsigned long state = gm_folio_state(folio);
 
-	return state & GM_PAGE_ORPHAN && !(state & GM_PAGE_OWN_WORDS) &&
+	return state & GM_PAGE_ORPHAN && !(state & (GM_PAGE_OWN_WORDS | GM_PAGE_DONATED)) &&
 	       state & GM_PAGE_HIDDEN;
 }
 

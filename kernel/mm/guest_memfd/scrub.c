@@ -248,9 +248,9 @@ void guest_memfd_block_orphan(struct folio *folio)
 	/* Before the put of a reference can free it, which takes the folio lock. */
 	gm_folio_set_limit(folio, gm->limit);
 	gm_limit_leave(gm->limit, folio_nr_pages(folio));
-	/* The put of another direct-map reference frees it. */
+	/* The put of another direct-map reference, or the end of a donation, frees it. */
 	if (!(state & GUEST_MEMFD_PAGE_PINNABLE) &&
-	    (state & GM_PAGE_OWN_WORDS || !(state & GM_PAGE_HIDDEN))) {
+	    (state & (GM_PAGE_OWN_WORDS | GM_PAGE_DONATED) || !(state & GM_PAGE_HIDDEN))) {
 		gm_limit_hold(gm->limit, folio_nr_pages(folio));
 		return;
 	}

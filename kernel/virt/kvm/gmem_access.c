@@ -386,3 +386,61 @@ void kvm_gmem_get_direct_map_done(struct file *file)
 {
 	filemap_invalidate_unlock_shared(file->f_mapping);
 }
+
+#ifdef CONFIG_GUEST_MEMFD_DONATE
+/**
+ * kvm_gmem_donate - give the page behind a gfn to a protected guest
+ * @slot: A gmem-only memslot.
+ * @gfn: A gfn in it.
+ * @map: Has the hypervisor take the page from the host and map it to the guest, under
+ *	kvm->mmu_lock.  Its error other than -EAGAIN, "the guest has it already", is returned.
+ * @arg: For @map.
+ *
+ * KVM holds the invalidate_lock of the file and the lock of the page until @map has
+ * returned, so that the page stays in the file and at level NONE.
+ *
+ * Context: May sleep; kvm->srcu is held.
+ * Return: 0; -EAGAIN when the guest is to fault again; -EFAULT when the page is not at
+ * level NONE or the file was closed; -EHWPOISON; -ENOMEM; or what @map returns.
+ */
+int kvm_gmem_donate(struct kvm_memory_slot *slot, gfn_t gfn,
+		    int (*map)(void *arg, struct page *page), void *arg)
+{
+	struct file *file = slot_file(slot);
+	struct guest_memfd *gm;
+	struct folio *folio;
+	struct page *page;
+	bool undo = false;
+	int err;
+
+	if (!file)
+		return -EFAULT;
+	gm = &GMEM_I(file_inode(file))->gm;
+	filemap_invalidate_lock_shared(file->f_mapping);
+	/* Before a page is allocated for it. */
+	if (!guest_memfd_user_disabled(gm, slot_index(slot, gfn))) {
+		err = -EFAULT;
+		goto out_unlock;
+	}
+	folio = slot_folio(slot, gfn);
+	if (IS_ERR(folio)) {
+		err = PTR_ERR(folio);
+		goto out_unlock;
+	}
+	page = folio_file_page(folio, slot_index(slot, gfn));
+	err = guest_memfd_donate(page);
+	/* Two vCPUs can fault at once; the hypervisor decides when there was no race. */
+	if (!err || err == -EEXIST) {
+		undo = !err;
+		err = map(arg, page);
+		undo = undo && err;
+	}
+	folio_unlock(folio);
+	folio_put(folio);
+	if (undo)
+		guest_memfd_end_donation(page);
+out_unlock:
+	filemap_invalidate_unlock_shared(file->f_mapping);
+	return err;
+}
+#endif

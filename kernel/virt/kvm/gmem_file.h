@@ -62,6 +62,7 @@ struct folio *__kvm_gmem_get_pfn(struct file *file,
 				 kvm_pfn_t *pfn, int *max_order);
 void kvm_gmem_publish_levels(struct kvm *kvm, struct kvm_memory_slot *slot,
 			     struct guest_memfd *gm);
+bool kvm_gmem_flags_valid(struct kvm *kvm, u64 flags);
 int kvm_gmem_may_set_access(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 			    unsigned int level);
 

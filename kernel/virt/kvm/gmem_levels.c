@@ -19,6 +19,37 @@ bool __weak kvm_arch_supports_gmem_no_direct_map(struct kvm *kvm)
 	return false;
 }
 
+/* Is memory that is not hidden refused to this VM? */
+bool __weak kvm_arch_gmem_must_hide(struct kvm *kvm)
+{
+	return false;
+}
+
+/* Can this VM, or any if @kvm is NULL, have a guest_memfd? */
+bool kvm_gmem_supported(struct kvm *kvm)
+{
+	return !kvm || !kvm_arch_gmem_must_hide(kvm) || kvm_arch_supports_gmem_no_direct_map(kvm);
+}
+
+/* The flags that this VM is offered, or that some VM is if @kvm is NULL. */
+u64 kvm_gmem_get_supported_flags(struct kvm *kvm)
+{
+	bool shared = !kvm || kvm_arch_supports_gmem_init_shared(kvm);
+	bool hidden = kvm_arch_supports_gmem_no_direct_map(kvm);
+
+	if (!kvm_gmem_supported(kvm))
+		return 0;
+	return GUEST_MEMFD_FLAG_MMAP |
+	       (shared ? GUEST_MEMFD_FLAG_INIT_SHARED : 0) |
+	       (hidden ? GUEST_MEMFD_FLAG_NO_DIRECT_MAP : 0);
+}
+
+/* Can this VM have a guest_memfd with these flags, each of which it is offered? */
+bool kvm_gmem_flags_valid(struct kvm *kvm, u64 flags)
+{
+	return flags & GUEST_MEMFD_FLAG_NO_DIRECT_MAP || !kvm_arch_gmem_must_hide(kvm);
+}
+
 /*
  * Tell KVM's accesses to @slot that they must look at the access level.  The
  * host must not touch private memory that hardware protects, at any level.

@@ -8,13 +8,22 @@
 
 #include <asm/kvm_mmu.h>
 #include <asm/kvm_nested.h>
+#include <asm/kvm_pkvm.h>
 
 #include "gmem.h"
 
-/* For a protected VM pKVM pins what the user address maps, and hidden memory has no pins. */
 bool kvm_arch_supports_gmem_no_direct_map(struct kvm *kvm)
 {
-	return guest_memfd_can_hide() && (!kvm || !kvm_vm_is_protected(kvm));
+	return guest_memfd_can_hide();
+}
+
+/*
+ * A protected VM owns its memory.  pKVM pins anonymous memory for it, and takes hidden
+ * memory by guest_memfd_donate(): other files have no such state of a page.
+ */
+bool kvm_arch_gmem_must_hide(struct kvm *kvm)
+{
+	return kvm_vm_is_protected(kvm);
 }
 
 /* Is the block of 2 MiB around @gfn in the memslot? */
@@ -97,6 +106,93 @@ int kvm_gmem_swap_desc(struct kvm_memory_slot *slot, gfn_t gfn, u64 __user *ptep
 	return ret;
 }
 
+#ifdef CONFIG_GUEST_MEMFD_DONATE
+/* What map_donated() maps the page with. */
+struct donation {
+	struct kvm_vcpu *vcpu;
+	phys_addr_t ipa;
+	void *memcache;
+};
+
+static int map_donated(void *arg, struct page *page)
+{
+	struct donation *donation = arg;
+	struct kvm_vcpu *vcpu = donation->vcpu;
+
+	guard(write_lock)(&vcpu->kvm->mmu_lock);
+	return pkvm_pgtable_stage2_map(vcpu->arch.hw_mmu->pgt, donation->ipa, PAGE_SIZE,
+				       page_to_phys(page), KVM_PGTABLE_PROT_RWX,
+				       donation->memcache, 0);
+}
+
+/**
+ * kvm_gmem_donate_fault - handle a fault of a protected VM on a guest_memfd
+ * @vcpu: The vCPU that faulted.
+ * @slot: The memslot.
+ * @ipa: The IPA, in @slot.
+ * @memcache: Pages and a mapping for pKVM's page tables.
+ *
+ * The guest is given the page at level NONE only: it is then in no mapping of the
+ * host, and pKVM removes it from the host's stage 2.
+ *
+ * Context: May sleep; kvm->srcu is held.
+ * Return: 0 when the guest runs on; -EFAULT or -EHWPOISON when KVM_RUN ends with
+ * KVM_EXIT_MEMORY_FAULT; or another error.
+ */
+int kvm_gmem_donate_fault(struct kvm_vcpu *vcpu, struct kvm_memory_slot *slot,
+			  phys_addr_t ipa, void *memcache)
+{
+	struct donation donation = { vcpu, round_down(ipa, PAGE_SIZE), memcache };
+	int ret;
+
+	ret = kvm_gmem_donate(slot, ipa >> PAGE_SHIFT, map_donated, &donation);
+	return ret == -EAGAIN ? 0 : ret;
+}
+
+/**
+ * kvm_gmem_is_lost - must EL2 not touch a page of a protected VM any more?
+ * @page: A page that the VM has.
+ *
+ * EL2 clears what it takes from a guest, and can panic at an uncorrectable error.  Such a
+ * page is left to the guest that is gone: donated, hidden and charged for good.
+ *
+ * Context: May sleep.
+ * Return: True for a poisoned page of a guest_memfd.
+ */
+bool kvm_gmem_is_lost(struct page *page)
+{
+	return PageHWPoison(page) && guest_memfd_owns_pfn(page_to_pfn(page));
+}
+
+/**
+ * kvm_gmem_reclaimed - a protected VM has lost a page
+ * @page: A page that EL2 has returned to the host.
+ *
+ * Context: May sleep.
+ * Return: False if the page is not of a guest_memfd, and is pinned.
+ */
+bool kvm_gmem_reclaimed(struct page *page)
+{
+	return guest_memfd_end_donation(page);
+}
+#endif
+
+/* Is there hidden memory where a memslot has its user addresses? */
+static bool maps_hidden(const struct kvm_memory_slot *slot)
+{
+	unsigned long start = slot->userspace_addr;
+	unsigned long end = start + (slot->npages << PAGE_SHIFT);
+	struct vm_area_struct *vma;
+	bool found = false;
+
+	mmap_read_lock(current->mm);
+	for (vma = find_vma_intersection(current->mm, start, end); vma && !found;
+	     vma = find_vma_intersection(current->mm, vma->vm_end, end))
+		found = vma_is_guest_memfd_hidden(vma);
+	mmap_read_unlock(current->mm);
+	return found;
+}
+
 /**
  * kvm_gmem_prepare_slot - may this VM have this memslot?
  * @kvm: The VM.
@@ -107,15 +203,16 @@ int kvm_gmem_swap_desc(struct kvm_memory_slot *slot, gfn_t gfn, u64 __user *ptep
  * kvm->arch.config_lock decides which of the two came first.  A VM for which hidden
  * memory was asked once stays without nested guests, also if KVM refused the memslot.
  *
- * For a protected VM pKVM pins what the user address maps, and cannot pin a
- * guest_memfd.
+ * A protected VM takes hidden memory by a guest_memfd alone.  By a user address pKVM
+ * would have to pin it, which GUP refuses at most levels.
  *
  * Context: May sleep; kvm->slots_lock and kvm->slots_arch_lock are held.
  * Return: 0 or -EINVAL.
  */
 int kvm_gmem_prepare_slot(struct kvm *kvm, const struct kvm_memory_slot *slot)
 {
-	if (kvm_slot_has_gmem(slot) && kvm_vm_is_protected(kvm))
+	if (kvm_vm_is_protected(kvm) && !kvm_slot_is_hidden(slot) &&
+	    (kvm_slot_has_gmem(slot) || maps_hidden(slot)))
 		return -EINVAL;
 	if (!kvm_slot_is_hidden(slot))
 		return 0;

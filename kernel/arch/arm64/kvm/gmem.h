@@ -55,4 +55,27 @@ static inline bool kvm_gmem_refuses_vcpu(struct kvm *kvm, unsigned long features
 }
 #endif
 
+#ifdef CONFIG_GUEST_MEMFD_DONATE
+int kvm_gmem_donate_fault(struct kvm_vcpu *vcpu, struct kvm_memory_slot *slot,
+			  phys_addr_t ipa, void *memcache);
+bool kvm_gmem_is_lost(struct page *page);
+bool kvm_gmem_reclaimed(struct page *page);
+#else
+static inline int kvm_gmem_donate_fault(struct kvm_vcpu *vcpu, struct kvm_memory_slot *slot,
+					phys_addr_t ipa, void *memcache)
+{
+	return -EIO;
+}
+
+static inline bool kvm_gmem_is_lost(struct page *page)
+{
+	return false;
+}
+
+static inline bool kvm_gmem_reclaimed(struct page *page)
+{
+	return false;
+}
+#endif
+
 #endif /* ARCH_ARM64_KVM_GMEM_H */

@@ -4,15 +4,13 @@
  *
  * Proves that a VM has either nested guests or hidden memory, whichever comes
  * first, as KVM maps a page of a guest hypervisor in the fixmap without a
- * reference; that a protected VM gets no memslot with a guest_memfd, which pKVM
- * could not donate; and that the VMM learns the page when a vCPU ends at a plain
- * memslot over memory at level NONE.
+ * reference; and that the VMM learns the page when a vCPU ends at a plain memslot over
+ * memory at level NONE.  guest_memfd_protected_test.c has what protected VMs are refused.
  *
  * Catches: an order of the calls that gets both, a refusal that leaves a memslot or
  * a vCPU half made, and a KVM_RUN that fails without KVM_EXIT_MEMORY_FAULT.
  *
- * Needs kvm-arm.mode=nested for nested guests, kvm-arm.mode=protected for
- * protected VMs.
+ * Needs kvm-arm.mode=nested for nested guests.
  */
 #include <errno.h>
 #include <linux/guest_memfd.h>
@@ -131,38 +129,6 @@ TEST_F(refused, nested_plain)
 	TEST_ASSERT_EQ(add_slot(self, PLAIN_FLAGS), 0);
 	vcpu = __vm_vcpu_add(self->vm, 0);
 	TEST_ASSERT_EQ(init_vcpu(vcpu, true), 0);
-}
-
-/* The library of the tests knows no protected VMs. */
-TEST_F(refused, protected)
-{
-	struct kvm_create_guest_memfd file = { .size = SIZE, .flags = PLAIN_FLAGS };
-	struct kvm_userspace_memory_region2 slot = {
-		.flags = KVM_MEM_GUEST_MEMFD,
-		.guest_phys_addr = GMEM_GPA,
-		.memory_size = SIZE,
-	};
-	int kvm = open_kvm_dev_path_or_exit();
-	int vm = ioctl(kvm, KVM_CREATE_VM, KVM_VM_TYPE_ARM_PROTECTED);
-
-	kvm_close(kvm);
-	if (vm < 0)
-		SKIP(return, "no protected VMs on this host");
-
-	TEST_ASSERT(!(ioctl(vm, KVM_CHECK_EXTENSION, KVM_CAP_GUEST_MEMFD_FLAGS) &
-		      GUEST_MEMFD_FLAG_NO_DIRECT_MAP), "a protected VM is offered hidden memory");
-	self->fd = ioctl(vm, KVM_CREATE_GUEST_MEMFD, &file);
-	TEST_ASSERT(self->fd >= 0, "KVM_CREATE_GUEST_MEMFD: errno %d", errno);
-	self->mem = kvm_mmap(SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, self->fd);
-	slot.userspace_addr = (u64)self->mem;
-	slot.guest_memfd = self->fd;
-	TEST_ASSERT(ioctl(vm, KVM_SET_USER_MEMORY_REGION2, &slot) == -1 && errno == EINVAL,
-		    "a memslot with a guest_memfd: errno %d", errno);
-
-	/* Without the file the gfns are free. */
-	slot.flags = 0;
-	TEST_ASSERT(!ioctl(vm, KVM_SET_USER_MEMORY_REGION2, &slot), "errno %d", errno);
-	kvm_close(vm);
 }
 
 /* The vCPU needs a page that KVM cannot get. */

@@ -1,0 +1,741 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Protected VMs on hidden guest memory, whose pages pKVM takes from the host.
+ *
+ * Proves that a protected VM takes a hidden guest_memfd and nothing else of guest_memfd;
+ * that its pages are donated at level NONE only; that neither a change of level nor a
+ * hole takes a donated page from the guest; and that all memory comes back to the host,
+ * clean, in whatever order the file, the VM and the process end, with the page tables of
+ * the direct map as they were.
+ *
+ * Catches: a capability that promises too much, a page that is donated while the VMM can
+ * map it, a raise or a hole that succeeds, changes a part or breaks the guest's memory,
+ * a page that is cleared or restored before EL2 has returned it (the host's kernel would
+ * report the access, and the guest would lose the page), and one that never comes back.
+ *
+ * The library of the tests knows no protected VMs, hence raw ioctls and a guest without
+ * page tables.  Needs kvm-arm.mode=protected.
+ */
+#include <errno.h>
+#include <linux/guest_memfd.h>
+#include <linux/sizes.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "gmem_arch.h"
+#include "guest_memfd_hide.h"
+#include "kvm_syscalls.h"
+#include "kvm_test_harness.h"
+#include "kvm_util.h"
+#include "processor.h"
+#include "test_util.h"
+
+#define HIDDEN_FLAGS	(GUEST_MEMFD_FLAG_MMAP | GUEST_MEMFD_FLAG_INIT_SHARED | \
+			 GUEST_MEMFD_FLAG_NO_DIRECT_MAP)
+
+/* A block, and a tail of single pages. */
+#define TAIL		16
+#define SIZE		(SZ_2M + TAIL * GMEM_PAGE)
+/* The code is in the first page. */
+#define DATA		(2 * GMEM_PAGE)
+#define ALL_PAGES	((SIZE - DATA) / GMEM_PAGE)
+#define DATA_PAGES	64
+/* No memslot is there: an access ends KVM_RUN. */
+#define MMIO_GPA	SZ_64K
+#define NR_VCPUS	2
+
+/*
+ * Fills x1 pages at x0 as gmem_fill() does, stores 1 at x3; then, again and again, counts
+ * the words that differ, and stores their number at x3.  x2 is the first word of a page
+ * without its bit 0, x4 is what the next ones add.
+ */
+asm(".pushsection .rodata\n"
+	".balign 8\n"
+	".global guest_code_start\n"
+	"guest_code_start:\n"
+	"	mov	x9, x0\n"
+	"	mov	x10, x1\n"
+	"1:	mov	x11, x2\n"
+	"	mov	x12, #512\n"
+	"2:	orr	x13, x11, #1\n"
+	"	str	x13, [x9], #8\n"
+	"	add	x11, x11, x4\n"
+	"	subs	x12, x12, #1\n"
+	"	b.ne	2b\n"
+	"	subs	x10, x10, #1\n"
+	"	b.ne	1b\n"
+	"	mov	w14, #1\n"
+	"	str	w14, [x3]\n"
+	"3:	mov	x9, x0\n"
+	"	mov	x10, x1\n"
+	"	mov	x14, #0\n"
+	"4:	mov	x11, x2\n"
+	"	mov	x12, #512\n"
+	"5:	orr	x13, x11, #1\n"
+	"	ldr	x15, [x9], #8\n"
+	"	cmp	x13, x15\n"
+	"	cinc	x14, x14, ne\n"
+	"	add	x11, x11, x4\n"
+	"	subs	x12, x12, #1\n"
+	"	b.ne	5b\n"
+	"	subs	x10, x10, #1\n"
+	"	b.ne	4b\n"
+	"	str	w14, [x3]\n"
+	"	b	3b\n"
+	".global guest_code_end\n"
+	"guest_code_end:\n"
+	".popsection\n");
+extern const char guest_code_start[], guest_code_end[];
+
+struct pvm {
+	int vm, fd;
+	int vcpu[NR_VCPUS];
+	struct kvm_run *run[NR_VCPUS];
+	size_t run_size;
+	char *mem;
+};
+
+FIXTURE(protected) {
+	struct pvm p;
+	char *dump;
+	u64 *pfns;
+	u64 seed;
+	int kmsg;
+};
+
+static int create_vm(void)
+{
+	int kvm = open_kvm_dev_path_or_exit();
+	int vm = ioctl(kvm, KVM_CREATE_VM, KVM_VM_TYPE_ARM_PROTECTED);
+
+	kvm_close(kvm);
+	return vm;
+}
+
+static int create_file(int vm, u64 size, u64 flags)
+{
+	struct kvm_create_guest_memfd file = { .size = size, .flags = flags };
+
+	return ioctl(vm, KVM_CREATE_GUEST_MEMFD, &file);
+}
+
+static int add_slot(int vm, u32 flags, void *mem, int fd)
+{
+	struct kvm_userspace_memory_region2 slot = {
+		.slot = 0,
+		.flags = flags,
+		.guest_phys_addr = GMEM_GPA,
+		.memory_size = SIZE,
+		.userspace_addr = (u64)mem,
+		.guest_memfd = fd,
+	};
+
+	return ioctl(vm, KVM_SET_USER_MEMORY_REGION2, &slot) ? errno : 0;
+}
+
+static void set_reg(int vcpu, u64 id, u64 value)
+{
+	struct kvm_one_reg reg = { .id = id, .addr = (u64)&value };
+
+	TEST_ASSERT(!ioctl(vcpu, KVM_SET_ONE_REG, &reg), "register 0x%lx: errno %d", id, errno);
+}
+
+static void create_vcpu(struct pvm *p, int i, u64 nr_pages, u64 seed)
+{
+	struct kvm_vcpu_init init = {};
+	int vcpu = ioctl(p->vm, KVM_CREATE_VCPU, i);
+
+	TEST_ASSERT(vcpu >= 0, "KVM_CREATE_VCPU: errno %d", errno);
+	TEST_ASSERT(!ioctl(p->vm, KVM_ARM_PREFERRED_TARGET, &init), "errno %d", errno);
+	TEST_ASSERT(!ioctl(vcpu, KVM_ARM_VCPU_INIT, &init), "errno %d", errno);
+	p->vcpu[i] = vcpu;
+	p->run[i] = kvm_mmap(p->run_size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu);
+
+	set_reg(vcpu, ARM64_CORE_REG(regs.pc), GMEM_GPA);
+	set_reg(vcpu, ARM64_CORE_REG(regs.regs[0]), GMEM_GPA + DATA);
+	set_reg(vcpu, ARM64_CORE_REG(regs.regs[1]), nr_pages);
+	set_reg(vcpu, ARM64_CORE_REG(regs.regs[2]), seed * 0x9e3779b97f4a7c15ULL);
+	set_reg(vcpu, ARM64_CORE_REG(regs.regs[3]), MMIO_GPA);
+	set_reg(vcpu, ARM64_CORE_REG(regs.regs[4]), 0xd1b54a32d192ed03ULL);
+}
+
+/* The vCPUs, and the guest's code in its memory. */
+static void create_guest(struct pvm *p, int nr_vcpus, u64 nr_pages, u64 seed)
+{
+	int i, kvm = open_kvm_dev_path_or_exit();
+
+	p->run_size = ioctl(kvm, KVM_GET_VCPU_MMAP_SIZE, 0);
+	kvm_close(kvm);
+	for (i = 0; i < nr_vcpus; i++)
+		create_vcpu(p, i, nr_pages, seed);
+	memcpy(p->mem, guest_code_start, guest_code_end - guest_code_start);
+}
+
+/* The VM with its memory at level USER. */
+static void create_pvm(struct pvm *p, int nr_vcpus, u64 nr_pages, u64 seed)
+{
+	p->vm = create_vm();
+	TEST_ASSERT(p->vm >= 0, "KVM_CREATE_VM: errno %d", errno);
+	p->fd = create_file(p->vm, SIZE, HIDDEN_FLAGS);
+	TEST_ASSERT(p->fd >= 0, "KVM_CREATE_GUEST_MEMFD: errno %d", errno);
+	p->mem = kvm_mmap(SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, p->fd);
+	TEST_ASSERT_EQ(add_slot(p->vm, KVM_MEM_GUEST_MEMFD, p->mem, p->fd), 0);
+	create_guest(p, nr_vcpus, nr_pages, seed);
+}
+
+static void seal(struct pvm *p)
+{
+	gmem_set_access(p->fd, 0, SIZE, GUEST_MEMFD_ACCESS_NONE);
+}
+
+/* Run until the guest stores a word at MMIO_GPA; returns it. */
+static u32 run(struct pvm *p)
+{
+	TEST_ASSERT(!ioctl(p->vcpu[0], KVM_RUN, NULL), "KVM_RUN: errno %d, exit reason %u", errno,
+		    p->run[0]->exit_reason);
+	TEST_ASSERT_EQ(p->run[0]->exit_reason, KVM_EXIT_MMIO);
+	TEST_ASSERT_EQ(p->run[0]->mmio.phys_addr, MMIO_GPA);
+	TEST_ASSERT(p->run[0]->mmio.is_write, "the guest reads");
+	return *(u32 *)p->run[0]->mmio.data;
+}
+
+/* The guest has filled its pages, and finds them as they were. */
+static void fill_and_check(struct pvm *p)
+{
+	TEST_ASSERT_EQ(run(p), 1);
+	TEST_ASSERT_EQ(run(p), 0);
+}
+
+static void close_file(struct pvm *p)
+{
+	if (p->mem)
+		kvm_munmap(p->mem, SIZE);
+	if (p->fd >= 0)
+		kvm_close(p->fd);
+	p->mem = NULL;
+	p->fd = -1;
+}
+
+static void close_vm(struct pvm *p)
+{
+	int i;
+
+	for (i = 0; i < NR_VCPUS; i++) {
+		if (p->run[i])
+			kvm_munmap(p->run[i], p->run_size);
+		if (p->vcpu[i] >= 0)
+			kvm_close(p->vcpu[i]);
+		p->run[i] = NULL;
+		p->vcpu[i] = -1;
+	}
+	if (p->vm >= 0)
+		kvm_close(p->vm);
+	p->vm = -1;
+}
+
+static u64 nr_donated(int fd)
+{
+	char path[64], line[256];
+	u64 nr = -1ULL;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
+	f = fopen(path, "r");
+	TEST_ASSERT(f, "cannot open %s", path);
+	while (fgets(line, sizeof(line), f))
+		sscanf(line, "guest_memfd-donated:\t%lu", &nr);
+	fclose(f);
+	return nr;
+}
+
+/* A change of a donated page's level, or a hole there, which must not happen. */
+static void assert_kept(struct pvm *p, u64 offset, u64 size)
+{
+	u32 level;
+
+	for (level = GUEST_MEMFD_ACCESS_USER; level <= GUEST_MEMFD_ACCESS_KERNEL; level++) {
+		TEST_ASSERT(__gmem_set_access(p->fd, offset, size, level, NULL) == -1 &&
+			    errno == EPERM, "level %u at 0x%lx: errno %d", level, offset, errno);
+	}
+	TEST_ASSERT_EQ(gmem_get_access(p->fd, offset, NULL), GUEST_MEMFD_ACCESS_NONE);
+	TEST_ASSERT(fallocate(p->fd, FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE, offset, size) &&
+		    errno == EBUSY, "a hole at 0x%lx: errno %d", offset, errno);
+}
+
+/* The kernel's dump of the page tables of the direct map.  The caller frees it. */
+static char *read_dump(void)
+{
+	FILE *f = fopen("/sys/kernel/debug/" GMEM_PTDUMP, "r");
+	bool inside = false;
+	char line[256];
+	char *dump;
+	size_t size;
+	FILE *out;
+
+	TEST_ASSERT(f, "cannot open the dump of the page tables");
+	out = open_memstream(&dump, &size);
+	while (fgets(line, sizeof(line), f)) {
+		if (!strncmp(line, "---[", 4)) {
+			if (inside)
+				break;
+			inside = strstr(line, GMEM_PTDUMP_MAP);
+		}
+		if (inside)
+			fputs(line, out);
+	}
+	fclose(f);
+	fclose(out);
+	TEST_ASSERT(strstr(dump, "\n0x"), "the dump does not show the direct map");
+	return dump;
+}
+
+/* Single pages wait in a cut block, and a worker merges what was split. */
+static bool is_as_before(void *before)
+{
+	char *now;
+	bool same;
+
+	gmem_free_singles();
+	now = read_dump();
+	same = !strcmp(now, before);
+	free(now);
+	return same;
+}
+
+FIXTURE_SETUP(protected)
+{
+	memset(self, 0, sizeof(*self));
+	self->p.vm = -1;
+	memset(self->p.vcpu, -1, sizeof(self->p.vcpu));
+	self->p.fd = -1;
+	self->seed = gmem_new_seed();
+	self->dump = read_dump();
+	gmem_kmsg_open(&self->kmsg);
+}
+
+/* The memory that the test had is the host's again: all of it, and clean. */
+FIXTURE_TEARDOWN(protected)
+{
+	close_file(&self->p);
+	close_vm(&self->p);
+	if (self->pfns) {
+		gmem_assert_given_back(self->pfns, SIZE / GMEM_PAGE, self->seed);
+		free(self->pfns);
+	}
+	gmem_assert_all_back();
+	gmem_wait(is_as_before, self->dump, 10000);
+	free(self->dump);
+	gmem_assert_nothing_left(&self->kmsg);
+}
+
+TEST_F(protected, offered)
+{
+	int vm = create_vm();
+
+	self->p.vm = vm;
+	TEST_ASSERT_EQ(ioctl(vm, KVM_CHECK_EXTENSION, KVM_CAP_GUEST_MEMFD), 1);
+	TEST_ASSERT_EQ((u64)ioctl(vm, KVM_CHECK_EXTENSION, KVM_CAP_GUEST_MEMFD_FLAGS),
+		       HIDDEN_FLAGS);
+	TEST_ASSERT(create_file(vm, SIZE, 0) == -1 && errno == EINVAL, "errno %d", errno);
+	TEST_ASSERT(create_file(vm, SIZE, HIDDEN_FLAGS & ~GUEST_MEMFD_FLAG_NO_DIRECT_MAP) == -1 &&
+		    errno == EINVAL, "errno %d", errno);
+	self->p.fd = create_file(vm, SIZE, HIDDEN_FLAGS);
+	TEST_ASSERT(self->p.fd >= 0, "errno %d", errno);
+}
+
+/* By its user address hidden memory is refused, at each level. */
+TEST_F(protected, plain_slot)
+{
+	u32 level;
+
+	self->p.vm = create_vm();
+	self->p.fd = create_file(self->p.vm, SIZE, HIDDEN_FLAGS);
+	self->p.mem = kvm_mmap(SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, self->p.fd);
+	for (level = GUEST_MEMFD_ACCESS_NONE; level <= GUEST_MEMFD_ACCESS_KERNEL; level++) {
+		gmem_set_access(self->p.fd, 0, SIZE, level);
+		TEST_ASSERT_EQ(add_slot(self->p.vm, 0, self->p.mem, -1), EINVAL);
+	}
+	/* The gfns are free, for the file. */
+	TEST_ASSERT_EQ(add_slot(self->p.vm, KVM_MEM_GUEST_MEMFD, self->p.mem, self->p.fd), 0);
+}
+
+/* Other memory is pinned as ever, and unpinned. */
+TEST_F(protected, anonymous)
+{
+	struct pvm *p = &self->p;
+
+	p->vm = create_vm();
+	p->mem = kvm_mmap(SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+	TEST_ASSERT_EQ(add_slot(p->vm, 0, p->mem, -1), 0);
+	create_guest(p, 1, DATA_PAGES, self->seed);
+	fill_and_check(p);
+	close_vm(p);
+	gmem_assert_zero(p->mem + DATA, DATA_PAGES * GMEM_PAGE);
+	gmem_fill(p->mem, SIZE, self->seed);
+}
+
+/* The guest is given no page that a process can map. */
+TEST_F(protected, level)
+{
+	struct pvm *p = &self->p;
+	u32 level;
+
+	create_pvm(p, 1, DATA_PAGES, self->seed);
+	self->pfns = gmem_pfns(p->mem, SIZE);
+	for (level = GUEST_MEMFD_ACCESS_USER; level <= GUEST_MEMFD_ACCESS_KERNEL; level++) {
+		gmem_set_access(p->fd, 0, SIZE, level);
+		TEST_ASSERT(ioctl(p->vcpu[0], KVM_RUN, NULL) == -1 && errno == EFAULT, "errno %d",
+			    errno);
+		TEST_ASSERT_EQ(p->run[0]->exit_reason, KVM_EXIT_MEMORY_FAULT);
+		TEST_ASSERT_EQ(p->run[0]->memory_fault.gpa, GMEM_GPA);
+		TEST_ASSERT_EQ(p->run[0]->memory_fault.size, GMEM_PAGE);
+		TEST_ASSERT_EQ(nr_donated(p->fd), 0);
+	}
+	/* The code is there, and one page of data is not sealed. */
+	seal(p);
+	gmem_set_access(p->fd, DATA + 5 * GMEM_PAGE, GMEM_PAGE, GUEST_MEMFD_ACCESS_USER);
+	TEST_ASSERT(ioctl(p->vcpu[0], KVM_RUN, NULL) == -1 && errno == EFAULT, "errno %d", errno);
+	TEST_ASSERT_EQ(p->run[0]->memory_fault.gpa, GMEM_GPA + DATA + 5 * GMEM_PAGE);
+	TEST_ASSERT_EQ(nr_donated(p->fd), 6);
+	seal(p);
+	fill_and_check(p);
+}
+
+TEST_F(protected, kept)
+{
+	struct pvm *p = &self->p;
+	u64 free = DATA + DATA_PAGES * GMEM_PAGE;
+	struct gmem_info info, later;
+
+	create_pvm(p, 1, DATA_PAGES, self->seed);
+	self->pfns = gmem_pfns(p->mem, SIZE);
+	seal(p);
+	fill_and_check(p);
+	TEST_ASSERT_EQ(nr_donated(p->fd), DATA_PAGES + 1);
+	gmem_read_info(p->fd, &info);
+	TEST_ASSERT_EQ(info.populated, SIZE / GMEM_PAGE);
+	TEST_ASSERT_EQ(info.hidden, SIZE / GMEM_PAGE);
+	TEST_ASSERT_EQ(gmem_scan(self->seed, NULL), 0);
+
+	/* One page, all of it, and ranges that begin or end with a donated page. */
+	assert_kept(p, DATA, GMEM_PAGE);
+	assert_kept(p, 0, SIZE);
+	assert_kept(p, free - GMEM_PAGE, SIZE - free + GMEM_PAGE);
+	assert_kept(p, 0, DATA + GMEM_PAGE);
+	gmem_read_info(p->fd, &later);
+	TEST_ASSERT(!memcmp(&info, &later, sizeof(info)), "the file has changed");
+	TEST_ASSERT_EQ(run(p), 0);
+
+	/* What the guest has not touched is the host's: the block is split for that. */
+	gmem_set_access(p->fd, free, GMEM_PAGE, GUEST_MEMFD_ACCESS_USER);
+	gmem_assert_zero(p->mem + free, GMEM_PAGE);
+	gmem_read_info(p->fd, &later);
+	TEST_ASSERT_EQ(later.blocks, SIZE / GMEM_PAGE);
+	TEST_ASSERT_EQ(nr_donated(p->fd), DATA_PAGES + 1);
+	TEST_ASSERT_EQ(run(p), 0);
+	gmem_set_access(p->fd, free, GMEM_PAGE, GUEST_MEMFD_ACCESS_KERNEL);
+	gmem_set_access(p->fd, free, GMEM_PAGE, GUEST_MEMFD_ACCESS_NONE);
+	gmem_punch(p->fd, free, SIZE - free);
+	gmem_read_info(p->fd, &later);
+	TEST_ASSERT_EQ(later.populated, free / GMEM_PAGE);
+
+	/* The same as single pages. */
+	assert_kept(p, DATA, GMEM_PAGE);
+	assert_kept(p, 0, SIZE);
+	TEST_ASSERT_EQ(run(p), 0);
+}
+
+/* The guest runs on without the file; its pages come back with the VM. */
+TEST_F(protected, file_first)
+{
+	struct pvm *p = &self->p;
+
+	create_pvm(p, 1, DATA_PAGES, self->seed);
+	self->pfns = gmem_pfns(p->mem, SIZE);
+	seal(p);
+	fill_and_check(p);
+	close_file(p);
+	usleep(300000);
+	TEST_ASSERT_EQ(run(p), 0);
+	TEST_ASSERT(gmem_count_absent(self->pfns, SIZE / GMEM_PAGE) >= DATA_PAGES + 1,
+		    "donated pages are present");
+	close_vm(p);
+}
+
+TEST_F(protected, vm_first)
+{
+	struct pvm *p = &self->p;
+
+	create_pvm(p, 1, DATA_PAGES, self->seed);
+	self->pfns = gmem_pfns(p->mem, SIZE);
+	seal(p);
+	fill_and_check(p);
+	close_vm(p);
+	close_file(p);
+}
+
+/* The block is split while some of its pages are donated, and the file is closed. */
+TEST_F(protected, split_first)
+{
+	struct pvm *p = &self->p;
+
+	create_pvm(p, 1, DATA_PAGES, self->seed);
+	self->pfns = gmem_pfns(p->mem, SIZE);
+	seal(p);
+	fill_and_check(p);
+	gmem_punch(p->fd, SZ_1M, GMEM_PAGE);
+	TEST_ASSERT_EQ(run(p), 0);
+	close_file(p);
+	TEST_ASSERT_EQ(run(p), 0);
+	close_vm(p);
+}
+
+struct vcpu_thread {
+	struct pvm *p;
+	int nr;
+	bool stop;
+	u64 faults, wrong;
+	pthread_t thread;
+};
+
+/* Until the guest has found its memory as it filled it; again after each fault. */
+static void *run_vcpu(void *arg)
+{
+	struct vcpu_thread *t = arg;
+	struct kvm_run *run = t->p->run[t->nr];
+	bool filled = false;
+
+	for (;;) {
+		if (!ioctl(t->p->vcpu[t->nr], KVM_RUN, NULL)) {
+			TEST_ASSERT_EQ(run->exit_reason, KVM_EXIT_MMIO);
+			if (filled) {
+				t->wrong = *(u32 *)run->mmio.data;
+				break;
+			}
+			filled = true;
+			continue;
+		}
+		TEST_ASSERT(errno == EFAULT && run->exit_reason == KVM_EXIT_MEMORY_FAULT,
+			    "KVM_RUN: errno %d, exit reason %u", errno, run->exit_reason);
+		t->faults++;
+	}
+	WRITE_ONCE(t->stop, true);
+	return NULL;
+}
+
+/* Two vCPUs touch the same pages while the VMM changes levels and punches holes there. */
+TEST_F(protected, race)
+{
+	u64 offset, round, refused = 0, busy = 0, raised = 0, holes = 0, faults = 0;
+	struct pvm *p = &self->p;
+	unsigned int i;
+	u32 level;
+
+	srand(self->seed);
+	for (round = 0; round < 8; round++) {
+		struct vcpu_thread t[NR_VCPUS] = {};
+
+		/* With a block, and with single pages only. */
+		gmem_set_block_order(round & 1 ? 0 : 9);
+		create_pvm(p, NR_VCPUS, ALL_PAGES, self->seed);
+		seal(p);
+		for (i = 0; i < NR_VCPUS; i++) {
+			t[i].p = p;
+			t[i].nr = i;
+			TEST_ASSERT(!pthread_create(&t[i].thread, NULL, run_vcpu, &t[i]),
+				    "pthread_create");
+		}
+		while (!READ_ONCE(t[0].stop) || !READ_ONCE(t[1].stop)) {
+			offset = DATA + rand() % ALL_PAGES * GMEM_PAGE;
+			level = rand() & 1 ? GUEST_MEMFD_ACCESS_USER : GUEST_MEMFD_ACCESS_KERNEL;
+			if (!__gmem_set_access(p->fd, offset, GMEM_PAGE, level, NULL)) {
+				raised++;
+				/* A vCPU that faults has a reference for a moment. */
+				while (__gmem_set_access(p->fd, offset, GMEM_PAGE,
+							 GUEST_MEMFD_ACCESS_NONE, NULL))
+					TEST_ASSERT_EQ(errno, EAGAIN);
+			} else {
+				TEST_ASSERT(errno == EPERM || errno == EAGAIN, "errno %d", errno);
+				refused++;
+			}
+			offset = DATA + rand() % ALL_PAGES * GMEM_PAGE;
+			if (!fallocate(p->fd, FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE, offset,
+				       GMEM_PAGE)) {
+				holes++;
+			} else {
+				TEST_ASSERT_EQ(errno, EBUSY);
+				busy++;
+			}
+		}
+		for (i = 0; i < NR_VCPUS; i++) {
+			pthread_join(t[i].thread, NULL);
+			TEST_ASSERT_EQ(t[i].wrong, 0);
+			faults += t[i].faults;
+		}
+		TEST_ASSERT_EQ(nr_donated(p->fd), ALL_PAGES + 1);
+		/* In both orders. */
+		if (round & 2)
+			close_vm(p);
+		close_file(p);
+		close_vm(p);
+	}
+	gmem_set_block_order(9);
+	ksft_print_msg("%lu raised, %lu not, %lu holes, %lu not, %lu faults\n", raised, refused,
+		       holes, busy, faults);
+	TEST_ASSERT(raised && refused && holes && busy, "one of these never happened");
+}
+
+/*
+ * A VMM whose file the caller gets, and that waits to be killed.  @pfn, in shared memory
+ * or NULL, is the frame of the page at @offset.
+ */
+static pid_t start_vmm(u64 seed, int *fd, u64 offset, u64 *pfn)
+{
+	struct {
+		bool ready;
+		int fd;
+	} *shared;
+	int pidfd, i;
+	pid_t pid;
+
+	shared = kvm_mmap(sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1);
+	pid = fork();
+	TEST_ASSERT(pid >= 0, "fork: errno %d", errno);
+	if (!pid) {
+		struct pvm p;
+
+		create_pvm(&p, 1, DATA_PAGES, seed);
+		if (pfn)
+			*pfn = gmem_pfn(p.mem + offset);
+		seal(&p);
+		fill_and_check(&p);
+		shared->fd = p.fd;
+		WRITE_ONCE(shared->ready, true);
+		for (;;)
+			pause();
+	}
+	for (i = 0; i < 10000 && !READ_ONCE(shared->ready); i++)
+		usleep(1000);
+	TEST_ASSERT(shared->ready, "the VMM did not run its guest");
+	pidfd = syscall(SYS_pidfd_open, pid, 0);
+	TEST_ASSERT(pidfd >= 0, "pidfd_open: errno %d", errno);
+	*fd = syscall(SYS_pidfd_getfd, pidfd, shared->fd, 0);
+	TEST_ASSERT(*fd >= 0, "pidfd_getfd: errno %d", errno);
+	kvm_close(pidfd);
+	kvm_munmap(shared, sizeof(*shared));
+	return pid;
+}
+
+static void kill_vmm(pid_t pid)
+{
+	int status;
+
+	TEST_ASSERT(!kill(pid, SIGKILL), "kill: errno %d", errno);
+	TEST_ASSERT(waitpid(pid, &status, 0) == pid, "waitpid: errno %d", errno);
+	TEST_ASSERT(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL,
+		    "the VMM ended with status 0x%x", status);
+}
+
+/* Pages that come back to a file that somebody has open are the host's, and hold zeroes. */
+TEST_F(protected, file_outlives)
+{
+	struct pvm *p = &self->p;
+	pid_t pid = start_vmm(self->seed, &p->fd, 0, NULL);
+
+	TEST_ASSERT_EQ(nr_donated(p->fd), DATA_PAGES + 1);
+	assert_kept(p, DATA, GMEM_PAGE);
+	kill_vmm(pid);
+	TEST_ASSERT_EQ(nr_donated(p->fd), 0);
+	gmem_set_access(p->fd, 0, SIZE, GUEST_MEMFD_ACCESS_KERNEL);
+	p->mem = kvm_mmap(SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, p->fd);
+	gmem_assert_zero(p->mem, SIZE);
+	gmem_fill(p->mem, SIZE, self->seed + 1);
+	gmem_assert_filled(p->mem, SIZE, self->seed + 1);
+	gmem_punch(p->fd, 0, SIZE);
+}
+
+/* Each time at another point of the guest's life. */
+TEST_F(protected, killed)
+{
+	struct pvm *p = &self->p;
+	unsigned int i;
+	pid_t pid;
+
+	for (i = 0; i < 6; i++) {
+		pid = fork();
+		TEST_ASSERT(pid >= 0, "fork: errno %d", errno);
+		if (!pid) {
+			create_pvm(p, 1, DATA_PAGES, self->seed);
+			seal(p);
+			if (i & 1)
+				close_file(p);
+			for (;;)
+				ioctl(p->vcpu[0], KVM_RUN, NULL);
+		}
+		usleep(100000 + i * 150000);
+		kill_vmm(pid);
+	}
+	gmem_assert_all_back();
+	TEST_ASSERT_EQ(gmem_scan(self->seed, NULL), 0);
+}
+
+static bool is_all_back(void *unused)
+{
+	gmem_free_singles();
+	return gmem_absent_total() == gmem_absent_before();
+}
+
+/*
+ * EL2 does not touch a poisoned page again: it is lost, and only this one.  The last
+ * test, as single pages of its block can stay hidden when they are free.
+ */
+TEST_F(protected, poisoned)
+{
+	u64 *shared_pfn, page = DATA + 5 * GMEM_PAGE;
+	struct pvm *p = &self->p;
+	char text[32];
+	int fd, len;
+	pid_t pid;
+
+	if (access("/sys/kernel/debug/hwpoison/corrupt-pfn", W_OK))
+		SKIP(return, "no injection of memory errors");
+	shared_pfn = kvm_mmap(GMEM_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1);
+	pid = start_vmm(self->seed, &p->fd, page, shared_pfn);
+	fd = open_path_or_exit("/sys/kernel/debug/hwpoison/corrupt-pfn", O_WRONLY);
+	len = sprintf(text, "%lu", *shared_pfn);
+	TEST_ASSERT(write(fd, text, len) == len, "corrupt-pfn: errno %d", errno);
+	kvm_close(fd);
+	assert_kept(p, page, GMEM_PAGE);
+
+	/* The file, which is still open, shows that EL2 did not take the page. */
+	kill_vmm(pid);
+	TEST_ASSERT_EQ(nr_donated(p->fd), 1);
+	assert_kept(p, page, GMEM_PAGE);
+	gmem_punch(p->fd, 0, page);
+	gmem_punch(p->fd, page + GMEM_PAGE, SIZE - page - GMEM_PAGE);
+	close_file(p);
+	gmem_expect_lost(1);
+	/* Its block stays cut: the other pages are free single ones until the shrinkers run. */
+	gmem_wait(is_all_back, NULL, 10000);
+	TEST_ASSERT_EQ(gmem_count_absent(shared_pfn, 1), 1);
+	kvm_munmap(shared_pfn, GMEM_PAGE);
+	/* Its entry stays absent, so neither is its block whole. */
+	free(self->dump);
+	self->dump = read_dump();
+}
+
+int main(int argc, char *argv[])
+{
+	int vm;
+
+	gmem_require();
+	vm = create_vm();
+	__TEST_REQUIRE(vm >= 0, "no protected VMs on this host");
+	kvm_close(vm);
+	return test_harness_run(argc, argv);
+}
