@@ -92,8 +92,9 @@ struct guest_memfd_operations {
  *	has found the file by a page of it; eviction waits for those.
  * @left: The library's: counts pages that left the file and are still referenced.
  * @put_queue: The library's: for the lazy last put of the pages, or NULL.
- * @nr_donated: The library's: donated pages in the file; protected by the lock of the
- *	mapping's i_pages.
+ * @nr_donated: The library's: pages of the file that a guest has for itself; protected by
+ *	the lock of the mapping's i_pages.
+ * @nr_shared: The library's: those that a guest has, and shares with the host; likewise.
  * @nr_holes: The library's: holes that are being punched.  No page of the file is donated
  *	meanwhile.  Incremented with the invalidate_lock held exclusively.
  * @limit: What the pages are reserved against (mm/guest_memfd/limit.c), or NULL.  Set
@@ -121,6 +122,7 @@ struct guest_memfd {
 	struct gm_limit *limit;
 #ifdef CONFIG_GUEST_MEMFD_DONATE
 	unsigned long nr_donated;
+	unsigned long nr_shared;
 	atomic_t nr_holes;
 #endif
 };
@@ -197,6 +199,9 @@ int guest_memfd_punch_hole(struct guest_memfd *gm, pgoff_t start, pgoff_t end);
 
 #ifdef CONFIG_GUEST_MEMFD_DONATE
 int guest_memfd_donate(struct page *page);
+int guest_memfd_guest_request(struct guest_memfd *gm, pgoff_t index, bool share,
+			      int (*commit)(void *arg), void *arg);
+void guest_memfd_undo_donation(struct page *page);
 bool guest_memfd_end_donation(struct page *page);
 #endif
 

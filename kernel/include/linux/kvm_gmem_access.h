@@ -129,6 +129,14 @@ bool kvm_gmem_supported(struct kvm *kvm);
 #ifdef CONFIG_GUEST_MEMFD_DONATE
 int kvm_gmem_donate(struct kvm_memory_slot *slot, gfn_t gfn,
 		    int (*map)(void *arg, struct page *page), void *arg);
+int kvm_gmem_guest_request(struct kvm *kvm, gfn_t gfn, bool share,
+			   int (*commit)(void *arg), void *arg);
+#else
+static inline int kvm_gmem_guest_request(struct kvm *kvm, gfn_t gfn, bool share,
+					 int (*commit)(void *arg), void *arg)
+{
+	return -EOPNOTSUPP;
+}
 #endif
 
 /* Can a page of this memslot be at level NONE? */

@@ -1051,7 +1051,7 @@ static bool needs_transition(struct guest_memfd *gm, unsigned int level)
  * Return: 1 when there is nothing to do, 0, or an error.
  */
 static int begin_change(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
-			unsigned int level, bool ask)
+			unsigned int level, bool ask, const struct gm_request *request)
 {
 	pgoff_t first, last;
 	int err;
@@ -1061,12 +1061,16 @@ static int begin_change(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 		if (err)
 			return err;
 	}
-	if (guest_memfd_access_run(gm, start, &first, &last) == level &&
-	    last >= end - 1)
+	if (request) {
+		err = gm_check_request(gm, start, request);
+		if (err)
+			return err;
+	} else if (guest_memfd_access_run(gm, start, &first, &last) == level && last >= end - 1) {
 		return 1;
-	/* Only the guest gives a donated page back; none is donated in a transition. */
-	if (level != GUEST_MEMFD_ACCESS_NONE && gm_range_has_donated(gm, start, end))
+	} else if (level != GUEST_MEMFD_ACCESS_NONE && gm_range_has_donated(gm, start, end, false)) {
+		/* Only the guest gives it back; none is donated in a transition. */
 		return -EPERM;
+	}
 	gm_references_drain(gm, start, end);
 	if (needs_transition(gm, level))
 		set_change(gm, start, end, level == GUEST_MEMFD_ACCESS_KERNEL);
@@ -1127,18 +1131,19 @@ static int split_ends(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 	return err;
 }
 
-static int change(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
-		  unsigned int level, bool ask, pgoff_t *error_index)
+static int change(struct guest_memfd *gm, pgoff_t start, pgoff_t end, unsigned int level,
+		  bool ask, const struct gm_request *request, pgoff_t *error_index)
 {
 	struct address_space *mapping = gm->inode->i_mapping;
 	bool hides = gm_hides(gm);
-	unsigned int sleeps = hides ? MAX_SLEEPS : PAGE_SLEEPS, none = 0;
+	/* A request is about one page. */
+	unsigned int sleeps = hides && !request ? MAX_SLEEPS : PAGE_SLEEPS, none = 0;
 	int err;
 
 	MA_STATE(mas, &gm->levels, start, end - 1);
 
 	filemap_invalidate_lock(mapping);
-	err = begin_change(gm, start, end, level, ask);
+	err = begin_change(gm, start, end, level, ask, request);
 	filemap_invalidate_unlock(mapping);
 	if (err)
 		return err < 0 ? err : 0;
@@ -1159,20 +1164,24 @@ again:
 	 * in a range that is being lowered, user faults on plain files wait for
 	 * this lock.  Nearly all pages are unmapped, so this is quick.
 	 */
-	if (!err && !hides && level != GUEST_MEMFD_ACCESS_KERNEL) {
+	if (!err && !hides && level != GUEST_MEMFD_ACCESS_KERNEL)
 		err = lower(gm, start, end, level, &none, false, error_index);
-		if (err == -EAGAIN && sleeps && !fatal_signal_pending(current)) {
-			filemap_invalidate_unlock(mapping);
-			/* A page may wait for its LRU list; faults are likelier. */
-			if (--sleeps == PAGE_SLEEPS - 2)
-				lru_add_drain_all();
-			usleep_range(MIN_SLEEP_US, MAX_SLEEP_US);
-			goto again;
-		}
-	}
 	/* Here, as the state of a maple tree does not outlive its lock. */
 	if (!err)
 		err = prepare_store(gm, &mas, start, end, level);
+	if (!err && request) {
+		err = gm_commit_request(gm, start, request);
+		if (err)
+			mas_destroy(&mas);
+	}
+	if (err == -EAGAIN && (!hides || request) && sleeps && !fatal_signal_pending(current)) {
+		filemap_invalidate_unlock(mapping);
+		/* A page may wait for its LRU list; faults are likelier. */
+		if (--sleeps == PAGE_SLEEPS - 2 && !hides)
+			lru_add_drain_all();
+		usleep_range(MIN_SLEEP_US, MAX_SLEEP_US);
+		goto again;
+	}
 	if (!err)
 		mas_store_prealloc(&mas, level_entry(gm, level));
 	set_change(gm, 0, 0, false);
@@ -1198,13 +1207,15 @@ again:
  * @end: Index after the range, above @start, not above the file's size.
  * @level: GUEST_MEMFD_ACCESS_*.
  * @ask: May the owner refuse?
+ * @request: What a guest asks for, of a range of one page; or NULL.
  * @error_index: As for guest_memfd_set_access().
  *
  * Context: As guest_memfd_set_access().
  * Return: As guest_memfd_set_access(); or what the owner's veto says.
  */
 int guest_memfd_access_change(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
-			      unsigned int level, bool ask, pgoff_t *error_index)
+			      unsigned int level, bool ask, const struct gm_request *request,
+			      pgoff_t *error_index)
 {
 	int err;
 
@@ -1212,7 +1223,7 @@ int guest_memfd_access_change(struct guest_memfd *gm, pgoff_t start, pgoff_t end
 	*error_index = start;
 	err = mutex_lock_killable(&gm->change_lock);
 	if (!err) {
-		err = change(gm, start, end, level, ask, error_index);
+		err = change(gm, start, end, level, ask, request, error_index);
 		mutex_unlock(&gm->change_lock);
 	}
 	trace_guest_memfd_set_access(gm->inode->i_ino, start, end - start, level, err);
@@ -1248,8 +1259,7 @@ int guest_memfd_access_change(struct guest_memfd *gm, pgoff_t start, pgoff_t end
 int guest_memfd_set_access(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 			   unsigned int level, pgoff_t *error_index)
 {
-	return guest_memfd_access_change(gm, start, end, level, false,
-					 error_index);
+	return guest_memfd_access_change(gm, start, end, level, false, NULL, error_index);
 }
 EXPORT_SYMBOL_FOR_MODULES(guest_memfd_set_access, GUEST_MEMFD_OWNERS);
 

@@ -4,6 +4,8 @@
 
 #include <linux/guest_memfd.h>
 
+struct gm_request;
+
 void guest_memfd_access_init(struct guest_memfd *gm);
 void guest_memfd_access_destroy(struct guest_memfd *gm);
 bool guest_memfd_access_user_allowed(struct guest_memfd *gm, pgoff_t index);
@@ -15,7 +17,8 @@ bool guest_memfd_access_carries(struct guest_memfd *gm, pgoff_t index,
 int guest_memfd_access_split(struct guest_memfd *gm, pgoff_t index,
 			     unsigned int *sleeps);
 int guest_memfd_access_change(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
-			      unsigned int level, bool ask, pgoff_t *error_index);
+			      unsigned int level, bool ask, const struct gm_request *request,
+			      pgoff_t *error_index);
 void guest_memfd_access_take_back(struct guest_memfd *gm, pgoff_t start,
 				  pgoff_t end);
 int guest_memfd_access_end(struct folio *folio, bool held);

@@ -417,7 +417,7 @@ static void test_veto(struct kunit *test)
 	t->veto = -EPERM;
 	KUNIT_EXPECT_EQ(test, guest_memfd_access_change(gm, 0, 1,
 							GUEST_MEMFD_ACCESS_USER,
-							true, &ignored), -EPERM);
+							true, NULL, &ignored), -EPERM);
 	KUNIT_EXPECT_EQ(test, t->asked, 1);
 	KUNIT_EXPECT_EQ(test, guest_memfd_access_level(gm, 0),
 			GUEST_MEMFD_ACCESS_NONE);

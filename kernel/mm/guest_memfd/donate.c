@@ -8,7 +8,7 @@
  * gives it back, until the hypervisor has returned it.
  *
  * Donation is GM_PAGE_DONATED in the state of a page, and one reference to the folio for
- * each donated page.  It begins at level NONE only, where no process has the page
+ * each such page.  It begins at level NONE only, where no process has the page
  * mapped and GUP hands it out to nobody, and while nobody has another reference.
  * That excludes accesses of KVM, which have a reference and take no lock: one that
  * began before has its reference counted and prevents the donation, a later one sees
@@ -16,6 +16,12 @@
  * donated, and no such page leaves its file by a hole.
  *
  * A block stays whole.  Which of its pages are donated is in a bitmap beside the folio.
+ *
+ * The guest decides about a page that it has.  It can share it with the host, which is
+ * GM_PAGE_SHARED as well: the page is then a single one, at level USER, and the file's user
+ * may choose another level.  It can take the page back, which is a change to NONE that also
+ * waits for each reference to end, as a donation does.  The hypervisor commits both: to
+ * share, before the host can see the page; to take back, after it cannot any more.
  */
 
 #include <linux/bitmap.h>
@@ -82,6 +88,31 @@ bool gm_block_page_is_donated(struct page *page)
 }
 
 /**
+ * __gm_page_is_donated - gm_page_is_donated() where the folio's word does not decide
+ * @page: The page.
+ *
+ * The word of a block says that there is a donated page.  While a block is split, its pages
+ * are in the file before each of them has its own word; the bitmap stays until they have.
+ *
+ * Context: As gm_page_is_donated().
+ * Return: True if it is.
+ */
+bool __gm_page_is_donated(struct page *page)
+{
+	struct gm_donated *donated;
+	unsigned long state;
+
+	guard(rcu)();
+	donated = donated_of(page);
+	if (donated)
+		return test_bit(nr_in_block(page), donated->which);
+	/* No bitmap, then the word; pairs with gm_forget_donated(). */
+	smp_rmb();
+	state = gm_folio_state(page_folio(page));
+	return state & GM_PAGE_DONATED && !(state & GM_PAGE_SHARED);
+}
+
+/**
  * gm_folio_nr_donated - count the donated pages of a folio
  * @folio: A locked folio.
  *
@@ -100,31 +131,36 @@ unsigned int gm_folio_nr_donated(struct folio *folio)
 	return WARN_ON_ONCE(!donated) ? 0 : donated->nr;
 }
 
-/* Forget the bitmap of a block. */
-static void forget(struct page *page)
-{
-	struct gm_donated *donated;
-
-	donated = xa_erase(&donated_blocks, page_to_pfn(page) >> GM_BLOCK_MAX_ORDER);
-	kfree_rcu(donated, rcu);
-}
-
 /**
- * gm_take_donated - the pages of a block are single ones from now on
- * @first: The first of them; its block had donated pages.
+ * gm_copy_donated - which pages of a block are donated?
+ * @first: The first of them; its block has donated pages.
  * @which: Where to put their bits.
  *
- * Context: The pages are locked.  Does not allocate.
+ * Context: The pages are locked.
  */
-void gm_take_donated(struct page *first, unsigned long *which)
+void gm_copy_donated(struct page *first, unsigned long *which)
 {
 	struct gm_donated *donated = donated_of(first);
 
 	bitmap_zero(which, GM_BLOCK_PAGES);
-	if (WARN_ON_ONCE(!donated))
-		return;
-	bitmap_copy(which, donated->which, GM_BLOCK_PAGES);
-	forget(first);
+	if (!WARN_ON_ONCE(!donated))
+		bitmap_copy(which, donated->which, GM_BLOCK_PAGES);
+}
+
+/**
+ * gm_forget_donated - forget the bitmap of a block
+ * @page: A page of a block that has no donated pages any more, or is no block any more.
+ *
+ * Context: The page is locked.  Does not allocate.
+ */
+void gm_forget_donated(struct page *page)
+{
+	struct gm_donated *donated;
+
+	/* The words, then no bitmap; pairs with __gm_page_is_donated(). */
+	smp_wmb();
+	donated = xa_erase(&donated_blocks, page_to_pfn(page) >> GM_BLOCK_MAX_ORDER);
+	kfree_rcu(donated, rcu);
 }
 
 /**
@@ -140,11 +176,13 @@ void gm_split_donated(struct address_space *mapping, struct folio *folio)
 		__xa_clear_mark(&mapping->i_pages, folio->index, GM_TAG_DONATED);
 }
 
-static bool part_is_donated(struct folio *folio, pgoff_t start, pgoff_t end)
+static bool part_is_donated(struct folio *folio, pgoff_t start, pgoff_t end, bool shared_too)
 {
 	unsigned int first = max(start, folio->index) - folio->index;
 	unsigned int last = min(end, folio_next_index(folio)) - folio->index;
 
+	if (gm_folio_state(folio) & GM_PAGE_SHARED)
+		return shared_too;
 	for (; first < last; first++) {
 		if (gm_page_is_donated(folio_page(folio, first)))
 			return true;
@@ -153,27 +191,30 @@ static bool part_is_donated(struct folio *folio, pgoff_t start, pgoff_t end)
 }
 
 /**
- * gm_range_has_donated - is a page of a range donated?
- * @gm: The file's memory; its invalidate_lock is held exclusively.
+ * gm_range_has_donated - has a guest a page of a range for itself?
+ * @gm: The file's memory; its change_lock is held, against splits of blocks, and the
+ *	invalidate_lock exclusively.
  * @start: First index of the range, in pages.
  * @end: Index after the range, above @start.
+ * @shared_too: Do pages count that the guest shares?
  *
  * Context: May sleep; takes folio locks.
  * Return: True if one is.  False stays true while the lock is held.
  */
-bool gm_range_has_donated(struct guest_memfd *gm, pgoff_t start, pgoff_t end)
+bool gm_range_has_donated(struct guest_memfd *gm, pgoff_t start, pgoff_t end, bool shared_too)
 {
 	struct xarray *pages = &gm->inode->i_mapping->i_pages;
 	struct folio *folio;
 	pgoff_t index = start;
 	bool found;
 
+	lockdep_assert_held(&gm->change_lock);
 	lockdep_assert_held_write(&gm->inode->i_mapping->invalidate_lock);
 	for (folio = xa_find(pages, &index, end - 1, GM_TAG_DONATED); folio;
 	     folio = xa_find_after(pages, &index, end - 1, GM_TAG_DONATED)) {
 		/* A donation can end meanwhile, but none begins. */
 		folio_lock(folio);
-		found = part_is_donated(folio, start, end);
+		found = part_is_donated(folio, start, end, shared_too);
 		folio_unlock(folio);
 		if (found)
 			return true;
@@ -185,23 +226,24 @@ bool gm_range_has_donated(struct guest_memfd *gm, pgoff_t start, pgoff_t end)
  * gm_begin_hole - let no page be donated while a hole is punched
  * @gm: The file's memory.
  * @start: First index of the hole, in pages.
- * @end: Index after the hole.
+ * @end: Index after the hole, above @start.
  *
  * A hole is punched in steps.  Guests that would be given a page of the file meanwhile
  * fault again until gm_end_hole().
  *
- * Context: May sleep; takes the invalidate_lock.
- * Return: 0; or -EBUSY when a page of the hole is donated, and gm_end_hole() is not to
+ * Context: May sleep; takes gm->change_lock and the invalidate_lock.
+ * Return: 0; or -EBUSY when a guest has a page of the hole, and gm_end_hole() is not to
  * be called.
  */
 int gm_begin_hole(struct guest_memfd *gm, pgoff_t start, pgoff_t end)
 {
 	int err = 0;
 
-	if (!gm_hides(gm) || start >= end)
+	if (!gm_hides(gm))
 		return 0;
+	guard(mutex)(&gm->change_lock);
 	filemap_invalidate_lock(gm->inode->i_mapping);
-	if (gm_range_has_donated(gm, start, end))
+	if (gm_range_has_donated(gm, start, end, true))
 		err = -EBUSY;
 	else
 		atomic_inc(&gm->nr_holes);
@@ -233,7 +275,7 @@ static int prepare(struct page *page)
 	donated = kzalloc_obj(*donated, GFP_KERNEL_ACCOUNT);
 	if (!donated)
 		return -ENOMEM;
-	err = xa_err(xa_store(&donated_blocks, key, donated, GFP_KERNEL_ACCOUNT));
+	err = xa_err(xa_store(&donated_blocks, key, donated, GFP_KERNEL));
 	if (err)
 		kfree(donated);
 	return err;
@@ -243,8 +285,6 @@ static int prepare(struct page *page)
 static void set_donated(struct page *page)
 {
 	struct folio *folio = page_folio(page);
-	struct address_space *mapping = folio->mapping;
-	struct guest_memfd *gm = gm_of_mapping(mapping);
 
 	if (folio_test_large(folio)) {
 		struct gm_donated *donated = donated_of(page);
@@ -253,6 +293,14 @@ static void set_donated(struct page *page)
 		donated->nr++;
 	}
 	gm_folio_set_state(folio, gm_folio_state(folio) | GM_PAGE_DONATED);
+}
+
+/* A page of the folio was donated. */
+static void count_donated(struct folio *folio)
+{
+	struct address_space *mapping = folio->mapping;
+	struct guest_memfd *gm = gm_of_mapping(mapping);
+
 	xa_lock_irq(&mapping->i_pages);
 	__xa_set_mark(&mapping->i_pages, folio->index, GM_TAG_DONATED);
 	WRITE_ONCE(gm->nr_donated, gm->nr_donated + 1);
@@ -263,6 +311,7 @@ static void clear_donated(struct page *page)
 {
 	struct folio *folio = page_folio(page);
 	struct address_space *mapping = folio->mapping;
+	bool shared = gm_folio_state(folio) & GM_PAGE_SHARED;
 	struct gm_donated *donated = NULL;
 	struct guest_memfd *gm;
 
@@ -272,9 +321,9 @@ static void clear_donated(struct page *page)
 		donated->nr--;
 	}
 	if (!donated || !donated->nr)
-		gm_folio_set_state(folio, gm_folio_state(folio) & ~GM_PAGE_DONATED);
+		gm_folio_change_bits(folio, 0, GM_PAGE_DONATED | GM_PAGE_SHARED);
 	if (donated && !donated->nr)
-		forget(page);
+		gm_forget_donated(page);
 	/* Its file does not count a page that has left it. */
 	if (!mapping)
 		return;
@@ -282,31 +331,183 @@ static void clear_donated(struct page *page)
 	xa_lock_irq(&mapping->i_pages);
 	if (!(gm_folio_state(folio) & GM_PAGE_DONATED))
 		__xa_clear_mark(&mapping->i_pages, folio->index, GM_TAG_DONATED);
-	WRITE_ONCE(gm->nr_donated, gm->nr_donated - 1);
+	if (shared)
+		WRITE_ONCE(gm->nr_shared, gm->nr_shared - 1);
+	else
+		WRITE_ONCE(gm->nr_donated, gm->nr_donated - 1);
 	xa_unlock_irq(&mapping->i_pages);
+}
+
+static void set_shared(struct folio *folio, bool shared)
+{
+	unsigned long state = gm_folio_state(folio) & ~GM_PAGE_SHARED;
+
+	gm_folio_set_state(folio, state | (shared ? GM_PAGE_SHARED : 0));
+}
+
+/* The guest began or ended to share a single page, which is in its file. */
+static void count_shared(struct folio *folio, bool shared)
+{
+	struct address_space *mapping = folio->mapping;
+	struct guest_memfd *gm = gm_of_mapping(mapping);
+	int nr = shared ? 1 : -1;
+
+	xa_lock_irq(&mapping->i_pages);
+	WRITE_ONCE(gm->nr_shared, gm->nr_shared + nr);
+	WRITE_ONCE(gm->nr_donated, gm->nr_donated - nr);
+	xa_unlock_irq(&mapping->i_pages);
+}
+
+/*
+ * Freeze a locked folio if the caller has the @own references to it, and nobody else one.
+ * Preemption is off, as a look-up retries while the folio is frozen, at any priority.
+ *
+ * Return: The count for folio_ref_unfreeze(), or 0 when there are others.
+ */
+static int freeze_alone(struct folio *folio, int own)
+{
+	unsigned int tries = FREEZE_TRIES;
+	/* The page cache's and the library's; those of states and of poison. */
+	int expected = own + folio_nr_pages(folio) + 1 + gm_folio_references(folio);
+
+	if (folio_test_large(folio))
+		expected += gm_folio_nr_failed(folio, NULL);
+	while (!folio_ref_freeze(folio, expected)) {
+		if (!--tries)
+			return 0;
+		cpu_relax();
+	}
+	return expected;
 }
 
 /* The folio is locked.  Return: 0; or -EAGAIN when there are other references. */
 static int set_donated_alone(struct page *page)
 {
 	struct folio *folio = page_folio(page);
-	unsigned int tries = FREEZE_TRIES;
-	/* The page cache's, the library's and the caller's; those of states and of poison. */
-	int expected = folio_nr_pages(folio) + 2 + gm_folio_references(folio);
 
-	if (folio_test_large(folio))
-		expected += gm_folio_nr_failed(folio, NULL);
-	/* A look-up retries while the folio is frozen, at any priority. */
-	guard(preempt)();
-	while (!folio_ref_freeze(folio, expected)) {
-		if (!--tries)
+	scoped_guard(preempt) {
+		int count = freeze_alone(folio, 1);
+
+		if (!count)
 			return -EAGAIN;
-		cpu_relax();
+		set_donated(page);
+		folio_ref_unfreeze(folio, count + 1);
 	}
-	set_donated(page);
-	folio_ref_unfreeze(folio, expected + 1);
+	count_donated(folio);
 	return 0;
 }
+
+/* The same for a page that the guest shares; the caller has no reference. */
+static int end_shared_alone(struct folio *folio)
+{
+	/* One is a direct-map reference. */
+	if (!(gm_folio_state(folio) & GM_PAGE_HIDDEN))
+		return -EAGAIN;
+	scoped_guard(preempt) {
+		int count = freeze_alone(folio, 0);
+
+		if (!count)
+			return -EAGAIN;
+		set_shared(folio, false);
+		folio_ref_unfreeze(folio, count);
+	}
+	return 0;
+}
+
+/* The folio of a page that a guest has; gm->change_lock keeps it in the file. */
+static struct folio *request_folio(struct guest_memfd *gm, pgoff_t index)
+{
+	lockdep_assert_held(&gm->change_lock);
+	lockdep_assert_held_write(&gm->inode->i_mapping->invalidate_lock);
+	return xa_load(&gm->inode->i_mapping->i_pages, index);
+}
+
+/**
+ * gm_check_request - can a page be what its guest asks for?
+ * @gm: The file's memory; its change_lock is held, and the invalidate_lock exclusively.
+ * @index: Index in the file, in pages.
+ * @request: The request.
+ *
+ * Context: Does not sleep.
+ * Return: 0; or -EPERM when the page is not the guest's, or is so already.
+ */
+int gm_check_request(struct guest_memfd *gm, pgoff_t index, const struct gm_request *request)
+{
+	struct folio *folio = request_folio(gm, index);
+
+	if (!folio || !(gm_page_state(folio_file_page(folio, index)) & GM_PAGE_DONATED))
+		return -EPERM;
+	return request->share == !(gm_folio_state(folio) & GM_PAGE_SHARED) ? 0 : -EPERM;
+}
+
+/**
+ * gm_commit_request - let the hypervisor do what a guest asks for
+ * @gm: The file's memory; its change_lock is held, and the invalidate_lock exclusively.
+ * @index: Index in the file, in pages, of a single page that gm_check_request() permits.
+ * @request: The request.
+ *
+ * The caller stores the level after this.
+ *
+ * Context: May sleep; takes the folio lock.
+ * Return: 0; -EAGAIN when the page has other references; -EHWPOISON; or what
+ * @request->commit returns.  Then nothing has changed.
+ */
+int gm_commit_request(struct guest_memfd *gm, pgoff_t index, const struct gm_request *request)
+{
+	struct folio *folio = request_folio(gm, index);
+	int err = 0;
+
+	folio_lock(folio);
+	/* By a fault that saw the former level. */
+	if (folio_mapped(folio))
+		gm_unmap_folio(folio);
+	if (folio_test_hwpoison(folio))
+		err = -EHWPOISON;
+	else if (!request->share)
+		err = end_shared_alone(folio);
+	if (!err) {
+		err = request->commit(request->arg);
+		/* Now, or again. */
+		if (request->share == !err)
+			set_shared(folio, true);
+		if (!err)
+			count_shared(folio, request->share);
+	}
+	folio_unlock(folio);
+	return err;
+}
+
+/**
+ * guest_memfd_guest_request - share a page that a guest has, or end that
+ * @gm: The memory of a NO_DIRECT_MAP file.
+ * @index: Index in the file, in pages; not above the file's size.
+ * @share: Is the page to be shared with the host?  Else it is to be the guest's alone.
+ * @commit: Has the hypervisor do it, on the guest's behalf; it does not sleep.
+ * @arg: For @commit.
+ *
+ * A page that is shared is at level USER, and then at each level that is set for it.  To
+ * end that, the library waits for short references to the page, as
+ * guest_memfd_set_access() does.
+ *
+ * Context: May sleep; takes gm->change_lock, the invalidate_lock, and the folio lock.
+ * @commit is called with all of them held.
+ * Return: 0; -EPERM when the guest has no such page, or it is so already; -EAGAIN when the
+ * page has other references; -EHWPOISON; -ENOMEM; -EINTR after a fatal signal; or what
+ * @commit returns.  In each of these cases nothing has changed.
+ */
+int guest_memfd_guest_request(struct guest_memfd *gm, pgoff_t index, bool share,
+			      int (*commit)(void *arg), void *arg)
+{
+	struct gm_request request = { .share = share, .commit = commit, .arg = arg };
+	pgoff_t ignored;
+
+	if (!gm_hides(gm))
+		return -EPERM;
+	return guest_memfd_access_change(gm, index, index + 1,
+					 share ? GUEST_MEMFD_ACCESS_USER : GUEST_MEMFD_ACCESS_NONE,
+					 false, &request, &ignored);
+}
+EXPORT_SYMBOL_FOR_MODULES(guest_memfd_guest_request, GUEST_MEMFD_OWNERS);
 
 /**
  * guest_memfd_donate - let a hypervisor take a page from the host
@@ -314,8 +515,8 @@ static int set_donated_alone(struct page *page)
  *	locked.
  *
  * From then on the library does not access the page, whether or not the hypervisor has
- * taken it yet.  The owner ends it by guest_memfd_end_donation() when the hypervisor
- * has not taken the page, or has returned it.
+ * taken it yet.  The owner ends it by guest_memfd_undo_donation() when the hypervisor
+ * has not taken the page, and by guest_memfd_end_donation() when it has returned it.
  *
  * Context: May sleep; the folio is locked, and the invalidate_lock of its file is held
  * shared.
@@ -359,10 +560,24 @@ int guest_memfd_donate(struct page *page)
 		return err;
 	err = set_donated_alone(page);
 	if (err && folio_test_large(folio) && !donated_of(page)->nr)
-		forget(page);
+		gm_forget_donated(page);
 	return err;
 }
 EXPORT_SYMBOL_FOR_MODULES(guest_memfd_donate, GUEST_MEMFD_OWNERS);
+
+/**
+ * guest_memfd_undo_donation - the hypervisor has not taken a page
+ * @page: A page that guest_memfd_donate() donated; its folio is locked since, and the
+ *	caller has a reference.
+ *
+ * Context: Does not sleep.
+ */
+void guest_memfd_undo_donation(struct page *page)
+{
+	clear_donated(page);
+	put_page(page);
+}
+EXPORT_SYMBOL_FOR_MODULES(guest_memfd_undo_donation, GUEST_MEMFD_OWNERS);
 
 /**
  * guest_memfd_end_donation - the hypervisor has returned a page to the host
@@ -383,7 +598,7 @@ bool guest_memfd_end_donation(struct page *page)
 	if (!guest_memfd_owns_pfn(page_to_pfn(page)))
 		return false;
 	folio = gm_lock_page(page);
-	if (!gm_page_is_donated(page)) {
+	if (!(gm_page_state(page) & GM_PAGE_DONATED)) {
 		folio_unlock(folio);
 		return false;
 	}

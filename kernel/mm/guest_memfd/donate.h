@@ -6,22 +6,44 @@
 
 #include "page_state.h"
 
+/**
+ * struct gm_request - what a guest asks of a page that it has
+ * @share: To share it with the host, at level USER; or to have it for itself.
+ * @commit: Has the hypervisor do it.  Does not sleep.
+ * @arg: For @commit.
+ */
+struct gm_request {
+	bool share;
+	int (*commit)(void *arg);
+	void *arg;
+};
+
 #ifdef CONFIG_GUEST_MEMFD_DONATE
 bool gm_block_page_is_donated(struct page *page);
+bool __gm_page_is_donated(struct page *page);
 unsigned int gm_folio_nr_donated(struct folio *folio);
-void gm_take_donated(struct page *first, unsigned long *which);
+void gm_copy_donated(struct page *first, unsigned long *which);
+void gm_forget_donated(struct page *first);
 void gm_split_donated(struct address_space *mapping, struct folio *folio);
-bool gm_range_has_donated(struct guest_memfd *gm, pgoff_t start, pgoff_t end);
+bool gm_range_has_donated(struct guest_memfd *gm, pgoff_t start, pgoff_t end, bool shared_too);
+int gm_check_request(struct guest_memfd *gm, pgoff_t index, const struct gm_request *request);
+int gm_commit_request(struct guest_memfd *gm, pgoff_t index, const struct gm_request *request);
 int gm_begin_hole(struct guest_memfd *gm, pgoff_t start, pgoff_t end);
 void gm_end_hole(struct guest_memfd *gm);
 
 static inline void gm_init_donated(struct guest_memfd *gm)
 {
 	gm->nr_donated = 0;
+	gm->nr_shared = 0;
 	atomic_set(&gm->nr_holes, 0);
 }
 #else
 static inline bool gm_block_page_is_donated(struct page *page)
+{
+	return false;
+}
+
+static inline bool __gm_page_is_donated(struct page *page)
 {
 	return false;
 }
@@ -31,7 +53,11 @@ static inline unsigned int gm_folio_nr_donated(struct folio *folio)
 	return 0;
 }
 
-static inline void gm_take_donated(struct page *first, unsigned long *which)
+static inline void gm_copy_donated(struct page *first, unsigned long *which)
+{
+}
+
+static inline void gm_forget_donated(struct page *first)
 {
 }
 
@@ -39,9 +65,22 @@ static inline void gm_split_donated(struct address_space *mapping, struct folio 
 {
 }
 
-static inline bool gm_range_has_donated(struct guest_memfd *gm, pgoff_t start, pgoff_t end)
+static inline bool gm_range_has_donated(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
+					bool shared_too)
 {
 	return false;
+}
+
+static inline int gm_check_request(struct guest_memfd *gm, pgoff_t index,
+				   const struct gm_request *request)
+{
+	return -EOPNOTSUPP;
+}
+
+static inline int gm_commit_request(struct guest_memfd *gm, pgoff_t index,
+				    const struct gm_request *request)
+{
+	return -EOPNOTSUPP;
 }
 
 static inline int gm_begin_hole(struct guest_memfd *gm, pgoff_t start, pgoff_t end)
@@ -59,16 +98,17 @@ static inline void gm_init_donated(struct guest_memfd *gm)
 #endif
 
 /*
- * Is a page of a NO_DIRECT_MAP file donated?  The caller has the folio locked; or a
- * reference to the page, and then "no" stays true until it is dropped.
+ * Has a guest a page of a NO_DIRECT_MAP file for itself?  The caller has the folio locked;
+ * or a reference to the page, and then "no" stays true until it is dropped.
  */
 static inline bool gm_page_is_donated(struct page *page)
 {
 	struct folio *folio = page_folio(page);
+	unsigned long state = gm_folio_state(folio);
 
-	if (!(gm_folio_state(folio) & GM_PAGE_DONATED))
+	if (state ? !(state & GM_PAGE_DONATED) || state & GM_PAGE_SHARED : !gm_page_has_state(folio))
 		return false;
-	return !folio_test_large(folio) || gm_block_page_is_donated(page);
+	return __gm_page_is_donated(page);
 }
 
 #endif /* _MM_GUEST_MEMFD_DONATE_H */

@@ -224,12 +224,168 @@ static void test_left(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, t->restored_dirty);
 }
 
+/* What the hypervisor finds when it is asked, and answers. */
+struct commit {
+	struct guest_memfd *gm;
+	struct page *page;
+	pgoff_t index;
+	unsigned int calls, level;
+	unsigned long state;
+	bool present;
+	int ret;
+};
+
+static int do_commit(void *arg)
+{
+	struct commit *commit = arg;
+
+	commit->calls++;
+	commit->level = guest_memfd_access_level(commit->gm, commit->index);
+	commit->state = gm_page_state(commit->page);
+	commit->present = kernel_page_present(commit->page);
+	return commit->ret;
+}
+
+static int request(struct commit *commit, bool share)
+{
+	return guest_memfd_guest_request(commit->gm, commit->index, share, do_commit, commit);
+}
+
+static void check_page(struct kunit *test, struct commit *commit, unsigned long state,
+		       unsigned int level)
+{
+	bool shared = state & GM_PAGE_SHARED;
+
+	KUNIT_EXPECT_EQ(test, gm_page_state(commit->page), state);
+	KUNIT_EXPECT_EQ(test, guest_memfd_access_level(commit->gm, commit->index), level);
+	KUNIT_EXPECT_EQ(test, commit->gm->nr_shared, shared ? 1 : 0);
+	KUNIT_EXPECT_EQ(test, commit->gm->nr_donated, shared ? 1 : 2);
+	KUNIT_EXPECT_EQ(test, commit->gm->change_end, 0);
+	KUNIT_EXPECT_EQ(test, guest_memfd_punch_hole(commit->gm, commit->index, commit->index + 1),
+			-EBUSY);
+}
+
+/* The guest shares a page of a block and takes it back, from each level. */
+static void test_share(struct kunit *test)
+{
+	const unsigned long alone = GM_PAGE_HIDDEN | GM_PAGE_DONATED;
+	const unsigned long shared = alone | GM_PAGE_SHARED;
+	struct guest_memfd *gm = new_file(test, 0);
+	struct commit commit = { .gm = gm, .index = 7 };
+	unsigned int level;
+	struct page *next;
+	u64 word = 1;
+
+	KUNIT_EXPECT_EQ(test, request(&commit, true), -EPERM);
+	KUNIT_ASSERT_EQ(test, donate(gm, 7, &commit.page), 0);
+	KUNIT_ASSERT_EQ(test, donate(gm, 8, &next), 0);
+	KUNIT_EXPECT_EQ(test, request(&commit, false), -EPERM);
+	KUNIT_EXPECT_EQ(test, commit.calls, 0);
+
+	/* The hypervisor refuses: the block is split, and that is all. */
+	commit.ret = -EINVAL;
+	KUNIT_EXPECT_EQ(test, request(&commit, true), -EINVAL);
+	KUNIT_EXPECT_EQ(test, commit.calls, 1);
+	check_page(test, &commit, alone, GUEST_MEMFD_ACCESS_NONE);
+
+	for (level = GUEST_MEMFD_ACCESS_NONE; level <= GUEST_MEMFD_ACCESS_KERNEL; level++) {
+		bool kernel = level == GUEST_MEMFD_ACCESS_KERNEL;
+		unsigned long state = kernel ? (shared & ~GM_PAGE_HIDDEN) | GM_PAGE_AT_KERNEL :
+					       shared;
+
+		commit.ret = 0;
+		KUNIT_ASSERT_EQ(test, request(&commit, true), 0);
+		KUNIT_EXPECT_EQ(test, commit.level, GUEST_MEMFD_ACCESS_NONE);
+		KUNIT_EXPECT_EQ(test, commit.state, alone);
+		check_page(test, &commit, shared, GUEST_MEMFD_ACCESS_USER);
+		KUNIT_EXPECT_EQ(test, guest_memfd_write_page(commit.page, 0, &word, 8), 0);
+		KUNIT_EXPECT_EQ(test, guest_memfd_write_page(next, 0, &word, 8), -EFAULT);
+		KUNIT_EXPECT_EQ(test, request(&commit, true), -EPERM);
+		KUNIT_ASSERT_EQ(test, set_level(gm, 7, 8, level), 0);
+		check_page(test, &commit, state, level);
+
+		/* An access under way has a reference. */
+		commit.calls = 0;
+		get_page(commit.page);
+		KUNIT_EXPECT_EQ(test, request(&commit, false), -EAGAIN);
+		put_page(commit.page);
+		KUNIT_EXPECT_EQ(test, commit.calls, 0);
+		check_page(test, &commit, state, level);
+		KUNIT_EXPECT_EQ(test, kernel_page_present(commit.page), kernel);
+
+		commit.ret = -EINVAL;
+		KUNIT_EXPECT_EQ(test, request(&commit, false), -EINVAL);
+		check_page(test, &commit, state, level);
+		KUNIT_EXPECT_EQ(test, kernel_page_present(commit.page), kernel);
+
+		commit.ret = 0;
+		KUNIT_EXPECT_EQ(test, request(&commit, false), 0);
+		KUNIT_EXPECT_EQ(test, commit.state, alone);
+		KUNIT_EXPECT_FALSE(test, commit.present);
+		check_page(test, &commit, alone, GUEST_MEMFD_ACCESS_NONE);
+		KUNIT_EXPECT_EQ(test, page_count(commit.page), 3);
+		KUNIT_EXPECT_EQ(test, guest_memfd_read_page(commit.page, 0, &word, 8), -EFAULT);
+	}
+
+	/* It comes back while it is shared. */
+	KUNIT_ASSERT_EQ(test, request(&commit, true), 0);
+	KUNIT_ASSERT_EQ(test, set_level(gm, 7, 8, GUEST_MEMFD_ACCESS_KERNEL), 0);
+	KUNIT_EXPECT_TRUE(test, guest_memfd_end_donation(commit.page));
+	KUNIT_EXPECT_EQ(test, gm_page_state(commit.page), GM_PAGE_AT_KERNEL);
+	KUNIT_EXPECT_EQ(test, gm->nr_shared, 0);
+	KUNIT_EXPECT_TRUE(test, guest_memfd_end_donation(next));
+	KUNIT_EXPECT_EQ(test, gm->nr_donated, 0);
+	KUNIT_EXPECT_EQ(test, guest_memfd_punch_hole(gm, 0, BLOCK_PAGES), 0);
+}
+
+/* A direct-map reference prevents that the guest takes the page back. */
+static void test_share_referenced(struct kunit *test)
+{
+	struct guest_memfd *gm = new_file(test, 0);
+	struct commit commit = { .gm = gm, .index = TAIL + 1 };
+
+	KUNIT_ASSERT_EQ(test, donate(gm, TAIL + 1, &commit.page), 0);
+	KUNIT_ASSERT_EQ(test, request(&commit, true), 0);
+	lock_page(commit.page);
+	KUNIT_ASSERT_EQ(test, gm_test_get(commit.page), 0);
+	unlock_page(commit.page);
+	commit.calls = 0;
+	KUNIT_EXPECT_EQ(test, request(&commit, false), -EAGAIN);
+	KUNIT_EXPECT_EQ(test, commit.calls, 0);
+	KUNIT_EXPECT_TRUE(test, kernel_page_present(commit.page));
+	guest_memfd_put_direct_map(commit.page);
+	KUNIT_EXPECT_EQ(test, request(&commit, false), 0);
+	KUNIT_EXPECT_FALSE(test, commit.present);
+	KUNIT_EXPECT_TRUE(test, guest_memfd_end_donation(commit.page));
+}
+
+/* The undo of an owner whose hypervisor refuses. */
+static void test_undo(struct kunit *test)
+{
+	struct guest_memfd *gm = new_file(test, 0);
+	struct page *page;
+	int refs;
+
+	KUNIT_ASSERT_EQ(test, donate(gm, 7, &page), 0);
+	refs = page_count(page);
+	lock_page(page);
+	guest_memfd_undo_donation(page);
+	unlock_page(page);
+	KUNIT_EXPECT_EQ(test, page_count(page), refs - 1);
+	KUNIT_EXPECT_EQ(test, gm_page_state(page), GM_PAGE_HIDDEN);
+	KUNIT_EXPECT_EQ(test, gm->nr_donated, 0);
+	KUNIT_EXPECT_FALSE(test, guest_memfd_end_donation(page));
+}
+
 static struct kunit_case donate_cases[] = {
 	KUNIT_CASE(test_refused_single),
 	KUNIT_CASE(test_refused_block),
 	KUNIT_CASE(test_not_donated),
 	KUNIT_CASE(test_split),
 	KUNIT_CASE(test_left),
+	KUNIT_CASE(test_share),
+	KUNIT_CASE(test_share_referenced),
+	KUNIT_CASE(test_undo),
 	{}
 };
 

@@ -162,8 +162,11 @@ static void split_for_hole(struct guest_memfd *gm, pgoff_t *start, pgoff_t *end)
  */
 int guest_memfd_punch_hole(struct guest_memfd *gm, pgoff_t start, pgoff_t end)
 {
-	int err = gm_begin_hole(gm, start, end);
+	int err;
 
+	if (start >= end)
+		return 0;
+	err = gm_begin_hole(gm, start, end);
 	if (err)
 		return err;
 	while (start < end) {

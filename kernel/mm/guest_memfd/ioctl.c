@@ -50,7 +50,7 @@ static int ioctl_set_access(struct guest_memfd *gm,
 
 	err = guest_memfd_access_change(gm, access.offset >> PAGE_SHIFT,
 					(access.offset + access.size) >> PAGE_SHIFT,
-					access.level, true, &error_index);
+					access.level, true, NULL, &error_index);
 	if ((err == -EAGAIN || err == -EHWPOISON) &&
 	    put_user((u64)error_index << PAGE_SHIFT, &arg->error_offset))
 		return -EFAULT;
@@ -147,6 +147,7 @@ void guest_memfd_show_fdinfo(struct seq_file *m, struct file *file)
 		   gm_references_left(gm));
 #ifdef CONFIG_GUEST_MEMFD_DONATE
 	seq_printf(m, "guest_memfd-donated:\t%lu\n", READ_ONCE(gm->nr_donated));
+	seq_printf(m, "guest_memfd-shared:\t%lu\n", READ_ONCE(gm->nr_shared));
 #endif
 	/* Of the file's pages, whether they are there or not. */
 	seq_printf(m, "guest_memfd-level-none:\t%lu\n",

@@ -38,7 +38,7 @@ unsigned long gm_page_state(struct page *page)
 	if (common & GM_PAGE_OWN_WORDS)
 		own = xa_load(&own_words, page_to_pfn(page));
 	common &= ~GM_PAGE_OWN_WORDS;
-	if (common & GM_PAGE_DONATED && !gm_page_is_donated(page))
+	if (common & GM_PAGE_DONATED && folio_test_large(folio) && !gm_block_page_is_donated(page))
 		common &= ~GM_PAGE_DONATED;
 	return own ? xa_to_value(own) | (common & GM_PAGE_ORPHAN) : common;
 }
@@ -243,7 +243,7 @@ void gm_folio_distribute_words(struct page *first, unsigned long common)
 	unsigned int i;
 
 	if (common & GM_PAGE_DONATED)
-		gm_take_donated(first, donated);
+		gm_copy_donated(first, donated);
 	for (i = 0; i < GM_BLOCK_PAGES; i++) {
 		unsigned long state = common & ~OF_FOLIO;
 		void *own = NULL;
@@ -259,6 +259,9 @@ void gm_folio_distribute_words(struct page *first, unsigned long common)
 		page_ref_add(first + i, gm_page_count(state));
 		gm_folio_set_state(page_folio(first + i), state);
 	}
+	/* Who does not find the bitmap any more finds the words. */
+	if (common & GM_PAGE_DONATED)
+		gm_forget_donated(first);
 }
 
 #if IS_ENABLED(CONFIG_KUNIT)

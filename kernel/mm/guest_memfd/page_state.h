@@ -31,11 +31,13 @@
 /* Of the folio: pages of it have an own word. */
 #define GM_PAGE_OWN_WORDS	BIT(3)
 /*
- * The page is donated: the hypervisor has taken it from the host.  It is HIDDEN then, its
- * range is at NONE, and it holds a reference to the folio.  In the common word of a
- * block: pages of it are donated, and donate.c knows which.
+ * A guest has the page, and that holds a reference to the folio.  Unless it is SHARED as
+ * well, the hypervisor has taken it from the host: it is HIDDEN, and its range is at NONE.
+ * In the common word of a block: a guest has pages of it, and donate.c knows which.
  */
 #define GM_PAGE_DONATED		(IS_ENABLED(CONFIG_GUEST_MEMFD_DONATE) ? BIT(4) : 0)
+/* The guest shares its page with the host.  Only a single page is SHARED. */
+#define GM_PAGE_SHARED		(IS_ENABLED(CONFIG_GUEST_MEMFD_DONATE) ? BIT(5) : 0)
 /* The count includes the reference of level KERNEL; PINNABLE implies it. */
 #define GM_PAGE_LEVEL		BIT(7)
 
@@ -65,7 +67,7 @@
 /* Tag of folios with direct-map references in the mapping; nothing is written back here. */
 #define GM_TAG_REFERENCED		PAGECACHE_TAG_TOWRITE
 
-/* Tag of folios with donated pages. */
+/* Tag of folios with DONATED pages, which cachestat(2) takes for writeback. */
 #define GM_TAG_DONATED			PAGECACHE_TAG_WRITEBACK
 
 /* Are the pages of this file out of the direct map? */
@@ -85,7 +87,8 @@ static inline bool gm_page_state_valid(unsigned long state)
 	bool level = state & GM_PAGE_LEVEL;
 
 	return hidden == !gm_page_count(state) && !(hidden && level) &&
-	       (hidden || !(state & GM_PAGE_DONATED)) &&
+	       (hidden || state & GM_PAGE_SHARED || !(state & GM_PAGE_DONATED)) &&
+	       (state & GM_PAGE_DONATED || !(state & GM_PAGE_SHARED)) &&
 	       (level || !(state & GUEST_MEMFD_PAGE_PINNABLE));
 }
 

@@ -723,7 +723,7 @@ int gm_get_direct_map(struct page *page)
 	unsigned long state = gm_page_state(page);
 	int err;
 
-	if (state & GM_PAGE_DONATED)
+	if (state & GM_PAGE_DONATED && !(state & GM_PAGE_SHARED))
 		return -EFAULT;
 	if (state & GM_PAGE_LAZY) {
 		revive(page);

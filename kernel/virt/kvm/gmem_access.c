@@ -13,6 +13,7 @@
  * <linux/kvm_gmem_access.h>, and nothing of this file runs.
  */
 
+#include <linux/delay.h>
 #include <linux/guest_memfd.h>
 #include <linux/kvm_host.h>
 #include <linux/pagemap.h>
@@ -410,7 +411,7 @@ int kvm_gmem_donate(struct kvm_memory_slot *slot, gfn_t gfn,
 	struct guest_memfd *gm;
 	struct folio *folio;
 	struct page *page;
-	bool undo = false;
+	bool wait = false;
 	int err;
 
 	if (!file)
@@ -429,18 +430,63 @@ int kvm_gmem_donate(struct kvm_memory_slot *slot, gfn_t gfn,
 	}
 	page = folio_file_page(folio, slot_index(slot, gfn));
 	err = guest_memfd_donate(page);
-	/* Two vCPUs can fault at once; the hypervisor decides when there was no race. */
-	if (!err || err == -EEXIST) {
-		undo = !err;
+	if (!err) {
 		err = map(arg, page);
-		undo = undo && err;
+		if (err)
+			guest_memfd_undo_donation(page);
+	} else if (err == -EEXIST) {
+		/* Two vCPUs can fault at once; the hypervisor decides when they did not. */
+		err = map(arg, page);
+	} else {
+		wait = err == -EAGAIN;
 	}
 	folio_unlock(folio);
 	folio_put(folio);
-	if (undo)
-		guest_memfd_end_donation(page);
 out_unlock:
 	filemap_invalidate_unlock_shared(file->f_mapping);
+	/* For a change, a hole or a reference, which the next fault would find again. */
+	if (wait)
+		usleep_range(500, 1000);
+	return err;
+}
+
+/**
+ * kvm_gmem_guest_request - a protected guest shares a page with the host, or ends that
+ * @kvm: The VM.
+ * @gfn: The page's gfn.
+ * @share: As for guest_memfd_guest_request().
+ * @commit: Has the hypervisor do it.
+ * @arg: For @commit.
+ *
+ * KVM holds no lock of the VM meanwhile, but the file: a change of levels that is under
+ * way, which the request waits for, may wait for the readers of kvm->srcu.
+ *
+ * Context: May sleep; takes kvm->srcu.
+ * Return: 0; -EOPNOTSUPP when no guest_memfd is behind @gfn; -ENOENT without a memslot;
+ * -EFAULT after the file was closed; or what guest_memfd_guest_request() returns.
+ */
+int kvm_gmem_guest_request(struct kvm *kvm, gfn_t gfn, bool share,
+			   int (*commit)(void *arg), void *arg)
+{
+	struct kvm_memory_slot *slot;
+	struct file *file = NULL;
+	pgoff_t index = 0;
+	int err = -EFAULT;
+
+	scoped_guard(srcu, &kvm->srcu) {
+		slot = gfn_to_memslot(kvm, gfn);
+		if (!slot)
+			return -ENOENT;
+		if (!kvm_slot_has_gmem(slot))
+			return -EOPNOTSUPP;
+		index = slot_index(slot, gfn);
+		file = get_file_active(&slot->gmem.file);
+	}
+	if (file) {
+		err = guest_memfd_guest_request(&GMEM_I(file_inode(file))->gm, index, share,
+						commit, arg);
+		fput(file);
+	}
 	return err;
 }
 #endif

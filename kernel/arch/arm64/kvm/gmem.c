@@ -173,7 +173,9 @@ bool kvm_gmem_is_lost(struct page *page)
  */
 bool kvm_gmem_reclaimed(struct page *page)
 {
-	return guest_memfd_end_donation(page);
+	if (guest_memfd_end_donation(page))
+		return true;
+	return WARN_ON_ONCE(guest_memfd_owns_pfn(page_to_pfn(page)));
 }
 #endif
 

@@ -23,6 +23,8 @@ struct kvm_gmem_range {
 	u64 size;
 };
 
+bool pkvm_handle_mem_request(struct kvm_vcpu *vcpu, u32 func);
+
 #ifdef CONFIG_KVM_GUEST_MEMFD
 void kvm_gmem_range(const struct kvm_memory_slot *slot, const struct kvm_s2_trans *nested,
 		    phys_addr_t ipa, kvm_pfn_t pfn, struct kvm_gmem_range *range);

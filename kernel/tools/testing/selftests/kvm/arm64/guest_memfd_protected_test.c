@@ -13,30 +13,20 @@
  * a page that is cleared or restored before EL2 has returned it (the host's kernel would
  * report the access, and the guest would lose the page), and one that never comes back.
  *
- * The library of the tests knows no protected VMs, hence raw ioctls and a guest without
- * page tables.  Needs kvm-arm.mode=protected.
+ * Needs kvm-arm.mode=protected.
  */
 #include <errno.h>
 #include <linux/guest_memfd.h>
 #include <linux/sizes.h>
 #include <pthread.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#include "gmem_arch.h"
-#include "guest_memfd_hide.h"
-#include "kvm_syscalls.h"
+#include "gmem_pvm.h"
 #include "kvm_test_harness.h"
 #include "kvm_util.h"
-#include "processor.h"
 #include "test_util.h"
-
-#define HIDDEN_FLAGS	(GUEST_MEMFD_FLAG_MMAP | GUEST_MEMFD_FLAG_INIT_SHARED | \
-			 GUEST_MEMFD_FLAG_NO_DIRECT_MAP)
 
 /* A block, and a tail of single pages. */
 #define TAIL		16
@@ -45,9 +35,7 @@
 #define DATA		(2 * GMEM_PAGE)
 #define ALL_PAGES	((SIZE - DATA) / GMEM_PAGE)
 #define DATA_PAGES	64
-/* No memslot is there: an access ends KVM_RUN. */
-#define MMIO_GPA	SZ_64K
-#define NR_VCPUS	2
+#define NR_VCPUS	GMEM_PVM_VCPUS
 
 /*
  * Fills x1 pages at x0 as gmem_fill() does, stores 1 at x3; then, again and again, counts
@@ -92,169 +80,57 @@ asm(".pushsection .rodata\n"
 	".popsection\n");
 extern const char guest_code_start[], guest_code_end[];
 
-struct pvm {
-	int vm, fd;
-	int vcpu[NR_VCPUS];
-	struct kvm_run *run[NR_VCPUS];
-	size_t run_size;
-	char *mem;
-};
-
 FIXTURE(protected) {
-	struct pvm p;
+	struct gmem_pvm p;
 	char *dump;
 	u64 *pfns;
 	u64 seed;
 	int kmsg;
 };
 
-static int create_vm(void)
+/* The vCPUs, whose guest fills pages. */
+static void create_guest(struct gmem_pvm *p, int nr_vcpus, u64 nr_pages, u64 seed)
 {
-	int kvm = open_kvm_dev_path_or_exit();
-	int vm = ioctl(kvm, KVM_CREATE_VM, KVM_VM_TYPE_ARM_PROTECTED);
-
-	kvm_close(kvm);
-	return vm;
-}
-
-static int create_file(int vm, u64 size, u64 flags)
-{
-	struct kvm_create_guest_memfd file = { .size = size, .flags = flags };
-
-	return ioctl(vm, KVM_CREATE_GUEST_MEMFD, &file);
-}
-
-static int add_slot(int vm, u32 flags, void *mem, int fd)
-{
-	struct kvm_userspace_memory_region2 slot = {
-		.slot = 0,
-		.flags = flags,
-		.guest_phys_addr = GMEM_GPA,
-		.memory_size = SIZE,
-		.userspace_addr = (u64)mem,
-		.guest_memfd = fd,
+	const u64 args[] = {
+		GMEM_GPA + DATA, nr_pages, seed * 0x9e3779b97f4a7c15ULL, GMEM_PVM_MMIO,
+		0xd1b54a32d192ed03ULL,
 	};
 
-	return ioctl(vm, KVM_SET_USER_MEMORY_REGION2, &slot) ? errno : 0;
-}
-
-static void set_reg(int vcpu, u64 id, u64 value)
-{
-	struct kvm_one_reg reg = { .id = id, .addr = (u64)&value };
-
-	TEST_ASSERT(!ioctl(vcpu, KVM_SET_ONE_REG, &reg), "register 0x%lx: errno %d", id, errno);
-}
-
-static void create_vcpu(struct pvm *p, int i, u64 nr_pages, u64 seed)
-{
-	struct kvm_vcpu_init init = {};
-	int vcpu = ioctl(p->vm, KVM_CREATE_VCPU, i);
-
-	TEST_ASSERT(vcpu >= 0, "KVM_CREATE_VCPU: errno %d", errno);
-	TEST_ASSERT(!ioctl(p->vm, KVM_ARM_PREFERRED_TARGET, &init), "errno %d", errno);
-	TEST_ASSERT(!ioctl(vcpu, KVM_ARM_VCPU_INIT, &init), "errno %d", errno);
-	p->vcpu[i] = vcpu;
-	p->run[i] = kvm_mmap(p->run_size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu);
-
-	set_reg(vcpu, ARM64_CORE_REG(regs.pc), GMEM_GPA);
-	set_reg(vcpu, ARM64_CORE_REG(regs.regs[0]), GMEM_GPA + DATA);
-	set_reg(vcpu, ARM64_CORE_REG(regs.regs[1]), nr_pages);
-	set_reg(vcpu, ARM64_CORE_REG(regs.regs[2]), seed * 0x9e3779b97f4a7c15ULL);
-	set_reg(vcpu, ARM64_CORE_REG(regs.regs[3]), MMIO_GPA);
-	set_reg(vcpu, ARM64_CORE_REG(regs.regs[4]), 0xd1b54a32d192ed03ULL);
-}
-
-/* The vCPUs, and the guest's code in its memory. */
-static void create_guest(struct pvm *p, int nr_vcpus, u64 nr_pages, u64 seed)
-{
-	int i, kvm = open_kvm_dev_path_or_exit();
-
-	p->run_size = ioctl(kvm, KVM_GET_VCPU_MMAP_SIZE, 0);
-	kvm_close(kvm);
-	for (i = 0; i < nr_vcpus; i++)
-		create_vcpu(p, i, nr_pages, seed);
-	memcpy(p->mem, guest_code_start, guest_code_end - guest_code_start);
+	gmem_pvm_create_guest(p, nr_vcpus, args, guest_code_start, guest_code_end);
 }
 
 /* The VM with its memory at level USER. */
-static void create_pvm(struct pvm *p, int nr_vcpus, u64 nr_pages, u64 seed)
+static void create_pvm(struct gmem_pvm *p, int nr_vcpus, u64 nr_pages, u64 seed)
 {
-	p->vm = create_vm();
-	TEST_ASSERT(p->vm >= 0, "KVM_CREATE_VM: errno %d", errno);
-	p->fd = create_file(p->vm, SIZE, HIDDEN_FLAGS);
-	TEST_ASSERT(p->fd >= 0, "KVM_CREATE_GUEST_MEMFD: errno %d", errno);
-	p->mem = kvm_mmap(SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, p->fd);
-	TEST_ASSERT_EQ(add_slot(p->vm, KVM_MEM_GUEST_MEMFD, p->mem, p->fd), 0);
+	gmem_pvm_create(p, SIZE);
 	create_guest(p, nr_vcpus, nr_pages, seed);
 }
 
-static void seal(struct pvm *p)
+static u64 nr_donated(int fd)
 {
-	gmem_set_access(p->fd, 0, SIZE, GUEST_MEMFD_ACCESS_NONE);
+	return gmem_pvm_count(fd, "donated");
 }
 
-/* Run until the guest stores a word at MMIO_GPA; returns it. */
-static u32 run(struct pvm *p)
+/* Run until the guest stores a word at GMEM_PVM_MMIO; returns it. */
+static u32 run(struct gmem_pvm *p)
 {
 	TEST_ASSERT(!ioctl(p->vcpu[0], KVM_RUN, NULL), "KVM_RUN: errno %d, exit reason %u", errno,
 		    p->run[0]->exit_reason);
 	TEST_ASSERT_EQ(p->run[0]->exit_reason, KVM_EXIT_MMIO);
-	TEST_ASSERT_EQ(p->run[0]->mmio.phys_addr, MMIO_GPA);
+	TEST_ASSERT_EQ(p->run[0]->mmio.phys_addr, GMEM_PVM_MMIO);
 	TEST_ASSERT(p->run[0]->mmio.is_write, "the guest reads");
 	return *(u32 *)p->run[0]->mmio.data;
 }
 
 /* The guest has filled its pages, and finds them as they were. */
-static void fill_and_check(struct pvm *p)
+static void fill_and_check(struct gmem_pvm *p)
 {
 	TEST_ASSERT_EQ(run(p), 1);
 	TEST_ASSERT_EQ(run(p), 0);
 }
 
-static void close_file(struct pvm *p)
-{
-	if (p->mem)
-		kvm_munmap(p->mem, SIZE);
-	if (p->fd >= 0)
-		kvm_close(p->fd);
-	p->mem = NULL;
-	p->fd = -1;
-}
-
-static void close_vm(struct pvm *p)
-{
-	int i;
-
-	for (i = 0; i < NR_VCPUS; i++) {
-		if (p->run[i])
-			kvm_munmap(p->run[i], p->run_size);
-		if (p->vcpu[i] >= 0)
-			kvm_close(p->vcpu[i]);
-		p->run[i] = NULL;
-		p->vcpu[i] = -1;
-	}
-	if (p->vm >= 0)
-		kvm_close(p->vm);
-	p->vm = -1;
-}
-
-static u64 nr_donated(int fd)
-{
-	char path[64], line[256];
-	u64 nr = -1ULL;
-	FILE *f;
-
-	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
-	f = fopen(path, "r");
-	TEST_ASSERT(f, "cannot open %s", path);
-	while (fgets(line, sizeof(line), f))
-		sscanf(line, "guest_memfd-donated:\t%lu", &nr);
-	fclose(f);
-	return nr;
-}
-
 /* A change of a donated page's level, or a hole there, which must not happen. */
-static void assert_kept(struct pvm *p, u64 offset, u64 size)
+static void assert_kept(struct gmem_pvm *p, u64 offset, u64 size)
 {
 	u32 level;
 
@@ -310,9 +186,8 @@ static bool is_as_before(void *before)
 FIXTURE_SETUP(protected)
 {
 	memset(self, 0, sizeof(*self));
-	self->p.vm = -1;
-	memset(self->p.vcpu, -1, sizeof(self->p.vcpu));
-	self->p.fd = -1;
+	gmem_pvm_init(&self->p);
+	self->p.size = SIZE;
 	self->seed = gmem_new_seed();
 	self->dump = read_dump();
 	gmem_kmsg_open(&self->kmsg);
@@ -321,8 +196,8 @@ FIXTURE_SETUP(protected)
 /* The memory that the test had is the host's again: all of it, and clean. */
 FIXTURE_TEARDOWN(protected)
 {
-	close_file(&self->p);
-	close_vm(&self->p);
+	gmem_pvm_close_file(&self->p);
+	gmem_pvm_close_vm(&self->p);
 	if (self->pfns) {
 		gmem_assert_given_back(self->pfns, SIZE / GMEM_PAGE, self->seed);
 		free(self->pfns);
@@ -335,16 +210,17 @@ FIXTURE_TEARDOWN(protected)
 
 TEST_F(protected, offered)
 {
-	int vm = create_vm();
+	int vm = gmem_pvm_create_vm();
 
 	self->p.vm = vm;
 	TEST_ASSERT_EQ(ioctl(vm, KVM_CHECK_EXTENSION, KVM_CAP_GUEST_MEMFD), 1);
 	TEST_ASSERT_EQ((u64)ioctl(vm, KVM_CHECK_EXTENSION, KVM_CAP_GUEST_MEMFD_FLAGS),
-		       HIDDEN_FLAGS);
-	TEST_ASSERT(create_file(vm, SIZE, 0) == -1 && errno == EINVAL, "errno %d", errno);
-	TEST_ASSERT(create_file(vm, SIZE, HIDDEN_FLAGS & ~GUEST_MEMFD_FLAG_NO_DIRECT_MAP) == -1 &&
+		       GMEM_PVM_FLAGS);
+	TEST_ASSERT(gmem_pvm_create_file(vm, SIZE, 0) == -1 && errno == EINVAL, "errno %d", errno);
+	TEST_ASSERT(gmem_pvm_create_file(vm, SIZE, GMEM_PVM_FLAGS &
+					 ~GUEST_MEMFD_FLAG_NO_DIRECT_MAP) == -1 &&
 		    errno == EINVAL, "errno %d", errno);
-	self->p.fd = create_file(vm, SIZE, HIDDEN_FLAGS);
+	self->p.fd = gmem_pvm_create_file(vm, SIZE, GMEM_PVM_FLAGS);
 	TEST_ASSERT(self->p.fd >= 0, "errno %d", errno);
 }
 
@@ -353,28 +229,29 @@ TEST_F(protected, plain_slot)
 {
 	u32 level;
 
-	self->p.vm = create_vm();
-	self->p.fd = create_file(self->p.vm, SIZE, HIDDEN_FLAGS);
+	self->p.vm = gmem_pvm_create_vm();
+	self->p.fd = gmem_pvm_create_file(self->p.vm, SIZE, GMEM_PVM_FLAGS);
 	self->p.mem = kvm_mmap(SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, self->p.fd);
 	for (level = GUEST_MEMFD_ACCESS_NONE; level <= GUEST_MEMFD_ACCESS_KERNEL; level++) {
 		gmem_set_access(self->p.fd, 0, SIZE, level);
-		TEST_ASSERT_EQ(add_slot(self->p.vm, 0, self->p.mem, -1), EINVAL);
+		TEST_ASSERT_EQ(gmem_pvm_add_slot(self->p.vm, 0, self->p.mem, SIZE, -1), EINVAL);
 	}
 	/* The gfns are free, for the file. */
-	TEST_ASSERT_EQ(add_slot(self->p.vm, KVM_MEM_GUEST_MEMFD, self->p.mem, self->p.fd), 0);
+	TEST_ASSERT_EQ(gmem_pvm_add_slot(self->p.vm, KVM_MEM_GUEST_MEMFD, self->p.mem, SIZE,
+					 self->p.fd), 0);
 }
 
 /* Other memory is pinned as ever, and unpinned. */
 TEST_F(protected, anonymous)
 {
-	struct pvm *p = &self->p;
+	struct gmem_pvm *p = &self->p;
 
-	p->vm = create_vm();
+	p->vm = gmem_pvm_create_vm();
 	p->mem = kvm_mmap(SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
-	TEST_ASSERT_EQ(add_slot(p->vm, 0, p->mem, -1), 0);
+	TEST_ASSERT_EQ(gmem_pvm_add_slot(p->vm, 0, p->mem, SIZE, -1), 0);
 	create_guest(p, 1, DATA_PAGES, self->seed);
 	fill_and_check(p);
-	close_vm(p);
+	gmem_pvm_close_vm(p);
 	gmem_assert_zero(p->mem + DATA, DATA_PAGES * GMEM_PAGE);
 	gmem_fill(p->mem, SIZE, self->seed);
 }
@@ -382,7 +259,7 @@ TEST_F(protected, anonymous)
 /* The guest is given no page that a process can map. */
 TEST_F(protected, level)
 {
-	struct pvm *p = &self->p;
+	struct gmem_pvm *p = &self->p;
 	u32 level;
 
 	create_pvm(p, 1, DATA_PAGES, self->seed);
@@ -397,24 +274,24 @@ TEST_F(protected, level)
 		TEST_ASSERT_EQ(nr_donated(p->fd), 0);
 	}
 	/* The code is there, and one page of data is not sealed. */
-	seal(p);
+	gmem_pvm_seal(p);
 	gmem_set_access(p->fd, DATA + 5 * GMEM_PAGE, GMEM_PAGE, GUEST_MEMFD_ACCESS_USER);
 	TEST_ASSERT(ioctl(p->vcpu[0], KVM_RUN, NULL) == -1 && errno == EFAULT, "errno %d", errno);
 	TEST_ASSERT_EQ(p->run[0]->memory_fault.gpa, GMEM_GPA + DATA + 5 * GMEM_PAGE);
 	TEST_ASSERT_EQ(nr_donated(p->fd), 6);
-	seal(p);
+	gmem_pvm_seal(p);
 	fill_and_check(p);
 }
 
 TEST_F(protected, kept)
 {
-	struct pvm *p = &self->p;
+	struct gmem_pvm *p = &self->p;
 	u64 free = DATA + DATA_PAGES * GMEM_PAGE;
 	struct gmem_info info, later;
 
 	create_pvm(p, 1, DATA_PAGES, self->seed);
 	self->pfns = gmem_pfns(p->mem, SIZE);
-	seal(p);
+	gmem_pvm_seal(p);
 	fill_and_check(p);
 	TEST_ASSERT_EQ(nr_donated(p->fd), DATA_PAGES + 1);
 	gmem_read_info(p->fd, &info);
@@ -453,50 +330,50 @@ TEST_F(protected, kept)
 /* The guest runs on without the file; its pages come back with the VM. */
 TEST_F(protected, file_first)
 {
-	struct pvm *p = &self->p;
+	struct gmem_pvm *p = &self->p;
 
 	create_pvm(p, 1, DATA_PAGES, self->seed);
 	self->pfns = gmem_pfns(p->mem, SIZE);
-	seal(p);
+	gmem_pvm_seal(p);
 	fill_and_check(p);
-	close_file(p);
+	gmem_pvm_close_file(p);
 	usleep(300000);
 	TEST_ASSERT_EQ(run(p), 0);
 	TEST_ASSERT(gmem_count_absent(self->pfns, SIZE / GMEM_PAGE) >= DATA_PAGES + 1,
 		    "donated pages are present");
-	close_vm(p);
+	gmem_pvm_close_vm(p);
 }
 
 TEST_F(protected, vm_first)
 {
-	struct pvm *p = &self->p;
+	struct gmem_pvm *p = &self->p;
 
 	create_pvm(p, 1, DATA_PAGES, self->seed);
 	self->pfns = gmem_pfns(p->mem, SIZE);
-	seal(p);
+	gmem_pvm_seal(p);
 	fill_and_check(p);
-	close_vm(p);
-	close_file(p);
+	gmem_pvm_close_vm(p);
+	gmem_pvm_close_file(p);
 }
 
 /* The block is split while some of its pages are donated, and the file is closed. */
 TEST_F(protected, split_first)
 {
-	struct pvm *p = &self->p;
+	struct gmem_pvm *p = &self->p;
 
 	create_pvm(p, 1, DATA_PAGES, self->seed);
 	self->pfns = gmem_pfns(p->mem, SIZE);
-	seal(p);
+	gmem_pvm_seal(p);
 	fill_and_check(p);
 	gmem_punch(p->fd, SZ_1M, GMEM_PAGE);
 	TEST_ASSERT_EQ(run(p), 0);
-	close_file(p);
+	gmem_pvm_close_file(p);
 	TEST_ASSERT_EQ(run(p), 0);
-	close_vm(p);
+	gmem_pvm_close_vm(p);
 }
 
 struct vcpu_thread {
-	struct pvm *p;
+	struct gmem_pvm *p;
 	int nr;
 	bool stop;
 	u64 faults, wrong;
@@ -532,7 +409,7 @@ static void *run_vcpu(void *arg)
 TEST_F(protected, race)
 {
 	u64 offset, round, refused = 0, busy = 0, raised = 0, holes = 0, faults = 0;
-	struct pvm *p = &self->p;
+	struct gmem_pvm *p = &self->p;
 	unsigned int i;
 	u32 level;
 
@@ -543,7 +420,7 @@ TEST_F(protected, race)
 		/* With a block, and with single pages only. */
 		gmem_set_block_order(round & 1 ? 0 : 9);
 		create_pvm(p, NR_VCPUS, ALL_PAGES, self->seed);
-		seal(p);
+		gmem_pvm_seal(p);
 		for (i = 0; i < NR_VCPUS; i++) {
 			t[i].p = p;
 			t[i].nr = i;
@@ -580,9 +457,9 @@ TEST_F(protected, race)
 		TEST_ASSERT_EQ(nr_donated(p->fd), ALL_PAGES + 1);
 		/* In both orders. */
 		if (round & 2)
-			close_vm(p);
-		close_file(p);
-		close_vm(p);
+			gmem_pvm_close_vm(p);
+		gmem_pvm_close_file(p);
+		gmem_pvm_close_vm(p);
 	}
 	gmem_set_block_order(9);
 	ksft_print_msg("%lu raised, %lu not, %lu holes, %lu not, %lu faults\n", raised, refused,
@@ -600,19 +477,19 @@ static pid_t start_vmm(u64 seed, int *fd, u64 offset, u64 *pfn)
 		bool ready;
 		int fd;
 	} *shared;
-	int pidfd, i;
+	int i;
 	pid_t pid;
 
 	shared = kvm_mmap(sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1);
 	pid = fork();
 	TEST_ASSERT(pid >= 0, "fork: errno %d", errno);
 	if (!pid) {
-		struct pvm p;
+		struct gmem_pvm p;
 
 		create_pvm(&p, 1, DATA_PAGES, seed);
 		if (pfn)
 			*pfn = gmem_pfn(p.mem + offset);
-		seal(&p);
+		gmem_pvm_seal(&p);
 		fill_and_check(&p);
 		shared->fd = p.fd;
 		WRITE_ONCE(shared->ready, true);
@@ -622,34 +499,20 @@ static pid_t start_vmm(u64 seed, int *fd, u64 offset, u64 *pfn)
 	for (i = 0; i < 10000 && !READ_ONCE(shared->ready); i++)
 		usleep(1000);
 	TEST_ASSERT(shared->ready, "the VMM did not run its guest");
-	pidfd = syscall(SYS_pidfd_open, pid, 0);
-	TEST_ASSERT(pidfd >= 0, "pidfd_open: errno %d", errno);
-	*fd = syscall(SYS_pidfd_getfd, pidfd, shared->fd, 0);
-	TEST_ASSERT(*fd >= 0, "pidfd_getfd: errno %d", errno);
-	kvm_close(pidfd);
+	*fd = gmem_pvm_get_fd(pid, shared->fd);
 	kvm_munmap(shared, sizeof(*shared));
 	return pid;
-}
-
-static void kill_vmm(pid_t pid)
-{
-	int status;
-
-	TEST_ASSERT(!kill(pid, SIGKILL), "kill: errno %d", errno);
-	TEST_ASSERT(waitpid(pid, &status, 0) == pid, "waitpid: errno %d", errno);
-	TEST_ASSERT(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL,
-		    "the VMM ended with status 0x%x", status);
 }
 
 /* Pages that come back to a file that somebody has open are the host's, and hold zeroes. */
 TEST_F(protected, file_outlives)
 {
-	struct pvm *p = &self->p;
+	struct gmem_pvm *p = &self->p;
 	pid_t pid = start_vmm(self->seed, &p->fd, 0, NULL);
 
 	TEST_ASSERT_EQ(nr_donated(p->fd), DATA_PAGES + 1);
 	assert_kept(p, DATA, GMEM_PAGE);
-	kill_vmm(pid);
+	gmem_pvm_kill(pid);
 	TEST_ASSERT_EQ(nr_donated(p->fd), 0);
 	gmem_set_access(p->fd, 0, SIZE, GUEST_MEMFD_ACCESS_KERNEL);
 	p->mem = kvm_mmap(SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, p->fd);
@@ -662,7 +525,7 @@ TEST_F(protected, file_outlives)
 /* Each time at another point of the guest's life. */
 TEST_F(protected, killed)
 {
-	struct pvm *p = &self->p;
+	struct gmem_pvm *p = &self->p;
 	unsigned int i;
 	pid_t pid;
 
@@ -671,14 +534,14 @@ TEST_F(protected, killed)
 		TEST_ASSERT(pid >= 0, "fork: errno %d", errno);
 		if (!pid) {
 			create_pvm(p, 1, DATA_PAGES, self->seed);
-			seal(p);
+			gmem_pvm_seal(p);
 			if (i & 1)
-				close_file(p);
+				gmem_pvm_close_file(p);
 			for (;;)
 				ioctl(p->vcpu[0], KVM_RUN, NULL);
 		}
 		usleep(100000 + i * 150000);
-		kill_vmm(pid);
+		gmem_pvm_kill(pid);
 	}
 	gmem_assert_all_back();
 	TEST_ASSERT_EQ(gmem_scan(self->seed, NULL), 0);
@@ -697,7 +560,7 @@ static bool is_all_back(void *unused)
 TEST_F(protected, poisoned)
 {
 	u64 *shared_pfn, page = DATA + 5 * GMEM_PAGE;
-	struct pvm *p = &self->p;
+	struct gmem_pvm *p = &self->p;
 	char text[32];
 	int fd, len;
 	pid_t pid;
@@ -713,12 +576,12 @@ TEST_F(protected, poisoned)
 	assert_kept(p, page, GMEM_PAGE);
 
 	/* The file, which is still open, shows that EL2 did not take the page. */
-	kill_vmm(pid);
+	gmem_pvm_kill(pid);
 	TEST_ASSERT_EQ(nr_donated(p->fd), 1);
 	assert_kept(p, page, GMEM_PAGE);
 	gmem_punch(p->fd, 0, page);
 	gmem_punch(p->fd, page + GMEM_PAGE, SIZE - page - GMEM_PAGE);
-	close_file(p);
+	gmem_pvm_close_file(p);
 	gmem_expect_lost(1);
 	/* Its block stays cut: the other pages are free single ones until the shrinkers run. */
 	gmem_wait(is_all_back, NULL, 10000);
@@ -734,7 +597,7 @@ int main(int argc, char *argv[])
 	int vm;
 
 	gmem_require();
-	vm = create_vm();
+	vm = gmem_pvm_create_vm();
 	__TEST_REQUIRE(vm >= 0, "no protected VMs on this host");
 	kvm_close(vm);
 	return test_harness_run(argc, argv);

@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * A protected guest shares a page with the host, or ends that: MEM_SHARE, MEM_UNSHARE.
+ *
+ * EL2 does not do it at once, as the host has to prepare: its kernel may have no mapping
+ * of the page, or processes that have one.  The vCPU exits with a request, which EL2 keeps
+ * in its own vCPU.  The host commits the request by a hypercall, and runs the vCPU again.
+ *
+ * The guest relies on EL2 alone.  EL2 commits only what this vCPU asked for, once, and
+ * before the vCPU runs again; and it writes the answer: success if it has committed, else
+ * an error.  So a host that lies or that does nothing refuses, and no more.
+ */
+
+#include <kvm/arm_hypercalls.h>
+
+#include <asm/kvm_hyp.h>
+#include <asm/kvm_pgtable.h>
+
+#include <nvhe/mem_protect.h>
+#include <nvhe/mem_request.h>
+#include <nvhe/memory.h>
+#include <nvhe/pkvm.h>
+#include <nvhe/trap_handler.h>
+
+/* Is the page @from, as far as the guest's stage 2 says?  The commit looks again. */
+static int check_page(struct pkvm_hyp_vm *vm, u64 ipa, enum pkvm_page_state from)
+{
+	kvm_pte_t pte;
+	s8 level;
+	int ret;
+
+	hyp_spin_lock(&vm->lock);
+	ret = kvm_pgtable_get_leaf(&vm->pgt, ipa, &pte, &level);
+	hyp_spin_unlock(&vm->lock);
+	if (ret)
+		return ret;
+	/* EL2 has taken the page by force, or there has been none. */
+	if (!kvm_pte_valid(pte))
+		return pte ? -EHWPOISON : -ENOENT;
+	return pkvm_getstate(kvm_pgtable_stage2_pte_prot(pte)) == from ? 0 : -EPERM;
+}
+
+/**
+ * pkvm_make_mem_request - keep what a vCPU asks for, which exits to the host
+ * @hyp_vcpu: The loaded vCPU, which has just called MEM_SHARE or MEM_UNSHARE.
+ * @ipa: The page.
+ * @from: The page's state for the guest, which the call is to change.
+ *
+ * Return: 0 if the vCPU is to exit; -ENOENT if the guest has no such page yet; or another
+ * error, which the guest is told at once.
+ */
+int pkvm_make_mem_request(struct pkvm_hyp_vcpu *hyp_vcpu, u64 ipa, enum pkvm_page_state from)
+{
+	int ret = check_page(pkvm_hyp_vcpu_to_hyp_vm(hyp_vcpu), ipa, from);
+
+	if (!ret)
+		hyp_vcpu->mem_request = (struct pkvm_mem_request){
+			.func = smccc_get_function(&hyp_vcpu->vcpu),
+			.gfn = hyp_phys_to_pfn(ipa),
+			.pc = read_sysreg_el2(SYS_ELR),
+		};
+	return ret;
+}
+
+static int commit(struct pkvm_hyp_vcpu *hyp_vcpu, u32 func, u64 gfn)
+{
+	struct pkvm_mem_request *request = &hyp_vcpu->mem_request;
+	int ret;
+
+	if (!request->func || request->done || request->func != func || request->gfn != gfn)
+		return -EPERM;
+	if (func == ARM_SMCCC_VENDOR_HYP_KVM_MEM_SHARE_FUNC_ID)
+		ret = __pkvm_guest_share_host(hyp_vcpu, gfn);
+	else
+		ret = __pkvm_guest_unshare_host(hyp_vcpu, gfn);
+	request->done = !ret;
+	return ret;
+}
+
+/**
+ * handle___pkvm_commit_mem_request - the host is ready for what a vCPU asked for
+ * @host_ctxt: The host's registers: 1 is the function, 2 the gfn.  1 is set to 0, or to an
+ *	error, and then nothing has changed.
+ *
+ * The vCPU is the one that is loaded on this CPU, so its VM is not dying.
+ */
+void handle___pkvm_commit_mem_request(struct kvm_cpu_context *host_ctxt)
+{
+	DECLARE_REG(u32, func, host_ctxt, 1);
+	DECLARE_REG(u64, gfn, host_ctxt, 2);
+	struct pkvm_hyp_vcpu *hyp_vcpu = pkvm_get_loaded_hyp_vcpu();
+
+	cpu_reg(host_ctxt, 1) = hyp_vcpu ? commit(hyp_vcpu, func, gfn) : -EINVAL;
+}
+
+/**
+ * pkvm_answer_mem_request - tell a vCPU that runs again what became of its request
+ * @hyp_vcpu: A vCPU with the registers that it will run with.
+ */
+void pkvm_answer_mem_request(struct pkvm_hyp_vcpu *hyp_vcpu)
+{
+	struct pkvm_mem_request *request = &hyp_vcpu->mem_request;
+	struct kvm_vcpu *vcpu = &hyp_vcpu->vcpu;
+
+	if (!request->func)
+		return;
+	/* Elsewhere it is a vCPU that the VMM has reset. */
+	if (*vcpu_pc(vcpu) == request->pc)
+		smccc_set_retval(vcpu, request->done ? SMCCC_RET_SUCCESS :
+				 SMCCC_RET_INVALID_PARAMETER, 0, 0, 0);
+	*request = (struct pkvm_mem_request){};
+}
+
+#ifdef CONFIG_NVHE_EL2_DEBUG
+/* The page stays what it is, whatever the host asks for. */
+static void assert_nothing_commits(struct pkvm_hyp_vcpu *hyp_vcpu, u64 gfn,
+				   enum pkvm_page_state state)
+{
+	const u32 share = ARM_SMCCC_VENDOR_HYP_KVM_MEM_SHARE_FUNC_ID;
+	const u32 unshare = ARM_SMCCC_VENDOR_HYP_KVM_MEM_UNSHARE_FUNC_ID;
+
+	WARN_ON(commit(hyp_vcpu, share, gfn) != -EPERM);
+	WARN_ON(commit(hyp_vcpu, unshare, gfn) != -EPERM);
+	WARN_ON(commit(hyp_vcpu, 0, gfn) != -EPERM);
+	WARN_ON(commit(hyp_vcpu, 0, 0) != -EPERM);
+	WARN_ON(check_page(pkvm_hyp_vcpu_to_hyp_vm(hyp_vcpu), hyp_pfn_to_phys(gfn), state));
+}
+
+static u64 answer(struct pkvm_hyp_vcpu *hyp_vcpu)
+{
+	pkvm_answer_mem_request(hyp_vcpu);
+	return vcpu_get_reg(&hyp_vcpu->vcpu, 0);
+}
+
+/* The vCPU asks for @func, by which the page would go @from its state to @to. */
+static void test_request(struct pkvm_hyp_vcpu *hyp_vcpu, u64 gfn, u32 func, u32 other,
+			 enum pkvm_page_state from, enum pkvm_page_state to)
+{
+	struct pkvm_hyp_vm *vm = pkvm_hyp_vcpu_to_hyp_vm(hyp_vcpu);
+	struct kvm_vcpu *vcpu = &hyp_vcpu->vcpu;
+	u64 ipa = hyp_pfn_to_phys(gfn);
+
+	*vcpu_pc(vcpu) = read_sysreg_el2(SYS_ELR);
+	assert_nothing_commits(hyp_vcpu, gfn, from);
+
+	/* What the guest is told at once leaves nothing to commit. */
+	vcpu_set_reg(vcpu, 0, func);
+	WARN_ON(pkvm_make_mem_request(hyp_vcpu, ipa, to) != -EPERM);
+	WARN_ON(pkvm_make_mem_request(hyp_vcpu, ipa + PAGE_SIZE, from) != -ENOENT);
+	assert_nothing_commits(hyp_vcpu, gfn, from);
+	WARN_ON(answer(hyp_vcpu) != func);
+
+	/* A host that asks for something else, and then runs the vCPU. */
+	WARN_ON(pkvm_make_mem_request(hyp_vcpu, ipa, from));
+	WARN_ON(commit(hyp_vcpu, func, gfn + 1) != -EPERM);
+	WARN_ON(commit(hyp_vcpu, other, gfn) != -EPERM);
+	WARN_ON(check_page(vm, ipa, from));
+	WARN_ON(answer(hyp_vcpu) != (u64)SMCCC_RET_INVALID_PARAMETER);
+	assert_nothing_commits(hyp_vcpu, gfn, from);
+
+	/* One that resets the vCPU. */
+	vcpu_set_reg(vcpu, 0, func);
+	WARN_ON(pkvm_make_mem_request(hyp_vcpu, ipa, from));
+	*vcpu_pc(vcpu) += 4;
+	WARN_ON(answer(hyp_vcpu) != func);
+	*vcpu_pc(vcpu) -= 4;
+	assert_nothing_commits(hyp_vcpu, gfn, from);
+
+	/* One that is honest, and then commits again, before the vCPU runs and after it. */
+	WARN_ON(pkvm_make_mem_request(hyp_vcpu, ipa, from));
+	WARN_ON(commit(hyp_vcpu, func, gfn));
+	assert_nothing_commits(hyp_vcpu, gfn, to);
+	WARN_ON(answer(hyp_vcpu) != SMCCC_RET_SUCCESS);
+	assert_nothing_commits(hyp_vcpu, gfn, to);
+}
+
+/**
+ * pkvm_mem_request_selftest - commits of a hostile host, when EL2 starts
+ * @hyp_vcpu: A vCPU that is not loaded.
+ * @gfn: A page that its VM owns, without one behind it.
+ */
+void pkvm_mem_request_selftest(struct pkvm_hyp_vcpu *hyp_vcpu, u64 gfn)
+{
+	const u32 share = ARM_SMCCC_VENDOR_HYP_KVM_MEM_SHARE_FUNC_ID;
+	const u32 unshare = ARM_SMCCC_VENDOR_HYP_KVM_MEM_UNSHARE_FUNC_ID;
+
+	test_request(hyp_vcpu, gfn, share, unshare, PKVM_PAGE_OWNED, PKVM_PAGE_SHARED_OWNED);
+	test_request(hyp_vcpu, gfn, unshare, share, PKVM_PAGE_SHARED_OWNED, PKVM_PAGE_OWNED);
+}
+#endif

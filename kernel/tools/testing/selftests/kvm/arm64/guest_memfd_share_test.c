@@ -1,0 +1,680 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * A protected guest shares pages of its hidden memory with the host, and ends that.
+ *
+ * Proves that a page which the guest shares is at level USER at once, with what is in it,
+ * and only that page; that the VMM can choose another level for it; that the page is the
+ * guest's alone again when the guest was told so, and in no process; that a pin makes the
+ * guest's call fail with nothing changed, and a short reference does not; and that the
+ * memory comes back in whatever state it is.
+ *
+ * Catches: a call that succeeds before the host or EL2 has done its part, a level that
+ * does not follow, a page that stays mapped, a reference or a count that is lost, a guest
+ * that is told of success by a host that did nothing, and a block that is not split, or
+ * whose other pages lose their donation.
+ *
+ * The VMM tells the guest what to do, one step at a time.  Needs kvm-arm.mode=protected.
+ */
+#include <errno.h>
+#include <linux/guest_memfd.h>
+#include <linux/sizes.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <string.h>
+
+#include "gmem_pvm.h"
+#include "guest_memfd_pin.h"
+#include "kvm_test_harness.h"
+#include "kvm_util.h"
+#include "test_util.h"
+
+/* A block, and a tail of single pages. */
+#define TAIL		16
+#define SIZE		(SZ_2M + TAIL * GMEM_PAGE)
+/* The code is in the first page. */
+#define BLOCK_PAGE	(7 * GMEM_PAGE)
+#define TAIL_PAGE	(SZ_2M + 3 * GMEM_PAGE)
+
+/* Calls of a protected guest, and what they return. */
+#define MEM_SHARE	0xc6000003
+#define MEM_UNSHARE	0xc6000004
+#define SUCCESS		0
+#define INVALID		((u64)-3)
+
+/* What else the guest does. */
+#define OP_WRITE	1
+#define OP_READ		2
+
+/*
+ * Loads a step (x19: what, x1: where, x21: a value) from the page at x0, and stores there
+ * what came of it.
+ */
+asm(".pushsection .rodata\n"
+	".balign 8\n"
+	".global share_code_start\n"
+	"share_code_start:\n"
+	"	mov	x20, x0\n"
+	"1:	ldr	x19, [x20]\n"
+	"	ldr	x1, [x20, #8]\n"
+	"	ldr	x21, [x20, #16]\n"
+	"	cmp	x19, #1\n"
+	"	b.ne	2f\n"
+	"	str	x21, [x1]\n"
+	"	mov	x0, xzr\n"
+	"	b	4f\n"
+	"2:	cmp	x19, #2\n"
+	"	b.ne	3f\n"
+	"	ldr	x0, [x1]\n"
+	"	b	4f\n"
+	"3:	mov	x0, x19\n"
+	"	mov	x2, x21\n"
+	"	mov	x3, xzr\n"
+	"	hvc	#0\n"
+	"4:	str	x0, [x20, #24]\n"
+	"	b	1b\n"
+	".global share_code_end\n"
+	"share_code_end:\n"
+	".popsection\n");
+extern const char share_code_start[], share_code_end[];
+
+static const u64 guest_args[5] = { GMEM_PVM_MMIO };
+
+FIXTURE(share) {
+	struct gmem_pvm p;
+	u64 *pfns;
+	u64 seed;
+	int kmsg;
+};
+
+FIXTURE_SETUP(share)
+{
+	memset(self, 0, sizeof(*self));
+	gmem_pvm_init(&self->p);
+	self->seed = gmem_new_seed();
+	gmem_kmsg_open(&self->kmsg);
+	gmem_pvm_create(&self->p, SIZE);
+	gmem_pvm_create_guest(&self->p, GMEM_PVM_VCPUS, guest_args, share_code_start, share_code_end);
+	self->pfns = gmem_pfns(self->p.mem, SIZE);
+	gmem_pvm_seal(&self->p);
+}
+
+FIXTURE_TEARDOWN(share)
+{
+	gmem_pvm_close_file(&self->p);
+	gmem_pvm_close_vm(&self->p);
+	gmem_assert_given_back(self->pfns, SIZE / GMEM_PAGE, self->seed);
+	free(self->pfns);
+	gmem_assert_all_back();
+	gmem_assert_nothing_left(&self->kmsg);
+}
+
+/* Run one step of the guest.  Return: 0 with *@result, or errno of KVM_RUN. */
+static int try_step(struct gmem_pvm *p, int vcpu, u64 op, u64 offset, u64 value, u64 *result)
+{
+	const u64 words[] = { op, GMEM_GPA + offset, value };
+	struct kvm_run *run = p->run[vcpu];
+	u64 n;
+
+	while (!ioctl(p->vcpu[vcpu], KVM_RUN, NULL)) {
+		TEST_ASSERT(run->exit_reason == KVM_EXIT_MMIO, "exit reason %u", run->exit_reason);
+		n = (run->mmio.phys_addr - GMEM_PVM_MMIO) / sizeof(u64);
+		if (run->mmio.is_write) {
+			TEST_ASSERT_EQ(n, ARRAY_SIZE(words));
+			memcpy(result, run->mmio.data, sizeof(*result));
+			return 0;
+		}
+		TEST_ASSERT(n < ARRAY_SIZE(words), "MMIO at 0x%llx", run->mmio.phys_addr);
+		memcpy(run->mmio.data, &words[n], sizeof(u64));
+	}
+	return errno;
+}
+
+static u64 step(struct gmem_pvm *p, u64 op, u64 offset, u64 value)
+{
+	u64 result = 0;
+	int err = try_step(p, 0, op, offset, value, &result);
+
+	TEST_ASSERT(!err, "KVM_RUN: errno %d, exit reason %u", err, p->run[0]->exit_reason);
+	return result;
+}
+
+static __thread sigjmp_buf sigbus_jmp;
+
+static void on_sigbus(int sig)
+{
+	siglongjmp(sigbus_jmp, 1);
+}
+
+/* Return: False when the process cannot have the page. */
+static bool host_access(volatile u64 *addr, bool write, u64 *value)
+{
+	if (sigsetjmp(sigbus_jmp, 1))
+		return false;
+	if (write)
+		*addr = *value;
+	else
+		*value = *addr;
+	return true;
+}
+
+static void catch_sigbus(void)
+{
+	struct sigaction action = { .sa_handler = on_sigbus };
+
+	TEST_ASSERT(!sigaction(SIGBUS, &action, NULL), "sigaction: errno %d", errno);
+}
+
+static bool host_can_read(struct gmem_pvm *p, u64 offset)
+{
+	u64 value;
+
+	return host_access((u64 *)(p->mem + offset), false, &value);
+}
+
+static void assert_counts(struct gmem_pvm *p, u64 donated, u64 shared)
+{
+	TEST_ASSERT_EQ(gmem_pvm_count(p->fd, "donated"), donated);
+	TEST_ASSERT_EQ(gmem_pvm_count(p->fd, "shared"), shared);
+}
+
+/* The page is the guest's alone; its level cannot be raised. */
+static void assert_donated(struct gmem_pvm *p, u64 offset)
+{
+	TEST_ASSERT_EQ(gmem_get_access(p->fd, offset, NULL), GUEST_MEMFD_ACCESS_NONE);
+	TEST_ASSERT(!host_can_read(p, offset), "the VMM reads a page of the guest's");
+	TEST_ASSERT(__gmem_set_access(p->fd, offset, GMEM_PAGE, GUEST_MEMFD_ACCESS_USER, NULL) &&
+		    errno == EPERM, "errno %d", errno);
+}
+
+static void assert_no_hole(struct gmem_pvm *p, u64 offset)
+{
+	TEST_ASSERT(fallocate(p->fd, FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE, offset,
+			      GMEM_PAGE) && errno == EBUSY, "a hole: errno %d", errno);
+}
+
+static void round_trip(struct gmem_pvm *p, u64 offset, u64 others)
+{
+	volatile u64 *word = (u64 *)(p->mem + offset);
+	u64 value = 0;
+
+	step(p, OP_WRITE, offset, 0x1111);
+	step(p, OP_WRITE, offset + GMEM_PAGE, 0x2222);
+	assert_counts(p, others + 2, 0);
+	assert_donated(p, offset);
+
+	TEST_ASSERT_EQ(step(p, MEM_SHARE, offset, 0), SUCCESS);
+	assert_counts(p, others + 1, 1);
+	TEST_ASSERT_EQ(gmem_get_access(p->fd, offset, NULL), GUEST_MEMFD_ACCESS_USER);
+	TEST_ASSERT_EQ(gmem_get_access(p->fd, offset - GMEM_PAGE, NULL), GUEST_MEMFD_ACCESS_NONE);
+	assert_donated(p, offset + GMEM_PAGE);
+	TEST_ASSERT(host_access(word, false, &value), "the VMM cannot read");
+	TEST_ASSERT_EQ(value, 0x1111);
+	value = 0x3333;
+	TEST_ASSERT(host_access(word, true, &value), "the VMM cannot write");
+	TEST_ASSERT_EQ(step(p, OP_READ, offset, 0), 0x3333);
+	step(p, OP_WRITE, offset, 0x4444);
+	TEST_ASSERT_EQ(*word, 0x4444);
+	assert_no_hole(p, offset);
+
+	TEST_ASSERT_EQ(step(p, MEM_UNSHARE, offset, 0), SUCCESS);
+	assert_counts(p, others + 2, 0);
+	assert_donated(p, offset);
+	TEST_ASSERT_EQ(step(p, OP_READ, offset, 0), 0x4444);
+	TEST_ASSERT_EQ(step(p, OP_READ, offset + GMEM_PAGE, 0), 0x2222);
+}
+
+TEST_F(share, round_trip)
+{
+	struct gmem_pvm *p = &self->p;
+	struct gmem_info info;
+
+	catch_sigbus();
+	round_trip(p, BLOCK_PAGE, 1);
+	round_trip(p, TAIL_PAGE, 3);
+	gmem_read_info(p->fd, &info);
+	TEST_ASSERT_EQ(info.populated, SIZE / GMEM_PAGE);
+	TEST_ASSERT_EQ(info.hidden, SIZE / GMEM_PAGE);
+}
+
+/* Levels of a page that is shared are the VMM's to choose. */
+TEST_F(share, levels)
+{
+	struct gmem_pvm *p = &self->p;
+	u64 value, other = TAIL_PAGE + GMEM_PAGE;
+
+	catch_sigbus();
+	step(p, OP_WRITE, BLOCK_PAGE, 0x1111);
+	TEST_ASSERT_EQ(step(p, MEM_SHARE, BLOCK_PAGE, 0), SUCCESS);
+	gmem_set_access(p->fd, BLOCK_PAGE, GMEM_PAGE, GUEST_MEMFD_ACCESS_KERNEL);
+	TEST_ASSERT_EQ(gmem_count_absent(&self->pfns[BLOCK_PAGE / GMEM_PAGE], 1), 0);
+	gmem_set_access(p->fd, BLOCK_PAGE, GMEM_PAGE, GUEST_MEMFD_ACCESS_NONE);
+	TEST_ASSERT(!host_can_read(p, BLOCK_PAGE), "the VMM reads at NONE");
+	TEST_ASSERT_EQ(step(p, OP_READ, BLOCK_PAGE, 0), 0x1111);
+	gmem_set_access(p->fd, BLOCK_PAGE, GMEM_PAGE, GUEST_MEMFD_ACCESS_USER);
+	TEST_ASSERT(host_access((u64 *)(p->mem + BLOCK_PAGE), false, &value), "the VMM cannot read");
+	TEST_ASSERT_EQ(value, 0x1111);
+
+	/* It is the guest's alone again from each of them. */
+	TEST_ASSERT_EQ(step(p, MEM_UNSHARE, BLOCK_PAGE, 0), SUCCESS);
+	TEST_ASSERT_EQ(step(p, MEM_SHARE, BLOCK_PAGE, 0), SUCCESS);
+	gmem_set_access(p->fd, BLOCK_PAGE, GMEM_PAGE, GUEST_MEMFD_ACCESS_NONE);
+	TEST_ASSERT_EQ(step(p, MEM_UNSHARE, BLOCK_PAGE, 0), SUCCESS);
+	assert_donated(p, BLOCK_PAGE);
+	TEST_ASSERT_EQ(step(p, MEM_SHARE, BLOCK_PAGE, 0), SUCCESS);
+	gmem_set_access(p->fd, BLOCK_PAGE, GMEM_PAGE, GUEST_MEMFD_ACCESS_KERNEL);
+	TEST_ASSERT_EQ(step(p, MEM_UNSHARE, BLOCK_PAGE, 0), SUCCESS);
+	assert_donated(p, BLOCK_PAGE);
+	TEST_ASSERT_EQ(gmem_count_absent(&self->pfns[BLOCK_PAGE / GMEM_PAGE], 1), 1);
+	TEST_ASSERT_EQ(step(p, OP_READ, BLOCK_PAGE, 0), 0x1111);
+
+	/* A range with pages of all kinds is lowered, and not raised. */
+	TEST_ASSERT_EQ(step(p, MEM_SHARE, BLOCK_PAGE, 0), SUCCESS);
+	gmem_set_access(p->fd, other, GMEM_PAGE, GUEST_MEMFD_ACCESS_USER);
+	TEST_ASSERT(__gmem_set_access(p->fd, 0, SIZE, GUEST_MEMFD_ACCESS_USER, NULL) &&
+		    errno == EPERM, "errno %d", errno);
+	gmem_pvm_seal(p);
+	assert_counts(p, 1, 1);
+}
+
+/* What the guest is refused, with nothing changed. */
+TEST_F(share, refused)
+{
+	struct gmem_pvm *p = &self->p;
+	u64 value;
+
+	catch_sigbus();
+	step(p, OP_WRITE, BLOCK_PAGE, 0x1111);
+	TEST_ASSERT_EQ(step(p, MEM_UNSHARE, BLOCK_PAGE, 0), INVALID);
+	TEST_ASSERT_EQ(step(p, MEM_UNSHARE, TAIL_PAGE, 0), INVALID);
+	TEST_ASSERT_EQ(step(p, MEM_SHARE, BLOCK_PAGE + 8, 0), INVALID);
+	/* The second argument must be zero. */
+	TEST_ASSERT_EQ(step(p, MEM_SHARE, BLOCK_PAGE, 1), INVALID);
+	assert_counts(p, 2, 0);
+	assert_donated(p, BLOCK_PAGE);
+
+	/* A page that the guest has not touched is donated first, if it can be. */
+	TEST_ASSERT_EQ(step(p, MEM_SHARE, TAIL_PAGE, 0), SUCCESS);
+	assert_counts(p, 2, 1);
+	TEST_ASSERT_EQ(step(p, MEM_SHARE, TAIL_PAGE, 0), INVALID);
+	TEST_ASSERT(host_access((u64 *)(p->mem + TAIL_PAGE), false, &value), "not shared");
+	assert_counts(p, 2, 1);
+	gmem_set_access(p->fd, TAIL_PAGE + GMEM_PAGE, GMEM_PAGE, GUEST_MEMFD_ACCESS_USER);
+	TEST_ASSERT_EQ(try_step(p, 0, MEM_SHARE, TAIL_PAGE + GMEM_PAGE, 0, &value), EFAULT);
+	TEST_ASSERT_EQ(p->run[0]->exit_reason, KVM_EXIT_MEMORY_FAULT);
+	TEST_ASSERT_EQ(p->run[0]->memory_fault.gpa, GMEM_GPA + TAIL_PAGE + GMEM_PAGE);
+	assert_counts(p, 2, 1);
+	/* The guest makes its call again: it has loaded the step. */
+	gmem_set_access(p->fd, TAIL_PAGE + GMEM_PAGE, GMEM_PAGE, GUEST_MEMFD_ACCESS_NONE);
+	TEST_ASSERT(!try_step(p, 0, 0, 0, 0, &value), "errno %d", errno);
+	TEST_ASSERT_EQ(value, SUCCESS);
+	assert_counts(p, 2, 2);
+}
+
+/* A pin that lasts makes the guest's call fail; the page stays shared, and pinned. */
+TEST_F(share, pinned)
+{
+	struct gmem_pvm *p = &self->p;
+	struct gmem_pin pin;
+	u64 value;
+	int kind;
+
+	catch_sigbus();
+	step(p, OP_WRITE, BLOCK_PAGE, 0x1111);
+	TEST_ASSERT_EQ(step(p, MEM_SHARE, BLOCK_PAGE, 0), SUCCESS);
+	TEST_ASSERT(gmem_pin(&pin, GMEM_PIN_WRITE, p->mem + BLOCK_PAGE, GMEM_PAGE),
+		    "a page at USER was pinned");
+	for (kind = 0; kind < NR_GMEM_PINS; kind++) {
+		gmem_set_access(p->fd, BLOCK_PAGE, GMEM_PAGE, GUEST_MEMFD_ACCESS_KERNEL);
+		if (gmem_pin(&pin, kind, p->mem + BLOCK_PAGE, GMEM_PAGE)) {
+			ksft_print_msg("%s: not on this host\n", gmem_pin_name(kind));
+			continue;
+		}
+		TEST_ASSERT_EQ(step(p, MEM_UNSHARE, BLOCK_PAGE, 0), INVALID);
+		assert_counts(p, 1, 1);
+		TEST_ASSERT_EQ(gmem_get_access(p->fd, BLOCK_PAGE, NULL),
+			       GUEST_MEMFD_ACCESS_KERNEL);
+		TEST_ASSERT(host_access((u64 *)(p->mem + BLOCK_PAGE), false, &value),
+			    "the VMM cannot read");
+		TEST_ASSERT_EQ(value, 0x1111);
+		gmem_unpin(&pin);
+		/* It can be pinned as before. */
+		TEST_ASSERT(!gmem_pin(&pin, kind, p->mem + BLOCK_PAGE, GMEM_PAGE), "errno %d",
+			    errno);
+		gmem_unpin(&pin);
+		TEST_ASSERT_EQ(step(p, MEM_UNSHARE, BLOCK_PAGE, 0), SUCCESS);
+		assert_donated(p, BLOCK_PAGE);
+		TEST_ASSERT_EQ(step(p, MEM_SHARE, BLOCK_PAGE, 0), SUCCESS);
+	}
+}
+
+/*
+ * Without the file KVM commits nothing, and EL2 tells the guest so: pages stay what they
+ * are.  They come back with the VM, a shared one too.
+ */
+TEST_F(share, file_closed)
+{
+	struct gmem_pvm *p = &self->p;
+
+	step(p, OP_WRITE, BLOCK_PAGE, 0x1111);
+	step(p, OP_WRITE, BLOCK_PAGE + GMEM_PAGE, 0x2222);
+	TEST_ASSERT_EQ(step(p, MEM_SHARE, BLOCK_PAGE, 0), SUCCESS);
+	gmem_pvm_close_file(p);
+	TEST_ASSERT_EQ(step(p, MEM_UNSHARE, BLOCK_PAGE, 0), INVALID);
+	TEST_ASSERT_EQ(step(p, MEM_SHARE, BLOCK_PAGE + GMEM_PAGE, 0), INVALID);
+	TEST_ASSERT_EQ(step(p, OP_READ, BLOCK_PAGE, 0), 0x1111);
+	TEST_ASSERT_EQ(step(p, OP_READ, BLOCK_PAGE + GMEM_PAGE, 0), 0x2222);
+	usleep(300000);
+	TEST_ASSERT(gmem_count_absent(self->pfns, SIZE / GMEM_PAGE) >= 3, "pages were given back");
+}
+
+/* A VMM whose guest shares three pages, one at each level; it waits to be killed. */
+static void share_and_wait(int *fd)
+{
+	struct gmem_pvm p;
+	u32 level;
+	u64 page;
+
+	gmem_pvm_create(&p, SIZE);
+	gmem_pvm_create_guest(&p, 1, guest_args, share_code_start, share_code_end);
+	gmem_pvm_seal(&p);
+	for (level = GUEST_MEMFD_ACCESS_NONE; level <= GUEST_MEMFD_ACCESS_KERNEL; level++) {
+		page = BLOCK_PAGE + level * GMEM_PAGE;
+		step(&p, OP_WRITE, page, 0x1111);
+		TEST_ASSERT_EQ(step(&p, MEM_SHARE, page, 0), SUCCESS);
+		gmem_set_access(p.fd, page, GMEM_PAGE, level);
+	}
+	assert_counts(&p, 1, 3);
+	WRITE_ONCE(*fd, p.fd);
+	for (;;)
+		pause();
+}
+
+/* Pages that a guest shared are as others when it is gone, in a file that is still open. */
+TEST_F(share, file_outlives)
+{
+	int i, *fd = kvm_mmap(GMEM_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1);
+	struct gmem_pvm *p = &self->p;
+	pid_t pid;
+
+	*fd = -1;
+	pid = fork();
+	TEST_ASSERT(pid >= 0, "fork: errno %d", errno);
+	if (!pid)
+		share_and_wait(fd);
+	for (i = 0; i < 10000 && READ_ONCE(*fd) < 0; i++)
+		usleep(1000);
+	TEST_ASSERT(*fd >= 0, "the VMM did not run its guest");
+	/* In place of the fixture's. */
+	gmem_pvm_close_file(p);
+	p->fd = gmem_pvm_get_fd(pid, *fd);
+	kvm_munmap(fd, GMEM_PAGE);
+	gmem_pvm_kill(pid);
+	assert_counts(p, 0, 0);
+	gmem_set_access(p->fd, 0, SIZE, GUEST_MEMFD_ACCESS_KERNEL);
+	p->mem = kvm_mmap(SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, p->fd);
+	for (i = 0; i < 3; i++)
+		TEST_ASSERT_EQ(*(u64 *)(p->mem + BLOCK_PAGE + i * GMEM_PAGE), 0x1111);
+	gmem_punch(p->fd, BLOCK_PAGE, GMEM_PAGE);
+	gmem_pvm_seal(p);
+}
+
+/* A shared page at KERNEL that is pinned when the file and the VM end. */
+TEST_F(share, pin_outlives)
+{
+	struct gmem_pvm *p = &self->p;
+	struct gmem_pin pin;
+	bool file_first;
+	u64 buf[512];
+
+	for (file_first = false; ; file_first = true) {
+		step(p, OP_WRITE, BLOCK_PAGE, 0x1111);
+		TEST_ASSERT_EQ(step(p, MEM_SHARE, BLOCK_PAGE, 0), SUCCESS);
+		gmem_set_access(p->fd, BLOCK_PAGE, GMEM_PAGE, GUEST_MEMFD_ACCESS_KERNEL);
+		TEST_ASSERT(!gmem_pin(&pin, GMEM_PIN_READ, p->mem + BLOCK_PAGE, GMEM_PAGE),
+			    "errno %d", errno);
+		if (file_first) {
+			gmem_pvm_close_file(p);
+			gmem_pvm_close_vm(p);
+		} else {
+			gmem_pvm_close_vm(p);
+			gmem_pvm_close_file(p);
+		}
+		gmem_pin_read(&pin, buf);
+		TEST_ASSERT_EQ(buf[0], 0x1111);
+		gmem_unpin(&pin);
+		if (file_first)
+			break;
+		gmem_assert_given_back(self->pfns, SIZE / GMEM_PAGE, self->seed);
+		free(self->pfns);
+		gmem_pvm_create(p, SIZE);
+		gmem_pvm_create_guest(p, 1, guest_args, share_code_start,
+				      share_code_end);
+		self->pfns = gmem_pfns(p->mem, SIZE);
+		gmem_pvm_seal(p);
+	}
+}
+
+/* Anonymous memory of a protected VM is shared without a word to KVM's memslots. */
+TEST_F(share, anonymous)
+{
+	struct gmem_pvm *p = &self->p, other;
+	u64 value;
+
+	catch_sigbus();
+	gmem_pvm_init(&other);
+	other.size = SIZE;
+	other.vm = gmem_pvm_create_vm();
+	TEST_ASSERT(other.vm >= 0, "KVM_CREATE_VM: errno %d", errno);
+	other.mem = kvm_mmap(SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+	TEST_ASSERT_EQ(gmem_pvm_add_slot(other.vm, 0, other.mem, SIZE, -1), 0);
+	gmem_pvm_create_guest(&other, 1, guest_args, share_code_start,
+			      share_code_end);
+	step(&other, OP_WRITE, BLOCK_PAGE, 0x1111);
+	TEST_ASSERT_EQ(step(&other, MEM_SHARE, BLOCK_PAGE, 0), SUCCESS);
+	TEST_ASSERT(host_access((u64 *)(other.mem + BLOCK_PAGE), false, &value), "not shared");
+	TEST_ASSERT_EQ(value, 0x1111);
+	TEST_ASSERT_EQ(step(&other, MEM_UNSHARE, BLOCK_PAGE, 0), SUCCESS);
+	TEST_ASSERT_EQ(step(&other, MEM_UNSHARE, BLOCK_PAGE, 0), INVALID);
+	TEST_ASSERT_EQ(step(&other, OP_READ, BLOCK_PAGE, 0), 0x1111);
+	gmem_pvm_close_vm(&other);
+	gmem_pvm_close_file(&other);
+	assert_counts(p, 0, 0);
+}
+
+#define RACE_PAGES	8
+#define RACE_PAGE(i)	(SZ_1M + (i) * GMEM_PAGE)
+
+struct race {
+	struct gmem_pvm *p;
+	u64 end;
+	/* What the guest believes, under its lock of each page. */
+	struct {
+		pthread_mutex_t lock;
+		bool shared;
+		u64 value;
+	} pages[RACE_PAGES];
+	u64 calls[2], failed[2], touched, not_touched, changed, not_changed, holes;
+};
+
+static u64 now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+struct race_vcpu {
+	struct race *race;
+	int nr;
+	pthread_t thread;
+};
+
+static u64 race_step(struct race_vcpu *v, u64 op, u64 offset, u64 value)
+{
+	u64 result = 0;
+	int err;
+
+	/* The host can have the page at another level when the guest first touches it. */
+	do {
+		err = try_step(v->race->p, v->nr, op, offset, value, &result);
+		TEST_ASSERT(!err || err == EFAULT, "KVM_RUN: errno %d", err);
+	} while (err);
+	return result;
+}
+
+/* A page that the guest does not share has what the guest wrote. */
+static void *run_race_vcpu(void *arg)
+{
+	struct race_vcpu *v = arg;
+	struct race *race = v->race;
+	unsigned int seed = v->nr, i;
+
+	while (now_ms() < race->end) {
+		i = rand_r(&seed) % RACE_PAGES;
+		pthread_mutex_lock(&race->pages[i].lock);
+		if (rand_r(&seed) & 1) {
+			bool share = !race->pages[i].shared;
+
+			__atomic_add_fetch(&race->calls[share], 1, __ATOMIC_RELAXED);
+			if (race_step(v, share ? MEM_SHARE : MEM_UNSHARE, RACE_PAGE(i), 0)) {
+				__atomic_add_fetch(&race->failed[share], 1, __ATOMIC_RELAXED);
+			} else {
+				race->pages[i].shared = share;
+				race->pages[i].value = 0;
+			}
+		} else if (!race->pages[i].shared) {
+			if (race->pages[i].value)
+				TEST_ASSERT_EQ(race_step(v, OP_READ, RACE_PAGE(i), 0),
+					       race->pages[i].value);
+			race->pages[i].value = rand_r(&seed) | 1;
+			race_step(v, OP_WRITE, RACE_PAGE(i), race->pages[i].value);
+		} else {
+			race_step(v, OP_WRITE, RACE_PAGE(i), rand_r(&seed));
+		}
+		pthread_mutex_unlock(&race->pages[i].lock);
+	}
+	return NULL;
+}
+
+static void *run_race_toucher(void *arg)
+{
+	struct race *race = arg;
+	unsigned int seed = 7;
+	u64 value = 0;
+
+	while (now_ms() < race->end) {
+		u64 offset = RACE_PAGE(rand_r(&seed) % RACE_PAGES);
+
+		if (host_access((u64 *)(race->p->mem + offset), rand_r(&seed) & 1, &value))
+			race->touched++;
+		else
+			race->not_touched++;
+	}
+	return NULL;
+}
+
+static void *run_race_levels(void *arg)
+{
+	struct race *race = arg;
+	unsigned int seed = 9;
+
+	while (now_ms() < race->end) {
+		unsigned int first = rand_r(&seed) % RACE_PAGES;
+		unsigned int nr = 1 + rand_r(&seed) % (RACE_PAGES - first);
+		u32 level = rand_r(&seed) % 3;
+
+		if (!__gmem_set_access(race->p->fd, RACE_PAGE(first), nr * GMEM_PAGE, level,
+				       NULL)) {
+			race->changed++;
+		} else {
+			TEST_ASSERT(errno == EPERM || errno == EAGAIN, "errno %d", errno);
+			race->not_changed++;
+		}
+		if (!fallocate(race->p->fd, FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE,
+			       RACE_PAGE(first), GMEM_PAGE))
+			race->holes++;
+		else
+			TEST_ASSERT_EQ(errno, EBUSY);
+		usleep(rand_r(&seed) % 2000);
+	}
+	return NULL;
+}
+
+/* Seconds; GMEM_SHARE_RACE_S has another number. */
+static unsigned int race_seconds(void)
+{
+	const char *s = getenv("GMEM_SHARE_RACE_S");
+
+	return s ? atoi(s) : 10;
+}
+
+TEST_F(share, race)
+{
+	struct race race = { .p = &self->p, .end = now_ms() + race_seconds() * 1000 };
+	struct race_vcpu vcpus[GMEM_PVM_VCPUS];
+	pthread_t toucher, levels;
+	int i;
+
+	catch_sigbus();
+	for (i = 0; i < RACE_PAGES; i++)
+		pthread_mutex_init(&race.pages[i].lock, NULL);
+	for (i = 0; i < GMEM_PVM_VCPUS; i++) {
+		vcpus[i] = (struct race_vcpu){ .race = &race, .nr = i };
+		TEST_ASSERT(!pthread_create(&vcpus[i].thread, NULL, run_race_vcpu, &vcpus[i]),
+			    "pthread_create");
+	}
+	TEST_ASSERT(!pthread_create(&toucher, NULL, run_race_toucher, &race), "pthread_create");
+	TEST_ASSERT(!pthread_create(&levels, NULL, run_race_levels, &race), "pthread_create");
+	for (i = 0; i < GMEM_PVM_VCPUS; i++)
+		pthread_join(vcpus[i].thread, NULL);
+	pthread_join(toucher, NULL);
+	pthread_join(levels, NULL);
+	ksft_print_msg("%lu shares, %lu failed; %lu unshares, %lu failed; %lu accesses, %lu not; "
+		       "%lu levels, %lu not; %lu holes\n", race.calls[1], race.failed[1],
+		       race.calls[0], race.failed[0], race.touched, race.not_touched, race.changed,
+		       race.not_changed, race.holes);
+	TEST_ASSERT(race.calls[1] > race.failed[1] && race.calls[0] > race.failed[0] &&
+		    race.touched && race.not_touched && race.changed && race.not_changed,
+		    "one of these never happened");
+}
+
+/* The VMM is killed while its guest shares and takes back. */
+TEST_F(share, killed)
+{
+	pid_t pid;
+	int i;
+
+	for (i = 0; i < 5; i++) {
+		pid = fork();
+		TEST_ASSERT(pid >= 0, "fork: errno %d", errno);
+		if (!pid) {
+			struct gmem_pvm p;
+
+			gmem_pvm_create(&p, SIZE);
+			gmem_pvm_create_guest(&p, 1, guest_args, share_code_start,
+					      share_code_end);
+			gmem_pvm_seal(&p);
+			for (;;) {
+				step(&p, MEM_SHARE, BLOCK_PAGE, 0);
+				step(&p, MEM_UNSHARE, BLOCK_PAGE, 0);
+				step(&p, MEM_SHARE, TAIL_PAGE, 0);
+				step(&p, MEM_UNSHARE, TAIL_PAGE, 0);
+			}
+		}
+		usleep(150000 + i * 70000);
+		gmem_pvm_kill(pid);
+	}
+}
+
+int main(int argc, char *argv[])
+{
+	int vm;
+
+	gmem_require();
+	vm = gmem_pvm_create_vm();
+	__TEST_REQUIRE(vm >= 0, "no protected VMs on this host");
+	kvm_close(vm);
+	return test_harness_run(argc, argv);
+}
