@@ -201,6 +201,7 @@ int guest_memfd_punch_hole(struct guest_memfd *gm, pgoff_t start, pgoff_t end);
 int guest_memfd_donate(struct page *page);
 int guest_memfd_guest_request(struct guest_memfd *gm, pgoff_t index, bool share,
 			      int (*commit)(void *arg), void *arg);
+bool guest_memfd_is_shared(struct guest_memfd *gm, pgoff_t index);
 void guest_memfd_undo_donation(struct page *page);
 bool guest_memfd_end_donation(struct page *page);
 #endif

@@ -1170,6 +1170,7 @@ again:
 	if (!err)
 		err = prepare_store(gm, &mas, start, end, level);
 	if (!err && request) {
+		gm_references_drain(gm, start, end);
 		err = gm_commit_request(gm, start, request);
 		if (err)
 			mas_destroy(&mas);

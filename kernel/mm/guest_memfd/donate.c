@@ -478,6 +478,28 @@ int gm_commit_request(struct guest_memfd *gm, pgoff_t index, const struct gm_req
 }
 
 /**
+ * guest_memfd_is_shared - does a guest share a page with the host?
+ * @gm: The memory of a NO_DIRECT_MAP file.
+ * @index: Index in the file, in pages.
+ *
+ * Context: Does not sleep; the invalidate_lock is held.
+ * Return: True if it does.
+ */
+bool guest_memfd_is_shared(struct guest_memfd *gm, pgoff_t index)
+{
+	struct folio *folio = filemap_get_folio(gm->inode->i_mapping, index);
+	bool shared;
+
+	lockdep_assert_held(&gm->inode->i_mapping->invalidate_lock);
+	if (IS_ERR(folio))
+		return false;
+	shared = gm_folio_state(folio) & GM_PAGE_SHARED;
+	folio_put(folio);
+	return shared;
+}
+EXPORT_SYMBOL_FOR_MODULES(guest_memfd_is_shared, GUEST_MEMFD_OWNERS);
+
+/**
  * guest_memfd_guest_request - share a page that a guest has, or end that
  * @gm: The memory of a NO_DIRECT_MAP file.
  * @index: Index in the file, in pages; not above the file's size.
@@ -487,13 +509,14 @@ int gm_commit_request(struct guest_memfd *gm, pgoff_t index, const struct gm_req
  *
  * A page that is shared is at level USER, and then at each level that is set for it.  To
  * end that, the library waits for short references to the page, as
- * guest_memfd_set_access() does.
+ * guest_memfd_set_access() does, after changes of levels that are under way.
  *
  * Context: May sleep; takes gm->change_lock, the invalidate_lock, and the folio lock.
  * @commit is called with all of them held.
  * Return: 0; -EPERM when the guest has no such page, or it is so already; -EAGAIN when the
  * page has other references; -EHWPOISON; -ENOMEM; -EINTR after a fatal signal; or what
- * @commit returns.  In each of these cases nothing has changed.
+ * @commit returns.  In each of these cases the page and its level are as before, but user
+ * mappings can have ended, and the block of the page can have been split.
  */
 int guest_memfd_guest_request(struct guest_memfd *gm, pgoff_t index, bool share,
 			      int (*commit)(void *arg), void *arg)

@@ -8,6 +8,7 @@
 #include <linux/guest_memfd.h>
 #include <linux/pagemap.h>
 #include <linux/set_memory.h>
+#include <linux/workqueue.h>
 
 #include "block.h"
 #include "donate.h"
@@ -338,6 +339,36 @@ static void test_share(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, guest_memfd_punch_hole(gm, 0, BLOCK_PAGES), 0);
 }
 
+struct short_reference {
+	struct delayed_work work;
+	struct page *page;
+};
+
+static void end_reference(struct work_struct *work)
+{
+	put_page(container_of(work, struct short_reference, work.work)->page);
+}
+
+/* A reference that ends soon is waited for. */
+static void test_share_waits(struct kunit *test)
+{
+	struct guest_memfd *gm = new_file(test, 0);
+	struct commit commit = { .gm = gm, .index = 7 };
+	struct short_reference reference;
+
+	KUNIT_ASSERT_EQ(test, donate(gm, 7, &commit.page), 0);
+	KUNIT_ASSERT_EQ(test, request(&commit, true), 0);
+	INIT_DELAYED_WORK_ONSTACK(&reference.work, end_reference);
+	reference.page = commit.page;
+	get_page(commit.page);
+	schedule_delayed_work(&reference.work, msecs_to_jiffies(10));
+	KUNIT_EXPECT_EQ(test, request(&commit, false), 0);
+	KUNIT_EXPECT_EQ(test, commit.calls, 2);
+	flush_delayed_work(&reference.work);
+	destroy_delayed_work_on_stack(&reference.work);
+	KUNIT_EXPECT_TRUE(test, guest_memfd_end_donation(commit.page));
+}
+
 /* A direct-map reference prevents that the guest takes the page back. */
 static void test_share_referenced(struct kunit *test)
 {
@@ -384,6 +415,7 @@ static struct kunit_case donate_cases[] = {
 	KUNIT_CASE(test_split),
 	KUNIT_CASE(test_left),
 	KUNIT_CASE(test_share),
+	KUNIT_CASE(test_share_waits),
 	KUNIT_CASE(test_share_referenced),
 	KUNIT_CASE(test_undo),
 	{}

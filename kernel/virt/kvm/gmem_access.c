@@ -420,7 +420,8 @@ int kvm_gmem_donate(struct kvm_memory_slot *slot, gfn_t gfn,
 	filemap_invalidate_lock_shared(file->f_mapping);
 	/* Before a page is allocated for it. */
 	if (!guest_memfd_user_disabled(gm, slot_index(slot, gfn))) {
-		err = -EFAULT;
+		/* Another vCPU may have been given the page since, and shared it. */
+		err = guest_memfd_is_shared(gm, slot_index(slot, gfn)) ? -EAGAIN : -EFAULT;
 		goto out_unlock;
 	}
 	folio = slot_folio(slot, gfn);

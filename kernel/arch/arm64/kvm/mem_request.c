@@ -45,12 +45,16 @@ bool pkvm_handle_mem_request(struct kvm_vcpu *vcpu, u32 func)
 	int err;
 
 	if (!vcpu_is_protected(vcpu) ||
+	    kvm_vcpu_trap_get_class(vcpu) != ESR_ELx_EC_HVC64 ||
 	    (!share && func != ARM_SMCCC_VENDOR_HYP_KVM_MEM_UNSHARE_FUNC_ID))
 		return false;
-	/* EL2 writes what became of a request; this is for a call that was none. */
-	smccc_set_retval(vcpu, SMCCC_RET_INVALID_PARAMETER, 0, 0, 0);
 	err = kvm_gmem_guest_request(vcpu->kvm, request.gfn, share, commit, &request);
 	if (err == -EOPNOTSUPP)
-		commit(&request);
+		err = commit(&request);
+	/*
+	 * EL2 writes this itself, unless the vCPU does not go on behind the call: because
+	 * KVM injects an exception first, to which the guest returns from its handler.
+	 */
+	smccc_set_retval(vcpu, err ? SMCCC_RET_INVALID_PARAMETER : SMCCC_RET_SUCCESS, 0, 0, 0);
 	return true;
 }

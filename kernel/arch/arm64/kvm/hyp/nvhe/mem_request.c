@@ -104,7 +104,7 @@ void pkvm_answer_mem_request(struct pkvm_hyp_vcpu *hyp_vcpu)
 
 	if (!request->func)
 		return;
-	/* Elsewhere it is a vCPU that the VMM has reset. */
+	/* Elsewhere KVM has injected an exception, or the VMM has reset the vCPU. */
 	if (*vcpu_pc(vcpu) == request->pc)
 		smccc_set_retval(vcpu, request->done ? SMCCC_RET_SUCCESS :
 				 SMCCC_RET_INVALID_PARAMETER, 0, 0, 0);

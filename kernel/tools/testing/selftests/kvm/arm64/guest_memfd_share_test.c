@@ -482,6 +482,46 @@ TEST_F(share, anonymous)
 	assert_counts(p, 0, 0);
 }
 
+struct same_page {
+	struct gmem_pvm *p;
+	int nr, err;
+	u64 offset, result;
+	pthread_t thread;
+};
+
+static void *share_same_page(void *arg)
+{
+	struct same_page *s = arg;
+
+	s->err = try_step(s->p, s->nr, MEM_SHARE, s->offset, 0, &s->result);
+	return NULL;
+}
+
+/* Two vCPUs share a page that none has touched: one of them does, the other is told. */
+TEST_F(share, same_page)
+{
+	struct same_page s[GMEM_PVM_VCPUS];
+	struct gmem_pvm *p = &self->p;
+	u64 offset;
+	int i;
+
+	for (offset = SZ_1M; offset < SZ_1M + 100 * GMEM_PAGE; offset += GMEM_PAGE) {
+		for (i = 0; i < GMEM_PVM_VCPUS; i++) {
+			s[i] = (struct same_page){ .p = p, .nr = i, .offset = offset };
+			TEST_ASSERT(!pthread_create(&s[i].thread, NULL, share_same_page, &s[i]),
+				    "pthread_create");
+		}
+		for (i = 0; i < GMEM_PVM_VCPUS; i++) {
+			pthread_join(s[i].thread, NULL);
+			TEST_ASSERT(!s[i].err, "KVM_RUN: errno %d", s[i].err);
+		}
+		TEST_ASSERT((s[0].result == SUCCESS && s[1].result == INVALID) ||
+			    (s[0].result == INVALID && s[1].result == SUCCESS),
+			    "results 0x%lx and 0x%lx", s[0].result, s[1].result);
+	}
+	assert_counts(p, 1, 100);
+}
+
 #define RACE_PAGES	8
 #define RACE_PAGE(i)	(SZ_1M + (i) * GMEM_PAGE)
 
@@ -635,9 +675,10 @@ TEST_F(share, race)
 		       "%lu levels, %lu not; %lu holes\n", race.calls[1], race.failed[1],
 		       race.calls[0], race.failed[0], race.touched, race.not_touched, race.changed,
 		       race.not_changed, race.holes);
-	TEST_ASSERT(race.calls[1] > race.failed[1] && race.calls[0] > race.failed[0] &&
-		    race.touched && race.not_touched && race.changed && race.not_changed,
-		    "one of these never happened");
+	TEST_ASSERT(race.calls[1] && race.calls[0] && race.touched && race.not_touched &&
+		    race.changed && race.not_changed, "one of these never happened");
+	/* Nothing pins: only a reference that lasts by chance refuses an unshare. */
+	TEST_ASSERT(!race.failed[1] && race.failed[0] * 10 <= race.calls[0], "calls failed");
 }
 
 /* The VMM is killed while its guest shares and takes back. */
@@ -657,15 +698,42 @@ TEST_F(share, killed)
 					      share_code_end);
 			gmem_pvm_seal(&p);
 			for (;;) {
-				step(&p, MEM_SHARE, BLOCK_PAGE, 0);
-				step(&p, MEM_UNSHARE, BLOCK_PAGE, 0);
-				step(&p, MEM_SHARE, TAIL_PAGE, 0);
-				step(&p, MEM_UNSHARE, TAIL_PAGE, 0);
+				TEST_ASSERT_EQ(step(&p, MEM_SHARE, BLOCK_PAGE, 0), SUCCESS);
+				TEST_ASSERT_EQ(step(&p, MEM_UNSHARE, BLOCK_PAGE, 0), SUCCESS);
+				TEST_ASSERT_EQ(step(&p, MEM_SHARE, TAIL_PAGE, 0), SUCCESS);
+				TEST_ASSERT_EQ(step(&p, MEM_UNSHARE, TAIL_PAGE, 0), SUCCESS);
 			}
 		}
 		usleep(150000 + i * 70000);
 		gmem_pvm_kill(pid);
 	}
+}
+
+/*
+ * A memory error in a shared page: the guest cannot take the page back, and EL2 does not
+ * get it.  The last test, as single pages of its block can stay hidden when they are free.
+ */
+TEST_F(share, poisoned)
+{
+	struct gmem_pvm *p = &self->p;
+	char text[32];
+	int fd, len;
+
+	if (access("/sys/kernel/debug/hwpoison/corrupt-pfn", W_OK))
+		SKIP(return, "no injection of memory errors");
+	step(p, OP_WRITE, TAIL_PAGE, 0x1111);
+	TEST_ASSERT_EQ(step(p, MEM_SHARE, TAIL_PAGE, 0), SUCCESS);
+	fd = open_path_or_exit("/sys/kernel/debug/hwpoison/corrupt-pfn", O_WRONLY);
+	len = sprintf(text, "%lu", self->pfns[TAIL_PAGE / GMEM_PAGE]);
+	TEST_ASSERT(write(fd, text, len) == len, "corrupt-pfn: errno %d", errno);
+	kvm_close(fd);
+	TEST_ASSERT_EQ(step(p, MEM_UNSHARE, TAIL_PAGE, 0), INVALID);
+	assert_counts(p, 1, 1);
+	gmem_pvm_close_file(p);
+	gmem_pvm_close_vm(p);
+	gmem_expect_lost(1);
+	/* The fixture looks at what came back. */
+	self->pfns[TAIL_PAGE / GMEM_PAGE] = self->pfns[TAIL_PAGE / GMEM_PAGE + 1];
 }
 
 int main(int argc, char *argv[])
