@@ -2,8 +2,8 @@
 /*
  * The states of a page of a protected VM (pKVM) on hidden memory.
  *
- * This is a plan: KVM does not give a hidden file to a protected VM yet.  README.md
- * beside this file says what is modelled and which order of steps holds.
+ * The code is in mm/guest_memfd/donate.c and access.c, and in KVM.  README.md beside this
+ * file says what is modelled, and which order of steps holds.
  *
  * A file has two pages, each with a frame of its own; both can be one folio.  Two
  * vCPUs run up to three operations each, and up to three actors of the host one
@@ -30,7 +30,6 @@
 #define HOST	0
 #define DONATED	1
 #define SHARED	2
-#define LEAKED	3	/* EL2 did not give it back: never touch it again */
 
 /* What EL2 knows of a frame. */
 #define E_HOST		0
@@ -64,54 +63,72 @@
 #define W_DONATE_REF_LATE	6
 #define W_DONATE_NO_UNDO	7
 #define W_DONATE_LEVEL_EARLY	8
-#define W_ACCESS_BLIND		9
-#define W_ACCESS_UNLOCKED	10
-#define W_DMREF_BLIND		11
-#define W_SHARE_EARLY		12
-#define W_SHARE_ANYWAY		13
-#define W_SHARE_LEFT		14
-#define W_SHARE_WHOLE		15
-#define W_NO_CHANGE_LOCK	16
-#define W_UNSHARE_NO_INV	17
-#define W_UNSHARE_ZAP_ONCE	18
-#define W_UNSHARE_HELD		19
-#define W_UNSHARE_DMREFS	20
-#define W_UNSHARE_FIRST		21
-#define W_UNSHARE_NO_UNDO	22
-#define W_UNSHARE_LEFT		23
-#define W_SPLIT_REF		24
-#define W_SPLIT_STATE		25
-#define W_SPLIT_BLIND		26
-#define W_SPLIT_UNLOCKED	27
-#define W_RAISE_BLIND		28
-#define W_RAISE_EARLY		29
-#define W_LOWER_BLIND		30
-#define W_HOLE_BLIND		31
-#define W_HOLE_ONCE		32
-#define W_CLOSE_DROPS		33
-#define W_TEAR_STATE_FIRST	34
-#define W_TEAR_REF_FIRST	35
-#define W_TEAR_FREES_FAILED	36
-#define W_TEAR_POISONED		37
-#define W_TEAR_UNLOCKED		38
-#define W_SHARE_NO_INV		39
-#define W_EL2_NO_REQUEST	40
-#define W_EL2_OTHER_PAGE	41
-#define W_EL2_OTHER_VCPU	42
-#define W_EL2_TWICE		43
-#define W_EL2_KEEP		44
-#define W_EL2_EARLY		45
-#define W_EL2_RUN_DYING		46
-#define W_EL2_RECLAIM_LIVE	47
-#define W_EL2_FORGET_POISON	48
-#define W_EL2_REPLACE		49
-#define W_EL2_UNCLEARED		50
-#define W_CLOSE_BLIND		51
-#define W_UNSHARE_DROP_INV	52
-#define W_SHARE_DROP_INV	53
+#define W_DONATE_HOLE		9
+#define W_DONATE_NO_FREEZE	10
+#define W_DONATE_SET_LATE	11
+#define W_DONATE_NO_UNMAP	12
+#define W_DONATE_UNDO_LATE	13
+#define W_ACCESS_BLIND		14
+#define W_ACCESS_EARLY		15
+#define W_DMREF_BLIND		16
+#define W_SHARE_EARLY		17
+#define W_SHARE_ANYWAY		18
+#define W_SHARE_LEFT		19
+#define W_SHARE_WHOLE		20
+#define W_SHARE_NO_INV		21
+#define W_SHARE_DROP_INV	22
+#define W_SHARE_NO_MOVING	23
+#define W_NO_CHANGE_LOCK	24
+#define W_UNSHARE_NO_INV	25
+#define W_UNSHARE_ZAP_ONCE	26
+#define W_UNSHARE_HELD		27
+#define W_UNSHARE_DMREFS	28
+#define W_UNSHARE_FIRST		29
+#define W_UNSHARE_NO_UNDO	30
+#define W_UNSHARE_NOT_RAISED	31
+#define W_UNSHARE_LEFT		32
+#define W_UNSHARE_SET_LATE	33
+#define W_UNSHARE_LEVEL_LATE	34
+#define W_UNSHARE_DROP_INV	35
+#define W_UNSHARE_NO_MOVING	36
+#define W_SPLIT_REF		37
+#define W_SPLIT_STATE		38
+#define W_SPLIT_BLIND		39
+#define W_SPLIT_UNLOCKED	40
+#define W_SPLIT_WORD_LATE	41
+#define W_RAISE_BLIND		42
+#define W_RAISE_EARLY		43
+#define W_LOWER_BLIND		44
+#define W_HOLE_BLIND		45
+#define W_HOLE_COUNT_LATE	46
+#define W_CLOSE_DROPS		47
+#define W_CLOSE_BLIND		48
+#define W_TEAR_STATE_FIRST	49
+#define W_TEAR_REF_FIRST	50
+#define W_TEAR_FREES_FAILED	51
+#define W_TEAR_POISONED		52
+#define W_TEAR_UNLOCKED		53
 #define W_TEAR_RUNNING		54
-#define W_EL2_COMMIT_DYING	55
+#define W_EL2_NO_REQUEST	55
+#define W_EL2_OTHER_PAGE	56
+#define W_EL2_OTHER_VCPU	57
+#define W_EL2_TWICE		58
+#define W_EL2_KEEP		59
+#define W_EL2_EARLY		60
+#define W_EL2_RUN_DYING		61
+#define W_EL2_COMMIT_DYING	62
+#define W_EL2_RECLAIM_LIVE	63
+#define W_EL2_FORGET_POISON	64
+#define W_EL2_REPLACE		65
+#define W_EL2_UNCLEARED		66
 #define WRONG(what)		(wrong == what)
+#define LEFT	(op == SHARE -> WRONG(W_SHARE_LEFT) : WRONG(W_UNSHARE_LEFT))
+
+/* What a fault found, or what it has to do. */
+#define RETRY	1
+#define FRESH	2
+#define EXISTS	3
+#define UNDO	4
 
 byte wrong;
 bit hostile;
@@ -121,7 +138,8 @@ bit may_fail = 1;	/* EL2 can lack memory, and reclaim can fail */
 
 /* The file. */
 byte level[PAGES];
-bit moving[PAGES];	/* a change of level is under way */
+#define TO_KERNEL	2
+byte moving[PAGES];	/* a change of level is under way, and published */
 bit in_file[PAGES];
 bit upte[PAGES];	/* a process has it mapped */
 bit open = 1;
@@ -129,12 +147,14 @@ byte users;		/* of the open file */
 bit inv;		/* the invalidate_lock is held exclusive */
 byte inv_shared;
 bit chg;		/* the change_lock */
+byte holes;		/* that are being punched */
 
 /* The frames. */
 byte folio[PAGES];	/* the folio of a page: 0 for both when it is whole */
 byte ref[PAGES];	/* of a folio; 0: frozen, or free */
 bit locked[PAGES];	/* the folio lock */
-byte state[PAGES];	/* HOST, DONATED, SHARED, LEAKED */
+byte state[PAGES];	/* HOST, DONATED, SHARED */
+bit blank;		/* the second page of a split folio has no state yet */
 bit pinnable[PAGES];
 byte count[PAGES];	/* direct-map references, level KERNEL's included */
 bit present[PAGES] = 1;	/* in the direct map */
@@ -145,6 +165,8 @@ bit poisoned[PAGES];
 byte pins[PAGES];
 byte dmrefs[PAGES];
 byte others[PAGES];	/* of a folio: references that a change waits for */
+bit returned[PAGES];	/* EL2 has given it back, and its state is not HOST yet */
+bit gone[PAGES];	/* EL2 never will */
 
 /* EL2. */
 byte el2[FRAMES];
@@ -168,6 +190,9 @@ byte finished;
 
 #define IS_FRAME(f)	((f) < FRAMES)
 #define HELD(p)		(state[p] != HOST)	/* it has the donation's reference */
+#define CARRIES(p)	(count[p] > dmrefs[p])	/* level KERNEL's reference */
+#define RAISES_DONATED	(to != NONE && !WRONG(W_RAISE_BLIND) && \
+	((in_file[lo] && state[lo] == DONATED) || (in_file[hi] && state[hi] == DONATED)))
 #define WHOLE		(folio[1] == 0)
 #define LAST(f)		((f) == 0 && WHOLE -> 1 : (f))
 /* The file's own references to a folio. */
@@ -304,25 +329,51 @@ inline put(fo)
 	fi
 }
 
-/* A reference to the folio of page p, which can be split meanwhile. */
+/* A reference to the folio of a page; a lookup retries while the folio is frozen. */
 inline get_page(pg)
 {
-	do
-	:: f = folio[pg];
-	   atomic {
+	atomic {
+		(!in_file[pg] && !HELD(pg)) || ref[folio[pg]] > 0 ->
 		if
-		:: !in_file[pg] && !HELD(pg) -> f = NOTHING; break
-		:: else
-		fi;
-		if
-		:: ref[f] > 0 && folio[pg] == f -> ref[f]++; others[f]++; break
-		:: else
+		:: !in_file[pg] && !HELD(pg) -> f = NOTHING
+		:: else -> f = folio[pg]; ref[f]++; others[f]++
 		fi
-	   }
-	od
+	}
 }
 
 inline put_page(fo)	{ atomic { others[fo]--; put(fo) } }
+
+/* The same with the folio's lock. Who waits for the lock has no reference meanwhile. */
+inline grab(pg)
+{
+	atomic {
+		!in_file[pg] || (ref[folio[pg]] > 0 && !locked[folio[pg]]) ->
+		if
+		:: !in_file[pg] -> f = NOTHING
+		:: else -> f = folio[pg]; ref[f]++; others[f]++; locked[f] = 1
+		fi
+	}
+}
+
+/* The lock of a page's folio, for who knows that the page cannot be freed. */
+inline lock_page(pg)
+{
+	atomic { !locked[folio[pg]] -> f = folio[pg]; locked[f] = 1 }
+}
+
+/* With the invalidate_lock shared, in a step of the caller. */
+inline populate(pg)
+{
+	if
+	:: !in_file[pg] && ref[pg] == 0 && folio[pg] == pg && !charged[pg] ->
+		in_file[pg] = 1; ref[pg] = 1; charged[pg] = 1;
+		/* KERNEL's reference, in a range on its way to or from there, too. */
+		count[pg] = level[pg] == KERNEL || moving[pg] == TO_KERNEL;
+		present[pg] = count[pg];
+		pinnable[pg] = level[pg] == KERNEL && !moving[pg]
+	:: else
+	fi
+}
 
 inline uncount(pg)
 {
@@ -331,41 +382,154 @@ inline uncount(pg)
 	present[pg] = count[pg] > 0
 }
 
-/* With the change_lock and the invalidate_lock. Finds ok: it is split. */
+inline raise(pg)	{ count[pg]++; present[pg] = 1 }
+
+/* A mapping of a process has a reference. */
+inline map(pg)
+{
+	if
+	:: !upte[pg] -> upte[pg] = 1; ref[folio[pg]]++
+	:: else
+	fi
+}
+
+inline unmap(pg)
+{
+	if
+	:: upte[pg] -> upte[pg] = 0; assert(ref[folio[pg]] > 1); ref[folio[pg]]--
+	:: else
+	fi
+}
+
+inline unmap_folio(fo)
+{
+	atomic {
+		unmap(fo);
+		if
+		:: LAST(fo) != fo -> unmap(1)
+		:: else
+		fi
+	}
+}
+
+/* With the change_lock, and without the invalidate_lock. Finds ok: it is split. */
 inline split()
 {
 	if
 	:: WRONG(W_SPLIT_UNLOCKED)
 	:: else -> lock(locked[0])
 	fi;
+	unmap_folio(0);
 	atomic {
 		ok = 0;
 		if
-		:: ref[0] == PLAIN_REFS(0) + (WRONG(W_SPLIT_BLIND) -> 0 : DONATIONS(0)) -> ref[0] = 0; ok = 1
+		:: ref[0] == EXPECTED(0) - (WRONG(W_SPLIT_BLIND) -> DONATIONS(0) : 0) ->
+			ref[0] = ref[0] - HELD(0) - HELD(1) - dmrefs[0] - dmrefs[1]; ok = 1
 		:: else -> assert(others[0] > 0)
 		fi
 	}
 	if
 	:: ok ->
 		atomic {
+			if
+			:: ref[0] == PLAIN_REFS(0) -> ref[0] = 0
+			:: else -> assert(others[0] > 0); ref[0] = ref[0] + HELD(0) + HELD(1) + dmrefs[0] + dmrefs[1]; ok = 0
+			fi
+		}
+	:: else
+	fi;
+	if
+	:: ok ->
+		/* Lookups find the pages before their states are there. */
+		atomic {
 			folio[1] = 1;
 			locked[1] = 1;
 			others[1] = 0;
-			ref[1] = 1 + (WRONG(W_SPLIT_REF) -> 0 : HELD(1))
+			ref[1] = 1;
+			blank = WRONG(W_SPLIT_WORD_LATE)
 		}
-		atomic { ref[0] = 1 + HELD(0) + (WRONG(W_SPLIT_REF) -> HELD(1) : 0) }
+		ref[0] = 1;
 		atomic {
 			if
 			:: WRONG(W_SPLIT_STATE) -> state[1] = HOST
 			:: else
 			fi;
-			locked[1] = 0
+			ref[1] = ref[1] + dmrefs[1] + (WRONG(W_SPLIT_REF) -> 0 : HELD(1));
+			ref[0] = ref[0] + dmrefs[0] + HELD(0) + (WRONG(W_SPLIT_REF) -> HELD(1) : 0);
+			blank = 0
 		}
+		unlock(locked[1])
 	:: else
 	fi;
 	if
 	:: WRONG(W_SPLIT_UNLOCKED)
 	:: else -> unlock(locked[0])
+	fi
+}
+
+/* The pages of a folio leave the file, with the change_lock and the invalidate_lock. */
+inline leave(pg)
+{
+	f = folio[pg];
+	unmap_folio(f);
+	lock(locked[f]);
+	unmap_folio(f);
+	atomic {
+		ok = ref[f] == EXPECTED(f);
+		done_to = LAST(f);
+		i = f;
+		do
+		:: i <= done_to ->
+			if
+			/* A pin keeps the page as it is; put() does the rest. */
+			:: CARRIES(i) && (ok || WRONG(W_CLOSE_BLIND)) -> uncount(i)
+			:: else
+			fi;
+			pinnable[i] = 0;
+			in_file[i] = 0;
+			if
+			:: op == CLOSE -> level[i] = NONE
+			:: else
+			fi;
+			if
+			:: op == CLOSE && WRONG(W_CLOSE_DROPS) && HELD(i) -> state[i] = HOST; ref[f]--
+			:: else
+			fi;
+			i++
+		:: else -> break
+		od;
+		locked[f] = 0;
+		if
+		:: done_to != f -> assert(ref[f] > 1); ref[f]--
+		:: else
+		fi;
+		done_to = 0;
+		put(f)
+	}
+}
+
+/* EL2 has given the page back, or has never had it. */
+inline end_donation(pg)
+{
+	if
+	:: WRONG(W_TEAR_UNLOCKED) && dying -> f = folio[pg]
+	:: else -> lock_page(pg)
+	fi;
+	atomic {
+		ok = HELD(pg);
+		if
+		:: ok -> state[pg] = HOST; others[f]++
+		:: else
+		fi;
+		returned[pg] = 0;
+		if
+		:: WRONG(W_TEAR_UNLOCKED) && dying
+		:: else -> locked[f] = 0
+		fi
+	}
+	if
+	:: ok -> put_page(f)
+	:: else
 	fi
 }
 
@@ -386,12 +550,24 @@ inline guest_uses(pg)
 	fi
 }
 
+inline take_inv()	{ atomic { !inv && inv_shared == 0 -> inv = 1; has_inv = 1 } }
+
+inline drop_inv()
+{
+	atomic {
+		if
+		:: has_inv -> inv = 0; has_inv = 0
+		:: else
+		fi
+	}
+}
+
 proctype vcpu(byte v, op1, g1, op2, g2, op3, g3)
 {
 	byte op, g;	/* the operation under way */
 	byte f, old;
 	bit ok, has_file;
-	bit dropped;	/* the invalidate_lock, on purpose too early */
+	bit has_inv;	/* it has the invalidate_lock exclusively */
 
 next:
 	/* The guest. */
@@ -445,8 +621,7 @@ call:
 		fi;
 		if
 		:: hostile -> goto enter
-		:: !hostile && op == SHARE -> goto share
-		:: !hostile && op == UNSHARE -> goto unshare
+		:: else -> goto share
 		fi
 	}
 touch:
@@ -485,91 +660,118 @@ fault:
 	atomic {
 		if
 		:: level[g] != NONE && !WRONG(W_DONATE_RAISED) && !WRONG(W_DONATE_LEVEL_EARLY) -> ok = 0
-		:: moving[g] && !WRONG(W_DONATE_MOVING) -> ok = 0
-		:: else -> ok = 1
+		:: else -> ok = 1; populate(g)
 		fi;
 		if
 		/* KVM_EXIT_MEMORY_FAULT: the VMM gives up, or runs it again. */
-		:: !ok ->
+		:: !ok || !in_file[g] ->
 			inv_shared--; users--;
 			if
 			:: goto again
 			:: goto lost
 			fi
+		:: WRONG(W_DONATE_NO_INV) && ok && in_file[g] -> inv_shared--
 		:: else
 		fi
 	}
+	grab(g);
 	atomic {
+		old = RETRY;
 		if
-		:: !in_file[g] && ref[g] == 0 && folio[g] == g && !charged[g] ->
-			/* Populate it, hidden. */
-			in_file[g] = 1; ref[g] = 1; present[g] = 0; charged[g] = 1
-		:: else
-		fi;
-		if
-		:: !in_file[g] -> inv_shared--; users--; goto lost
-		:: else -> f = folio[g]; assert(ref[f] > 0); ref[f]++; others[f]++
-		fi;
-		if
-		:: WRONG(W_DONATE_NO_INV) -> inv_shared--
-		:: else
-		fi
-	}
-	lock(locked[f]);
-	atomic {
-		ok = 1;
-		old = 0;
-		if
-		:: HELD(g) && !WRONG(W_DONATE_BLIND) -> ok = 0	/* the other vCPU did it */
-		:: !HELD(g) && count[g] > 0 && !WRONG(W_DONATE_DMREF) -> ok = 0; old = 1
-		:: poisoned[g] -> ok = 0; old = 1
-		:: else ->
-			state[g] = DONATED;
+		:: f == NOTHING || poisoned[g]
+		:: f != NOTHING && !poisoned[g] && holes > 0 && !WRONG(W_DONATE_HOLE)
+		:: f != NOTHING && !poisoned[g] && moving[g] && !WRONG(W_DONATE_MOVING)
+		:: f != NOTHING && !poisoned[g] && (holes == 0 || WRONG(W_DONATE_HOLE)) &&
+		   (!moving[g] || WRONG(W_DONATE_MOVING)) ->
 			if
-			:: WRONG(W_DONATE_REF_LATE)
-			:: else -> ref[f]++
+			:: HELD(g) && !WRONG(W_DONATE_BLIND) -> old = EXISTS
+			:: !HELD(g) && count[g] > 0 && !WRONG(W_DONATE_DMREF)
+			:: else -> old = FRESH
 			fi
 		fi
 	}
 	if
-	:: ok ->
+	:: old == FRESH && !WRONG(W_DONATE_NO_UNMAP) -> unmap_folio(f)
+	:: else
+	fi;
+	if
+	:: old == FRESH ->
 		atomic {
-			el2_donate(g, g);
 			if
-			:: !ok && !WRONG(W_DONATE_NO_UNDO) ->
-				state[g] = HOST;
+			:: WRONG(W_DONATE_NO_FREEZE)
+			:: ref[f] == EXPECTED(f) + 1 && !WRONG(W_DONATE_NO_FREEZE) ->
 				if
-				:: WRONG(W_DONATE_REF_LATE)
-				:: else -> ref[f]--
+				:: WRONG(W_DONATE_SET_LATE)
+				:: else -> ref[f] = 0
 				fi
-			:: else
-			fi;
-			old = !ok
+			:: else -> assert(others[f] > 1); old = RETRY
+			fi
 		}
 	:: else
 	fi;
-	unlock(locked[f]);
 	if
-	:: WRONG(W_DONATE_REF_LATE) && ok ->
-		atomic { inv_shared-- }
-		atomic { ref[folio[g]]++ }
+	:: old == FRESH ->
+		state[g] = DONATED;
+		atomic {
+			if
+			:: WRONG(W_DONATE_NO_FREEZE) || WRONG(W_DONATE_SET_LATE) -> ref[f]++
+			:: WRONG(W_DONATE_REF_LATE) -> ref[f] = EXPECTED(f)
+			:: else -> ref[f] = EXPECTED(f) + 1
+			fi
+		}
 	:: else
 	fi;
-	put_page(f);
+	if
+	:: old != RETRY ->
+		/* KVM knows what it mapped; EL2 decides about the rest. */
+		atomic {
+			if
+			:: old == EXISTS && s2[g] != NOTHING -> ok = 1
+			:: else -> el2_donate(g, g)
+			fi;
+			if
+			:: !ok && old == FRESH && !WRONG(W_DONATE_NO_UNDO) && !WRONG(W_DONATE_UNDO_LATE) ->
+				state[g] = HOST; ref[f]--
+			:: else
+			fi;
+			if
+			:: !ok && old == FRESH && WRONG(W_DONATE_UNDO_LATE) -> old = UNDO
+			:: !ok && !(old == FRESH && WRONG(W_DONATE_UNDO_LATE)) -> old = RETRY
+			:: else
+			fi
+		}
+	:: else
+	fi;
+	if
+	:: f != NOTHING ->
+		unlock(locked[f]);
+		if
+		:: WRONG(W_DONATE_REF_LATE) && old == FRESH ->
+			atomic { inv_shared-- }
+			atomic { ref[folio[g]]++ }
+		:: else
+		fi;
+		put_page(f)
+	:: else
+	fi;
+	if
+	:: old == UNDO -> end_donation(g); old = RETRY
+	:: else
+	fi;
 	atomic {
 		if
 		:: WRONG(W_DONATE_NO_INV)
-		:: WRONG(W_DONATE_REF_LATE) && ok
+		:: WRONG(W_DONATE_REF_LATE) && old == FRESH
 		:: else -> inv_shared--
 		fi;
 		users--;
 		f = 0;
 		ok = 0;
 		if
-		/* No memory in EL2, or a direct-map reference: try again, or fail. */
-		:: old -> old = 0; goto again
-		:: old -> goto lost
-		:: !old
+		/* No memory in EL2, poison, or a fault that is to be repeated; or a signal. */
+		:: old == RETRY -> old = 0; goto again
+		:: old == RETRY -> goto lost
+		:: old != RETRY -> old = 0
 		fi
 	}
 again:
@@ -584,33 +786,135 @@ again:
 		fi
 	}
 
-	/* KVM: MEM_SHARE. */
+	/* KVM: MEM_SHARE and MEM_UNSHARE. Both publish the page as one that changes. */
 share:
 	atomic {
 		if
 		:: open -> users++; has_file = 1
-		:: !open && WRONG(W_SHARE_LEFT)
-		:: !open && !WRONG(W_SHARE_LEFT) -> goto enter
+		:: !open && LEFT
+		:: !open && !LEFT -> goto enter
 		fi
 	}
 	if
 	:: WRONG(W_NO_CHANGE_LOCK)
 	:: else -> lock(chg)
 	fi;
-share_again:
+	take_inv();
+	atomic {
+		if
+		:: in_file[g] && state[g] == (op == SHARE -> DONATED : SHARED) ->
+			moving[g] = !(op == SHARE -> WRONG(W_SHARE_NO_MOVING) : WRONG(W_UNSHARE_NO_MOVING))
+		:: !in_file[g] && LEFT -> el2_commit(v, op, g); goto end_request
+		:: else -> goto end_request
+		fi;
+		inv = 0; has_inv = 0;
+		if
+		:: op == SHARE -> goto share_split
+		:: op == UNSHARE && WRONG(W_UNSHARE_FIRST) -> el2_commit(v, UNSHARE, g)
+		:: else
+		fi
+	}
+unshare_lower:
+	/* As SET_ACCESS lowers it. */
+	f = folio[g];
+	unmap_folio(f);
 	if
-	:: WRONG(W_SHARE_NO_INV)
-	:: else -> lock_inv()
+	:: level[g] == KERNEL && CARRIES(g) ->
+		lock(locked[f]);
+		unmap_folio(f);
+		atomic {
+			if
+			:: ref[f] == EXPECTED(f) || WRONG(W_UNSHARE_HELD) -> pinnable[g] = 0; ok = 1
+			:: else -> assert(others[f] > 0); ok = 0
+			fi
+		}
+		unlock(locked[f]);
+		if
+		:: !ok -> goto wait
+		:: else
+		fi;
+		/* It is hidden, but for direct-map references. */
+		lock(locked[f]);
+		atomic { uncount(g) }
+		unlock(locked[f])
+	:: else
+	fi;
+	if
+	:: WRONG(W_UNSHARE_NO_INV)
+	:: else -> take_inv()
+	fi;
+	lock_page(g);
+	/* A fault that looked before has mapped it since. */
+	if
+	:: WRONG(W_UNSHARE_ZAP_ONCE)
+	:: else -> unmap_folio(f)
 	fi;
 	atomic {
-		ok = (in_file[g] || WRONG(W_SHARE_LEFT)) && state[g] == DONATED;
 		if
-		:: !ok -> goto end_request
-		:: else -> skip
+		:: WRONG(W_UNSHARE_HELD) -> ok = 1
+		/* EHWPOISON; or it has a direct-map reference. */
+		:: !WRONG(W_UNSHARE_HELD) && (poisoned[g] || (count[g] > 0 && !WRONG(W_UNSHARE_DMREFS))) -> ok = 0
+		:: !WRONG(W_UNSHARE_HELD) && !poisoned[g] && (count[g] == 0 || WRONG(W_UNSHARE_DMREFS)) &&
+		   ref[f] == 2 + (WRONG(W_UNSHARE_DMREFS) -> dmrefs[g] : 0) ->
+			ok = 1;
+			if
+			:: WRONG(W_UNSHARE_SET_LATE)
+			:: else -> ref[f] = 0
+			fi
+		:: else -> assert(others[f] > 0); ok = 0
 		fi
 	}
 	if
-	:: WHOLE && !WRONG(W_SHARE_WHOLE) && in_file[g] ->
+	:: !ok -> unlock(locked[f]); goto wait
+	:: else
+	fi;
+	state[g] = DONATED;
+	atomic {
+		if
+		:: WRONG(W_UNSHARE_HELD) || WRONG(W_UNSHARE_SET_LATE)
+		:: else -> ref[f] = 2 + (WRONG(W_UNSHARE_DMREFS) -> dmrefs[g] : 0)
+		fi;
+		if
+		:: WRONG(W_UNSHARE_LEVEL_LATE) -> inv = 0; has_inv = 0
+		:: WRONG(W_UNSHARE_DROP_INV) -> old = level[g]; level[g] = NONE; inv = 0; has_inv = 0
+		:: else
+		fi
+	}
+	atomic {
+		if
+		:: WRONG(W_UNSHARE_FIRST) -> ok = el2[g] == E_GUEST
+		:: else -> el2_commit(v, UNSHARE, g)
+		fi
+	}
+	if
+	:: WRONG(W_UNSHARE_LEVEL_LATE) -> take_inv()
+	:: else
+	fi;
+	atomic {
+		if
+		:: !ok && !WRONG(W_UNSHARE_NO_UNDO) -> state[g] = SHARED
+		:: else
+		fi;
+		locked[f] = 0
+	}
+	atomic {
+		if
+		:: ok -> level[g] = NONE
+		:: !ok && WRONG(W_UNSHARE_DROP_INV) -> level[g] = old
+		:: else
+		fi;
+		moving[g] = 0
+	}
+	if
+	:: ok || WRONG(W_UNSHARE_NO_UNDO) -> goto end_request
+	:: else
+	fi;
+	drop_inv();
+	goto unshare_undo;
+
+share_split:
+	if
+	:: WHOLE && !WRONG(W_SHARE_WHOLE) ->
 		split();
 		if
 		/* Another actor holds a reference. */
@@ -619,17 +923,25 @@ share_again:
 		fi
 	:: else
 	fi;
-	f = folio[g];
-	lock(locked[f]);
+	if
+	:: WRONG(W_SHARE_NO_INV)
+	:: else -> take_inv()
+	fi;
+	lock_page(g);
+	unmap_folio(f);
 	if
 	:: WRONG(W_SHARE_EARLY) ->
 		level[g] = USER;
-		atomic { inv = 0; dropped = 1 }
-	:: WRONG(W_SHARE_DROP_INV) -> atomic { inv = 0; dropped = 1 }
+		atomic { inv = 0; has_inv = 0 }
+	:: WRONG(W_SHARE_DROP_INV) -> atomic { inv = 0; has_inv = 0 }
 	:: else
 	fi;
 	atomic {
-		el2_commit(v, SHARE, g);
+		if
+		/* EHWPOISON */
+		:: poisoned[g] -> ok = 0
+		:: else -> el2_commit(v, SHARE, g)
+		fi;
 		if
 		:: WRONG(W_SHARE_ANYWAY) -> ok = 1
 		:: else
@@ -637,121 +949,62 @@ share_again:
 	}
 	atomic {
 		if
-		:: ok && in_file[g] -> state[g] = SHARED; level[g] = USER
+		:: ok -> state[g] = SHARED
+		:: else
+		fi;
+		locked[f] = 0
+	}
+	atomic {
+		if
+		:: ok -> level[g] = USER
 		:: !ok && WRONG(W_SHARE_EARLY) -> level[g] = NONE
 		:: else
-		fi
-	}
-	unlock(locked[f]);
-	goto end_request;
-
-	/* KVM: MEM_UNSHARE. */
-unshare:
-	atomic {
-		if
-		:: open -> users++; has_file = 1
-		:: !open && WRONG(W_UNSHARE_LEFT)
-		:: !open && !WRONG(W_UNSHARE_LEFT) -> goto enter
-		fi
-	}
-	if
-	:: WRONG(W_NO_CHANGE_LOCK)
-	:: else -> lock(chg)
-	fi;
-unshare_again:
-	if
-	:: WRONG(W_UNSHARE_NO_INV)
-	:: else -> lock_inv()
-	fi;
-	atomic {
-		ok = in_file[g] && state[g] == SHARED;
-		if
-		:: !ok && !in_file[g] && WRONG(W_UNSHARE_LEFT) -> el2_commit(v, UNSHARE, g); goto end_request
-		:: !ok && (in_file[g] || !WRONG(W_UNSHARE_LEFT)) -> goto end_request
-		:: else -> skip
-		fi
-	}
-	f = folio[g];
-	upte[g] = 0;
-	lock(locked[f]);
-	/* A fault that looked before has mapped it since. */
-	if
-	:: WRONG(W_UNSHARE_ZAP_ONCE)
-	:: else -> upte[g] = 0
-	fi;
-	atomic {
-		if
-		:: ref[f] == 2 || WRONG(W_UNSHARE_HELD) || (WRONG(W_UNSHARE_DMREFS) && ref[f] == 2 + dmrefs[g])
-		:: else -> assert(others[f] > 0); locked[f] = 0; goto wait
 		fi;
-		old = level[g];
-		pinnable[g] = 0
+		moving[g] = 0
 	}
-	if
-	:: WRONG(W_UNSHARE_FIRST) -> atomic { el2_commit(v, UNSHARE, g) }
-	:: else
-	fi;
-	atomic {
-		if
-		:: WRONG(W_UNSHARE_FIRST) && !ok -> pinnable[g] = old == KERNEL
-		:: else ->
-			state[g] = DONATED;
-			level[g] = NONE;
-			if
-			:: old == KERNEL -> uncount(g)
-			:: else
-			fi;
-			if
-			:: WRONG(W_UNSHARE_DROP_INV) -> inv = 0; dropped = 1
-			:: else
-			fi
-		fi
-	}
-	if
-	:: WRONG(W_UNSHARE_FIRST)
-	:: else ->
-		atomic {
-			el2_commit(v, UNSHARE, g);
-			if
-			:: !ok && !WRONG(W_UNSHARE_NO_UNDO) ->
-				state[g] = SHARED;
-				level[g] = old;
-				if
-				:: old == KERNEL -> count[g]++; present[g] = 1; pinnable[g] = 1
-				:: else
-				fi
-			:: else
-			fi
-		}
-	fi;
-	unlock(locked[f]);
 	goto end_request;
 
 wait:
 	/* Short references are waited for without the invalidate_lock, pins are not. */
 	atomic {
 		if
-		:: (op == SHARE && WRONG(W_SHARE_NO_INV)) || (op == UNSHARE && WRONG(W_UNSHARE_NO_INV))
-		:: else -> inv = 0
+		:: has_inv -> inv = 0; has_inv = 0
+		:: else
 		fi;
 		f = 0;
 		if
-		:: !kill && op == SHARE -> goto share_again
-		:: !kill && op == UNSHARE -> goto unshare_again
+		:: !kill && op == SHARE -> goto share_split
+		:: !kill && op == UNSHARE -> goto unshare_lower
 		:: skip
 		fi
 	}
-	goto end_request_unlocked;
-end_request:
+	/* Refused. */
+	take_inv();
 	atomic {
+		moving[g] = 0;
 		if
-		:: op == SHARE && WRONG(W_SHARE_NO_INV)
-		:: op == SHARE && !WRONG(W_SHARE_NO_INV) && dropped
-		:: op == UNSHARE && WRONG(W_UNSHARE_NO_INV)
-		:: op == UNSHARE && !WRONG(W_UNSHARE_NO_INV) && dropped
-		:: else -> inv = 0
+		:: op == SHARE -> goto end_request
+		:: else -> inv = 0; has_inv = 0
 		fi
 	}
+unshare_undo:
+	if
+	:: level[g] == KERNEL && !WRONG(W_UNSHARE_NOT_RAISED) ->
+		lock_page(g);
+		atomic {
+			if
+			:: !CARRIES(g) -> raise(g)
+			:: else
+			fi;
+			locked[f] = 0
+		}
+		lock_page(g);
+		atomic { pinnable[g] = 1; locked[f] = 0 }
+	:: else
+	fi;
+	goto end_request_unlocked;
+end_request:
+	drop_inv();
 end_request_unlocked:
 	atomic {
 		if
@@ -763,7 +1016,9 @@ end_request_unlocked:
 		:: else
 		fi;
 		has_file = 0;
-		dropped = 0
+		f = 0;
+		old = 0;
+		ok = 0
 	}
 
 	/* KVM enters the vCPU; EL2 answers the guest. */
@@ -797,12 +1052,6 @@ out:
 	atomic { running[v] = 0; vcpus--; finished++ }
 }
 
-inline zap(fo)
-{
-	upte[fo] = 0;
-	upte[LAST(fo)] = 0
-}
-
 proctype host(byte op, lo, hi, to)
 {
 	byte f, i, done_to;
@@ -829,14 +1078,19 @@ process:
 	lock_inv_shared();
 	atomic {
 		if
+		:: level[lo] != NONE -> populate(lo)
+		:: else
+		fi;
+		if
 		:: level[lo] == NONE || !in_file[lo] || poisoned[lo] -> inv_shared--; users--; goto out
-		:: else -> f = folio[lo]
+		:: else
 		fi
 	}
-	/* The file's reference serves, as the folio lock is taken under the invalidate_lock. */
-	atomic { !locked[f] -> locked[f] = 1; inv_shared-- }
-	upte[lo] = 1;
+	grab(lo);
+	atomic { inv_shared-- }
+	atomic { map(lo) }
 	unlock(locked[f]);
+	put_page(f);
 	atomic {
 		if
 		:: upte[lo] -> host_touches(lo)
@@ -844,6 +1098,7 @@ process:
 		fi
 	}
 	atomic {
+		ok = 0;
 		if
 		:: upte[lo] && pinnable[lo] && ref[folio[lo]] > 0 ->
 			f = folio[lo]; ref[f]++; others[f]++; pins[lo]++; ok = 1
@@ -851,7 +1106,7 @@ process:
 		fi
 	}
 	/* The pin outlives the mapping, and the file. */
-	atomic { upte[lo] = 0; users-- }
+	atomic { unmap(lo); users-- }
 	if
 	:: ok ->
 		atomic { assert(present[lo]); host_touches(lo) }
@@ -862,48 +1117,49 @@ process:
 
 	/* Lookups of a page by its index in the file. */
 look:
+	if
+	:: WRONG(W_ACCESS_EARLY) && op == ACCESS -> ok = state[lo] != DONATED
+	:: else
+	fi;
 	get_page(lo);
 	if
 	:: f == NOTHING -> goto out
 	:: f != NOTHING && op == REF -> goto look_end
-	:: else
-	fi;
-	if
-	:: WRONG(W_ACCESS_UNLOCKED) && op == ACCESS
-	:: else -> lock(locked[f])
-	fi;
-	if
-	:: op == POISONED -> poisoned[lo] = 1
-	:: op == ACCESS ->
-		ok = state[lo] == HOST || state[lo] == SHARED || WRONG(W_ACCESS_BLIND);
+	/* It marks the page, then looks whose it is. */
+	:: f != NOTHING && op == POISONED -> poisoned[lo] = 1; lock(locked[f]); unmap_folio(f)
+	:: f != NOTHING && op == ACCESS ->
+		/* The reference alone keeps the page from being donated. */
+		if
+		:: WRONG(W_ACCESS_EARLY)
+		:: else -> ok = state[lo] != DONATED || (blank && lo == 1) || WRONG(W_ACCESS_BLIND)
+		fi;
 		if
 		/* EFAULT, or: map it for this CPU, copy, unmap. */
 		:: ok -> atomic { host_touches(lo) }
 		:: else
-		fi
-	:: op == DMREF ->
+		fi;
+		goto look_end
+	:: f != NOTHING && op == DMREF ->
+		lock(locked[f]);
 		atomic {
-			ok = state[lo] == HOST || state[lo] == SHARED || WRONG(W_DMREF_BLIND);
+			ok = in_file[lo] && (state[lo] != DONATED || WRONG(W_DMREF_BLIND));
 			if
-			:: ok -> count[lo]++; dmrefs[lo]++; present[lo] = 1
+			:: ok -> count[lo]++; dmrefs[lo]++; present[lo] = 1; ref[f]++
 			:: else
 			fi
 		}
-		if
-		:: ok ->
-			unlock(locked[f]);
-			atomic { assert(present[lo]); host_touches(lo) }
-			lock(locked[f]);
-			atomic { dmrefs[lo]--; uncount(lo) }
-		:: else
-		fi
 	fi;
-	if
-	:: WRONG(W_ACCESS_UNLOCKED) && op == ACCESS
-	:: else -> unlock(locked[f])
-	fi;
+	unlock(locked[f]);
 look_end:
 	put_page(f);
+	if
+	:: op == DMREF && ok ->
+		atomic { assert(present[lo]); host_touches(lo) }
+		lock_page(lo);
+		atomic { dmrefs[lo]--; uncount(lo); others[f]++; locked[f] = 0 }
+		put_page(f)
+	:: else
+	fi;
 	goto out;
 
 	/* SET_ACCESS and a hole. */
@@ -914,194 +1170,209 @@ change:
 		:: else -> goto out
 		fi
 	}
+	if
+	:: op == HOLE -> goto hole
+	:: else
+	fi;
 	lock(chg);
 	if
-	:: WRONG(W_RAISE_EARLY) && op == SET && to != NONE -> goto veto
+	:: WRONG(W_RAISE_EARLY) -> ok = !RAISES_DONATED
 	:: else
 	fi;
-change_again:
 	lock_inv();
-	if
-	:: WRONG(W_RAISE_EARLY) && op == SET && to != NONE -> goto vetoed
-	:: WRONG(W_HOLE_ONCE) && op == HOLE && seen -> goto vetoed
-	:: else
-	fi;
-veto:
 	atomic {
-		ok = 1;
-		i = lo;
-		do
-		:: i <= hi ->
-			if
-			:: op == SET && to != NONE && !WRONG(W_RAISE_BLIND) && in_file[i] &&
-			   (state[i] == DONATED || state[i] == LEAKED) -> ok = 0	/* EPERM */
-			:: op == HOLE && !WRONG(W_HOLE_BLIND) && in_file[i] && HELD(i) -> ok = 0	/* EBUSY */
-			:: else
-			fi;
-			i++
-		:: else -> break
-		od;
-		i = 0;
-		seen = 1;
 		if
-		:: !ok && WRONG(W_RAISE_EARLY) && op == SET -> goto change_unlocked
-		:: !ok && !(WRONG(W_RAISE_EARLY) && op == SET) -> goto change_end
-		:: ok && WRONG(W_RAISE_EARLY) && op == SET && to != NONE -> goto change_again
+		:: WRONG(W_RAISE_EARLY)
+		:: else -> ok = !RAISES_DONATED
+		fi;
+		/* EPERM, or nothing to do. */
+		if
+		:: !ok || (level[lo] == to && level[hi] == to) -> inv = 0; chg = 0; users--; goto out
 		:: else
-		fi
+		fi;
+		moving[lo] = (to == KERNEL -> TO_KERNEL : 1);
+		moving[hi] = moving[lo];
+		inv = 0
 	}
-vetoed:
-	/* No boundary of a level or hole lies inside a folio. */
+set_again:
+	/* No boundary of a level lies inside a folio. */
 	if
-	:: WHOLE && lo != hi -> skip
-	:: WHOLE && lo == hi && !(op == SET && level[lo] == to) ->
+	:: WHOLE && in_file[lo] && lo == hi && level[lo] != to ->
 		split();
 		if
-		:: !ok -> goto change_wait
+		:: !ok -> goto set_wait
 		:: else
 		fi
 	:: else
 	fi;
 	if
-	:: op == HOLE -> i = lo; goto hole
-	:: else
+	:: to == KERNEL -> goto set_raise
+	:: else -> i = lo
 	fi;
 	/* Lower: unmap, and look for references that are not expected. */
-	i = lo;
 	do
 	:: i <= hi && folio[i] == i && in_file[i] && level[i] > to ->
 		f = i;
-		zap(f);
-		lock(locked[f]);
-		zap(f);
-		atomic {
-			if
-			:: ref[f] == EXPECTED(f) - (WRONG(W_LOWER_BLIND) -> DONATIONS(f) : 0) ->
-				pinnable[f] = 0; pinnable[LAST(f)] = 0; ok = 1
-			/* EAGAIN */
-			:: else -> assert(others[f] > 0); ok = 0
-			fi
-		}
-		unlock(locked[f]);
+		unmap_folio(f);
 		if
-		:: !ok -> break
-		:: else -> i++
-		fi
-	:: i <= hi && !(folio[i] == i && in_file[i] && level[i] > to) -> i++
-	:: i > hi -> ok = 1; break
-	od;
-	atomic {
-		if
-		:: !ok ->
-			/* Undo. */
-			do
-			:: i > lo ->
-				i--;
-				if
-				:: in_file[i] && level[i] == KERNEL -> pinnable[i] = 1
-				:: else
-				fi
-			:: else -> break
-			od;
-			i = 0;
-			goto change_end
-		:: else ->
-			i = lo;
-			do
-			:: i <= hi -> moving[i] = 1; i++
-			:: else -> break
-			od;
-			i = lo;
-			inv = 0
-		fi
-	}
-	/* Without the invalidate_lock: entries of the direct map. */
-	do
-	:: i <= hi ->
-		if
-		:: in_file[i] && (level[i] == KERNEL) != (to == KERNEL) ->
-			f = folio[i];
+		:: pinnable[i] ->
 			lock(locked[f]);
+			unmap_folio(f);
 			atomic {
 				if
-				:: to == KERNEL -> count[i]++; present[i] = 1
-				:: else -> uncount(i)
+				/* EHWPOISON */
+				:: poisoned[i] || poisoned[LAST(f)] -> ok = 0; seen = 1
+				:: !poisoned[i] && !poisoned[LAST(f)] &&
+				   ref[f] == EXPECTED(f) - (WRONG(W_LOWER_BLIND) -> DONATIONS(f) : 0) ->
+					pinnable[f] = 0; pinnable[LAST(f)] = 0; ok = 1
+				/* EAGAIN */
+				:: else -> assert(others[f] > 0); ok = 0
 				fi
 			}
-			unlock(locked[f])
+			unlock(locked[f]);
+			if
+			:: !ok -> goto set_wait
+			:: else
+			fi
 		:: else
 		fi;
 		i++
-	:: else -> break
+	:: i <= hi && !(folio[i] == i && in_file[i] && level[i] > to) -> i++
+	:: i > hi -> break
 	od;
-	lock_inv();
 	i = lo;
 	do
-	:: i <= hi ->
+	:: i <= hi && in_file[i] && CARRIES(i) && !pinnable[i] ->
+		lock_page(i);
+		atomic { uncount(i); locked[f] = 0; i++ }
+	:: i <= hi && !(in_file[i] && CARRIES(i) && !pinnable[i]) -> i++
+	:: i > hi -> ok = 1; break
+	od;
+	goto set_commit;
+set_raise:
+	i = lo;
+	ok = 1;
+	do
+	:: i <= hi && in_file[i] && !CARRIES(i) ->
+		lock_page(i);
+		atomic {
+			if
+			:: poisoned[i] -> ok = 0
+			:: else -> raise(i)
+			fi;
+			locked[f] = 0;
+			if
+			:: !ok -> break
+			:: else -> i++
+			fi
+		}
+	:: i <= hi && !(in_file[i] && !CARRIES(i)) -> i++
+	:: i > hi -> break
+	od;
+	goto set_commit;
+set_wait:
+	/* EAGAIN, or wait. */
+	atomic {
+		f = 0; i = 0;
+		if
+		:: !seen -> goto set_again
+		:: skip
+		fi
+	}
+set_commit:
+	lock_inv();
+	atomic {
+		if
+		:: ok -> level[lo] = to; level[hi] = to
+		:: else
+		fi;
+		moving[lo] = 0; moving[hi] = 0;
+		inv = 0
+	}
+	/* Without the invalidate_lock again: undo, or finish. */
+	i = lo;
+	do
+	/* What was not lowered has its reference yet, and what was populated has one. */
+	:: i <= hi && in_file[i] && level[i] == KERNEL && CARRIES(i) ->
+		if
+		:: !pinnable[i] ->
+			lock_page(i);
+			atomic { pinnable[i] = 1; pinnable[LAST(f)] = CARRIES(LAST(f)); locked[f] = 0 }
+		:: else
+		fi;
+		i++
+	:: i <= hi && in_file[i] && level[i] != KERNEL ->
 		/* A fault that looked before has mapped it. */
 		if
-		:: in_file[i] && level[i] > to ->
-			f = folio[i];
-			lock(locked[f]);
-			upte[i] = 0;
+		:: level[i] == NONE && (upte[i] || locked[folio[i]]) ->
+			lock_page(i);
+			unmap_folio(f);
 			unlock(locked[f])
 		:: else
 		fi;
-		atomic {
-			level[i] = to;
-			moving[i] = 0;
-			pinnable[i] = to == KERNEL && in_file[i]
-		}
-		i++
-	:: else -> break
-	od;
-	goto change_end;
-
-hole:
-	do
-	:: i <= hi && in_file[i] ->
-		f = folio[i];
-		zap(f);
-		lock(locked[f]);
-		zap(f);
-		atomic {
-			/* Who pinned it is waited for. */
-			if
-			:: level[i] == KERNEL && ref[f] != EXPECTED(f) -> locked[f] = 0; goto change_wait
-			:: else
-			fi;
-			pinnable[f] = 0; pinnable[LAST(f)] = 0;
-			if
-			:: level[i] == KERNEL && LAST(f) != f -> uncount(0); uncount(1)
-			:: level[i] == KERNEL && LAST(f) == f -> uncount(i)
-			:: else
-			fi;
-			ok = LAST(f) != f;
-			in_file[f] = 0; in_file[LAST(f)] = 0;
-			locked[f] = 0;
-			if
-			:: ok -> assert(ref[f] > 1); ref[f]--
-			:: else
-			fi;
-			put(f)
-		}
+		if
+		:: CARRIES(i) -> lock_page(i); atomic { uncount(i); locked[f] = 0 }
+		:: else
+		fi;
 		i++
 	:: i <= hi && !in_file[i] -> i++
 	:: i > hi -> break
 	od;
-	goto change_end;
-change_wait:
-	/* EAGAIN, or wait without the invalidate_lock. */
-	atomic {
-		if
-		:: op == HOLE -> inv = 0; i = 0; f = 0; goto change_again
-		:: skip
-		fi
-	}
-change_end:
-	atomic { inv = 0 }
-change_unlocked:
 	atomic { chg = 0; users--; goto out }
+
+hole:
+	/* No page is donated while there is a hole. */
+	lock(chg);
+	lock_inv();
+	atomic {
+		ok = WRONG(W_HOLE_BLIND) || !((in_file[lo] && HELD(lo)) || (in_file[hi] && HELD(hi)));
+		if
+		/* EBUSY */
+		:: !ok -> inv = 0; chg = 0; users--; goto out
+		:: else
+		fi;
+		if
+		:: WRONG(W_HOLE_COUNT_LATE)
+		:: else -> holes++
+		fi;
+		inv = 0;
+		chg = 0
+	}
+	if
+	:: WRONG(W_HOLE_COUNT_LATE) -> holes++
+	:: else
+	fi;
+	i = lo;
+	do
+	:: i <= hi ->
+		lock(chg);
+		if
+		:: WHOLE && in_file[lo] && lo == hi ->
+			split();
+			if
+			/* Wait; or the page is cleared, and stays. */
+			:: !ok -> chg = 0
+			:: !ok ->
+				lock_inv();
+				unmap_folio(0);
+				atomic { host_touches(i); inv = 0; chg = 0; break }
+			:: else
+			fi
+		:: else -> ok = 1
+		fi;
+		if
+		:: ok ->
+			lock_inv();
+			if
+			:: in_file[i] -> leave(i)
+			:: else -> i++
+			fi;
+			atomic { inv = 0; chg = 0 }
+		:: else
+		fi
+	:: i > hi -> break
+	od;
+	atomic { holes--; users--; goto out }
 
 	/* The last reference to the file. */
 close:
@@ -1115,38 +1386,7 @@ close:
 	lock(chg);
 	lock_inv();
 	do
-	:: i < PAGES && in_file[i] ->
-		f = folio[i];
-		lock(locked[f]);
-		atomic {
-			assert(!upte[i]);
-			ok = ref[f] == EXPECTED(f);
-			done_to = LAST(f);
-			i = f;
-			do
-			:: i <= done_to ->
-				if
-				/* A pin keeps the page as it is; put() does the rest. */
-				:: level[i] == KERNEL && (ok || WRONG(W_CLOSE_BLIND)) -> uncount(i)
-				:: else
-				fi;
-				pinnable[i] = 0;
-				in_file[i] = 0;
-				level[i] = NONE;
-				if
-				:: WRONG(W_CLOSE_DROPS) && HELD(i) -> state[i] = HOST; ref[f]--
-				:: else
-				fi;
-				i++
-			:: else -> break
-			od;
-			locked[f] = 0;
-			if
-			:: done_to != f -> assert(ref[f] > 1); ref[f]--
-			:: else
-			fi;
-			put(f)
-		}
+	:: i < PAGES && in_file[i] -> leave(i)
 	:: i < PAGES && !in_file[i] -> level[i] = NONE; i++
 	:: i >= PAGES -> break
 	od;
@@ -1163,42 +1403,31 @@ tear:
 	atomic { vcpus == 0 || (WRONG(W_TEAR_RUNNING) && !running[0] && !running[1]) -> dying = 1; i = 0 }
 	do
 	:: i < PAGES && HELD(i) ->
-		get_page(i);
-		if
-		:: WRONG(W_TEAR_UNLOCKED)
-		:: else -> lock(locked[f])
-		fi;
-		if
-		:: WRONG(W_TEAR_STATE_FIRST) -> atomic { state[i] = HOST; locked[f] = 0 }; lock(locked[f])
-		:: WRONG(W_TEAR_REF_FIRST) -> atomic { state[i] = HOST; locked[f] = 0; ref[f]--; put(f); others[f]-- }
-		:: else
-		fi;
+		/* No lock, nor a reference but the donation's. */
 		atomic {
-			assert(!poisoned[i] || WRONG(W_TEAR_POISONED) || el2[i] != E_HOST);
-			if
-			:: poisoned[i] && !WRONG(W_TEAR_POISONED) -> ok = 0
-			:: else ->
-				assert(!poisoned[i]);
-				el2_reclaim(i)
-			fi
+			ok = !poisoned[i] || WRONG(W_TEAR_POISONED);
+			assert(!ok || !poisoned[i])
 		}
 		if
-		:: WRONG(W_TEAR_REF_FIRST) -> goto tear_next
+		:: ok && WRONG(W_TEAR_STATE_FIRST) -> state[i] = HOST
+		:: ok && WRONG(W_TEAR_REF_FIRST) -> atomic { state[i] = HOST; f = folio[i]; put(f) }
 		:: else
 		fi;
-		atomic {
-			if
-			:: ok || WRONG(W_TEAR_FREES_FAILED) ->
-				state[i] = HOST; ref[f]--; assert(ref[f] > 0)
-			:: else -> state[i] = LEAKED
-			fi
-		}
 		if
-		:: WRONG(W_TEAR_UNLOCKED)
-		:: else -> unlock(locked[f])
+		:: ok -> atomic { el2_reclaim(i); returned[i] = ok }
+		:: else
 		fi;
-		put_page(f);
-tear_next:
+		if
+		:: WRONG(W_TEAR_REF_FIRST)
+		:: WRONG(W_TEAR_STATE_FIRST) -> atomic { state[i] = (ok -> DONATED : state[i]) }
+		:: else
+		fi;
+		if
+		:: WRONG(W_TEAR_REF_FIRST)
+		:: !WRONG(W_TEAR_REF_FIRST) && (ok || WRONG(W_TEAR_FREES_FAILED)) -> end_donation(i)
+		/* The donation's reference stays for ever. */
+		:: else -> gone[i] = 1
+		fi;
 		i++
 	:: i < PAGES && !HELD(i) -> i++
 	:: i >= PAGES -> break
@@ -1241,16 +1470,22 @@ out:
 
 /* A page that is the guest's alone is in no mapping of the host. */
 #define UNMAPPED(p)	(el2[p] != E_GUEST || (!upte[p] && !present[p] && !pins[p]))
-/* And it is at NONE. */
-#define AT_NONE(p)	(el2[p] != E_GUEST || !in_file[p] || level[p] == NONE)
+/* And it is at NONE, for who has the invalidate_lock: the level is stored after EL2's commit. */
+#define AT_NONE(p)	(el2[p] != E_GUEST || !in_file[p] || level[p] == NONE || inv)
 /* It is charged, and not free. */
 #define KEPT(p)		(el2[p] == E_HOST || charged[p])
 /* Its file has it at its index: KVM finds the page of a request by that. */
 #define IN_PLACE(p)	(el2[p] == E_HOST || in_file[p] || !open)
-/* The library's state equals EL2's while no actor holds the page's lock. */
-#define AGREED(p)	(locked[folio[p]] || inv || state[p] == LEAKED || state[p] == el2[p])
+/*
+ * The library's state equals EL2's while no actor holds the page's lock. Teardown sets HOST
+ * some time after EL2 has given the page back.
+ */
+#define AGREED(p)	(locked[folio[p]] || state[p] == el2[p] || (returned[p] && HELD(p) && el2[p] == E_HOST))
+/* A page has level KERNEL's reference, and can be pinned, if and only if it is at KERNEL. */
+#define IS_KERNEL(p)	(level[p] == KERNEL)
+#define AT_KERNEL(p)	(chg || !in_file[p] || (CARRIES(p) == IS_KERNEL(p) && pinnable[p] == IS_KERNEL(p)))
 /* All pages of a folio have one level. */
-#define ONE_LEVEL(p)	(!WHOLE || inv || moving[0] || moving[1] || closing || level[0] == level[1])
+#define ONE_LEVEL(p)	(!WHOLE || inv || closing || level[0] == level[1])
 /* EL2 protects what the guest wrote to a page of its own. */
 #define IS_SECRET(f)	(!secret[f] || el2[f] == E_GUEST)
 /* The guest knows who can see a page. */
@@ -1265,6 +1500,7 @@ end:
 	:: atomic { !HONEST(KEPT) -> assert(HONEST(KEPT)) }
 	:: atomic { !HONEST(IN_PLACE) -> assert(HONEST(IN_PLACE)) }
 	:: atomic { !HONEST(AGREED) -> assert(HONEST(AGREED)) }
+	:: atomic { !HONEST(AT_KERNEL) -> assert(HONEST(AT_KERNEL)) }
 	:: atomic { !HONEST(ONE_LEVEL) -> assert(HONEST(ONE_LEVEL)) }
 	:: atomic { !ALL(IS_SECRET) -> assert(ALL(IS_SECRET)) }
 	:: atomic { !BOTH(BELIEVED) -> assert(BOTH(BELIEVED)) }
@@ -1372,15 +1608,16 @@ init {
 	atomic { run host(CLOSE, 0, 0, 0) }
 	finished == 7;
 	atomic {
-		assert(torn && !inv && !chg && inv_shared == 0 && users == 0);
+		assert(torn && !inv && !chg && inv_shared == 0 && users == 0 && holes == 0 && !blank);
 		do
 		:: i < PAGES ->
 			assert(!locked[i] && others[i] == 0 && pins[i] == 0 && dmrefs[i] == 0 && !in_file[i]);
+			assert(!moving[i] && !returned[i]);
 			if
-			:: state[i] == LEAKED -> assert(ref[folio[i]] > 0 && charged[i])
-			/* A folio is leaked as it is. */
-			:: WHOLE && state[i] == HOST && state[1 - i] == LEAKED -> assert(ref[0] == 1 && !present[i])
-			:: poisoned[i] && state[i] == HOST && !(WHOLE && state[1 - i] == LEAKED) -> assert(ref[folio[i]] == 0)
+			:: HELD(i) -> assert(gone[i] && ref[folio[i]] > 0 && charged[i])
+			/* A folio is lost as it is. */
+			:: WHOLE && !HELD(i) && HELD(1 - i) -> assert(ref[0] == 1 && !present[i])
+			:: poisoned[i] && !HELD(i) && !(WHOLE && HELD(1 - i)) -> assert(ref[folio[i]] == 0)
 			:: else ->
 				assert(state[i] == HOST && el2[i] == E_HOST && ref[i] == 0 && count[i] == 0);
 				assert(present[i] && !dirty[i] && !charged[i])
