@@ -16,6 +16,7 @@
  * The VMM tells the guest what to do, one step at a time.  Needs kvm-arm.mode=protected.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/guest_memfd.h>
 #include <linux/sizes.h>
 #include <pthread.h>
@@ -489,7 +490,7 @@ struct same_page {
 	pthread_t thread;
 };
 
-static void *share_same_page(void *arg)
+static void *run_same_page(void *arg)
 {
 	struct same_page *s = arg;
 
@@ -508,7 +509,7 @@ TEST_F(share, same_page)
 	for (offset = SZ_1M; offset < SZ_1M + 100 * GMEM_PAGE; offset += GMEM_PAGE) {
 		for (i = 0; i < GMEM_PVM_VCPUS; i++) {
 			s[i] = (struct same_page){ .p = p, .nr = i, .offset = offset };
-			TEST_ASSERT(!pthread_create(&s[i].thread, NULL, share_same_page, &s[i]),
+			TEST_ASSERT(!pthread_create(&s[i].thread, NULL, run_same_page, &s[i]),
 				    "pthread_create");
 		}
 		for (i = 0; i < GMEM_PVM_VCPUS; i++) {
