@@ -20,11 +20,10 @@
 #include <linux/guest_memfd.h>
 #include <linux/sizes.h>
 #include <pthread.h>
-#include <setjmp.h>
-#include <signal.h>
 #include <string.h>
 
 #include "gmem_pvm.h"
+#include "gmem_pvm_steps.h"
 #include "guest_memfd_pin.h"
 #include "kvm_test_harness.h"
 #include "kvm_util.h"
@@ -36,50 +35,6 @@
 /* The code is in the first page. */
 #define BLOCK_PAGE	(7 * GMEM_PAGE)
 #define TAIL_PAGE	(SZ_2M + 3 * GMEM_PAGE)
-
-/* Calls of a protected guest, and what they return. */
-#define MEM_SHARE	0xc6000003
-#define MEM_UNSHARE	0xc6000004
-#define SUCCESS		0
-#define INVALID		((u64)-3)
-
-/* What else the guest does. */
-#define OP_WRITE	1
-#define OP_READ		2
-
-/*
- * Loads a step (x19: what, x1: where, x21: a value) from the page at x0, and stores there
- * what came of it.
- */
-asm(".pushsection .rodata\n"
-	".balign 8\n"
-	".global share_code_start\n"
-	"share_code_start:\n"
-	"	mov	x20, x0\n"
-	"1:	ldr	x19, [x20]\n"
-	"	ldr	x1, [x20, #8]\n"
-	"	ldr	x21, [x20, #16]\n"
-	"	cmp	x19, #1\n"
-	"	b.ne	2f\n"
-	"	str	x21, [x1]\n"
-	"	mov	x0, xzr\n"
-	"	b	4f\n"
-	"2:	cmp	x19, #2\n"
-	"	b.ne	3f\n"
-	"	ldr	x0, [x1]\n"
-	"	b	4f\n"
-	"3:	mov	x0, x19\n"
-	"	mov	x2, x21\n"
-	"	mov	x3, xzr\n"
-	"	hvc	#0\n"
-	"4:	str	x0, [x20, #24]\n"
-	"	b	1b\n"
-	".global share_code_end\n"
-	"share_code_end:\n"
-	".popsection\n");
-extern const char share_code_start[], share_code_end[];
-
-static const u64 guest_args[5] = { GMEM_PVM_MMIO };
 
 FIXTURE(share) {
 	struct gmem_pvm p;
@@ -95,7 +50,7 @@ FIXTURE_SETUP(share)
 	self->seed = gmem_new_seed();
 	gmem_kmsg_open(&self->kmsg);
 	gmem_pvm_create(&self->p, SIZE);
-	gmem_pvm_create_guest(&self->p, GMEM_PVM_VCPUS, guest_args, share_code_start, share_code_end);
+	gmem_pvm_create_stepper(&self->p, GMEM_PVM_VCPUS);
 	self->pfns = gmem_pfns(self->p.mem, SIZE);
 	gmem_pvm_seal(&self->p);
 }
@@ -110,69 +65,6 @@ FIXTURE_TEARDOWN(share)
 	gmem_assert_nothing_left(&self->kmsg);
 }
 
-/* Run one step of the guest.  Return: 0 with *@result, or errno of KVM_RUN. */
-static int try_step(struct gmem_pvm *p, int vcpu, u64 op, u64 offset, u64 value, u64 *result)
-{
-	const u64 words[] = { op, GMEM_GPA + offset, value };
-	struct kvm_run *run = p->run[vcpu];
-	u64 n;
-
-	while (!ioctl(p->vcpu[vcpu], KVM_RUN, NULL)) {
-		TEST_ASSERT(run->exit_reason == KVM_EXIT_MMIO, "exit reason %u", run->exit_reason);
-		n = (run->mmio.phys_addr - GMEM_PVM_MMIO) / sizeof(u64);
-		if (run->mmio.is_write) {
-			TEST_ASSERT_EQ(n, ARRAY_SIZE(words));
-			memcpy(result, run->mmio.data, sizeof(*result));
-			return 0;
-		}
-		TEST_ASSERT(n < ARRAY_SIZE(words), "MMIO at 0x%llx", run->mmio.phys_addr);
-		memcpy(run->mmio.data, &words[n], sizeof(u64));
-	}
-	return errno;
-}
-
-static u64 step(struct gmem_pvm *p, u64 op, u64 offset, u64 value)
-{
-	u64 result = 0;
-	int err = try_step(p, 0, op, offset, value, &result);
-
-	TEST_ASSERT(!err, "KVM_RUN: errno %d, exit reason %u", err, p->run[0]->exit_reason);
-	return result;
-}
-
-static __thread sigjmp_buf sigbus_jmp;
-
-static void on_sigbus(int sig)
-{
-	siglongjmp(sigbus_jmp, 1);
-}
-
-/* Return: False when the process cannot have the page. */
-static bool host_access(volatile u64 *addr, bool write, u64 *value)
-{
-	if (sigsetjmp(sigbus_jmp, 1))
-		return false;
-	if (write)
-		*addr = *value;
-	else
-		*value = *addr;
-	return true;
-}
-
-static void catch_sigbus(void)
-{
-	struct sigaction action = { .sa_handler = on_sigbus };
-
-	TEST_ASSERT(!sigaction(SIGBUS, &action, NULL), "sigaction: errno %d", errno);
-}
-
-static bool host_can_read(struct gmem_pvm *p, u64 offset)
-{
-	u64 value;
-
-	return host_access((u64 *)(p->mem + offset), false, &value);
-}
-
 static void assert_counts(struct gmem_pvm *p, u64 donated, u64 shared)
 {
 	TEST_ASSERT_EQ(gmem_pvm_count(p->fd, "donated"), donated);
@@ -183,7 +75,7 @@ static void assert_counts(struct gmem_pvm *p, u64 donated, u64 shared)
 static void assert_donated(struct gmem_pvm *p, u64 offset)
 {
 	TEST_ASSERT_EQ(gmem_get_access(p->fd, offset, NULL), GUEST_MEMFD_ACCESS_NONE);
-	TEST_ASSERT(!host_can_read(p, offset), "the VMM reads a page of the guest's");
+	TEST_ASSERT(!gmem_pvm_host_can_read(p, offset), "the VMM reads a page of the guest's");
 	TEST_ASSERT(__gmem_set_access(p->fd, offset, GMEM_PAGE, GUEST_MEMFD_ACCESS_USER, NULL) &&
 		    errno == EPERM, "errno %d", errno);
 }
@@ -199,30 +91,30 @@ static void round_trip(struct gmem_pvm *p, u64 offset, u64 others)
 	volatile u64 *word = (u64 *)(p->mem + offset);
 	u64 value = 0;
 
-	step(p, OP_WRITE, offset, 0x1111);
-	step(p, OP_WRITE, offset + GMEM_PAGE, 0x2222);
+	gmem_pvm_step(p, OP_WRITE, offset, 0x1111);
+	gmem_pvm_step(p, OP_WRITE, offset + GMEM_PAGE, 0x2222);
 	assert_counts(p, others + 2, 0);
 	assert_donated(p, offset);
 
-	TEST_ASSERT_EQ(step(p, MEM_SHARE, offset, 0), SUCCESS);
+	TEST_ASSERT_EQ(gmem_pvm_step(p, MEM_SHARE, offset, 0), SUCCESS);
 	assert_counts(p, others + 1, 1);
 	TEST_ASSERT_EQ(gmem_get_access(p->fd, offset, NULL), GUEST_MEMFD_ACCESS_USER);
 	TEST_ASSERT_EQ(gmem_get_access(p->fd, offset - GMEM_PAGE, NULL), GUEST_MEMFD_ACCESS_NONE);
 	assert_donated(p, offset + GMEM_PAGE);
-	TEST_ASSERT(host_access(word, false, &value), "the VMM cannot read");
+	TEST_ASSERT(gmem_pvm_host_access(word, false, &value), "the VMM cannot read");
 	TEST_ASSERT_EQ(value, 0x1111);
 	value = 0x3333;
-	TEST_ASSERT(host_access(word, true, &value), "the VMM cannot write");
-	TEST_ASSERT_EQ(step(p, OP_READ, offset, 0), 0x3333);
-	step(p, OP_WRITE, offset, 0x4444);
+	TEST_ASSERT(gmem_pvm_host_access(word, true, &value), "the VMM cannot write");
+	TEST_ASSERT_EQ(gmem_pvm_step(p, OP_READ, offset, 0), 0x3333);
+	gmem_pvm_step(p, OP_WRITE, offset, 0x4444);
 	TEST_ASSERT_EQ(*word, 0x4444);
 	assert_no_hole(p, offset);
 
-	TEST_ASSERT_EQ(step(p, MEM_UNSHARE, offset, 0), SUCCESS);
+	TEST_ASSERT_EQ(gmem_pvm_step(p, MEM_UNSHARE, offset, 0), SUCCESS);
 	assert_counts(p, others + 2, 0);
 	assert_donated(p, offset);
-	TEST_ASSERT_EQ(step(p, OP_READ, offset, 0), 0x4444);
-	TEST_ASSERT_EQ(step(p, OP_READ, offset + GMEM_PAGE, 0), 0x2222);
+	TEST_ASSERT_EQ(gmem_pvm_step(p, OP_READ, offset, 0), 0x4444);
+	TEST_ASSERT_EQ(gmem_pvm_step(p, OP_READ, offset + GMEM_PAGE, 0), 0x2222);
 }
 
 TEST_F(share, round_trip)
@@ -230,7 +122,7 @@ TEST_F(share, round_trip)
 	struct gmem_pvm *p = &self->p;
 	struct gmem_info info;
 
-	catch_sigbus();
+	gmem_pvm_catch_sigbus();
 	round_trip(p, BLOCK_PAGE, 1);
 	round_trip(p, TAIL_PAGE, 3);
 	gmem_read_info(p->fd, &info);
@@ -244,33 +136,33 @@ TEST_F(share, levels)
 	struct gmem_pvm *p = &self->p;
 	u64 value, other = TAIL_PAGE + GMEM_PAGE;
 
-	catch_sigbus();
-	step(p, OP_WRITE, BLOCK_PAGE, 0x1111);
-	TEST_ASSERT_EQ(step(p, MEM_SHARE, BLOCK_PAGE, 0), SUCCESS);
+	gmem_pvm_catch_sigbus();
+	gmem_pvm_step(p, OP_WRITE, BLOCK_PAGE, 0x1111);
+	TEST_ASSERT_EQ(gmem_pvm_step(p, MEM_SHARE, BLOCK_PAGE, 0), SUCCESS);
 	gmem_set_access(p->fd, BLOCK_PAGE, GMEM_PAGE, GUEST_MEMFD_ACCESS_KERNEL);
 	TEST_ASSERT_EQ(gmem_count_absent(&self->pfns[BLOCK_PAGE / GMEM_PAGE], 1), 0);
 	gmem_set_access(p->fd, BLOCK_PAGE, GMEM_PAGE, GUEST_MEMFD_ACCESS_NONE);
-	TEST_ASSERT(!host_can_read(p, BLOCK_PAGE), "the VMM reads at NONE");
-	TEST_ASSERT_EQ(step(p, OP_READ, BLOCK_PAGE, 0), 0x1111);
+	TEST_ASSERT(!gmem_pvm_host_can_read(p, BLOCK_PAGE), "the VMM reads at NONE");
+	TEST_ASSERT_EQ(gmem_pvm_step(p, OP_READ, BLOCK_PAGE, 0), 0x1111);
 	gmem_set_access(p->fd, BLOCK_PAGE, GMEM_PAGE, GUEST_MEMFD_ACCESS_USER);
-	TEST_ASSERT(host_access((u64 *)(p->mem + BLOCK_PAGE), false, &value), "the VMM cannot read");
+	TEST_ASSERT(gmem_pvm_host_access((u64 *)(p->mem + BLOCK_PAGE), false, &value), "the VMM cannot read");
 	TEST_ASSERT_EQ(value, 0x1111);
 
 	/* It is the guest's alone again from each of them. */
-	TEST_ASSERT_EQ(step(p, MEM_UNSHARE, BLOCK_PAGE, 0), SUCCESS);
-	TEST_ASSERT_EQ(step(p, MEM_SHARE, BLOCK_PAGE, 0), SUCCESS);
+	TEST_ASSERT_EQ(gmem_pvm_step(p, MEM_UNSHARE, BLOCK_PAGE, 0), SUCCESS);
+	TEST_ASSERT_EQ(gmem_pvm_step(p, MEM_SHARE, BLOCK_PAGE, 0), SUCCESS);
 	gmem_set_access(p->fd, BLOCK_PAGE, GMEM_PAGE, GUEST_MEMFD_ACCESS_NONE);
-	TEST_ASSERT_EQ(step(p, MEM_UNSHARE, BLOCK_PAGE, 0), SUCCESS);
+	TEST_ASSERT_EQ(gmem_pvm_step(p, MEM_UNSHARE, BLOCK_PAGE, 0), SUCCESS);
 	assert_donated(p, BLOCK_PAGE);
-	TEST_ASSERT_EQ(step(p, MEM_SHARE, BLOCK_PAGE, 0), SUCCESS);
+	TEST_ASSERT_EQ(gmem_pvm_step(p, MEM_SHARE, BLOCK_PAGE, 0), SUCCESS);
 	gmem_set_access(p->fd, BLOCK_PAGE, GMEM_PAGE, GUEST_MEMFD_ACCESS_KERNEL);
-	TEST_ASSERT_EQ(step(p, MEM_UNSHARE, BLOCK_PAGE, 0), SUCCESS);
+	TEST_ASSERT_EQ(gmem_pvm_step(p, MEM_UNSHARE, BLOCK_PAGE, 0), SUCCESS);
 	assert_donated(p, BLOCK_PAGE);
 	TEST_ASSERT_EQ(gmem_count_absent(&self->pfns[BLOCK_PAGE / GMEM_PAGE], 1), 1);
-	TEST_ASSERT_EQ(step(p, OP_READ, BLOCK_PAGE, 0), 0x1111);
+	TEST_ASSERT_EQ(gmem_pvm_step(p, OP_READ, BLOCK_PAGE, 0), 0x1111);
 
 	/* A range with pages of all kinds is lowered, and not raised. */
-	TEST_ASSERT_EQ(step(p, MEM_SHARE, BLOCK_PAGE, 0), SUCCESS);
+	TEST_ASSERT_EQ(gmem_pvm_step(p, MEM_SHARE, BLOCK_PAGE, 0), SUCCESS);
 	gmem_set_access(p->fd, other, GMEM_PAGE, GUEST_MEMFD_ACCESS_USER);
 	TEST_ASSERT(__gmem_set_access(p->fd, 0, SIZE, GUEST_MEMFD_ACCESS_USER, NULL) &&
 		    errno == EPERM, "errno %d", errno);
@@ -284,30 +176,30 @@ TEST_F(share, refused)
 	struct gmem_pvm *p = &self->p;
 	u64 value;
 
-	catch_sigbus();
-	step(p, OP_WRITE, BLOCK_PAGE, 0x1111);
-	TEST_ASSERT_EQ(step(p, MEM_UNSHARE, BLOCK_PAGE, 0), INVALID);
-	TEST_ASSERT_EQ(step(p, MEM_UNSHARE, TAIL_PAGE, 0), INVALID);
-	TEST_ASSERT_EQ(step(p, MEM_SHARE, BLOCK_PAGE + 8, 0), INVALID);
+	gmem_pvm_catch_sigbus();
+	gmem_pvm_step(p, OP_WRITE, BLOCK_PAGE, 0x1111);
+	TEST_ASSERT_EQ(gmem_pvm_step(p, MEM_UNSHARE, BLOCK_PAGE, 0), INVALID);
+	TEST_ASSERT_EQ(gmem_pvm_step(p, MEM_UNSHARE, TAIL_PAGE, 0), INVALID);
+	TEST_ASSERT_EQ(gmem_pvm_step(p, MEM_SHARE, BLOCK_PAGE + 8, 0), INVALID);
 	/* The second argument must be zero. */
-	TEST_ASSERT_EQ(step(p, MEM_SHARE, BLOCK_PAGE, 1), INVALID);
+	TEST_ASSERT_EQ(gmem_pvm_step(p, MEM_SHARE, BLOCK_PAGE, 1), INVALID);
 	assert_counts(p, 2, 0);
 	assert_donated(p, BLOCK_PAGE);
 
 	/* A page that the guest has not touched is donated first, if it can be. */
-	TEST_ASSERT_EQ(step(p, MEM_SHARE, TAIL_PAGE, 0), SUCCESS);
+	TEST_ASSERT_EQ(gmem_pvm_step(p, MEM_SHARE, TAIL_PAGE, 0), SUCCESS);
 	assert_counts(p, 2, 1);
-	TEST_ASSERT_EQ(step(p, MEM_SHARE, TAIL_PAGE, 0), INVALID);
-	TEST_ASSERT(host_access((u64 *)(p->mem + TAIL_PAGE), false, &value), "not shared");
+	TEST_ASSERT_EQ(gmem_pvm_step(p, MEM_SHARE, TAIL_PAGE, 0), INVALID);
+	TEST_ASSERT(gmem_pvm_host_access((u64 *)(p->mem + TAIL_PAGE), false, &value), "not shared");
 	assert_counts(p, 2, 1);
 	gmem_set_access(p->fd, TAIL_PAGE + GMEM_PAGE, GMEM_PAGE, GUEST_MEMFD_ACCESS_USER);
-	TEST_ASSERT_EQ(try_step(p, 0, MEM_SHARE, TAIL_PAGE + GMEM_PAGE, 0, &value), EFAULT);
+	TEST_ASSERT_EQ(gmem_pvm_try_step(p, 0, MEM_SHARE, TAIL_PAGE + GMEM_PAGE, 0, &value), EFAULT);
 	TEST_ASSERT_EQ(p->run[0]->exit_reason, KVM_EXIT_MEMORY_FAULT);
 	TEST_ASSERT_EQ(p->run[0]->memory_fault.gpa, GMEM_GPA + TAIL_PAGE + GMEM_PAGE);
 	assert_counts(p, 2, 1);
 	/* The guest makes its call again: it has loaded the step. */
 	gmem_set_access(p->fd, TAIL_PAGE + GMEM_PAGE, GMEM_PAGE, GUEST_MEMFD_ACCESS_NONE);
-	TEST_ASSERT(!try_step(p, 0, 0, 0, 0, &value), "errno %d", errno);
+	TEST_ASSERT(!gmem_pvm_try_step(p, 0, 0, 0, 0, &value), "errno %d", errno);
 	TEST_ASSERT_EQ(value, SUCCESS);
 	assert_counts(p, 2, 2);
 }
@@ -320,9 +212,9 @@ TEST_F(share, pinned)
 	u64 value;
 	int kind;
 
-	catch_sigbus();
-	step(p, OP_WRITE, BLOCK_PAGE, 0x1111);
-	TEST_ASSERT_EQ(step(p, MEM_SHARE, BLOCK_PAGE, 0), SUCCESS);
+	gmem_pvm_catch_sigbus();
+	gmem_pvm_step(p, OP_WRITE, BLOCK_PAGE, 0x1111);
+	TEST_ASSERT_EQ(gmem_pvm_step(p, MEM_SHARE, BLOCK_PAGE, 0), SUCCESS);
 	TEST_ASSERT(gmem_pin(&pin, GMEM_PIN_WRITE, p->mem + BLOCK_PAGE, GMEM_PAGE),
 		    "a page at USER was pinned");
 	for (kind = 0; kind < NR_GMEM_PINS; kind++) {
@@ -331,11 +223,11 @@ TEST_F(share, pinned)
 			ksft_print_msg("%s: not on this host\n", gmem_pin_name(kind));
 			continue;
 		}
-		TEST_ASSERT_EQ(step(p, MEM_UNSHARE, BLOCK_PAGE, 0), INVALID);
+		TEST_ASSERT_EQ(gmem_pvm_step(p, MEM_UNSHARE, BLOCK_PAGE, 0), INVALID);
 		assert_counts(p, 1, 1);
 		TEST_ASSERT_EQ(gmem_get_access(p->fd, BLOCK_PAGE, NULL),
 			       GUEST_MEMFD_ACCESS_KERNEL);
-		TEST_ASSERT(host_access((u64 *)(p->mem + BLOCK_PAGE), false, &value),
+		TEST_ASSERT(gmem_pvm_host_access((u64 *)(p->mem + BLOCK_PAGE), false, &value),
 			    "the VMM cannot read");
 		TEST_ASSERT_EQ(value, 0x1111);
 		gmem_unpin(&pin);
@@ -343,9 +235,9 @@ TEST_F(share, pinned)
 		TEST_ASSERT(!gmem_pin(&pin, kind, p->mem + BLOCK_PAGE, GMEM_PAGE), "errno %d",
 			    errno);
 		gmem_unpin(&pin);
-		TEST_ASSERT_EQ(step(p, MEM_UNSHARE, BLOCK_PAGE, 0), SUCCESS);
+		TEST_ASSERT_EQ(gmem_pvm_step(p, MEM_UNSHARE, BLOCK_PAGE, 0), SUCCESS);
 		assert_donated(p, BLOCK_PAGE);
-		TEST_ASSERT_EQ(step(p, MEM_SHARE, BLOCK_PAGE, 0), SUCCESS);
+		TEST_ASSERT_EQ(gmem_pvm_step(p, MEM_SHARE, BLOCK_PAGE, 0), SUCCESS);
 	}
 }
 
@@ -357,14 +249,14 @@ TEST_F(share, file_closed)
 {
 	struct gmem_pvm *p = &self->p;
 
-	step(p, OP_WRITE, BLOCK_PAGE, 0x1111);
-	step(p, OP_WRITE, BLOCK_PAGE + GMEM_PAGE, 0x2222);
-	TEST_ASSERT_EQ(step(p, MEM_SHARE, BLOCK_PAGE, 0), SUCCESS);
+	gmem_pvm_step(p, OP_WRITE, BLOCK_PAGE, 0x1111);
+	gmem_pvm_step(p, OP_WRITE, BLOCK_PAGE + GMEM_PAGE, 0x2222);
+	TEST_ASSERT_EQ(gmem_pvm_step(p, MEM_SHARE, BLOCK_PAGE, 0), SUCCESS);
 	gmem_pvm_close_file(p);
-	TEST_ASSERT_EQ(step(p, MEM_UNSHARE, BLOCK_PAGE, 0), INVALID);
-	TEST_ASSERT_EQ(step(p, MEM_SHARE, BLOCK_PAGE + GMEM_PAGE, 0), INVALID);
-	TEST_ASSERT_EQ(step(p, OP_READ, BLOCK_PAGE, 0), 0x1111);
-	TEST_ASSERT_EQ(step(p, OP_READ, BLOCK_PAGE + GMEM_PAGE, 0), 0x2222);
+	TEST_ASSERT_EQ(gmem_pvm_step(p, MEM_UNSHARE, BLOCK_PAGE, 0), INVALID);
+	TEST_ASSERT_EQ(gmem_pvm_step(p, MEM_SHARE, BLOCK_PAGE + GMEM_PAGE, 0), INVALID);
+	TEST_ASSERT_EQ(gmem_pvm_step(p, OP_READ, BLOCK_PAGE, 0), 0x1111);
+	TEST_ASSERT_EQ(gmem_pvm_step(p, OP_READ, BLOCK_PAGE + GMEM_PAGE, 0), 0x2222);
 	usleep(300000);
 	TEST_ASSERT(gmem_count_absent(self->pfns, SIZE / GMEM_PAGE) >= 3, "pages were given back");
 }
@@ -377,12 +269,12 @@ static void share_and_wait(int *fd)
 	u64 page;
 
 	gmem_pvm_create(&p, SIZE);
-	gmem_pvm_create_guest(&p, 1, guest_args, share_code_start, share_code_end);
+	gmem_pvm_create_stepper(&p, 1);
 	gmem_pvm_seal(&p);
 	for (level = GUEST_MEMFD_ACCESS_NONE; level <= GUEST_MEMFD_ACCESS_KERNEL; level++) {
 		page = BLOCK_PAGE + level * GMEM_PAGE;
-		step(&p, OP_WRITE, page, 0x1111);
-		TEST_ASSERT_EQ(step(&p, MEM_SHARE, page, 0), SUCCESS);
+		gmem_pvm_step(&p, OP_WRITE, page, 0x1111);
+		TEST_ASSERT_EQ(gmem_pvm_step(&p, MEM_SHARE, page, 0), SUCCESS);
 		gmem_set_access(p.fd, page, GMEM_PAGE, level);
 	}
 	assert_counts(&p, 1, 3);
@@ -429,8 +321,8 @@ TEST_F(share, pin_outlives)
 	u64 buf[512];
 
 	for (file_first = false; ; file_first = true) {
-		step(p, OP_WRITE, BLOCK_PAGE, 0x1111);
-		TEST_ASSERT_EQ(step(p, MEM_SHARE, BLOCK_PAGE, 0), SUCCESS);
+		gmem_pvm_step(p, OP_WRITE, BLOCK_PAGE, 0x1111);
+		TEST_ASSERT_EQ(gmem_pvm_step(p, MEM_SHARE, BLOCK_PAGE, 0), SUCCESS);
 		gmem_set_access(p->fd, BLOCK_PAGE, GMEM_PAGE, GUEST_MEMFD_ACCESS_KERNEL);
 		TEST_ASSERT(!gmem_pin(&pin, GMEM_PIN_READ, p->mem + BLOCK_PAGE, GMEM_PAGE),
 			    "errno %d", errno);
@@ -449,8 +341,7 @@ TEST_F(share, pin_outlives)
 		gmem_assert_given_back(self->pfns, SIZE / GMEM_PAGE, self->seed);
 		free(self->pfns);
 		gmem_pvm_create(p, SIZE);
-		gmem_pvm_create_guest(p, 1, guest_args, share_code_start,
-				      share_code_end);
+		gmem_pvm_create_stepper(p, 1);
 		self->pfns = gmem_pfns(p->mem, SIZE);
 		gmem_pvm_seal(p);
 	}
@@ -462,22 +353,21 @@ TEST_F(share, anonymous)
 	struct gmem_pvm *p = &self->p, other;
 	u64 value;
 
-	catch_sigbus();
+	gmem_pvm_catch_sigbus();
 	gmem_pvm_init(&other);
 	other.size = SIZE;
 	other.vm = gmem_pvm_create_vm();
 	TEST_ASSERT(other.vm >= 0, "KVM_CREATE_VM: errno %d", errno);
 	other.mem = kvm_mmap(SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
 	TEST_ASSERT_EQ(gmem_pvm_add_slot(other.vm, 0, other.mem, SIZE, -1), 0);
-	gmem_pvm_create_guest(&other, 1, guest_args, share_code_start,
-			      share_code_end);
-	step(&other, OP_WRITE, BLOCK_PAGE, 0x1111);
-	TEST_ASSERT_EQ(step(&other, MEM_SHARE, BLOCK_PAGE, 0), SUCCESS);
-	TEST_ASSERT(host_access((u64 *)(other.mem + BLOCK_PAGE), false, &value), "not shared");
+	gmem_pvm_create_stepper(&other, 1);
+	gmem_pvm_step(&other, OP_WRITE, BLOCK_PAGE, 0x1111);
+	TEST_ASSERT_EQ(gmem_pvm_step(&other, MEM_SHARE, BLOCK_PAGE, 0), SUCCESS);
+	TEST_ASSERT(gmem_pvm_host_access((u64 *)(other.mem + BLOCK_PAGE), false, &value), "not shared");
 	TEST_ASSERT_EQ(value, 0x1111);
-	TEST_ASSERT_EQ(step(&other, MEM_UNSHARE, BLOCK_PAGE, 0), SUCCESS);
-	TEST_ASSERT_EQ(step(&other, MEM_UNSHARE, BLOCK_PAGE, 0), INVALID);
-	TEST_ASSERT_EQ(step(&other, OP_READ, BLOCK_PAGE, 0), 0x1111);
+	TEST_ASSERT_EQ(gmem_pvm_step(&other, MEM_UNSHARE, BLOCK_PAGE, 0), SUCCESS);
+	TEST_ASSERT_EQ(gmem_pvm_step(&other, MEM_UNSHARE, BLOCK_PAGE, 0), INVALID);
+	TEST_ASSERT_EQ(gmem_pvm_step(&other, OP_READ, BLOCK_PAGE, 0), 0x1111);
 	gmem_pvm_close_vm(&other);
 	gmem_pvm_close_file(&other);
 	assert_counts(p, 0, 0);
@@ -494,7 +384,7 @@ static void *run_same_page(void *arg)
 {
 	struct same_page *s = arg;
 
-	s->err = try_step(s->p, s->nr, MEM_SHARE, s->offset, 0, &s->result);
+	s->err = gmem_pvm_try_step(s->p, s->nr, MEM_SHARE, s->offset, 0, &s->result);
 	return NULL;
 }
 
@@ -559,7 +449,7 @@ static u64 race_step(struct race_vcpu *v, u64 op, u64 offset, u64 value)
 
 	/* The host can have the page at another level when the guest first touches it. */
 	do {
-		err = try_step(v->race->p, v->nr, op, offset, value, &result);
+		err = gmem_pvm_try_step(v->race->p, v->nr, op, offset, value, &result);
 		TEST_ASSERT(!err || err == EFAULT, "KVM_RUN: errno %d", err);
 	} while (err);
 	return result;
@@ -608,7 +498,7 @@ static void *run_race_toucher(void *arg)
 	while (now_ms() < race->end) {
 		u64 offset = RACE_PAGE(rand_r(&seed) % RACE_PAGES);
 
-		if (host_access((u64 *)(race->p->mem + offset), rand_r(&seed) & 1, &value))
+		if (gmem_pvm_host_access((u64 *)(race->p->mem + offset), rand_r(&seed) & 1, &value))
 			race->touched++;
 		else
 			race->not_touched++;
@@ -658,7 +548,7 @@ TEST_F(share, race)
 	pthread_t toucher, levels;
 	int i;
 
-	catch_sigbus();
+	gmem_pvm_catch_sigbus();
 	for (i = 0; i < RACE_PAGES; i++)
 		pthread_mutex_init(&race.pages[i].lock, NULL);
 	for (i = 0; i < GMEM_PVM_VCPUS; i++) {
@@ -695,14 +585,13 @@ TEST_F(share, killed)
 			struct gmem_pvm p;
 
 			gmem_pvm_create(&p, SIZE);
-			gmem_pvm_create_guest(&p, 1, guest_args, share_code_start,
-					      share_code_end);
+			gmem_pvm_create_stepper(&p, 1);
 			gmem_pvm_seal(&p);
 			for (;;) {
-				TEST_ASSERT_EQ(step(&p, MEM_SHARE, BLOCK_PAGE, 0), SUCCESS);
-				TEST_ASSERT_EQ(step(&p, MEM_UNSHARE, BLOCK_PAGE, 0), SUCCESS);
-				TEST_ASSERT_EQ(step(&p, MEM_SHARE, TAIL_PAGE, 0), SUCCESS);
-				TEST_ASSERT_EQ(step(&p, MEM_UNSHARE, TAIL_PAGE, 0), SUCCESS);
+				TEST_ASSERT_EQ(gmem_pvm_step(&p, MEM_SHARE, BLOCK_PAGE, 0), SUCCESS);
+				TEST_ASSERT_EQ(gmem_pvm_step(&p, MEM_UNSHARE, BLOCK_PAGE, 0), SUCCESS);
+				TEST_ASSERT_EQ(gmem_pvm_step(&p, MEM_SHARE, TAIL_PAGE, 0), SUCCESS);
+				TEST_ASSERT_EQ(gmem_pvm_step(&p, MEM_UNSHARE, TAIL_PAGE, 0), SUCCESS);
 			}
 		}
 		usleep(150000 + i * 70000);
@@ -722,13 +611,13 @@ TEST_F(share, poisoned)
 
 	if (access("/sys/kernel/debug/hwpoison/corrupt-pfn", W_OK))
 		SKIP(return, "no injection of memory errors");
-	step(p, OP_WRITE, TAIL_PAGE, 0x1111);
-	TEST_ASSERT_EQ(step(p, MEM_SHARE, TAIL_PAGE, 0), SUCCESS);
+	gmem_pvm_step(p, OP_WRITE, TAIL_PAGE, 0x1111);
+	TEST_ASSERT_EQ(gmem_pvm_step(p, MEM_SHARE, TAIL_PAGE, 0), SUCCESS);
 	fd = open_path_or_exit("/sys/kernel/debug/hwpoison/corrupt-pfn", O_WRONLY);
 	len = sprintf(text, "%lu", self->pfns[TAIL_PAGE / GMEM_PAGE]);
 	TEST_ASSERT(write(fd, text, len) == len, "corrupt-pfn: errno %d", errno);
 	kvm_close(fd);
-	TEST_ASSERT_EQ(step(p, MEM_UNSHARE, TAIL_PAGE, 0), INVALID);
+	TEST_ASSERT_EQ(gmem_pvm_step(p, MEM_UNSHARE, TAIL_PAGE, 0), INVALID);
 	assert_counts(p, 1, 1);
 	gmem_pvm_close_file(p);
 	gmem_pvm_close_vm(p);
