@@ -23,6 +23,7 @@
 #include <linux/module.h>
 #include <linux/mount.h>
 #include <linux/mutex.h>
+#include <linux/pfn.h>
 #include <linux/pseudo_fs.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
@@ -601,6 +602,17 @@ static int ioctl_io(struct test_guest *guest, struct test_gmem_io __user *arg)
 	return ti ? guest_io(ti, &io) : -EINVAL;
 }
 
+static long stray_load(u64 __user *argp)
+{
+	u64 pfn;
+
+	if (get_user(pfn, argp))
+		return -EFAULT;
+	if (!pfn_valid(pfn))
+		return -EINVAL;
+	return put_user(READ_ONCE(*(u64 *)__va(PFN_PHYS(pfn))), argp);
+}
+
 static long test_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 {
 	struct test_guest *guest = file->private_data;
@@ -620,6 +632,8 @@ static long test_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 		return ioctl_range(guest, cmd, argp);
 	case TEST_GMEM_IO:
 		return ioctl_io(guest, argp);
+	case TEST_GMEM_STRAY_LOAD:
+		return stray_load(argp);
 	case TEST_GMEM_KILL:
 		mutex_lock(&guest->lock);
 		guest_kill(guest);

@@ -71,4 +71,10 @@ struct test_gmem_io {
 /* The host takes memory back from a dead guest: EBUSY while it lives. */
 #define TEST_GMEM_RECLAIM	_IOWR(TEST_GMEM_IOC_TYPE, 0x07, struct test_gmem_range)
 
+/*
+ * No part of an owner: a load by the direct map, as a module makes by mistake.  In: the
+ * pfn.  Out: the first word of the page, if the task is still there.
+ */
+#define TEST_GMEM_STRAY_LOAD	_IOWR(TEST_GMEM_IOC_TYPE, 0x08, __u64)
+
 #endif /* _LIB_TEST_GUEST_MEMFD_H */

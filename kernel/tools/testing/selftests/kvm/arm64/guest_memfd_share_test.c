@@ -541,7 +541,7 @@ static unsigned int race_seconds(void)
 	return s ? atoi(s) : 10;
 }
 
-TEST_F(share, race)
+TEST_F_TIMEOUT(share, race, 120)
 {
 	struct race race = { .p = &self->p, .end = now_ms() + race_seconds() * 1000 };
 	struct race_vcpu vcpus[GMEM_PVM_VCPUS];
