@@ -28,6 +28,8 @@ static const char help[] =
 	"                   guest-controlled (on x86): the guest says which of it the host\n"
 	"                   may use\n"
 	"                   [hidden, or with a warning the next best that this host can do]\n"
+	"  --protected      (on arm64) a protected VM: pKVM takes its memory, which is sealed,\n"
+	"                   from the host\n"
 	"  --stats          at the end print key=value lines on standard error\n"
 	"  --mark TEXT      for --stats: how long TEXT took to appear on the console\n"
 	"  --help           this text\n"

@@ -62,7 +62,10 @@ int vm_create(struct vm *vm, const struct vm_options *options)
 {
 	int ret;
 
-	*vm = (struct vm){ .kvm_fd = -1, .fd = -1, .memory.fd = -1, .mark = options->mark };
+	*vm = (struct vm){
+		.kvm_fd = -1, .fd = -1, .memory.fd = -1, .mark = options->mark,
+		.protected = options->protected,
+	};
 	vm->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (vm->wake_fd < 0)
 		return fail(STATUS_ERROR, "cannot create an eventfd: %s", strerror(errno));

@@ -35,6 +35,7 @@ struct vm {
 	int wake_fd;		/* eventfd: the VM is ending */
 	atomic_int ending;	/* enum ending */
 	int signal;		/* that ended it */
+	bool protected;		/* see struct vm_options */
 	const char *mark;	/* see console_open() */
 	struct memory memory;
 	struct serial serial;
@@ -50,6 +51,7 @@ struct vm_options {
 	enum memory_kind memory;
 	uint64_t size;
 	unsigned int nr_cpus;
+	bool protected;		/* from the host, by pKVM */
 	const char *mark;	/* text to look for on the console, or NULL */
 };
 

@@ -75,6 +75,7 @@ static void test_refused(void)
 	refused("--kernel K --mem 64X", "64X");
 	refused("--kernel K --mem 2000G", "1024G");
 	refused("--kernel K --mem 67108865", "--mem");
+	refused("--kernel K --protected", "only arm64");
 	refused("--kernel K --memory secret", "plain, thp, gmem, hidden, sealed");
 	refused("--kernel K --memory best", "plain, thp, gmem, hidden, sealed");
 	refused("--kernel K --mark=", "--mark");

@@ -18,6 +18,9 @@
 /* Guests know no hypercall by which they make a part of their memory private. */
 #define MACHINE_CONVERSIONS	false
 
+/* KVM has protected VMs, whose memory pKVM takes from the host. */
+#define MACHINE_PROTECTED	true
+
 /* Linux halts in an endless loop. */
 #define MACHINE_HALT_SPINS	true
 

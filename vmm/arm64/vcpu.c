@@ -18,6 +18,18 @@
 /* A CPU that is parked leaves KVM_RUN when it is asked, and for nothing else. */
 #define PARKED_EXITS	4
 
+/*
+ * pKVM tells a protected guest that the CPU has generic pointer authentication
+ * wherever the host's has, so the guest must be able to set its keys.
+ */
+static void add_pointer_authentication(const struct vm *vm, struct kvm_vcpu_init *init)
+{
+	if (ioctl(vm->fd, KVM_CHECK_EXTENSION, KVM_CAP_ARM_PTRAUTH_ADDRESS) > 0 &&
+	    ioctl(vm->fd, KVM_CHECK_EXTENSION, KVM_CAP_ARM_PTRAUTH_GENERIC) > 0)
+		init->features[0] |= 1u << KVM_ARM_VCPU_PTRAUTH_ADDRESS |
+				     1u << KVM_ARM_VCPU_PTRAUTH_GENERIC;
+}
+
 int arch_init_vcpu(struct vcpu *vcpu)
 {
 	struct kvm_vcpu_init init;
@@ -25,6 +37,8 @@ int arch_init_vcpu(struct vcpu *vcpu)
 	if (ioctl(vcpu->vm->fd, KVM_ARM_PREFERRED_TARGET, &init))
 		return fail(STATUS_ERROR, "KVM knows no CPU for guests: %s", strerror(errno));
 	init.features[0] |= 1u << KVM_ARM_VCPU_PSCI_0_2;
+	if (vcpu->vm->protected)
+		add_pointer_authentication(vcpu->vm, &init);
 	if (vcpu->id)	/* the guest starts it by PSCI */
 		init.features[0] |= 1u << KVM_ARM_VCPU_POWER_OFF;
 	if (ioctl(vcpu->fd, KVM_ARM_VCPU_INIT, &init))

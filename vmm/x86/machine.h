@@ -17,6 +17,9 @@
 /* The guest has a hypercall that makes a part of its memory private. */
 #define MACHINE_CONVERSIONS	true
 
+/* There are no protected VMs, whose memory the hypervisor takes from the host. */
+#define MACHINE_PROTECTED	false
+
 /* A CPU that has halted waits, so the threads of a halted guest need no CPU time. */
 #define MACHINE_HALT_SPINS	false
 
