@@ -48,6 +48,7 @@ int arch_enable_conversions(struct vm *vm);
 int arch_set_start(const struct vcpu *vcpu, const struct start *start);
 
 void arch_serial_interrupt(struct vm *vm, bool level);
+void arch_disk_interrupt(struct vm *vm, bool level);
 
 /*
  * The rest is called from the vCPU's own thread, outside KVM_RUN.

@@ -10,7 +10,7 @@
 #define MAX_MEMORY	(1ULL << 40)
 #define PAGE_SIZE	4096
 
-enum { KERNEL = 1, INITRD, CPUS, MEM, CMDLINE, MEMORY, PROTECTED, STATS, MARK, HELP };
+enum { KERNEL = 1, INITRD, CPUS, MEM, CMDLINE, DISK, MEMORY, PROTECTED, STATS, MARK, HELP };
 
 static const struct option long_options[] = {
 	{ "kernel", required_argument, NULL, KERNEL },
@@ -18,6 +18,7 @@ static const struct option long_options[] = {
 	{ "cpus", required_argument, NULL, CPUS },
 	{ "mem", required_argument, NULL, MEM },
 	{ "cmdline", required_argument, NULL, CMDLINE },
+	{ "disk", required_argument, NULL, DISK },
 	{ "memory", required_argument, NULL, MEMORY },
 	{ "protected", no_argument, NULL, PROTECTED },
 	{ "stats", no_argument, NULL, STATS },
@@ -48,6 +49,9 @@ static bool parse_one(struct options *options, int option, const char *value, ch
 		return true;
 	case INITRD:
 		options->initrd = value;
+		return true;
+	case DISK:
+		options->disk = value;
 		return true;
 	case CMDLINE:
 		options->cmdline = value;
@@ -117,6 +121,16 @@ static bool check_protected(struct options *options, char *error, size_t size)
 	return false;
 }
 
+/* A guest that is not protected does not say which pages it shares with a device. */
+static bool check_disk(const struct options *options, char *error, size_t size)
+{
+	if (!options->disk || options->vm.protected || options->vm.memory != MEMORY_SEALED)
+		return true;
+	snprintf(error, size, "--disk %s: a guest on sealed memory shares none of it with a disk",
+		 options->disk);
+	return false;
+}
+
 bool options_parse(struct options *options, int argc, char **argv, char *error, size_t size)
 {
 	int option;
@@ -153,5 +167,5 @@ bool options_parse(struct options *options, int argc, char **argv, char *error, 
 		snprintf(error, size, "--kernel is missing");
 		return false;
 	}
-	return check_protected(options, error, size);
+	return check_protected(options, error, size) && check_disk(options, error, size);
 }

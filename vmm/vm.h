@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "console.h"
+#include "disk.h"
 #include "memory.h"
 #include "serial.h"
 #include "vcpu.h"
@@ -40,6 +41,7 @@ struct vm {
 	struct memory memory;
 	struct serial serial;
 	struct console console;
+	struct disk *disk;	/* NULL if the guest has none */
 	struct conversions conversions;
 	unsigned int nr_cpus;
 	struct vcpu vcpus[VM_MAX_CPUS];
@@ -53,6 +55,7 @@ struct vm_options {
 	unsigned int nr_cpus;
 	bool protected;		/* from the host, by pKVM */
 	const char *mark;	/* text to look for on the console, or NULL */
+	struct disk *disk;	/* open, or NULL */
 };
 
 /* These return 0, or an exit status after a message. */

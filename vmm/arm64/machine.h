@@ -12,6 +12,8 @@
 
 /* What every guest of this VMM needs; the user's own words come after it. */
 #define MACHINE_CMDLINE		"console=ttyS0 earlycon panic=-1"
+/* What else it needs for a disk, of which the device tree tells. */
+#define MACHINE_DISK_WORDS	""
 #define MACHINE_KERNELS		"Image"
 #define MACHINE_PC		"pc"
 

@@ -130,16 +130,25 @@ static void serial_exit(struct vm *vm, struct kvm_run *run)
 	}
 }
 
+static void mmio_exit(struct vm *vm, struct kvm_run *run)
+{
+	uint64_t addr = run->mmio.phys_addr;
+
+	if (addr - LAYOUT_SERIAL < LAYOUT_SERIAL_SIZE)
+		serial_exit(vm, run);
+	else if (vm->disk && addr - LAYOUT_DISK < LAYOUT_DISK_SIZE)
+		disk_exit(vm->disk, addr - LAYOUT_DISK, run);
+	else if (!run->mmio.is_write)	/* an idle bus */
+		memset(run->mmio.data, 0xff, sizeof(run->mmio.data));
+}
+
 bool arch_exit(struct vcpu *vcpu)
 {
 	struct kvm_run *run = vcpu->run;
 
 	switch (run->exit_reason) {
 	case KVM_EXIT_MMIO:
-		if (run->mmio.phys_addr - LAYOUT_SERIAL < LAYOUT_SERIAL_SIZE)
-			serial_exit(vcpu->vm, run);
-		else if (!run->mmio.is_write)	/* an idle bus */
-			memset(run->mmio.data, 0xff, sizeof(run->mmio.data));
+		mmio_exit(vcpu->vm, run);
 		return true;
 	case KVM_EXIT_DEBUG:
 		if (!vcpu->arch.stepping)

@@ -38,6 +38,7 @@ const char *arch_load(const struct vm *vm, const struct payload *payload, struct
 	const struct blob *initrd = &payload->initrd;
 	struct machine machine = {
 		.memory_size = memory->size, .nr_cpus = vm->nr_cpus, .cmdline = payload->cmdline,
+		.has_disk = vm->disk,
 	};
 	uint64_t limit = memory->size < WINDOW ? memory->size : WINDOW;
 	uint64_t entry, end, devicetree;
@@ -113,6 +114,11 @@ int arch_enable_conversions(struct vm *vm)
 {
 	(void)vm;
 	return fail(STATUS_USAGE, "guests of this architecture have no hypercall for conversions");
+}
+
+void arch_disk_interrupt(struct vm *vm, bool level)
+{
+	gic_set_level(vm->fd, LAYOUT_DISK_INTERRUPT, level);
 }
 
 void arch_serial_interrupt(struct vm *vm, bool level)
