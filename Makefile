@@ -23,7 +23,7 @@ testable_src := $(lib_src) $(filter-out tools/guestmem.c,$(cmd_src)) $(filter-ou
 unit_tests := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/*_test.c tests/unit/x86/*_test.c))
 # Of what in vmm/arm64/ any machine can run: built for this one.
 arm64_unit_tests := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/arm64/*_test.c))
-arm64_testable_src := vmm/arm64/image.c vmm/arm64/devicetree.c vmm/memory.c vmm/message.c $(lib_src)
+arm64_testable_src := vmm/arm64/image.c vmm/arm64/devicetree.c vmm/options.c vmm/size.c vmm/memory.c vmm/message.c $(lib_src)
 guest_programs := $(patsubst tests/guest/%.c,$(B)/guest/%,$(wildcard tests/guest/*.c))
 # Guests that are a single program without an operating system.
 bare_guests := $(patsubst tests/guest/bare/%.c,$(B)/guest/bare/%,$(wildcard tests/guest/bare/*.c))

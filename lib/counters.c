@@ -25,6 +25,8 @@ static const struct counter {
 	COUNTER("referenced", referenced, REFERENCED),
 	COUNTER("put-pending", put_pending, PUT_PENDING),
 	COUNTER("left-referenced", left_referenced, LEFT_REFERENCED),
+	COUNTER("donated", donated, DONATED),
+	COUNTER("shared", shared, SHARED),
 	COUNTER("level-none", level_none, LEVEL_NONE),
 	COUNTER("level-user", level_user, LEVEL_USER),
 	COUNTER("level-kernel", level_kernel, LEVEL_KERNEL),

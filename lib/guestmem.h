@@ -261,6 +261,8 @@ int guestmem_make_inaccessible(int fd, uint64_t offset, uint64_t size, unsigned 
 #define GUESTMEM_HAS_LEVEL_KERNEL	(1U << 8)
 #define GUESTMEM_HAS_PUT_PENDING	(1U << 9)
 #define GUESTMEM_HAS_LEFT_REFERENCED	(1U << 10)
+#define GUESTMEM_HAS_DONATED		(1U << 11)
+#define GUESTMEM_HAS_SHARED		(1U << 12)
 
 /**
  * struct guestmem_counters - the state of one guest_memfd
@@ -274,6 +276,8 @@ int guestmem_make_inaccessible(int fd, uint64_t offset, uint64_t size, unsigned 
  * @put_pending:  those of them whose last reference was put; they are hidden
  *                within 100 ms unless the kernel takes a reference again
  * @left_referenced: pages that left the file and still have such a reference
+ * @donated:      pages that a protected VM has for itself; kernels for arm64 tell it
+ * @shared:       pages that it shares with the host; the same
  * @level_none:   pages of the file, populated or not, at level NONE
  * @level_user:   the same at level USER
  * @level_kernel: the same at level KERNEL
@@ -294,6 +298,8 @@ struct guestmem_counters {
 	uint64_t level_kernel;
 	uint64_t put_pending;
 	uint64_t left_referenced;
+	uint64_t donated;
+	uint64_t shared;
 };
 
 /**

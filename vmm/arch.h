@@ -31,7 +31,8 @@ const char *arch_check_kernel(const struct blob *kernel);
 const char *arch_load(const struct vm *vm, const struct payload *payload, struct start *start);
 
 /*
- * Stages of vm_create(): the VM itself, whose file descriptor is vm->fd, its
+ * Stages of vm_create(): the VM itself, whose file descriptor is vm->fd and which
+ * is a protected one if vm->protected says so, its
  * devices before it has vCPUs, each vCPU, and devices that need to know all vCPUs.
  * Each returns 0, or an exit status after a message.
  */
@@ -47,6 +48,7 @@ int arch_enable_conversions(struct vm *vm);
 int arch_set_start(const struct vcpu *vcpu, const struct start *start);
 
 void arch_serial_interrupt(struct vm *vm, bool level);
+void arch_disk_interrupt(struct vm *vm, bool level);
 
 /*
  * The rest is called from the vCPU's own thread, outside KVM_RUN.

@@ -7,6 +7,7 @@
 #define MEMORY_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "machine.h"
@@ -27,6 +28,7 @@ struct memory {
 	int fd;			/* -1 for anonymous memory */
 	void *range;		/* the addresses by which KVM knows it */
 	uint8_t *base;		/* the same while it is mapped there, or NULL */
+	uint8_t *shared;	/* see memory_shared_at() */
 	uint64_t size;
 };
 
@@ -54,5 +56,21 @@ bool memory_offset(const struct memory *memory, uint64_t addr, uint64_t len, uin
 
 /* Our address of the same; NULL if it is not memory, or sealed. */
 void *memory_at(const struct memory *memory, uint64_t addr, uint64_t len);
+
+/*
+ * What a device does in guest memory goes by system calls, to which the kernel says
+ * EFAULT at a page that the guest does not share with us: we would get a signal.
+ *
+ * memory_share() makes this possible in sealed memory, which a protected VM shares
+ * page by page.  Return: 0, or an exit status after a message.
+ *
+ * memory_shared_at() is the address for a system call; NULL if it is not memory.
+ */
+int memory_share(struct memory *memory);
+void *memory_shared_at(const struct memory *memory, uint64_t addr, uint64_t len);
+
+/* Return: whether all of it is memory that we may use now; if not, a part may be copied. */
+bool memory_read(const struct memory *memory, uint64_t addr, void *to, size_t len);
+bool memory_write(const struct memory *memory, uint64_t addr, const void *from, size_t len);
 
 #endif

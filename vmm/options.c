@@ -10,7 +10,7 @@
 #define MAX_MEMORY	(1ULL << 40)
 #define PAGE_SIZE	4096
 
-enum { KERNEL = 1, INITRD, CPUS, MEM, CMDLINE, MEMORY, STATS, MARK, HELP };
+enum { KERNEL = 1, INITRD, CPUS, MEM, CMDLINE, DISK, MEMORY, PROTECTED, STATS, MARK, HELP };
 
 static const struct option long_options[] = {
 	{ "kernel", required_argument, NULL, KERNEL },
@@ -18,7 +18,9 @@ static const struct option long_options[] = {
 	{ "cpus", required_argument, NULL, CPUS },
 	{ "mem", required_argument, NULL, MEM },
 	{ "cmdline", required_argument, NULL, CMDLINE },
+	{ "disk", required_argument, NULL, DISK },
 	{ "memory", required_argument, NULL, MEMORY },
+	{ "protected", no_argument, NULL, PROTECTED },
 	{ "stats", no_argument, NULL, STATS },
 	{ "mark", required_argument, NULL, MARK },
 	{ "help", no_argument, NULL, HELP },
@@ -48,9 +50,18 @@ static bool parse_one(struct options *options, int option, const char *value, ch
 	case INITRD:
 		options->initrd = value;
 		return true;
+	case DISK:
+		options->disk = value;
+		return true;
 	case CMDLINE:
 		options->cmdline = value;
 		return true;
+	case PROTECTED:
+		options->vm.protected = true;
+		if (MACHINE_PROTECTED)
+			return true;
+		snprintf(error, size, "--protected: only arm64 has protected VMs");
+		return false;
 	case STATS:
 		options->statistics = true;
 		return true;
@@ -93,6 +104,33 @@ static bool parse_one(struct options *options, int option, const char *value, ch
 	return false;
 }
 
+/*
+ * The host has no access to the memory of a protected VM while it runs, and KVM gives
+ * such a VM hidden memory at level NONE only.
+ */
+static bool check_protected(struct options *options, char *error, size_t size)
+{
+	if (!options->vm.protected)
+		return true;
+	if (options->vm.memory == MEMORY_BEST)
+		options->vm.memory = MEMORY_SEALED;
+	if (options->vm.memory == MEMORY_SEALED)
+		return true;
+	snprintf(error, size, "--memory %s: the memory of a protected VM is sealed",
+		 memory_kind_name(options->vm.memory));
+	return false;
+}
+
+/* A guest that is not protected does not say which pages it shares with a device. */
+static bool check_disk(const struct options *options, char *error, size_t size)
+{
+	if (!options->disk || options->vm.protected || options->vm.memory != MEMORY_SEALED)
+		return true;
+	snprintf(error, size, "--disk %s: a guest on sealed memory shares none of it with a disk",
+		 options->disk);
+	return false;
+}
+
 bool options_parse(struct options *options, int argc, char **argv, char *error, size_t size)
 {
 	int option;
@@ -129,5 +167,5 @@ bool options_parse(struct options *options, int argc, char **argv, char *error, 
 		snprintf(error, size, "--kernel is missing");
 		return false;
 	}
-	return true;
+	return check_protected(options, error, size) && check_disk(options, error, size);
 }

@@ -9,7 +9,7 @@
 
 struct options {
 	struct vm_options vm;
-	const char *kernel, *initrd;
+	const char *kernel, *initrd, *disk;
 	const char *cmdline;
 	bool statistics;
 	bool help;

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
+#define _GNU_SOURCE	/* asprintf() */
 /* guestmem run: boot a Linux guest. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,12 +23,15 @@ static const char help[] =
 	"  --cpus N         number of vCPUs, 1 to 16 [1]\n"
 	"  --mem SIZE       memory of the guest, with K, M or G [256M]\n"
 	"  --cmdline TEXT   appended to '" MACHINE_CMDLINE "'\n"
+	"  --disk FILE      the guest's disk, a virtio-blk device\n"
 	"  --memory KIND    plain: anonymous memory; thp: the same in huge pages; gmem:\n"
 	"                   a guest_memfd; hidden: a guest_memfd outside the host's direct\n"
 	"                   map; sealed: one that the VMM cannot see either;\n"
 	"                   guest-controlled (on x86): the guest says which of it the host\n"
 	"                   may use\n"
 	"                   [hidden, or with a warning the next best that this host can do]\n"
+	"  --protected      (on arm64) a protected VM: pKVM takes its memory, which is sealed,\n"
+	"                   from the host\n"
 	"  --stats          at the end print key=value lines on standard error\n"
 	"  --mark TEXT      for --stats: how long TEXT took to appear on the console\n"
 	"  --help           this text\n"
@@ -38,13 +42,14 @@ static const char help[] =
 	"usage or a bad file, 3 the guest halted or powered off, 4 its kernel panicked,\n"
 	"5 triple fault (on x86), 128+N ended by signal N.\n";
 
-static char *full_cmdline(const char *words)
+static char *full_cmdline(const struct options *options)
 {
-	size_t size = sizeof(MACHINE_CMDLINE) + strlen(words) + 1;
-	char *cmdline = malloc(size);
+	const char *words = options->cmdline;
+	char *cmdline;
 
-	if (cmdline)
-		snprintf(cmdline, size, "%s%s%s", MACHINE_CMDLINE, *words ? " " : "", words);
+	if (asprintf(&cmdline, MACHINE_CMDLINE "%s%s%s", options->disk ? MACHINE_DISK_WORDS : "",
+		     *words ? " " : "", words) < 0)
+		return NULL;
 	return cmdline;
 }
 
@@ -62,9 +67,22 @@ static int read_payload(struct payload *payload, const struct options *options)
 		if (error)
 			return fail(STATUS_USAGE, "%s: %s", options->initrd, error);
 	}
-	payload->cmdline = full_cmdline(options->cmdline);
+	payload->cmdline = full_cmdline(options);
 	if (!payload->cmdline)
 		return fail(STATUS_ERROR, "no memory for the command line");
+	return 0;
+}
+
+static int open_disk(struct disk *disk, struct options *options)
+{
+	const char *error;
+
+	if (!options->disk)
+		return 0;
+	error = disk_open(disk, options->disk);
+	if (error)
+		return fail(STATUS_USAGE, "%s: %s", options->disk, error);
+	options->vm.disk = disk;
 	return 0;
 }
 
@@ -86,6 +104,9 @@ static int load(struct vm *vm, const struct payload *payload)
 		return fail(STATUS_USAGE, "%s: %s", payload->kernel.path, error);
 	/* From here on nobody but the guest touches its memory. */
 	status = memory_seal(&vm->memory);
+	/* ... but for what a protected guest then shares. */
+	if (!status && vm->disk)
+		status = memory_share(&vm->memory);
 	return status ? status : vm_set_start(vm, &start);
 }
 
@@ -93,6 +114,7 @@ int cmd_run(int argc, char **argv)
 {
 	uint64_t start_ms = console_now_ms();
 	struct payload payload = { 0 };
+	static struct disk disk = { .fd = -1 };
 	static struct vm vm;
 	struct options options;
 	char error[256];
@@ -106,6 +128,8 @@ int cmd_run(int argc, char **argv)
 	}
 
 	status = read_payload(&payload, &options);
+	if (!status)
+		status = open_disk(&disk, &options);
 	if (!status) {
 		status = vm_create(&vm, &options.vm);
 		if (!status)
@@ -121,5 +145,6 @@ int cmd_run(int argc, char **argv)
 	} else {
 		free_payload(&payload);
 	}
+	disk_close(&disk);
 	return status;
 }

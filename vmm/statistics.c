@@ -26,6 +26,10 @@ static void print_counters(const struct memory *memory)
 	say("referenced=%llu", (unsigned long long)c.referenced);
 	say("put-pending=%llu", (unsigned long long)c.put_pending);
 	say("left-referenced=%llu", (unsigned long long)c.left_referenced);
+	if (c.has & GUESTMEM_HAS_DONATED)
+		say("donated=%llu", (unsigned long long)c.donated);
+	if (c.has & GUESTMEM_HAS_SHARED)
+		say("shared=%llu", (unsigned long long)c.shared);
 	say("level-none=%llu", (unsigned long long)c.level_none);
 	say("level-user=%llu", (unsigned long long)c.level_user);
 	say("level-kernel=%llu", (unsigned long long)c.level_kernel);

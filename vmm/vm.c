@@ -23,6 +23,11 @@ static void serial_interrupt(void *context, bool level)
 	arch_serial_interrupt(context, level);
 }
 
+static void disk_interrupt(void *context, bool level)
+{
+	arch_disk_interrupt(context, level);
+}
+
 static void serial_transmit(void *context, uint8_t byte)
 {
 	console_put(&((struct vm *)context)->console, byte);
@@ -62,7 +67,10 @@ int vm_create(struct vm *vm, const struct vm_options *options)
 {
 	int ret;
 
-	*vm = (struct vm){ .kvm_fd = -1, .fd = -1, .memory.fd = -1, .mark = options->mark };
+	*vm = (struct vm){
+		.kvm_fd = -1, .fd = -1, .memory.fd = -1, .mark = options->mark,
+		.protected = options->protected, .disk = options->disk,
+	};
 	vm->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (vm->wake_fd < 0)
 		return fail(STATUS_ERROR, "cannot create an eventfd: %s", strerror(errno));
@@ -79,6 +87,8 @@ int vm_create(struct vm *vm, const struct vm_options *options)
 		return ret;
 
 	serial_init(&vm->serial, &serial_ops, vm);
+	if (vm->disk)
+		disk_start(vm->disk, &vm->memory, disk_interrupt, vm);
 	while (vm->nr_cpus < options->nr_cpus)
 		vm->vcpus[vm->nr_cpus++].fd = -1;
 	for (unsigned int i = 0; i < vm->nr_cpus && !ret; i++)

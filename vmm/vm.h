@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "console.h"
+#include "disk.h"
 #include "memory.h"
 #include "serial.h"
 #include "vcpu.h"
@@ -35,10 +36,12 @@ struct vm {
 	int wake_fd;		/* eventfd: the VM is ending */
 	atomic_int ending;	/* enum ending */
 	int signal;		/* that ended it */
+	bool protected;		/* see struct vm_options */
 	const char *mark;	/* see console_open() */
 	struct memory memory;
 	struct serial serial;
 	struct console console;
+	struct disk *disk;	/* NULL if the guest has none */
 	struct conversions conversions;
 	unsigned int nr_cpus;
 	struct vcpu vcpus[VM_MAX_CPUS];
@@ -50,7 +53,9 @@ struct vm_options {
 	enum memory_kind memory;
 	uint64_t size;
 	unsigned int nr_cpus;
+	bool protected;		/* from the host, by pKVM */
 	const char *mark;	/* text to look for on the console, or NULL */
+	struct disk *disk;	/* open, or NULL */
 };
 
 /* These return 0, or an exit status after a message. */

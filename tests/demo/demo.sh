@@ -6,8 +6,9 @@
 # kind of guest memory named it boots a guest that writes a secret all over its
 # pages, and measures what the host's kernel and the VMM can reach of them while the
 # guest runs and after it is gone. The VMM is "guestmem run" for plain, gmem, hidden
-# and sealed memory; for the kind qemu it is Debian's QEMU, unmodified, with the
-# guest's memory in a file on a mount of the guestmem file system. The kernel keeps
+# and sealed memory, and for protected VMs, whose memory pKVM takes from the host; for
+# the kind qemu it is Debian's QEMU, unmodified, with the guest's memory in a file on a
+# mount of the guestmem file system. The kernel keeps
 # a part of what a hidden guest leaves, cleared, in a pool that its direct map lacks
 # as well; the demo empties the pool and looks again. Then it lends a part of hidden
 # memory to the kernel and takes it back. Ends with a table and a verdict. Every
@@ -168,9 +169,15 @@ vmm_ended() {
 	guest_failed "$1" "ended while it booted (the VMM's status $status)"
 }
 
+# run_guestmem KIND SEED
 run_guestmem() {
-	guestmem run --kernel /demo/kernel --initrd /demo/initrd --cpus $cpus --mem $mem --memory "$1" \
-		--cmdline "loglevel=4 secret_mb=$secret_mb secret_seed=$2" --stats --mark "payload: cpus=" \
+	cmdline="loglevel=4 secret_mb=$secret_mb secret_seed=$2"
+	case $1 in
+	protected) set -- --protected ;;
+	*) set -- --memory "$1" ;;
+	esac
+	guestmem run --kernel /demo/kernel --initrd /demo/initrd --cpus $cpus --mem $mem "$@" \
+		--cmdline "$cmdline" --stats --mark "payload: cpus=" \
 		</tmp/stdin >/tmp/console 2>/tmp/vmm.err &
 	pid=$!
 }
@@ -308,7 +315,7 @@ measure() {
 	put "$1" pool "$(pool_pages)"
 	fdinfo >/tmp/fdinfo.2
 	put "$1" unmapped $((unmapped - $(get "$1" unmapped_before)))
-	for key in populated hidden referenced level-none; do
+	for key in populated hidden referenced donated level-none level-user; do
 		number=$(value /tmp/fdinfo.2 $key)
 		put "$1" $key "${number:--}"	# plain memory has none of these
 	done
@@ -328,7 +335,7 @@ measure() {
 	put "$1" pool_after "$(pool_pages)"
 	put "$1" unmapped_after $((unmapped - $(get "$1" unmapped_before)))
 	case $1 in
-	hidden | sealed | qemu)
+	hidden | sealed | protected | qemu)
 		# The scan could not read what the pool has: now it can.
 		empty_pool
 		say "  emptied the pool, which had $(get "$1" pool_after) pages"
@@ -387,7 +394,9 @@ table() {
 	table_row "  pages in its file" populated
 	table_row "    hidden" hidden
 	table_row "    direct-map referenced" referenced
+	table_row "    taken from the host by pKVM" donated
 	table_row "    for the guest alone (of the file's size)" level-none
+	table_row "    for the guest and the VMM (the same)" level-user
 	table_row "  pages readable by stale TLB entries" alive_stale_pages
 	table_row "  its pages in mappings of the VMM" vmm_guest_pages
 	table_row "    of these in the VMM's page tables" vmm_guest_rss_pages
@@ -457,6 +466,14 @@ sum() {
 	awk -v a="$1" -v b="$2" 'BEGIN { if (a b ~ /^[0-9]+$/ && a != "" && b != "") print a + b; else print "?" }'
 }
 
+# may_share KIND: pages of a guest on sealed memory that the VMM may reach
+may_share() {
+	case $1 in
+	protected) echo 1024 ;;	# the guest's bounce buffers
+	*) echo 0 ;;
+	esac
+}
+
 judge() {
 	for kind in $kinds; do
 		expect "$kind" "all vCPUs are there" "$(get "$kind" cpus)" -eq $cpus
@@ -468,7 +485,7 @@ judge() {
 		expect "$kind" "the direct map lacks what the pool has, and no more" \
 			"$(get "$kind" unmapped_after)" -eq "$(get "$kind" pool_after)"
 		case $kind in
-		hidden | sealed | qemu)
+		hidden | sealed | protected | qemu)
 			expect "$kind" "the host finds the secret nowhere" "$(get "$kind" alive_found_pages)" -eq 0
 			expect "$kind" "nor after the guest is gone" "$(get "$kind" gone_found_pages)" -eq 0
 			expect "$kind" "nor after the pool was emptied" "$(get "$kind" emptied_found_pages)" -eq 0
@@ -495,14 +512,18 @@ judge() {
 			;;
 		esac
 		case $kind in
-		sealed)
-			expect sealed "the VMM has no mapping of it" "$(get sealed vmm_guest_pages)" -eq 0
-			expect sealed "all of it is for the guest alone" "$(get sealed level-none)" -eq $mem_pages
+		sealed | protected)
+			expect "$kind" "the VMM has no mapping of it" "$(get "$kind" vmm_guest_pages)" -eq 0
+			expect "$kind" "all of it is for the guest alone, but for what it shares" \
+				"$(sum "$(get "$kind" level-none)" "$(get "$kind" level-user)")" -eq $mem_pages
+			expect "$kind" "it shares little" "$(get "$kind" level-user)" -le "$(may_share "$kind")"
 			;;
 		*)
 			expect "$kind" "the VMM has all of it mapped" "$(get "$kind" vmm_guest_pages)" -ge $mem_pages
 			;;
 		esac
+		[ "$kind" != protected ] ||
+			expect protected "the guest was given its pages" "$(get protected donated)" -ge $secret_pages
 	done
 }
 
@@ -555,6 +576,9 @@ case "$failures $kinds" in
 	say "PROVEN: the host's kernel reaches every page of a guest on plain memory and no page of a"
 	say "guest on hidden memory, neither while it runs nor after it."
 	[ -z "$lending" ] || say "Of a guest on sealed memory the VMM reaches none either."
+	case " $kinds " in
+	*" protected "*) say "Of a protected guest pKVM has taken the pages from the host as well." ;;
+	esac
 	case " $kinds " in
 	*" qemu "*) say "The guest of Debian's QEMU, unmodified, is hidden by a mount and one -object." ;;
 	esac

@@ -2,7 +2,8 @@
 /*
  * Init of a guest that tells what it sees and ends in the way that the kernel
  * command line asks for: end=reset (the default), halt, off, panic, triple, loop,
- * or echo (repeat a line of input, then reset).
+ * or echo (repeat a line of input, then reset).  Before that, disk=copy copies the
+ * first half of its disk into the second.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -59,6 +60,37 @@ static void touch(unsigned long mib)
 	free(memory);
 }
 
+/* Return: bytes copied. */
+static off_t copy(int fd, off_t half)
+{
+	static char buffer[1 << 16];
+	ssize_t n;
+	off_t at;
+
+	for (at = 0; at < half; at += n) {
+		size_t size = half - at < (off_t)sizeof(buffer) ? half - at : (off_t)sizeof(buffer);
+
+		n = pread(fd, buffer, size, at);
+		if (n <= 0 || pwrite(fd, buffer, n, half + at) != n)
+			break;
+	}
+	return fsync(fd) ? -1 : at;
+}
+
+static void copy_disk(void)
+{
+	int fd = open("/dev/vda", O_RDWR);
+	off_t half;
+
+	if (fd < 0) {
+		printf("hello: no disk\n");
+		return;
+	}
+	half = lseek(fd, 0, SEEK_END) / 2;
+	printf("hello: copied %ld of %ld bytes\n", (long)copy(fd, half), (long)half);
+	close(fd);
+}
+
 int main(void)
 {
 	char cmdline[2048], clocksource[64];
@@ -83,6 +115,8 @@ int main(void)
 	size = strstr(cmdline, "touch=");
 	if (size)
 		touch(strtoul(size + 6, NULL, 10));
+	if (strstr(cmdline, "disk=copy"))
+		copy_disk();
 	end = strstr(cmdline, "end=");
 	end = end ? end + 4 : "reset";
 	if (!strncmp(end, "echo", 4))

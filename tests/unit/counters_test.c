@@ -15,6 +15,7 @@ static const char whole[] =
 	"guest_memfd-populated:\t65536\nguest_memfd-blocks:\t130\n"
 	"guest_memfd-hidden:\t65535\nguest_memfd-referenced:\t1\n"
 	"guest_memfd-put-pending:\t3\nguest_memfd-left-referenced:\t4\n"
+	"guest_memfd-donated:\t5\nguest_memfd-shared:\t6\n"
 	"guest_memfd-level-none:\t0\nguest_memfd-level-user:\t65536\n"
 	"guest_memfd-level-kernel:\t3\n";
 
@@ -23,11 +24,11 @@ static void test_whole(void)
 	struct guestmem_counters c;
 
 	ok(!guestmem_parse_counters(whole, &c), "a whole text");
-	ok(c.has == (1 << 11) - 1, "all counters are there");
+	ok(c.has == (1 << 13) - 1, "all counters are there");
 	ok(c.size == 268435456 && c.flags == 7 && c.populated == 65536 && c.blocks == 130 &&
 	   c.hidden == 65535 && c.referenced == 1 &&
-	   c.put_pending == 3 && c.left_referenced == 4 && c.level_none == 0 && c.level_user == 65536 &&
-	   c.level_kernel == 3, "with their values");
+	   c.put_pending == 3 && c.left_referenced == 4 && c.donated == 5 && c.shared == 6 && c.level_none == 0 &&
+	   c.level_user == 65536 && c.level_kernel == 3, "with their values");
 }
 
 static void test_parts(void)

@@ -11,7 +11,7 @@ static inline struct memory guest_ram(uint64_t size)
 {
 	struct memory memory = { .kind = MEMORY_PLAIN, .fd = -1, .size = size };
 
-	memory.base = calloc(1, size);
+	memory.base = memory.shared = calloc(1, size);
 	if (!memory.base)
 		abort();
 	return memory;

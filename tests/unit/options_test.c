@@ -41,14 +41,16 @@ static void test_good(void)
 
 	ok(parse(&options, error, sizeof(error), "--kernel K") && options.vm.nr_cpus == 1 &&
 	   options.vm.size == 256 << 20 && options.vm.memory == MEMORY_BEST &&
-	   !options.initrd && !*options.cmdline && !options.statistics, "the defaults");
+	   !options.initrd && !options.disk && !options.vm.protected && !*options.cmdline &&
+	   !options.statistics, "the defaults");
 	ok(parse(&options, error, sizeof(error),
 		    "--kernel K --initrd I --cpus 16 --mem 5G --cmdline quiet --memory hidden "
-		    "--stats --mark ready"), "every option");
+		    "--stats --mark ready --disk D"), "every option");
 	ok(!strcmp(options.kernel, "K") && !strcmp(options.initrd, "I") &&
 	   options.vm.nr_cpus == 16 && options.vm.size == 5ULL << 30 &&
 	   !strcmp(options.cmdline, "quiet") && options.vm.memory == MEMORY_HIDDEN &&
-	   options.statistics && !strcmp(options.vm.mark, "ready"), "with its value");
+	   options.statistics && !strcmp(options.vm.mark, "ready") &&
+	   !strcmp(options.disk, "D"), "with its value");
 	ok(parse(&options, error, sizeof(error), "--kernel=K --memory=gmem") &&
 	   options.vm.memory == MEMORY_GMEM, "with an equals sign");
 	ok(parse(&options, error, sizeof(error), "--kernel K --memory thp") &&
@@ -75,6 +77,8 @@ static void test_refused(void)
 	refused("--kernel K --mem 64X", "64X");
 	refused("--kernel K --mem 2000G", "1024G");
 	refused("--kernel K --mem 67108865", "--mem");
+	refused("--kernel K --protected", "only arm64");
+	refused("--kernel K --disk D --memory sealed", "--disk D");
 	refused("--kernel K --memory secret", "plain, thp, gmem, hidden, sealed");
 	refused("--kernel K --memory best", "plain, thp, gmem, hidden, sealed");
 	refused("--kernel K --mark=", "--mark");

@@ -35,8 +35,8 @@ static void test_sealed(void)
 {
 	struct memory memory;
 	char permissions[5];
-	uint8_t byte = 0;
-	void *was;
+	uint8_t byte = 0, two[2];
+	void *was, *shared;
 	bool file;
 
 	model_reset(0);
@@ -45,17 +45,27 @@ static void test_sealed(void)
 	ok(model.flags == (GUESTMEM_MMAP | GUESTMEM_NO_DIRECT_MAP), "such that it starts closed");
 	ok(model_all_at(0, PAGES, GUESTMEM_ACCESS_USER), "the VMM may write it");
 	was = memory.base;
-	memset(memory_at(&memory, SIZE - 4, 4), 0x5a, 4);
+	memset(memory_at(&memory, MEMORY_BASE + SIZE - 4, 4), 0x5a, 4);
 
 	ok(!memory_seal(&memory), "sealed");
 	ok(model_all_at(0, PAGES, GUESTMEM_ACCESS_NONE), "nobody may see it now");
-	ok(!memory_at(&memory, 0, 1) && !memory.base, "nor do we have an address of it");
+	ok(!memory_at(&memory, MEMORY_BASE, 1) && !memory.base, "nor do we have an address of it");
 	ok(mapped(was, permissions, &file) && !strcmp(permissions, "---p") && !file,
 	   "where it was nothing else can come");
 	ok(model.region[0].userspace_addr == (uintptr_t)was &&
 	   model.region[0].guest_memfd == (unsigned int)memory.fd, "that is where KVM knows it");
 	ok(pread(memory.fd, &byte, 1, SIZE - 4) == 1 && byte == 0x5a, "what was written is there");
+	ok(!memory_read(&memory, MEMORY_BASE, &byte, 1) && !memory_shared_at(&memory, MEMORY_BASE, 1),
+	   "nor for a device");
+	ok(!memory_share(&memory), "but a device may have what is shared");
+	byte = 0;
+	ok(memory_read(&memory, MEMORY_BASE + SIZE - 4, &byte, 1) && byte == 0x5a, "it reads");
+	ok(memory_write(&memory, MEMORY_BASE + SIZE - 3, "x", 1) &&
+	   pread(memory.fd, &byte, 1, SIZE - 3) == 1 && byte == 'x', "it writes");
+	ok(!memory_read(&memory, MEMORY_BASE + SIZE - 1, two, 2), "not behind the end");
+	shared = memory.shared;
 	memory_destroy(&memory);
+	ok(!mapped(shared, permissions, &file), "in the end that mapping is gone");
 	ok(!mapped(was, permissions, &file), "in the end the place is free");
 }
 

@@ -186,6 +186,19 @@ static void write_serial(struct tree *tree)
 	end(tree);
 }
 
+static void write_disk(struct tree *tree)
+{
+	uint64_t range[] = { LAYOUT_DISK, LAYOUT_DISK_SIZE };
+	uint32_t interrupt = LAYOUT_DISK_INTERRUPT - LAYOUT_SHARED_INTERRUPTS;
+
+	begin_at(tree, "virtio_mmio", LAYOUT_DISK);
+	string(tree, "compatible", "virtio,mmio");
+	ranges(tree, range, 1);
+	interrupts(tree, INTERRUPT_SHARED, &interrupt, 1);
+	bytes(tree, "dma-coherent", NULL, 0);
+	end(tree);
+}
+
 const char *devicetree_write(void *to, const struct machine *machine)
 {
 	struct tree tree = { .fdt = to };
@@ -205,6 +218,8 @@ const char *devicetree_write(void *to, const struct machine *machine)
 	write_gic(&tree, machine);
 	write_timer(&tree);
 	write_serial(&tree);
+	if (machine->has_disk)
+		write_disk(&tree);
 	end(&tree);
 	if (!tree.error)
 		tree.error = fdt_finish(to);

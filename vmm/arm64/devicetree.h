@@ -2,6 +2,7 @@
 #ifndef DEVICETREE_H
 #define DEVICETREE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -16,6 +17,7 @@ struct machine {
 	uint64_t mpidr[VM_MAX_CPUS];	/* by which each CPU is known to the others */
 	uint64_t initrd, initrd_size;	/* the size is 0 if there is none */
 	const char *cmdline;
+	bool has_disk;
 	uint8_t seed[40];		/* random, for the guest alone */
 };
 

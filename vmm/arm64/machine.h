@@ -12,11 +12,16 @@
 
 /* What every guest of this VMM needs; the user's own words come after it. */
 #define MACHINE_CMDLINE		"console=ttyS0 earlycon panic=-1"
+/* What else it needs for a disk, of which the device tree tells. */
+#define MACHINE_DISK_WORDS	""
 #define MACHINE_KERNELS		"Image"
 #define MACHINE_PC		"pc"
 
 /* Guests know no hypercall by which they make a part of their memory private. */
 #define MACHINE_CONVERSIONS	false
+
+/* KVM has protected VMs, whose memory pKVM takes from the host. */
+#define MACHINE_PROTECTED	true
 
 /* Linux halts in an endless loop. */
 #define MACHINE_HALT_SPINS	true

@@ -18,6 +18,18 @@
 /* A CPU that is parked leaves KVM_RUN when it is asked, and for nothing else. */
 #define PARKED_EXITS	4
 
+/*
+ * pKVM tells a protected guest that the CPU has generic pointer authentication
+ * wherever the host's has, so the guest must be able to set its keys.
+ */
+static void add_pointer_authentication(const struct vm *vm, struct kvm_vcpu_init *init)
+{
+	if (ioctl(vm->fd, KVM_CHECK_EXTENSION, KVM_CAP_ARM_PTRAUTH_ADDRESS) > 0 &&
+	    ioctl(vm->fd, KVM_CHECK_EXTENSION, KVM_CAP_ARM_PTRAUTH_GENERIC) > 0)
+		init->features[0] |= 1u << KVM_ARM_VCPU_PTRAUTH_ADDRESS |
+				     1u << KVM_ARM_VCPU_PTRAUTH_GENERIC;
+}
+
 int arch_init_vcpu(struct vcpu *vcpu)
 {
 	struct kvm_vcpu_init init;
@@ -25,6 +37,8 @@ int arch_init_vcpu(struct vcpu *vcpu)
 	if (ioctl(vcpu->vm->fd, KVM_ARM_PREFERRED_TARGET, &init))
 		return fail(STATUS_ERROR, "KVM knows no CPU for guests: %s", strerror(errno));
 	init.features[0] |= 1u << KVM_ARM_VCPU_PSCI_0_2;
+	if (vcpu->vm->protected)
+		add_pointer_authentication(vcpu->vm, &init);
 	if (vcpu->id)	/* the guest starts it by PSCI */
 		init.features[0] |= 1u << KVM_ARM_VCPU_POWER_OFF;
 	if (ioctl(vcpu->fd, KVM_ARM_VCPU_INIT, &init))
@@ -116,16 +130,25 @@ static void serial_exit(struct vm *vm, struct kvm_run *run)
 	}
 }
 
+static void mmio_exit(struct vm *vm, struct kvm_run *run)
+{
+	uint64_t addr = run->mmio.phys_addr;
+
+	if (addr - LAYOUT_SERIAL < LAYOUT_SERIAL_SIZE)
+		serial_exit(vm, run);
+	else if (vm->disk && addr - LAYOUT_DISK < LAYOUT_DISK_SIZE)
+		disk_exit(vm->disk, addr - LAYOUT_DISK, run);
+	else if (!run->mmio.is_write)	/* an idle bus */
+		memset(run->mmio.data, 0xff, sizeof(run->mmio.data));
+}
+
 bool arch_exit(struct vcpu *vcpu)
 {
 	struct kvm_run *run = vcpu->run;
 
 	switch (run->exit_reason) {
 	case KVM_EXIT_MMIO:
-		if (run->mmio.phys_addr - LAYOUT_SERIAL < LAYOUT_SERIAL_SIZE)
-			serial_exit(vcpu->vm, run);
-		else if (!run->mmio.is_write)	/* an idle bus */
-			memset(run->mmio.data, 0xff, sizeof(run->mmio.data));
+		mmio_exit(vcpu->vm, run);
 		return true;
 	case KVM_EXIT_DEBUG:
 		if (!vcpu->arch.stepping)

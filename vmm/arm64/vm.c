@@ -20,6 +20,9 @@
 #define MPIDR_AFFINITY		0xff00ffffffULL
 #define MIN_ADDRESS_BITS	32
 
+/* KVM_VM_TYPE_ARM_PROTECTED of newer headers. */
+#define VM_TYPE_PROTECTED	(1UL << 31)
+
 /* A kernel needs its initrd within 32 GiB from where it is itself. */
 #define WINDOW			(32ULL << 30)
 
@@ -35,6 +38,7 @@ const char *arch_load(const struct vm *vm, const struct payload *payload, struct
 	const struct blob *initrd = &payload->initrd;
 	struct machine machine = {
 		.memory_size = memory->size, .nr_cpus = vm->nr_cpus, .cmdline = payload->cmdline,
+		.has_disk = vm->disk,
 	};
 	uint64_t limit = memory->size < WINDOW ? memory->size : WINDOW;
 	uint64_t entry, end, devicetree;
@@ -75,14 +79,21 @@ int arch_create_vm(struct vm *vm, uint64_t memory_size)
 {
 	int limit = ioctl(vm->kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_ARM_VM_IPA_SIZE);
 	int bits = MIN_ADDRESS_BITS;
+	unsigned long type;
 
 	while (MEMORY_BASE + memory_size > 1ULL << bits)
 		bits++;
 	/* KVM that does not tell has 40 bits and knows no type but 0. */
 	if (bits > (limit > 0 ? limit : 40))
 		return fail(STATUS_ERROR, "the guest's memory is too large for this host's CPUs");
-	vm->fd = ioctl(vm->kvm_fd, KVM_CREATE_VM,
-		       limit > 0 ? KVM_VM_TYPE_ARM_IPA_SIZE((unsigned long)bits) : 0UL);
+	type = limit > 0 ? KVM_VM_TYPE_ARM_IPA_SIZE((unsigned long)bits) : 0;
+	if (vm->protected)
+		type |= VM_TYPE_PROTECTED;
+	vm->fd = ioctl(vm->kvm_fd, KVM_CREATE_VM, type);
+	/* A type of VM that there is without protection was refused for that. */
+	if (vm->fd < 0 && vm->protected && errno == EINVAL)
+		return fail(STATUS_ERROR, "--protected: this host has no protected VMs; its kernel "
+			    "needs kvm-arm.mode=protected");
 	if (vm->fd < 0)
 		return fail(STATUS_ERROR, "cannot create a VM: %s", strerror(errno));
 	return 0;
@@ -103,6 +114,11 @@ int arch_enable_conversions(struct vm *vm)
 {
 	(void)vm;
 	return fail(STATUS_USAGE, "guests of this architecture have no hypercall for conversions");
+}
+
+void arch_disk_interrupt(struct vm *vm, bool level)
+{
+	gic_set_level(vm->fd, LAYOUT_DISK_INTERRUPT, level);
 }
 
 void arch_serial_interrupt(struct vm *vm, bool level)

@@ -14,6 +14,9 @@
 #define LAYOUT_BASE_END		0xa0000
 #define LAYOUT_ROM		0xf0000
 #define LAYOUT_HIGH		0x100000	/* kernels load at or above this */
+#define LAYOUT_DISK		0xd0000000ULL	/* in the hole below 4 GiB; MACHINE_DISK_WORDS */
+#define LAYOUT_DISK_SIZE	0x1000ULL
+#define LAYOUT_DISK_IRQ		5
 
 #define LAYOUT_CODE_SELECTOR	0x10		/* as the boot protocol wants them */
 #define LAYOUT_DATA_SELECTOR	0x18

@@ -11,11 +11,16 @@
 
 /* What every guest of this VMM needs; the user's own words come after it. */
 #define MACHINE_CMDLINE		"console=ttyS0 reboot=k panic=-1 acpi=off"
+/* What else it needs for a disk: see layout.h. */
+#define MACHINE_DISK_WORDS	" virtio_mmio.device=4K@0xd0000000:5"
 #define MACHINE_KERNELS		"bzImage or vmlinux"
 #define MACHINE_PC		"rip"
 
 /* The guest has a hypercall that makes a part of its memory private. */
 #define MACHINE_CONVERSIONS	true
+
+/* There are no protected VMs, whose memory the hypervisor takes from the host. */
+#define MACHINE_PROTECTED	false
 
 /* A CPU that has halted waits, so the threads of a halted guest need no CPU time. */
 #define MACHINE_HALT_SPINS	false

@@ -9,6 +9,7 @@
 #include "cpuid.h"
 #include "hypercall.h"
 #include "ioport.h"
+#include "layout.h"
 #include "message.h"
 #include "registers.h"
 #include "status.h"
@@ -87,6 +88,16 @@ unsigned long long arch_pc(const struct vcpu *vcpu)
 	return regs.rip;
 }
 
+static void mmio_exit(struct vm *vm, struct kvm_run *run)
+{
+	uint64_t addr = run->mmio.phys_addr;
+
+	if (vm->disk && addr >= LAYOUT_DISK && addr < LAYOUT_DISK + LAYOUT_DISK_SIZE)
+		disk_exit(vm->disk, addr - LAYOUT_DISK, run);
+	else if (!run->mmio.is_write)	/* writes vanish, reads see an idle bus */
+		memset(run->mmio.data, 0xff, sizeof(run->mmio.data));
+}
+
 bool arch_exit(struct vcpu *vcpu)
 {
 	struct kvm_run *run = vcpu->run;
@@ -96,9 +107,7 @@ bool arch_exit(struct vcpu *vcpu)
 		ioport_exit(vcpu->vm, run);
 		return true;
 	case KVM_EXIT_MMIO:
-		/* No device has memory: writes vanish, reads see an idle bus. */
-		if (!run->mmio.is_write)
-			memset(run->mmio.data, 0xff, sizeof(run->mmio.data));
+		mmio_exit(vcpu->vm, run);
 		return true;
 	case KVM_EXIT_HYPERCALL:
 		hypercall_exit(vcpu->vm, run);

@@ -73,9 +73,19 @@ int arch_enable_conversions(struct vm *vm)
 	return hypercall_enable(vm);
 }
 
-void arch_serial_interrupt(struct vm *vm, bool level)
+static void set_level(const struct vm *vm, unsigned int irq, bool level)
 {
-	struct kvm_irq_level line = { .irq = SERIAL_IRQ, .level = level };
+	struct kvm_irq_level line = { .irq = irq, .level = level };
 
 	ioctl(vm->fd, KVM_IRQ_LINE, &line);
+}
+
+void arch_serial_interrupt(struct vm *vm, bool level)
+{
+	set_level(vm, SERIAL_IRQ, level);
+}
+
+void arch_disk_interrupt(struct vm *vm, bool level)
+{
+	set_level(vm, LAYOUT_DISK_IRQ, level);
 }

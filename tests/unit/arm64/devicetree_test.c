@@ -57,7 +57,7 @@ static void test_full(void)
 {
 	static struct machine machine = {
 		.memory_size = 3ULL << 30, .nr_cpus = VM_MAX_CPUS, .initrd = 0x48000000,
-		.initrd_size = 0x1234, .cmdline = "console=ttyS0 quiet",
+		.initrd_size = 0x1234, .cmdline = "console=ttyS0 quiet", .has_disk = true,
 	};
 
 	for (unsigned int i = 0; i < sizeof(machine.seed); i++)
@@ -82,6 +82,8 @@ static void test_full(void)
 	   has_bytes("/chosen", "rng-seed", machine.seed + 8, 32), "two seeds without a common byte");
 	ok(has_text("/aliases", "serial0", "/serial@9000000") &&
 	   has_number("/serial@9000000", "reg", 2, 0, LAYOUT_SERIAL), "the serial port is the first");
+	ok(has_text("/virtio_mmio@a000000", "compatible", "virtio,mmio") &&
+	   has_number("/virtio_mmio@a000000", "reg", 2, 0, LAYOUT_DISK), "the disk");
 }
 
 static void test_small(void)
@@ -91,6 +93,7 @@ static void test_small(void)
 	ok(!devicetree_write(tree, &machine) && !fdt_check_full(tree, DEVICETREE_MAX) &&
 	   count_cpus() == 1, "one CPU");
 	ok(!property("/chosen", "linux,initrd-start", NULL), "no initrd");
+	ok(fdt_path_offset(tree, "/virtio_mmio@a000000") < 0, "no disk");
 }
 
 static void test_too_long(void)

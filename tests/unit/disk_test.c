@@ -1,0 +1,436 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The disk, by a driver that keeps to the rules and one that does not. */
+#include <endian.h>
+#include <fcntl.h>
+#include <linux/virtio_config.h>
+#include <linux/virtio_mmio.h>
+#include <linux/virtio_ring.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "disk.h"
+#include "tap.h"
+
+#define PAGE		4096UL
+#define SECTORS		64ULL
+#define SIZE		(SECTORS * 512)
+#define PLACE(page)	(MEMORY_BASE + (page) * PAGE)
+#define BEYOND		(MEMORY_BASE + PAGES * PAGE)
+
+/* What is in which page of guest memory.  The last page is not shared. */
+enum { DESCRIPTORS, AVAILABLE, USED, HEADER, DATA, DATA_2, STATUS, SECRET, PAGES };
+
+static struct memory memory = { .kind = MEMORY_PLAIN, .fd = -1, .size = PAGES * PAGE };
+static struct disk disk;
+static uint8_t content[SIZE];	/* of the file */
+static bool level;		/* of the interrupt */
+static uint16_t added;
+
+static void raise(void *context, bool on)
+{
+	(void)context;
+	level = on;
+}
+
+static void *page(unsigned int nr)
+{
+	return memory.base + nr * PAGE;
+}
+
+static uint32_t get(uint64_t offset)
+{
+	uint32_t value;
+
+	virtio_read(&disk.virtio, offset, &value, sizeof(value));
+	return le32toh(value);
+}
+
+static void set(uint64_t offset, uint32_t value)
+{
+	value = htole32(value);
+	virtio_write(&disk.virtio, offset, &value, sizeof(value));
+}
+
+static void set_address(uint64_t low, uint64_t addr)
+{
+	set(low, addr);
+	set(low + 4, addr >> 32);
+}
+
+static void offer_features(uint64_t features)
+{
+	for (unsigned int i = 0; i < 2; i++) {
+		set(VIRTIO_MMIO_DRIVER_FEATURES_SEL, i);
+		set(VIRTIO_MMIO_DRIVER_FEATURES, features >> i * 32);
+	}
+}
+
+static uint64_t device_features(void)
+{
+	uint64_t features = 0;
+
+	for (unsigned int i = 0; i < 2; i++) {
+		set(VIRTIO_MMIO_DEVICE_FEATURES_SEL, i);
+		features |= (uint64_t)get(VIRTIO_MMIO_DEVICE_FEATURES) << i * 32;
+	}
+	return features;
+}
+
+/* Return: whether the device agrees with these features. */
+static bool negotiate(uint64_t features)
+{
+	set(VIRTIO_MMIO_STATUS, 0);
+	set(VIRTIO_MMIO_STATUS, VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER);
+	offer_features(features);
+	set(VIRTIO_MMIO_STATUS, VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER |
+	    VIRTIO_CONFIG_S_FEATURES_OK);
+	return get(VIRTIO_MMIO_STATUS) & VIRTIO_CONFIG_S_FEATURES_OK;
+}
+
+static void start_at(uint32_t size, uint64_t descriptors, uint64_t available, uint64_t used)
+{
+	memset(memory.base, 0, STATUS * PAGE);
+	added = 0;
+	negotiate(device_features());
+	set(VIRTIO_MMIO_QUEUE_SEL, 0);
+	set(VIRTIO_MMIO_QUEUE_NUM, size);
+	set_address(VIRTIO_MMIO_QUEUE_DESC_LOW, descriptors);
+	set_address(VIRTIO_MMIO_QUEUE_AVAIL_LOW, available);
+	set_address(VIRTIO_MMIO_QUEUE_USED_LOW, used);
+	set(VIRTIO_MMIO_QUEUE_READY, 1);
+	set(VIRTIO_MMIO_STATUS, get(VIRTIO_MMIO_STATUS) | VIRTIO_CONFIG_S_DRIVER_OK);
+}
+
+static void start(void)
+{
+	start_at(8, PLACE(DESCRIPTORS), PLACE(AVAILABLE), PLACE(USED));
+}
+
+static void describe(unsigned int nr, uint64_t addr, uint32_t len, uint16_t flags, uint16_t next)
+{
+	struct vring_desc *desc = (struct vring_desc *)page(DESCRIPTORS) + nr;
+
+	*desc = (struct vring_desc){ htole64(addr), htole32(len), htole16(flags), htole16(next) };
+}
+
+static void add(uint16_t head)
+{
+	struct vring_avail *avail = page(AVAILABLE);
+
+	avail->ring[added % 8] = htole16(head);
+	avail->idx = htole16(++added);
+}
+
+static void notify(void)
+{
+	set(VIRTIO_MMIO_QUEUE_NOTIFY, 0);
+}
+
+static void put_header(uint32_t type, uint64_t sector)
+{
+	struct virtio_blk_outhdr header = { .type = htole32(type), .sector = htole64(sector) };
+
+	memcpy(page(HEADER), &header, sizeof(header));
+	*(uint8_t *)page(STATUS) = 0xff;
+}
+
+/* Three descriptors as Linux has them; the data at @addr. */
+static uint8_t request(uint32_t type, uint64_t sector, uint64_t addr, uint32_t len)
+{
+	uint16_t write = type == VIRTIO_BLK_T_OUT ? 0 : VRING_DESC_F_WRITE;
+
+	put_header(type, sector);
+	describe(0, PLACE(HEADER), sizeof(struct virtio_blk_outhdr), VRING_DESC_F_NEXT, len ? 1 : 2);
+	describe(1, addr, len, VRING_DESC_F_NEXT | write, 2);
+	describe(2, PLACE(STATUS), 1, VRING_DESC_F_WRITE, 0);
+	add(0);
+	notify();
+	return *(uint8_t *)page(STATUS);
+}
+
+static uint16_t used(void)
+{
+	return le16toh(((struct vring_used *)page(USED))->idx);
+}
+
+static uint32_t used_len(void)
+{
+	return le32toh(((struct vring_used *)page(USED))->ring[(used() - 1) % 8].len);
+}
+
+static bool needs_reset(void)
+{
+	return get(VIRTIO_MMIO_STATUS) & VIRTIO_CONFIG_S_NEEDS_RESET;
+}
+
+static bool file_is(const uint8_t *want)
+{
+	uint8_t now[SIZE];
+
+	return pread(disk.fd, now, SIZE, 0) == (ssize_t)SIZE && !memcmp(now, want, SIZE);
+}
+
+static void test_found(void)
+{
+	uint64_t must = 1ULL << VIRTIO_F_VERSION_1 | 1ULL << VIRTIO_F_ACCESS_PLATFORM, capacity;
+	uint8_t byte = 0;
+
+	ok(get(VIRTIO_MMIO_MAGIC_VALUE) == 0x74726976 && get(VIRTIO_MMIO_VERSION) == 2 &&
+	   get(VIRTIO_MMIO_DEVICE_ID) == 2, "a block device of virtio 1");
+	virtio_read(&disk.virtio, VIRTIO_MMIO_CONFIG, &capacity, sizeof(capacity));
+	ok(le64toh(capacity) == SECTORS, "of the file's size");
+	virtio_read(&disk.virtio, VIRTIO_MMIO_CONFIG + sizeof(disk.config), &byte, 1);
+	ok(!byte, "there is nothing behind its configuration");
+	set(VIRTIO_MMIO_QUEUE_SEL, 1);
+	ok(!get(VIRTIO_MMIO_QUEUE_NUM_MAX), "no second queue");
+	set(VIRTIO_MMIO_QUEUE_SEL, 0);
+	ok(get(VIRTIO_MMIO_QUEUE_NUM_MAX) == VIRTIO_QUEUE_MAX, "but the first");
+
+	ok((device_features() & must) == must && negotiate(device_features()), "all its features");
+	ok(negotiate(must), "those that it needs");
+	ok(!negotiate(1ULL << VIRTIO_F_VERSION_1), "not without those of the platform");
+	ok(!negotiate(1ULL << VIRTIO_F_ACCESS_PLATFORM), "not an old driver");
+	ok(!negotiate(device_features() | 1ULL << VIRTIO_F_RING_PACKED), "nothing that it has not");
+	set(VIRTIO_MMIO_DEVICE_FEATURES_SEL, 2);
+	ok(!get(VIRTIO_MMIO_DEVICE_FEATURES), "no third word of them");
+}
+
+static void test_good(void)
+{
+	uint8_t wanted[SIZE];
+
+	start();
+	level = false;
+	ok(request(VIRTIO_BLK_T_IN, 3, PLACE(DATA), 1024) == VIRTIO_BLK_S_OK &&
+	   !memcmp(page(DATA), content + 3 * 512, 1024), "two sectors are read");
+	ok(used() == 1 && used_len() == 1025, "it says how much");
+	ok(level && get(VIRTIO_MMIO_INTERRUPT_STATUS) == VIRTIO_MMIO_INT_VRING, "by an interrupt");
+	set(VIRTIO_MMIO_INTERRUPT_ACK, VIRTIO_MMIO_INT_VRING);
+	ok(!level, "which ends when the driver has seen it");
+	((struct vring_avail *)page(AVAILABLE))->flags = htole16(VRING_AVAIL_F_NO_INTERRUPT);
+	ok(request(VIRTIO_BLK_T_IN, SECTORS - 1, PLACE(DATA), 512) == VIRTIO_BLK_S_OK && !level &&
+	   !memcmp(page(DATA), content + SIZE - 512, 512), "the last sector, without an interrupt");
+	((struct vring_avail *)page(AVAILABLE))->flags = 0;
+
+	memcpy(wanted, content, SIZE);
+	memset(wanted + 512, 0xa5, 512);
+	memset(page(DATA), 0xa5, 512);
+	ok(request(VIRTIO_BLK_T_OUT, 1, PLACE(DATA), 512) == VIRTIO_BLK_S_OK && file_is(wanted) &&
+	   used_len() == 1, "a sector is written");
+	memcpy(content, wanted, SIZE);
+	ok(request(VIRTIO_BLK_T_FLUSH, 0, 0, 0) == VIRTIO_BLK_S_OK, "flush");
+	ok(request(VIRTIO_BLK_T_GET_ID, 0, PLACE(DATA), VIRTIO_BLK_ID_BYTES) == VIRTIO_BLK_S_OK &&
+	   !strcmp(page(DATA), "guestmem"), "its name");
+	ok(request(VIRTIO_BLK_T_DISCARD, 0, PLACE(DATA), 16) == VIRTIO_BLK_S_UNSUPP,
+	   "a request that it does not know");
+
+	/* The data in two parts that do not end with a sector, and the status with them. */
+	put_header(VIRTIO_BLK_T_IN, 8);
+	describe(0, PLACE(HEADER), 5, VRING_DESC_F_NEXT, 4);
+	describe(4, PLACE(HEADER) + 5, 11, VRING_DESC_F_NEXT, 1);
+	describe(1, PLACE(DATA), 300, VRING_DESC_F_NEXT | VRING_DESC_F_WRITE, 2);
+	describe(2, PLACE(DATA_2), 213, VRING_DESC_F_WRITE, 0);
+	add(0);
+	notify();
+	ok(!memcmp(page(DATA), content + 8 * 512, 300) && used_len() == 513 &&
+	   !memcmp(page(DATA_2), content + 8 * 512 + 300, 212) &&
+	   ((uint8_t *)page(DATA_2))[212] == VIRTIO_BLK_S_OK, "parts of any size");
+
+	/* The index wraps after 65536 requests, the ring many times before. */
+	for (unsigned int i = 0; i < 70000; i++)
+		request(VIRTIO_BLK_T_FLUSH, 0, 0, 0);
+	ok(used() == added && added < 4500 && !needs_reset(), "70000 requests");
+	ok(file_is(content), "the file is as it was");
+}
+
+static void test_errors(void)
+{
+	static const struct {
+		uint64_t sector, addr;
+		uint32_t len;
+		const char *name;
+	} tests[] = {
+		{ SECTORS, PLACE(DATA), 512, "behind the end" },
+		{ SECTORS - 1, PLACE(DATA), 1024, "over the end" },
+		{ UINT64_MAX, PLACE(DATA), 512, "far behind the end" },
+		{ UINT64_MAX / 512 + 1, PLACE(DATA), 512, "an offset that wraps" },
+		{ 0, PLACE(DATA), 513, "no whole sector" },
+		{ 0, BEYOND, 512, "behind guest memory" },
+		{ 0, BEYOND - 256, 512, "over the end of guest memory" },
+		{ 0, MEMORY_BASE - 512, 512, "below guest memory" },
+		{ 0, UINT64_MAX - 100, 512, "addresses that wrap" },
+		{ 0, PLACE(SECRET), 512, "a page that is not shared" },
+		{ 0, PLACE(SECRET) - 512, 1024, "the next page is not shared" },
+	};
+
+	start();
+	for (unsigned int i = 0; i < sizeof(tests) / sizeof(tests[0]); i++) {
+		ok(request(VIRTIO_BLK_T_IN, tests[i].sector, tests[i].addr, tests[i].len) ==
+		   VIRTIO_BLK_S_IOERR, "read: %s", tests[i].name);
+		if (tests[i].addr == PLACE(SECRET) - 512)
+			continue;	/* as far as it went it was written */
+		ok(request(VIRTIO_BLK_T_OUT, tests[i].sector, tests[i].addr, tests[i].len) ==
+		   VIRTIO_BLK_S_IOERR && file_is(content), "write: %s", tests[i].name);
+	}
+	ok(used() == added && !needs_reset(), "each is answered");
+	ok(request(VIRTIO_BLK_T_IN, 0, PLACE(DATA), 512) == VIRTIO_BLK_S_OK, "and the next is served");
+}
+
+/* After each of these nothing is done, until a reset. */
+static void broken(const char *name)
+{
+	uint16_t before = used();
+
+	level = false;
+	notify();
+	ok(needs_reset() && level && used() == before &&
+	   (get(VIRTIO_MMIO_INTERRUPT_STATUS) & VIRTIO_MMIO_INT_CONFIG), "%s", name);
+	set(VIRTIO_MMIO_STATUS, get(VIRTIO_MMIO_STATUS) & ~VIRTIO_CONFIG_S_NEEDS_RESET);
+	ok(needs_reset() && request(VIRTIO_BLK_T_IN, 0, PLACE(DATA), 512) == 0xff,
+	   "%s: it stays so", name);
+	start();
+	ok(!needs_reset() && !level && request(VIRTIO_BLK_T_IN, 0, PLACE(DATA), 512) == VIRTIO_BLK_S_OK,
+	   "%s: until a reset", name);
+	start();
+	put_header(VIRTIO_BLK_T_IN, 0);
+}
+
+static void test_broken(void)
+{
+	static const struct {
+		uint64_t descriptors, available, used;
+		const char *name;
+	} places[] = {
+		{ BEYOND, PLACE(AVAILABLE), PLACE(USED), "descriptors behind guest memory" },
+		{ PLACE(SECRET), PLACE(AVAILABLE), PLACE(USED), "descriptors that are not shared" },
+		{ PLACE(DESCRIPTORS), UINT64_MAX, PLACE(USED), "an available ring nowhere" },
+		{ PLACE(DESCRIPTORS), PLACE(SECRET), PLACE(USED), "one that is not shared" },
+		{ PLACE(DESCRIPTORS), PLACE(AVAILABLE), BEYOND, "a used ring behind guest memory" },
+		{ PLACE(DESCRIPTORS), PLACE(AVAILABLE), PLACE(SECRET), "one that is not shared" },
+	};
+
+	for (unsigned int i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+		start_at(8, places[i].descriptors, places[i].available, places[i].used);
+		put_header(VIRTIO_BLK_T_FLUSH, 0);
+		describe(0, PLACE(HEADER), 16, VRING_DESC_F_NEXT, 1);
+		describe(1, PLACE(STATUS), 1, VRING_DESC_F_WRITE, 0);
+		add(0);
+		broken(places[i].name);
+	}
+
+	describe(0, PLACE(HEADER), 16, VRING_DESC_F_NEXT, 0);
+	add(0);
+	broken("a chain that goes round in a circle");
+	/* The next ones are good but for one thing. */
+	describe(8, PLACE(HEADER), 16, VRING_DESC_F_NEXT, 1);
+	describe(1, PLACE(STATUS), 1, VRING_DESC_F_WRITE, 0);
+	put_header(VIRTIO_BLK_T_FLUSH, 0);
+	add(8);
+	broken("a head behind the descriptors");
+	describe(0, PLACE(HEADER), 16, VRING_DESC_F_NEXT, 8);
+	describe(8, PLACE(STATUS), 1, VRING_DESC_F_WRITE, 0);
+	put_header(VIRTIO_BLK_T_FLUSH, 0);
+	add(0);
+	broken("a next one behind the descriptors");
+	describe(0, PLACE(HEADER), 16, VRING_DESC_F_INDIRECT | VRING_DESC_F_NEXT, 1);
+	describe(1, PLACE(STATUS), 1, VRING_DESC_F_WRITE, 0);
+	put_header(VIRTIO_BLK_T_FLUSH, 0);
+	add(0);
+	broken("an indirect descriptor");
+	describe(0, PLACE(HEADER), 16, VRING_DESC_F_NEXT, 1);
+	describe(1, PLACE(STATUS), 1, VRING_DESC_F_WRITE | VRING_DESC_F_NEXT, 2);
+	describe(2, PLACE(DATA), 16, 0, 0);
+	put_header(VIRTIO_BLK_T_FLUSH, 0);
+	add(0);
+	broken("the wrong order");
+	describe(0, PLACE(HEADER), 16, 0, 0);
+	add(0);
+	broken("no room for a status");
+	describe(0, PLACE(HEADER), 15, VRING_DESC_F_NEXT, 1);
+	describe(1, PLACE(STATUS), 1, VRING_DESC_F_WRITE, 0);
+	add(0);
+	broken("a header that is too short");
+	describe(0, PLACE(SECRET), 16, VRING_DESC_F_NEXT, 1);
+	add(0);
+	broken("a header that is not shared");
+	describe(0, PLACE(HEADER), 16, VRING_DESC_F_NEXT, 1);
+	describe(1, PLACE(SECRET), 1, VRING_DESC_F_WRITE, 0);
+	add(0);
+	broken("a status that is not shared");
+	((struct vring_avail *)page(AVAILABLE))->idx = htole16(9);
+	broken("more requests than the queue has room for");
+	ok(file_is(content), "the file is as it was");
+}
+
+static void test_not_ready(void)
+{
+	static const uint32_t sizes[] = { 0, 3, VIRTIO_QUEUE_MAX * 2, UINT32_MAX };
+
+	for (unsigned int i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		start_at(sizes[i], PLACE(DESCRIPTORS), PLACE(AVAILABLE), PLACE(USED));
+		ok(!get(VIRTIO_MMIO_QUEUE_READY) &&
+		   request(VIRTIO_BLK_T_FLUSH, 0, 0, 0) == 0xff && !needs_reset(),
+		   "no queue with %u descriptors", sizes[i]);
+	}
+	start();
+	set(VIRTIO_MMIO_STATUS, VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER);
+	ok(request(VIRTIO_BLK_T_FLUSH, 0, 0, 0) == 0xff, "nothing before the driver is ready");
+	start();
+	set_address(VIRTIO_MMIO_QUEUE_DESC_LOW, BEYOND);
+	ok(request(VIRTIO_BLK_T_FLUSH, 0, 0, 0) == VIRTIO_BLK_S_OK,
+	   "a queue that is in use stays where it is");
+	set(VIRTIO_MMIO_QUEUE_SEL, 1);
+	set(VIRTIO_MMIO_QUEUE_READY, 0);
+	set(VIRTIO_MMIO_QUEUE_NOTIFY, 1);
+	ok(request(VIRTIO_BLK_T_FLUSH, 0, 0, 0) == VIRTIO_BLK_S_OK, "there is one queue");
+	virtio_write(&disk.virtio, VIRTIO_MMIO_STATUS, "\0", 1);
+	ok(get(VIRTIO_MMIO_STATUS) & VIRTIO_CONFIG_S_DRIVER_OK, "registers have 32 bits");
+}
+
+static void refused(const char *path, const char *name)
+{
+	struct disk other;
+	const char *error = disk_open(&other, path);
+
+	ok(error && other.fd < 0, "%s: %s", name, error ? error : "opened");
+}
+
+static void test_files(void)
+{
+	char path[] = "/tmp/disk_test.XXXXXX";
+	int fd = mkstemp(path);
+
+	refused("/no/such/file", "no file");
+	refused("/tmp", "a directory");
+	refused("/dev/null", "a character device");
+	refused(path, "an empty file");
+	ok(!ftruncate(fd, 511), "a file of 511 bytes");
+	refused(path, "not one sector");
+	ok(!ftruncate(fd, 1000), "a file of 1000 bytes");
+	refused(path, "no whole sectors");
+	for (unsigned int i = 0; i < SIZE; i++)
+		content[i] = i * 7 + i / 512;
+	ok(pwrite(fd, content, SIZE, 0) == (ssize_t)SIZE && !ftruncate(fd, SIZE) &&
+	   !disk_open(&disk, path) && disk.sectors == SECTORS, "a disk");
+	close(fd);
+	unlink(path);
+}
+
+int main(void)
+{
+	memory.base = memory.shared = mmap(NULL, memory.size, PROT_READ | PROT_WRITE,
+					   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (memory.base == MAP_FAILED || mprotect(memory.base + SECRET * PAGE, PAGE, PROT_NONE))
+		return 1;
+	test_files();
+	disk_start(&disk, &memory, raise, NULL);
+	test_found();
+	test_good();
+	test_errors();
+	test_broken();
+	test_not_ready();
+	disk_close(&disk);
+	return done_testing();
+}

@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <endian.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/virtio_ids.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "disk.h"
+
+#define SECTOR		512
+#define HEADER_SIZE	sizeof(struct virtio_blk_outhdr)
+
+/* The first and the last descriptor have no data. */
+#define MAX_SEGMENTS	(VIRTIO_QUEUE_MAX - 2)
+
+static const char disk_name[VIRTIO_BLK_ID_BYTES] = "guestmem";
+
+static const char *check_file(struct disk *disk)
+{
+	struct stat st;
+	off_t size;
+
+	if (fstat(disk->fd, &st))
+		return strerror(errno);
+	if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
+		return "neither a regular file nor a block device";
+	size = lseek(disk->fd, 0, SEEK_END);
+	if (size < 0)
+		return strerror(errno);
+	disk->sectors = size / SECTOR;
+	if (!disk->sectors || size % SECTOR)
+		return "a disk's size is a multiple of 512 bytes, and not 0";
+	return NULL;
+}
+
+const char *disk_open(struct disk *disk, const char *path)
+{
+	const char *error;
+
+	/* O_NONBLOCK: do not wait for another process at a named pipe */
+	*disk = (struct disk){ .fd = open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK) };
+	if (disk->fd < 0)
+		return strerror(errno);
+	error = check_file(disk);
+	if (error)
+		disk_close(disk);
+	return error;
+}
+
+void disk_close(struct disk *disk)
+{
+	if (disk->fd >= 0)
+		close(disk->fd);
+	disk->fd = -1;
+}
+
+/* A place in some segments of a request, and what is left behind it. */
+struct cursor {
+	const struct memory *memory;
+	const struct virtio_segment *segment;
+	unsigned int nr;
+	uint32_t done;		/* bytes of the first */
+};
+
+static uint64_t bytes_left(const struct cursor *cursor)
+{
+	uint64_t sum = 0;
+
+	for (unsigned int i = 0; i < cursor->nr; i++)
+		sum += cursor->segment[i].len;
+	return sum - cursor->done;
+}
+
+/*
+ * Go on by up to @max bytes that lie together, at least one.
+ * Return: their number; 0 when all segments are done.
+ */
+static uint32_t next_part(struct cursor *cursor, uint64_t max, uint64_t *addr)
+{
+	uint32_t len;
+
+	while (cursor->nr && cursor->done == cursor->segment->len) {
+		cursor->segment++;
+		cursor->nr--;
+		cursor->done = 0;
+	}
+	if (!cursor->nr)
+		return 0;
+	len = cursor->segment->len - cursor->done;
+	if (len > max)
+		len = max;
+	*addr = cursor->segment->addr + cursor->done;
+	cursor->done += len;
+	return len;
+}
+
+static bool take(struct cursor *cursor, void *to, size_t size)
+{
+	uint8_t *bytes = to;
+	uint64_t addr;
+	uint32_t len;
+
+	for (; size; bytes += len, size -= len) {
+		len = next_part(cursor, size, &addr);
+		if (!len || !memory_read(cursor->memory, addr, bytes, len))
+			return false;
+	}
+	return true;
+}
+
+static bool put(struct cursor *cursor, const void *from, size_t size)
+{
+	const uint8_t *bytes = from;
+	uint64_t addr;
+	uint32_t len;
+
+	for (; size; bytes += len, size -= len) {
+		len = next_part(cursor, size, &addr);
+		if (!len || !memory_write(cursor->memory, addr, bytes, len))
+			return false;
+	}
+	return true;
+}
+
+/*
+ * The kernel copies between the file and the guest's memory, so an address that the
+ * guest has not shared is EFAULT, and no signal.
+ */
+static bool transfer_part(const struct disk *disk, void *at, uint32_t len, uint64_t offset,
+			  bool write)
+{
+	while (len) {
+		ssize_t n = write ? pwrite(disk->fd, at, len, offset) :
+				    pread(disk->fd, at, len, offset);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return false;
+		at = (char *)at + n;
+		len -= n;
+		offset += n;
+	}
+	return true;
+}
+
+static uint8_t transfer(const struct disk *disk, struct cursor *data, uint64_t size,
+			uint64_t sector, bool write)
+{
+	uint64_t offset = sector * SECTOR, addr;
+	uint32_t len;
+
+	if (size % SECTOR || sector > disk->sectors || size / SECTOR > disk->sectors - sector)
+		return VIRTIO_BLK_S_IOERR;
+	for (; size; size -= len, offset += len) {
+		void *at;
+
+		len = next_part(data, size, &addr);
+		at = memory_shared_at(data->memory, addr, len);
+		if (!at || !transfer_part(disk, at, len, offset, write))
+			return VIRTIO_BLK_S_IOERR;
+	}
+	return VIRTIO_BLK_S_OK;
+}
+
+static int64_t request(void *context, const struct virtio_request *request)
+{
+	const struct disk *disk = context;
+	const struct memory *memory = disk->virtio.memory;
+	struct cursor out = { memory, request->segments, request->nr_out, 0 };
+	struct cursor in = { memory, request->segments + request->nr_out, request->nr_in, 0 };
+	struct virtio_blk_outhdr header;
+	uint64_t size, addr;
+	uint8_t status;
+
+	if (!take(&out, &header, HEADER_SIZE) || !bytes_left(&in))
+		return -1;
+	size = bytes_left(&in) - sizeof(status);
+	switch (le32toh(header.type)) {
+	case VIRTIO_BLK_T_IN:
+		status = transfer(disk, &in, size, le64toh(header.sector), false);
+		break;
+	case VIRTIO_BLK_T_OUT:
+		status = transfer(disk, &out, bytes_left(&out), le64toh(header.sector), true);
+		break;
+	case VIRTIO_BLK_T_FLUSH:
+		status = fdatasync(disk->fd) ? VIRTIO_BLK_S_IOERR : VIRTIO_BLK_S_OK;
+		break;
+	case VIRTIO_BLK_T_GET_ID:
+		status = size == sizeof(disk_name) && put(&in, disk_name, size) ?
+			 VIRTIO_BLK_S_OK : VIRTIO_BLK_S_IOERR;
+		break;
+	default:
+		status = VIRTIO_BLK_S_UNSUPP;
+	}
+	/* The status is the last byte, also where there was less to write before it. */
+	while (bytes_left(&in) > sizeof(status))
+		next_part(&in, bytes_left(&in) - sizeof(status), &addr);
+	if (!put(&in, &status, sizeof(status)))
+		return -1;
+	return status == VIRTIO_BLK_S_OK ? size + sizeof(status) : 0;
+}
+
+static void interrupt(void *context, bool level)
+{
+	const struct disk *disk = context;
+
+	disk->interrupt(disk->context, level);
+}
+
+static const struct virtio_operations disk_ops = {
+	.interrupt = interrupt,
+	.request = request,
+};
+
+void disk_start(struct disk *disk, const struct memory *memory,
+		void (*raise)(void *context, bool level), void *context)
+{
+	disk->interrupt = raise;
+	disk->context = context;
+	disk->config = (struct virtio_blk_config){
+		.capacity = htole64(disk->sectors), .seg_max = htole32(MAX_SEGMENTS),
+	};
+	disk->virtio = (struct virtio){
+		.ops = &disk_ops, .context = disk, .memory = memory, .id = VIRTIO_ID_BLOCK,
+		.features = 1ULL << VIRTIO_BLK_F_SEG_MAX | 1ULL << VIRTIO_BLK_F_FLUSH,
+		.config = (const uint8_t *)&disk->config, .config_size = sizeof(disk->config),
+	};
+	virtio_init(&disk->virtio);
+}
+
+void disk_exit(struct disk *disk, uint64_t offset, struct kvm_run *run)
+{
+	if (run->mmio.is_write)
+		virtio_write(&disk->virtio, offset, run->mmio.data, run->mmio.len);
+	else
+		virtio_read(&disk->virtio, offset, run->mmio.data, run->mmio.len);
+}

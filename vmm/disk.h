@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* A file as the guest's disk: a virtio-blk device. */
+#ifndef DISK_H
+#define DISK_H
+
+#include <linux/kvm.h>
+#include <linux/virtio_blk.h>
+#include <stdbool.h>
+
+#include "virtio.h"
+
+struct disk {
+	int fd;				/* -1: the guest has no disk */
+	uint64_t sectors;		/* of 512 bytes */
+	struct virtio_blk_config config;
+	struct virtio virtio;
+	void (*interrupt)(void *context, bool level);
+	void *context;
+};
+
+/* Return: NULL, or why the file cannot be a disk. */
+const char *disk_open(struct disk *disk, const char *path);
+void disk_close(struct disk *disk);
+
+/* The guest sees it: @memory is the guest's. */
+void disk_start(struct disk *disk, const struct memory *memory,
+		void (*interrupt)(void *context, bool level), void *context);
+
+/* An exit for an access to the device's register at @offset. */
+void disk_exit(struct disk *disk, uint64_t offset, struct kvm_run *run);
+
+#endif

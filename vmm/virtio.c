@@ -1,0 +1,344 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <endian.h>
+#include <linux/virtio_config.h>
+#include <linux/virtio_mmio.h>
+#include <linux/virtio_ring.h>
+#include <string.h>
+
+#include "message.h"
+#include "virtio.h"
+
+#define MAGIC		0x74726976	/* "virt" */
+#define VERSION		2
+#define VENDOR		0x554d4d47	/* "GMMU", of no meaning */
+#define REGISTER_SIZE	4
+
+/* All are of the device, whatever kind it is. */
+#define FEATURES	(1ULL << VIRTIO_F_VERSION_1 | 1ULL << VIRTIO_F_ACCESS_PLATFORM)
+
+/* The driver is ready, and no error has stopped the device. */
+#define STATUS_RUNNING	(VIRTIO_CONFIG_S_FEATURES_OK | VIRTIO_CONFIG_S_DRIVER_OK)
+#define STATUS_MASK	(STATUS_RUNNING | VIRTIO_CONFIG_S_NEEDS_RESET)
+
+static void update_interrupt(struct virtio *virtio)
+{
+	virtio->ops->interrupt(virtio->context, virtio->interrupt_status);
+}
+
+static void raise_interrupt(struct virtio *virtio, uint32_t reason)
+{
+	virtio->interrupt_status |= reason;
+	update_interrupt(virtio);
+}
+
+/* The guest has broken the queue: nothing happens until it resets the device. */
+static void give_up(struct virtio *virtio, const char *why)
+{
+	/* Once: a guest could fill a log with it. */
+	if (!virtio->told)
+		say("the guest's disk needs a reset: %s", why);
+	virtio->told = true;
+	virtio->status |= VIRTIO_CONFIG_S_NEEDS_RESET;
+	raise_interrupt(virtio, VIRTIO_MMIO_INT_CONFIG);
+}
+
+static void reset(struct virtio *virtio)
+{
+	virtio->status = virtio->interrupt_status = 0;
+	virtio->feature_word = virtio->driver_feature_word = virtio->queue_number = 0;
+	virtio->driver_features = 0;
+	virtio->queue = (struct virtio_queue){ .size = VIRTIO_QUEUE_MAX };
+	update_interrupt(virtio);
+}
+
+void virtio_init(struct virtio *virtio)
+{
+	pthread_mutex_init(&virtio->lock, NULL);
+	virtio->queue.size = VIRTIO_QUEUE_MAX;
+}
+
+static bool read_u16(const struct virtio *virtio, uint64_t addr, uint16_t *value)
+{
+	if (!memory_read(virtio->memory, addr, value, sizeof(*value)))
+		return false;
+	*value = le16toh(*value);
+	return true;
+}
+
+/*
+ * The chain of descriptors that begins at @head.  A chain is no longer than the
+ * queue: one that goes round in a circle ends there.
+ * Return: NULL, or what is wrong.
+ */
+static const char *read_chain(const struct virtio *virtio, uint16_t head,
+			      struct virtio_request *request)
+{
+	const struct virtio_queue *queue = &virtio->queue;
+	struct vring_desc desc;
+	uint16_t flags;
+
+	request->nr_out = request->nr_in = 0;
+	do {
+		unsigned int nr = request->nr_out + request->nr_in;
+
+		if (head >= queue->size)
+			return "a descriptor's number is too large";
+		if (nr == queue->size)
+			return "a request has too many descriptors";
+		if (!memory_read(virtio->memory, queue->descriptors + head * sizeof(desc), &desc,
+				 sizeof(desc)))
+			return "its descriptors cannot be read";
+		flags = le16toh(desc.flags);
+		if (flags & VRING_DESC_F_INDIRECT)
+			return "a descriptor is indirect";
+		if (flags & VRING_DESC_F_WRITE)
+			request->nr_in++;
+		else if (request->nr_in)
+			return "a request goes on behind what it is to get";
+		else
+			request->nr_out++;
+		request->segments[nr] = (struct virtio_segment){
+			.addr = le64toh(desc.addr), .len = le32toh(desc.len),
+		};
+		head = le16toh(desc.next);
+	} while (flags & VRING_DESC_F_NEXT);
+	return NULL;
+}
+
+/* Return: NULL, or what is wrong. */
+static const char *put_used(struct virtio *virtio, uint16_t head, uint32_t written)
+{
+	struct virtio_queue *queue = &virtio->queue;
+	struct vring_used_elem elem = { .id = htole32(head), .len = htole32(written) };
+	uint64_t at = offsetof(struct vring_used, ring) +
+		      queue->next_used % queue->size * sizeof(elem);
+	uint16_t index = htole16(++queue->next_used);
+
+	if (!memory_write(virtio->memory, queue->used + at, &elem, sizeof(elem)))
+		return "its used ring cannot be written";
+	/* The driver sees the element, and the data, before the index. */
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	if (!memory_write(virtio->memory, queue->used + offsetof(struct vring_used, idx), &index,
+			  sizeof(index)))
+		return "its used ring cannot be written";
+	return NULL;
+}
+
+static const char *serve(struct virtio *virtio)
+{
+	struct virtio_queue *queue = &virtio->queue;
+	uint64_t at = offsetof(struct vring_avail, ring) +
+		      queue->next_available % queue->size * sizeof(uint16_t);
+	struct virtio_request request;
+	const char *error;
+	int64_t written;
+	uint16_t head;
+
+	if (!read_u16(virtio, queue->available + at, &head))
+		return "its available ring cannot be read";
+	queue->next_available++;
+	error = read_chain(virtio, head, &request);
+	if (error)
+		return error;
+	written = virtio->ops->request(virtio->context, &request);
+	if (written < 0)
+		return "a request makes no sense";
+	return put_used(virtio, head, written);
+}
+
+/* Return: NULL when all is done that the driver has requested, or what is wrong. */
+static const char *serve_all(struct virtio *virtio, bool *served)
+{
+	struct virtio_queue *queue = &virtio->queue;
+	const char *error;
+	uint16_t index;
+
+	for (;;) {
+		/* A driver that adds a request after this looks notifies again. */
+		__atomic_thread_fence(__ATOMIC_SEQ_CST);
+		if (!read_u16(virtio, queue->available + offsetof(struct vring_avail, idx), &index))
+			return "its available ring cannot be read";
+		if (index == queue->next_available)
+			return NULL;
+		if ((uint16_t)(index - queue->next_available) > queue->size)
+			return "its available ring has more than there is";
+		__atomic_thread_fence(__ATOMIC_SEQ_CST);
+		error = serve(virtio);
+		if (error)
+			return error;
+		*served = true;
+	}
+}
+
+static void notified(struct virtio *virtio, uint32_t number)
+{
+	struct virtio_queue *queue = &virtio->queue;
+	const char *error;
+	bool served = false;
+	uint16_t flags = 0;
+
+	if (number || !queue->ready || (virtio->status & STATUS_MASK) != STATUS_RUNNING)
+		return;
+	error = serve_all(virtio, &served);
+	if (!error && served && !read_u16(virtio, queue->available, &flags))
+		error = "its available ring cannot be read";
+	if (served && !(flags & VRING_AVAIL_F_NO_INTERRUPT))
+		raise_interrupt(virtio, VIRTIO_MMIO_INT_VRING);
+	if (error)
+		give_up(virtio, error);
+}
+
+static uint64_t features(const struct virtio *virtio)
+{
+	return FEATURES | virtio->features;
+}
+
+static void set_status(struct virtio *virtio, uint32_t status)
+{
+	if (!status) {
+		reset(virtio);
+		return;
+	}
+	/* A driver that reads it back without the bit knows that we do not agree. */
+	if ((virtio->driver_features & ~features(virtio)) ||
+	    (virtio->driver_features & FEATURES) != FEATURES)
+		status &= ~VIRTIO_CONFIG_S_FEATURES_OK;
+	virtio->status = status | (virtio->status & VIRTIO_CONFIG_S_NEEDS_RESET);
+}
+
+static void set_queue_ready(struct virtio *virtio, uint32_t value)
+{
+	struct virtio_queue *queue = &virtio->queue;
+
+	queue->ready = value && queue->size;
+	queue->next_available = queue->next_used = 0;
+}
+
+static void set_half(uint64_t *number, unsigned int half, uint32_t value)
+{
+	if (half > 1)
+		return;
+	*number &= ~(0xffffffffULL << half * 32);
+	*number |= (uint64_t)value << half * 32;
+}
+
+static void write_queue(struct virtio *virtio, uint64_t offset, uint32_t value)
+{
+	struct virtio_queue *queue = &virtio->queue;
+
+	/* Where it is may not change while it is in use. */
+	if (virtio->queue_number || (queue->ready && offset != VIRTIO_MMIO_QUEUE_READY))
+		return;
+	switch (offset) {
+	case VIRTIO_MMIO_QUEUE_NUM:
+		/* A power of two, so that indices may wrap */
+		queue->size = value <= VIRTIO_QUEUE_MAX && !(value & (value - 1)) ? value : 0;
+		break;
+	case VIRTIO_MMIO_QUEUE_READY:
+		set_queue_ready(virtio, value);
+		break;
+	case VIRTIO_MMIO_QUEUE_DESC_LOW:
+	case VIRTIO_MMIO_QUEUE_DESC_HIGH:
+		set_half(&queue->descriptors, offset == VIRTIO_MMIO_QUEUE_DESC_HIGH, value);
+		break;
+	case VIRTIO_MMIO_QUEUE_AVAIL_LOW:
+	case VIRTIO_MMIO_QUEUE_AVAIL_HIGH:
+		set_half(&queue->available, offset == VIRTIO_MMIO_QUEUE_AVAIL_HIGH, value);
+		break;
+	case VIRTIO_MMIO_QUEUE_USED_LOW:
+	case VIRTIO_MMIO_QUEUE_USED_HIGH:
+		set_half(&queue->used, offset == VIRTIO_MMIO_QUEUE_USED_HIGH, value);
+		break;
+	}
+}
+
+static void write_register(struct virtio *virtio, uint64_t offset, uint32_t value)
+{
+	switch (offset) {
+	case VIRTIO_MMIO_DEVICE_FEATURES_SEL:
+		virtio->feature_word = value;
+		break;
+	case VIRTIO_MMIO_DRIVER_FEATURES_SEL:
+		virtio->driver_feature_word = value;
+		break;
+	case VIRTIO_MMIO_DRIVER_FEATURES:
+		if (!(virtio->status & VIRTIO_CONFIG_S_FEATURES_OK))
+			set_half(&virtio->driver_features, virtio->driver_feature_word, value);
+		break;
+	case VIRTIO_MMIO_QUEUE_SEL:
+		virtio->queue_number = value;
+		break;
+	case VIRTIO_MMIO_QUEUE_NOTIFY:
+		notified(virtio, value);
+		break;
+	case VIRTIO_MMIO_INTERRUPT_ACK:
+		virtio->interrupt_status &= ~value;
+		update_interrupt(virtio);
+		break;
+	case VIRTIO_MMIO_STATUS:
+		set_status(virtio, value);
+		break;
+	default:
+		write_queue(virtio, offset, value);
+	}
+}
+
+static uint32_t read_register(const struct virtio *virtio, uint64_t offset)
+{
+	switch (offset) {
+	case VIRTIO_MMIO_MAGIC_VALUE:
+		return MAGIC;
+	case VIRTIO_MMIO_VERSION:
+		return VERSION;
+	case VIRTIO_MMIO_DEVICE_ID:
+		return virtio->id;
+	case VIRTIO_MMIO_VENDOR_ID:
+		return VENDOR;
+	case VIRTIO_MMIO_DEVICE_FEATURES:
+		return virtio->feature_word > 1 ? 0 :
+		       features(virtio) >> virtio->feature_word * 32;
+	case VIRTIO_MMIO_QUEUE_NUM_MAX:
+		return virtio->queue_number ? 0 : VIRTIO_QUEUE_MAX;
+	case VIRTIO_MMIO_QUEUE_READY:
+		return !virtio->queue_number && virtio->queue.ready;
+	case VIRTIO_MMIO_INTERRUPT_STATUS:
+		return virtio->interrupt_status;
+	case VIRTIO_MMIO_STATUS:
+		return virtio->status;
+	case VIRTIO_MMIO_SHM_LEN_LOW:
+	case VIRTIO_MMIO_SHM_LEN_HIGH:
+		return UINT32_MAX;	/* there is no such region */
+	}
+	return 0;
+}
+
+void virtio_read(struct virtio *virtio, uint64_t offset, void *data, uint32_t len)
+{
+	uint32_t value;
+
+	memset(data, 0, len);
+	if (offset >= VIRTIO_MMIO_CONFIG) {
+		offset -= VIRTIO_MMIO_CONFIG;
+		if (offset < virtio->config_size && len <= virtio->config_size - offset)
+			memcpy(data, virtio->config + offset, len);
+		return;
+	}
+	if (len != REGISTER_SIZE)
+		return;
+	pthread_mutex_lock(&virtio->lock);
+	value = htole32(read_register(virtio, offset));
+	pthread_mutex_unlock(&virtio->lock);
+	memcpy(data, &value, sizeof(value));
+}
+
+void virtio_write(struct virtio *virtio, uint64_t offset, const void *data, uint32_t len)
+{
+	uint32_t value;
+
+	if (offset >= VIRTIO_MMIO_CONFIG || len != REGISTER_SIZE)
+		return;
+	memcpy(&value, data, sizeof(value));
+	pthread_mutex_lock(&virtio->lock);
+	write_register(virtio, offset, le32toh(value));
+	pthread_mutex_unlock(&virtio->lock);
+}
