@@ -9,13 +9,13 @@ CC := $(CROSS)gcc
 AR := $(CROSS)ar
 CFLAGS ?= -O2 -g
 CFLAGS += -std=gnu11 -Wall -Wextra -Werror
-CPPFLAGS += -Ilib -Ivmm -Ivmm/$(ARCH) -Itools -Itests/bench -Itests/unit
+CPPFLAGS += -Ilib -Ivmm -Ivmm/$(ARCH) -Itools -Itests/bench -Itests/bench/$(ARCH) -Itests/unit
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 PREFIX ?= /usr/local
 
 lib_src := $(wildcard lib/*.c)
 cmd_src := $(wildcard vmm/*.c vmm/$(ARCH)/*.c tools/*.c)
-bench_src := $(wildcard tests/bench/*.c)
+bench_src := $(wildcard tests/bench/*.c tests/bench/$(ARCH)/*.c)
 # How programs beside guestmem read the direct map.
 map_src := tools/kcore.c $(wildcard tools/ptdump*.c)
 # What unit tests may call: everything but main().
@@ -32,7 +32,6 @@ ifneq ($(ARCH),x86)
 # These have machine code of x86 in them.
 guest_programs := $(filter-out %/access_none,$(guest_programs))
 bare_guests :=
-benchmark :=
 endif
 man_pages := $(wildcard lib/*.[1-8] vmm/*.[1-8] tools/*.[1-8])
 
