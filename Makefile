@@ -87,8 +87,8 @@ test-arm64: setup	## the tests on an emulated arm64 host (ONLY=PATTERN)
 fuzz: setup	## access levels at random, for ten minutes, on the debug kernel
 	@scripts/test --suites tests/suites-more --only selftests/fuzz
 
-bench: setup	## measure, and write docs/benchmarks.md (BENCH=short: every figure once, into build/bench/ only)
-	@scripts/bench $(BENCH)
+bench: setup	## measure, and write docs/benchmarks.md (BENCH=short: every figure once, into build/bench/ only; ARCH=arm64)
+	@scripts/bench --arch $(ARCH) $(BENCH)
 
 install: user	## install the programs, the library and the man pages below PREFIX
 	install -D -m 755 $(B)/guestmem $(DESTDIR)$(PREFIX)/bin/guestmem
