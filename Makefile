@@ -9,13 +9,13 @@ CC := $(CROSS)gcc
 AR := $(CROSS)ar
 CFLAGS ?= -O2 -g
 CFLAGS += -std=gnu11 -Wall -Wextra -Werror
-CPPFLAGS += -Ilib -Ivmm -Ivmm/$(ARCH) -Itools -Itests/bench -Itests/unit
+CPPFLAGS += -Ilib -Ivmm -Ivmm/$(ARCH) -Itools -Itests/bench -Itests/bench/$(ARCH) -Itests/unit
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 PREFIX ?= /usr/local
 
 lib_src := $(wildcard lib/*.c)
 cmd_src := $(wildcard vmm/*.c vmm/$(ARCH)/*.c tools/*.c)
-bench_src := $(wildcard tests/bench/*.c)
+bench_src := $(wildcard tests/bench/*.c tests/bench/$(ARCH)/*.c)
 # How programs beside guestmem read the direct map.
 map_src := tools/kcore.c $(wildcard tools/ptdump*.c)
 # What unit tests may call: everything but main().
@@ -32,7 +32,6 @@ ifneq ($(ARCH),x86)
 # These have machine code of x86 in them.
 guest_programs := $(filter-out %/access_none,$(guest_programs))
 bare_guests :=
-benchmark :=
 endif
 man_pages := $(wildcard lib/*.[1-8] vmm/*.[1-8] tools/*.[1-8])
 
@@ -88,8 +87,8 @@ test-arm64: setup	## the tests on an emulated arm64 host (ONLY=PATTERN)
 fuzz: setup	## access levels at random, for ten minutes, on the debug kernel
 	@scripts/test --suites tests/suites-more --only selftests/fuzz
 
-bench: setup	## measure, and write docs/benchmarks.md (BENCH=short: every figure once, into build/bench/ only)
-	@scripts/bench $(BENCH)
+bench: setup	## measure, and write docs/benchmarks.md (BENCH=short: every figure once, into build/bench/ only; ARCH=arm64)
+	@scripts/bench --arch $(ARCH) $(BENCH)
 
 install: user	## install the programs, the library and the man pages below PREFIX
 	install -D -m 755 $(B)/guestmem $(DESTDIR)$(PREFIX)/bin/guestmem

@@ -18,6 +18,7 @@
 
 #include "backing.h"
 #include "guestmem.h"
+#include "hardware.h"
 #include "measure.h"
 #include "procfs.h"
 
@@ -410,34 +411,8 @@ void region_destroy(struct region *r)
 		settle();
 }
 
-static bool cpu_has(const char *flag)
-{
-	static char text[8192];
-	char word[32];
-	FILE *f;
-
-	if (!*text) {
-		f = fopen("/proc/cpuinfo", "re");
-		if (!f || !fread(text, 1, sizeof(text) - 1, f))
-			die(errno, "/proc/cpuinfo");
-		fclose(f);
-	}
-	snprintf(word, sizeof(word), " %s ", flag);
-	return strstr(text, word) != NULL;
-}
-
-/* The kernel's choice: by bytes where that is fast, else by words. */
 void region_clear(struct region *r)
 {
-	bool bytes = cpu_has("erms");
-
-	for (uint64_t at = 0; at < r->size; at += PAGE) {
-		uint64_t count = bytes ? PAGE : PAGE / 8;
-		char *to = r->base + at;
-
-		if (bytes)
-			asm volatile("rep stosb" : "+c"(count), "+D"(to) : "a"(0) : "memory");
-		else
-			asm volatile("rep stosq" : "+c"(count), "+D"(to) : "a"(0) : "memory");
-	}
+	for (uint64_t at = 0; at < r->size; at += PAGE)
+		hardware_clear_page(r->base + at);
 }

@@ -11,6 +11,7 @@
 
 #include "backing.h"
 #include "figures.h"
+#include "hardware.h"
 #include "measure.h"
 
 static const struct figure {
@@ -24,10 +25,7 @@ static const struct figure {
 	{ "slot", figure_slot, "cost of a page that KVM_PRE_FAULT_MEMORY maps by a memslot" },
 	{ "walk", figure_walk, "faults and mappings of a guest, and its accesses at random" },
 	{ "walk-turns", figure_walk_turns, "the accesses at random, of several guests in turn" },
-	{ "clock", figure_clock, "direct-map references to a page, by kvm-clock" },
-	{ "nested", figure_nested, "round trips into a nested guest, by VMMCALL" },
 	{ "access", figure_access, "a change of access levels, of a block and of a page" },
-	{ "translate", figure_translate, "KVM's own read of guest memory, by its walk of page tables" },
 	{ "memory", figure_memory, "memory of the host beyond the guest's" },
 	{ "memory-whole", figure_memory_whole, "the same by free memory, of a guest of whole blocks" },
 	{ "cycle", figure_cycle, "populate and give back: the caller's part and the machine's" },
@@ -39,6 +37,7 @@ static const struct figure {
 	{ "growth-size", figure_growth_size, "from 64 MiB to mib" },
 	{ "growth-vcpus", figure_growth_vcpus, "from 1 to vcpus" },
 	{ "growth-vms", figure_growth_vms, "from 1 to vms at once" },
+	HARDWARE_FIGURES
 };
 
 static void usage(void)

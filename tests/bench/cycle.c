@@ -14,6 +14,7 @@
 #include "backing.h"
 #include "busy.h"
 #include "figures.h"
+#include "hardware.h"
 #include "measure.h"
 #include "pool.h"
 #include "tiny.h"
@@ -42,8 +43,8 @@ static uint64_t spin(uint64_t instructions)
 {
 	uint64_t rounds = instructions / 2;
 
-	asm volatile("1: dec %0\n jnz 1b" : "+r"(rounds) : : "cc");
-	return instructions / 2 * 2;
+	hardware_loop(rounds);
+	return rounds * 2;
 }
 
 struct cost {

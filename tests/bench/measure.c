@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <x86intrin.h>
 
+#include "hardware.h"
 #include "measure.h"
 
 #define CALIBRATION	1000000UL
@@ -16,10 +16,10 @@ static uint64_t ticks_per_instruction;
 /* Twice @n instructions, and few others. */
 static uint64_t ticks_of_loop(uint64_t n)
 {
-	uint64_t start = __rdtsc();
+	uint64_t start = hardware_ticks();
 
-	asm volatile("1: dec %0\n jnz 1b" : "+r"(n) : : "cc");
-	return __rdtsc() - start;
+	hardware_loop(n);
+	return hardware_ticks() - start;
 }
 
 void measure_instructions(void)
@@ -34,7 +34,7 @@ void measure_instructions(void)
 			return;
 		}
 	}
-	die(0, "the time stamp counter does not count instructions; this needs run-vm --icount");
+	die(0, "the clock does not count instructions; this needs run-vm --icount");
 }
 
 uint64_t now(void)
@@ -42,7 +42,7 @@ uint64_t now(void)
 	struct timespec ts;
 
 	if (ticks_per_instruction)
-		return __rdtsc() / ticks_per_instruction;
+		return hardware_ticks() / ticks_per_instruction;
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
 }

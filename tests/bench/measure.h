@@ -6,9 +6,8 @@
 #include <stdint.h>
 
 /*
- * Under QEMU's -icount the time stamp counter advances by the same number for
- * every instruction: count instructions from here on. Ends the program where
- * that is not so.
+ * Under QEMU's -icount the CPU's clock advances by the same number for every
+ * instruction: count instructions from here on. Ends the program where that is not so.
  */
 void measure_instructions(void);
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -33,4 +34,20 @@ void procfs_write(const char *path, const char *text)
 	if (fd < 0 || write(fd, text, strlen(text)) < 0)
 		die(errno, "%s: %s", path, text);
 	close(fd);
+}
+
+bool procfs_cpu_has(const char *flag)
+{
+	static char text[8192];
+	char word[32];
+	FILE *f;
+
+	if (!*text) {
+		f = fopen("/proc/cpuinfo", "re");
+		if (!f || !fread(text, 1, sizeof(text) - 1, f))
+			die(errno, "/proc/cpuinfo");
+		fclose(f);
+	}
+	snprintf(word, sizeof(word), " %s ", flag);
+	return strstr(text, word) != NULL;
 }

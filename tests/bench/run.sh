@@ -45,7 +45,7 @@ cycles() {
 boot() {
 	[ ! -w "$order" ] || echo "$3" >"$order"
 	status=0
-	timeout -s KILL 240 guestmem run --kernel /bench/bzImage --initrd /bench/initrd --cpus 4 --mem 256M \
+	timeout -s KILL 240 guestmem run --kernel /bench/kernel --initrd /bench/initrd --cpus 4 --mem 256M \
 		--memory "$2" --cmdline "quiet secret_mb=1 hold=1" --stats --mark "payload: cpus=" \
 		</dev/null >/tmp/console 2>/tmp/vmm || status=$?
 	ms=$(sed -n 's/^guestmem: mark-ms=//p' /tmp/vmm)
@@ -125,6 +125,24 @@ qemu() {
 	/qemu/bench "$(of 3 1)" "$(of 3 1)"
 }
 
+# On an arm64 host: what its limits compare, with the same sizes.
+counts_arm64() {
+	measure counts mib="$(of 1024 512)" only=hidden,thp,mount,tmpfs
+	measure vms vms=100 mib="$(of 48 16)" only=hidden
+	measure access mib=8 reps="$(of 5 1)" count="$(of 200 50)" only=hidden
+	measure walk mib="$(of 512 128)" reps="$(of 2 1)" count="$(of 500000 100000)" only=hidden,thp,mount,tmpfs
+}
+
+times_arm64() {
+	measure cycle-guest mib=512 reps="$(of 9 2)" only=hidden,thp
+	measure walk-turns mib=512 reps="$(of 9 2)" count="$(of 300000 200000)" only=hidden,thp,huge,mount
+	boots "$(of 9 1)"
+}
+
+icount_arm64() {
+	measure cycle reps="$(of 5 2)" mib="$(of 64 16)" instructions=1 only=hidden,thp,huge
+}
+
 icount() {
 	measure population reps="$(of 5 2)" mib=16 slow=2 instructions=1
 	measure cycle reps="$(of 5 2)" mib="$(of 64 16)" instructions=1 only="$(of plain,hidden,shmem,thp,huge hidden,thp,huge)"
@@ -138,6 +156,9 @@ echo "# host: Linux $(uname -r), $(nproc) CPUs, $(awk '/^MemTotal/ { print int($
 for section; do
 	case $section in
 	counts | cycles | costs | pieces | vcpus | holes | broken | qemu | icount) $section ;;
+	counts-arm64) counts_arm64 ;;
+	times-arm64) times_arm64 ;;
+	icount-arm64) icount_arm64 ;;
 	*) echo "run.sh: no section $section" >&2; exit 2 ;;
 	esac
 done

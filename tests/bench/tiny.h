@@ -2,7 +2,7 @@
 /*
  * A guest without a kernel: its vCPUs are in 64-bit mode with all memory mapped
  * one to one by 2 MiB entries, and run one small function at a time. What its
- * memory costs is then all that it costs.
+ * memory costs is then all that it costs. guest.h has what depends on the architecture.
  */
 #ifndef BENCH_TINY_H
 #define BENCH_TINY_H
@@ -41,13 +41,13 @@ void tiny_pre_fault(struct tiny *t);
 /* On vCPU 0: @count reads from anywhere in memory, whose size is a power of two. */
 void tiny_walk(struct tiny *t, uint64_t count);
 
-/* Put vCPU 0's kvm-clock into memory at @offset, or take it away. */
+/* Put vCPU 0's kvm-clock into memory at @offset, or take it away; KVM/arm64 has none. */
 void tiny_clock_on(struct tiny *t, uint64_t offset);
 void tiny_clock_off(struct tiny *t);
 
 /*
  * On vCPU 0: @count times into a nested guest and back, with the VMCB in memory.
- * Only where tiny_can_nest().
+ * Only where tiny_can_nest(), and on x86.
  */
 bool tiny_can_nest(void);
 void tiny_nested(struct tiny *t, uint64_t count);

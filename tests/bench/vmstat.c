@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "hardware.h"
 #include "measure.h"
 #include "vmstat.h"
 
@@ -105,5 +106,5 @@ uint64_t library_flushes(void)
 
 double vmstat_flushes(const struct vmstat *v, unsigned int cpus)
 {
-	return (double)(v->value[TLB_RECEIVED] + v->value[TLB_ONE]) / cpus;
+	return hardware_flushes(v, cpus);
 }

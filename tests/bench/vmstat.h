@@ -33,11 +33,7 @@ struct vmstat vmstat_since(const struct vmstat *before);
 /* How often the kernel's library flushed all CPUs to hide memory, since boot. */
 uint64_t library_flushes(void);
 
-/*
- * How often all @cpus CPUs have flushed: a kernel flush is on all of them, and each
- * counts it either as received or once for every page of it. A page that one
- * CPU flushes for itself counts as 1 / @cpus.
- */
+/* How often all @cpus CPUs have flushed; see hardware_flushes(). */
 double vmstat_flushes(const struct vmstat *v, unsigned int cpus);
 
 #endif

@@ -5,26 +5,17 @@
 
 #include "backing.h"
 #include "figures.h"
-#include "kvmstats.h"
+#include "guest.h"
 #include "measure.h"
 #include "pool.h"
 #include "tiny.h"
 #include "vmstat.h"
 
-static const struct {
-	const char *figure, *stat;
-} vcpu_stats[] = {
-	{ "guest-faults", "pf_taken" },
-	{ "guest-exits", "exits" },
-}, vm_stats[] = {
-	{ "guest-maps-4k", "pages_4k" },
-	{ "guest-maps-2m", "pages_2m" },
-};
-
 static void walk(const struct parameters *p, enum backing backing, unsigned int rep)
 {
 	const char *name = backing_name(backing);
-	uint64_t before[2], start;
+	struct guest_stats before, after;
+	uint64_t start;
 	struct vmstat flushes;
 	char parameter[32];
 	struct tiny t;
@@ -33,19 +24,17 @@ static void walk(const struct parameters *p, enum backing backing, unsigned int 
 		pool_prepare(POOL_WARM, p->mib * MIB);
 	snprintf(parameter, sizeof(parameter), "mib=%u", p->mib);
 	tiny_create(&t, backing, p->mib * MIB, 1);
-	for (unsigned int i = 0; i < 2; i++)
-		before[i] = kvmstat(t.vcpu[0].fd, vcpu_stats[i].stat);
+	guest_read_stats(&t, &before);
 	flushes = vmstat_now();
 	tiny_touch(&t, PAGE);
 	flushes = vmstat_since(&flushes);
 	report("guest-flushes", name, parameter, rep,
 	       vmstat_flushes(&flushes, sysconf(_SC_NPROCESSORS_ONLN)), "times");
-	for (unsigned int i = 0; i < 2; i++)
-		report(vcpu_stats[i].figure, name, parameter, rep,
-		       kvmstat(t.vcpu[0].fd, vcpu_stats[i].stat) - before[i], "times");
-	for (unsigned int i = 0; i < 2; i++)
-		report(vm_stats[i].figure, name, parameter, rep,
-		       kvmstat(t.memory.vm, vm_stats[i].stat), "entries");
+	guest_read_stats(&t, &after);
+	report("guest-faults", name, parameter, rep, after.faults - before.faults, "times");
+	report("guest-exits", name, parameter, rep, after.exits - before.exits, "times");
+	report("guest-maps-4k", name, parameter, rep, after.maps_4k, "entries");
+	report("guest-maps-2m", name, parameter, rep, after.maps_2m, "entries");
 	start = now();
 	tiny_walk(&t, p->count);
 	report("guest-walk", name, parameter, rep, (double)(now() - start) / p->count, now_unit());

@@ -82,9 +82,44 @@ void gm_test_temp_flush(void)
 	local_flush_tlb_all();
 }
 
-/* The kernel does not count TLBI. */
+#ifdef CONFIG_DEBUG_TLBFLUSH
+const enum vm_event_item gm_test_flush_events[] = { NR_TLB_REMOTE_FLUSH };
+const unsigned int gm_test_nr_flush_events = ARRAY_SIZE(gm_test_flush_events);
+
+/*
+ * Hiding one page, whose entry is there already, is one broadcast.  Another task may
+ * flush at the same time.
+ */
+static void test_one_flush(struct kunit *test)
+{
+	/* Too large for the stack. */
+	static unsigned long before[NR_VM_EVENT_ITEMS], after[NR_VM_EVENT_ITEMS];
+	struct page *page = gm_test_new_pages(test, 0);
+	unsigned int tries;
+
+	KUNIT_EXPECT_EQ(test, direct_map_hide(page, 1), 0);
+	for (tries = 0; tries < 10; tries++) {
+		KUNIT_EXPECT_EQ(test, direct_map_restore(page, 1), 0);
+		all_vm_events(before);
+		KUNIT_EXPECT_EQ(test, direct_map_hide(page, 1), 0);
+		all_vm_events(after);
+		if (after[NR_TLB_REMOTE_FLUSH] == before[NR_TLB_REMOTE_FLUSH] + 1)
+			break;
+	}
+	KUNIT_EXPECT_LT(test, tries, 10);
+	KUNIT_EXPECT_EQ(test, direct_map_restore(page, 1), 0);
+	__free_page(page);
+}
+#else
+/* This kernel does not count flushes. */
 const enum vm_event_item gm_test_flush_events[] = {};
 const unsigned int gm_test_nr_flush_events;
+
+static void test_one_flush(struct kunit *test)
+{
+	kunit_skip(test, "the kernel counts no flushes");
+}
+#endif
 
 /* The kernel maps nothing below the linear map. */
 unsigned int gm_test_ranges(struct gm_test_range *ranges)
@@ -216,6 +251,7 @@ static struct kunit_case direct_map_arm64_test_cases[] = {
 	KUNIT_CASE(test_groups_of_pages),
 	KUNIT_CASE(test_groups_of_blocks),
 	KUNIT_CASE(test_counters),
+	KUNIT_CASE(test_one_flush),
 	{}
 };
 

@@ -17,7 +17,6 @@
  * that does not notice a pin or gives back less than it took (pinned), a pinned
  * page that is hidden, cleared or freed too early, or never (punched_pinned).
  */
-#include <asm/kvm_para.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/futex.h>
@@ -31,6 +30,10 @@
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#ifdef __x86_64__
+#include <asm/kvm_para.h>
+#endif
 
 #include "guest_memfd_hide.h"
 #include "guest_memfd_pin.h"
@@ -122,15 +125,21 @@ static void assert_level(struct memory *m)
 	TEST_ASSERT_EQ(info.level_kernel, m->level == KERNEL ? NR_PAGES : 0);
 }
 
-/* All is as memory_create() left it. */
-static void assert_as_created(struct memory *m)
+/* Level and direct map are as memory_create() left them. */
+static void assert_kept(struct memory *m)
 {
 	bool seen = m->level == KERNEL;
 
 	assert_level(m);
-	gmem_guest_call(m->g.vcpus[0], gmem_guest_check, GMEM_GVA, SIZE, m->seed);
 	assert_seen(m->pfns, NR_PAGES, m->seed, seen);
 	gmem_assert_counts(m->g.fd, NR_PAGES, seen ? NR_PAGES : 0);
+}
+
+/* All is as memory_create() left it. */
+static void assert_as_created(struct memory *m)
+{
+	gmem_guest_call(m->g.vcpus[0], gmem_guest_check, GMEM_GVA, SIZE, m->seed);
+	assert_kept(m);
 }
 
 static void memory_destroy(struct memory *m)
@@ -483,6 +492,18 @@ ACCESS_TEST(fork)
 	gmem_set_access(m->g.fd, 0, SIZE, m->level);
 }
 
+static u64 guest_peek(u64 gva, u64 b, u64 c)
+{
+	return READ_ONCE(*(u64 *)gva);
+}
+
+static u64 guest_poke(u64 gva, u64 value, u64 c)
+{
+	WRITE_ONCE(*(u64 *)gva, value);
+	return 0;
+}
+
+#if defined(__x86_64__)
 static u64 guest_wrmsr(u64 msr, u64 value, u64 unused)
 {
 	return wrmsr_safe(msr, value);
@@ -515,17 +536,6 @@ ACCESS_TEST(clock)
 	gmem_guest_call(vcpu, gmem_guest_fill, GMEM_GVA + AT, GMEM_PAGE, m->seed);
 }
 
-static u64 guest_peek(u64 gva, u64 b, u64 c)
-{
-	return READ_ONCE(*(u64 *)gva);
-}
-
-static u64 guest_poke(u64 gva, u64 value, u64 c)
-{
-	WRITE_ONCE(*(u64 *)gva, value);
-	return 0;
-}
-
 /* KVM's own reads and writes: the wall clock's version is read, then counted up. */
 ACCESS_TEST(kvm_access)
 {
@@ -541,6 +551,63 @@ ACCESS_TEST(kvm_access)
 		TEST_ASSERT_EQ(*(u32 *)m->at, 8);
 	gmem_guest_call(vcpu, gmem_guest_fill, GMEM_GVA + AT, GMEM_PAGE, m->seed);
 }
+#elif defined(__aarch64__)
+#define PV_TIME_ST		0xc5000021
+
+/* What KVM and the guest share: DEN0057, "Paravirtualized Time for Arm-based Systems". */
+struct stolen_time {
+	u32 revision;
+	u32 attributes;
+	u64 ns;
+};
+
+static u64 guest_stolen_time(u64 a, u64 b, u64 c)
+{
+	struct arm_smccc_res res;
+
+	do_smccc(PV_TIME_ST, 0, 0, 0, 0, 0, 0, 0, &res);
+	return res.a0;
+}
+
+/* KVM's own writes, as the guest asks for its stolen time, and reads: KVM adds to it. */
+ACCESS_TEST(kvm_access)
+{
+	const u64 much = 1ULL << 60, at = GMEM_GVA + AT + offsetof(struct stolen_time, ns);
+	u64 gpa = GMEM_GPA + AT, got = 0;
+	struct kvm_device_attr attr = {
+		.group = KVM_ARM_VCPU_PVTIME_CTRL,
+		.attr = KVM_ARM_VCPU_PVTIME_IPA,
+		.addr = (u64)&gpa,
+	};
+	struct memory *m = &self->m;
+	struct kvm_vcpu *vcpu = m->g.vcpus[0];
+	unsigned int tries;
+
+	vcpu_ioctl(vcpu, KVM_SET_DEVICE_ATTR, &attr);
+	TEST_ASSERT_EQ(gmem_guest_call(vcpu, guest_stolen_time, 0, 0, 0), gpa);
+	/* Where the fill was, KVM has written revision 0 and no attributes. */
+	TEST_ASSERT_EQ(gmem_guest_call(vcpu, guest_peek, GMEM_GVA + AT, 0, 0), 0);
+	TEST_ASSERT(gmem_guest_call(vcpu, guest_peek, at, 0, 0) < much / 2, "not initialised");
+	gmem_guest_call(vcpu, guest_poke, at, much, 0);
+	/* KVM adds what the thread has waited for a CPU. */
+	for (tries = 0; tries < 100 && got <= much; tries++) {
+		usleep(1000);
+		got = gmem_guest_call(vcpu, guest_peek, at, 0, 0);
+		TEST_ASSERT(got >= much && got < much + much / 2, "stolen time 0x%lx", got);
+	}
+	TEST_ASSERT(got > much, "KVM adds no stolen time");
+	if (m->level >= USER)
+		TEST_ASSERT(((struct stolen_time *)m->at)->ns >= got, "the VMM sees less");
+
+	/* All is as it was, but for the page that KVM goes on to write. */
+	gmem_guest_call(vcpu, gmem_guest_fill, GMEM_GVA + AT, GMEM_PAGE, m->seed);
+	gmem_guest_call(vcpu, gmem_guest_check, GMEM_GVA, AT, m->seed);
+	gmem_guest_call(vcpu, gmem_guest_check, GMEM_GVA + AT + GMEM_PAGE, SIZE - AT - GMEM_PAGE,
+			m->seed);
+	assert_kept(m);
+	gmem_vm_destroy(&m->g);
+}
+#endif
 
 /* Who makes a hole makes it at each level; what comes there has the same level. */
 ACCESS_TEST(punch_hole)
@@ -876,7 +943,8 @@ PINNED_TEST(closed)
 		    gmem_free_pages(), free_before);
 }
 
-/* A share besides, in both orders. */
+#ifdef __x86_64__
+/* A direct-map reference of KVM's besides, in both orders; KVM/arm64 takes none. */
 PINNED_TEST(punched_and_shared)
 {
 	u64 clock = (GMEM_GPA + AT) | KVM_MSR_ENABLED;
@@ -912,6 +980,7 @@ PINNED_TEST(punched_and_shared)
 		pfn = m->pfns + AT_PAGE;
 	}
 }
+#endif
 
 int main(int argc, char *argv[])
 {

@@ -312,10 +312,10 @@ POISON_TEST(guest)
 
 	unmap_user(g);
 	gmem_guest_call(g->vcpus[0], gmem_guest_check, GMEM_GVA, SIZE, self->seed);
-	TEST_ASSERT_EQ(vm_get_stat(g->vm, pages_2m), 2);
+	TEST_ASSERT_EQ(gmem_pages_2m(g->vm), 2);
 	fail(_metadata, self, self->bad);
 	assert_lost(_metadata, self, true);
-	TEST_ASSERT_EQ(vm_get_stat(g->vm, pages_2m), 1);
+	TEST_ASSERT_EQ(gmem_pages_2m(g->vm), 1);
 }
 
 /* A VMM that asks for early signals is told which 4 KiB are bad. */

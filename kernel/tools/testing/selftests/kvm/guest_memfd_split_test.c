@@ -105,7 +105,7 @@ static void assert_unchanged(struct _test_data_split *self, const char *after)
 	TEST_ASSERT(nr == NR_BLOCKS, "%lu blocks after %s", nr, after);
 	gmem_assert_counts(g->fd, NR_PAGES, 0);
 	gmem_guest_call(g->vcpus[0], gmem_guest_check, GMEM_GVA, SIZE, self->seed);
-	TEST_ASSERT_EQ(vm_get_stat(g->vm, pages_2m), NR_BLOCKS);
+	TEST_ASSERT_EQ(gmem_pages_2m(g->vm), NR_BLOCKS);
 	gmem_assert_filled(g->mem, SIZE, self->seed);
 	for (i = 0; i < NR_PAGES; i++)
 		TEST_ASSERT(gmem_pfn(g->mem + i * GMEM_PAGE) == self->pfns[i],

@@ -116,6 +116,11 @@ u64 gmem_wait_put(int fd);
 /* Flushes of kernel addresses on all CPUs since the host has booted, where it counts them. */
 bool gmem_counts_flushes(void);
 u64 gmem_flushes(void);
+/*
+ * How often all CPUs have flushed kernel addresses.  On arm64, flushes of user addresses
+ * count too.
+ */
+u64 gmem_flush_rounds(void);
 /* KVM's references to what it has lost end within so many milliseconds. */
 #define GMEM_REFERENCE_MS	100
 
@@ -156,6 +161,11 @@ u64 gmem_meminfo(const char *name);
 /* Free pages of all zones, those that wait in the CPUs' lists included. */
 u64 gmem_free_pages(void);
 u64 gmem_kpageflags(u64 pfn);
+/*
+ * KiB of the direct map that are mapped by 4 KiB, from any fixed number on: only the
+ * difference of two values means something.
+ */
+u64 gmem_mapped_by_pages(void);
 
 /* Events of the guest_memfd trace system between start and stop. */
 struct gmem_trace {
@@ -226,6 +236,15 @@ u64 gmem_guest_call(struct kvm_vcpu *vcpu, gmem_guest_fn fn, u64 a, u64 b, u64 c
 void gmem_guest_post(struct kvm_vcpu *vcpu, gmem_guest_fn fn, u64 a, u64 b, u64 c);
 /* The value of the call that the vCPU, which has just run, is done with. */
 u64 gmem_guest_result(struct kvm_vcpu *vcpu);
+
+/* Mappings of 2 MiB that the guest has of memory at and above GMEM_GPA. */
+u64 gmem_pages_2m(struct kvm_vm *vm);
+/*
+ * Faults of the guest that KVM has handled, of which only the difference of two values
+ * means something.  On arm64 these are faults of all VMs at and above GMEM_GPA in this
+ * thread, and in threads that it creates after the first call.
+ */
+u64 gmem_guest_faults(struct kvm_vcpu *vcpu);
 
 /* Guest functions: (address, size, seed). */
 u64 gmem_guest_fill(u64 gva, u64 size, u64 seed);

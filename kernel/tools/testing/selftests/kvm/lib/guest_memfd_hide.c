@@ -668,20 +668,28 @@ void gmem_assert_counts(int fd, u64 populated, u64 referenced)
 }
 
 static const char *const flush_counters[] = GMEM_FLUSH_COUNTERS;
+static const char *const round_counters[] = GMEM_ROUND_COUNTERS;
 
-bool gmem_counts_flushes(void)
-{
-	return ARRAY_SIZE(flush_counters);
-}
-
-u64 gmem_flushes(void)
+static u64 add_vmstat(const char *const names[], size_t nr)
 {
 	u64 sum = 0;
 	size_t i;
 
-	for (i = 0; i < ARRAY_SIZE(flush_counters); i++)
-		sum += gmem_vmstat(flush_counters[i]);
+	for (i = 0; i < nr; i++)
+		sum += gmem_vmstat(names[i]);
 	return sum;
+}
+
+u64 gmem_flushes(void)
+{
+	return add_vmstat(flush_counters, ARRAY_SIZE(flush_counters));
+}
+
+u64 gmem_flush_rounds(void)
+{
+	u64 sum = add_vmstat(round_counters, ARRAY_SIZE(round_counters));
+
+	return GMEM_ROUND_IS_LOCAL ? sum / sysconf(_SC_NPROCESSORS_ONLN) : sum;
 }
 
 int __gmem_set_access(int fd, u64 offset, u64 size, u32 level, u64 *error_offset)
@@ -721,25 +729,39 @@ u32 gmem_get_access(int fd, u64 offset, u64 *size)
 	return a.level;
 }
 
-static u64 read_counter(const char *path, const char *name)
+/* Return: Does @path have a line of @name? */
+static bool find_counter(const char *path, const char *name, u64 *value)
 {
 	size_t len = strlen(name);
 	char line[256];
 	bool found = false;
-	u64 v = 0;
 	FILE *f;
 
 	f = fopen(path, "r");
 	TEST_ASSERT(f, "cannot open %s", path);
 	while (!found && fgets(line, sizeof(line), f)) {
 		if (!strncmp(line, name, len) && (line[len] == ' ' || line[len] == ':')) {
-			v = strtoull(line + len + 1, NULL, 10);
+			*value = strtoull(line + len + 1, NULL, 10);
 			found = true;
 		}
 	}
 	fclose(f);
-	TEST_ASSERT(found, "no %s in %s", name, path);
+	return found;
+}
+
+static u64 read_counter(const char *path, const char *name)
+{
+	u64 v;
+
+	TEST_ASSERT(find_counter(path, name, &v), "no %s in %s", name, path);
 	return v;
+}
+
+bool gmem_counts_flushes(void)
+{
+	u64 unused;
+
+	return find_counter("/proc/vmstat", flush_counters[0], &unused);
 }
 
 unsigned int gmem_set_block_order(unsigned int order)

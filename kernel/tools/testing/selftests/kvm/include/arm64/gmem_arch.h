@@ -25,9 +25,9 @@ static inline bool gmem_kcore_is_direct_map(u64 vaddr)
 	return !(vaddr & (1ULL << 47));
 }
 
-/* TLBI reaches all CPUs without an interrupt, and the kernel does not count it. */
-#define GMEM_FLUSH_COUNTERS	{}
-/* KVM/arm64 counts exits, not faults. */
-#define gmem_guest_faults(vcpu)	vcpu_get_stat(vcpu, exits)
+/* TLBI reaches all CPUs without an interrupt: the CPU that broadcasts it counts. */
+#define GMEM_FLUSH_COUNTERS	{ "nr_tlb_remote_flush" }
+#define GMEM_ROUND_COUNTERS	{ "nr_tlb_remote_flush" }
+#define GMEM_ROUND_IS_LOCAL	false
 
 #endif /* SELFTEST_KVM_GMEM_ARCH_H */

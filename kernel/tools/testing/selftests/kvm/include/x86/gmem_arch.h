@@ -24,9 +24,11 @@ static inline bool gmem_kcore_is_direct_map(u64 vaddr)
 	return vaddr < 0xffffffff80000000ULL;
 }
 
-/* Counters of TLB flushes: each CPU counts its own.  The guest faults are KVM's count. */
+/* Counters of TLB flushes: each CPU counts its own. */
 #define GMEM_FLUSH_COUNTERS	{ "nr_tlb_local_flush_one", "nr_tlb_local_flush_all", \
 				  "nr_tlb_remote_flush_received" }
-#define gmem_guest_faults(vcpu)	vcpu_get_stat(vcpu, pf_taken)
+/* In a flush of all CPUs each CPU counts one of these. */
+#define GMEM_ROUND_COUNTERS	{ "nr_tlb_local_flush_one", "nr_tlb_remote_flush_received" }
+#define GMEM_ROUND_IS_LOCAL	true
 
 #endif /* SELFTEST_KVM_GMEM_ARCH_H */
