@@ -12,8 +12,12 @@
 #define SECTOR		512
 #define HEADER_SIZE	sizeof(struct virtio_blk_outhdr)
 
-/* The first and the last descriptor have no data. */
-#define MAX_SEGMENTS	(VIRTIO_QUEUE_MAX - 2)
+/*
+ * Limits of a request's data, small enough for the bounce buffers of a small guest:
+ * Linux of 128 MiB on arm64 has 256 KiB, and tries again for ever what never fits.
+ */
+#define MAX_SEGMENTS		14
+#define MAX_SEGMENT_SIZE	4096
 
 static const char disk_name[VIRTIO_BLK_ID_BYTES] = "guestmem";
 
@@ -222,10 +226,12 @@ void disk_start(struct disk *disk, const struct memory *memory,
 	disk->context = context;
 	disk->config = (struct virtio_blk_config){
 		.capacity = htole64(disk->sectors), .seg_max = htole32(MAX_SEGMENTS),
+		.size_max = htole32(MAX_SEGMENT_SIZE),
 	};
 	disk->virtio = (struct virtio){
 		.ops = &disk_ops, .context = disk, .memory = memory, .id = VIRTIO_ID_BLOCK,
-		.features = 1ULL << VIRTIO_BLK_F_SEG_MAX | 1ULL << VIRTIO_BLK_F_FLUSH,
+		.features = 1ULL << VIRTIO_BLK_F_SIZE_MAX | 1ULL << VIRTIO_BLK_F_SEG_MAX |
+			    1ULL << VIRTIO_BLK_F_FLUSH,
 		.config = (const uint8_t *)&disk->config, .config_size = sizeof(disk->config),
 	};
 	virtio_init(&disk->virtio);
