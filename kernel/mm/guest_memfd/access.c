@@ -1067,7 +1067,8 @@ static int begin_change(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 			return err;
 	} else if (guest_memfd_access_run(gm, start, &first, &last) == level && last >= end - 1) {
 		return 1;
-	} else if (level != GUEST_MEMFD_ACCESS_NONE && gm_range_has_donated(gm, start, end, false)) {
+	} else if (level != GUEST_MEMFD_ACCESS_NONE &&
+		   gm_range_has_donated(gm, start, end, false)) {
 		/* Only the guest gives it back; none is donated in a transition. */
 		return -EPERM;
 	}

@@ -106,7 +106,10 @@ static inline bool gm_page_is_donated(struct page *page)
 	struct folio *folio = page_folio(page);
 	unsigned long state = gm_folio_state(folio);
 
-	if (state ? !(state & GM_PAGE_DONATED) || state & GM_PAGE_SHARED : !gm_page_has_state(folio))
+	/* A page of a plain file has no word; one of a block that is split has it soon. */
+	if (!state)
+		return gm_page_has_state(folio) && __gm_page_is_donated(page);
+	if (!(state & GM_PAGE_DONATED) || state & GM_PAGE_SHARED)
 		return false;
 	return __gm_page_is_donated(page);
 }

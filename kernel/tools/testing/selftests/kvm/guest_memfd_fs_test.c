@@ -1317,7 +1317,8 @@ static void fight(u64 seed, unsigned int seconds)
 
 	clock_gettime(CLOCK_MONOTONIC, &start);
 	/* However slow the machine is, there are some rounds. */
-	while (rounds < MIN_ROUNDS || timespec_to_ns(timespec_elapsed(start)) < seconds * NSEC_PER_SEC) {
+	while (rounds < MIN_ROUNDS ||
+	       timespec_to_ns(timespec_elapsed(start)) < seconds * NSEC_PER_SEC) {
 		int fd = new_tmpfile(DIR_A, SIZE);
 		char *mem = map(fd, SIZE);
 		u64 first = seed % 3 * BLOCK;

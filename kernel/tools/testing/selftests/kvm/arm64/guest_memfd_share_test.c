@@ -145,7 +145,8 @@ TEST_F(share, levels)
 	TEST_ASSERT(!gmem_pvm_host_can_read(p, BLOCK_PAGE), "the VMM reads at NONE");
 	TEST_ASSERT_EQ(gmem_pvm_step(p, OP_READ, BLOCK_PAGE, 0), 0x1111);
 	gmem_set_access(p->fd, BLOCK_PAGE, GMEM_PAGE, GUEST_MEMFD_ACCESS_USER);
-	TEST_ASSERT(gmem_pvm_host_access((u64 *)(p->mem + BLOCK_PAGE), false, &value), "the VMM cannot read");
+	TEST_ASSERT(gmem_pvm_host_access((u64 *)(p->mem + BLOCK_PAGE), false, &value),
+		    "the VMM cannot read");
 	TEST_ASSERT_EQ(value, 0x1111);
 
 	/* It is the guest's alone again from each of them. */
@@ -193,7 +194,8 @@ TEST_F(share, refused)
 	TEST_ASSERT(gmem_pvm_host_access((u64 *)(p->mem + TAIL_PAGE), false, &value), "not shared");
 	assert_counts(p, 2, 1);
 	gmem_set_access(p->fd, TAIL_PAGE + GMEM_PAGE, GMEM_PAGE, GUEST_MEMFD_ACCESS_USER);
-	TEST_ASSERT_EQ(gmem_pvm_try_step(p, 0, MEM_SHARE, TAIL_PAGE + GMEM_PAGE, 0, &value), EFAULT);
+	TEST_ASSERT_EQ(gmem_pvm_try_step(p, 0, MEM_SHARE, TAIL_PAGE + GMEM_PAGE, 0, &value),
+		       EFAULT);
 	TEST_ASSERT_EQ(p->run[0]->exit_reason, KVM_EXIT_MEMORY_FAULT);
 	TEST_ASSERT_EQ(p->run[0]->memory_fault.gpa, GMEM_GPA + TAIL_PAGE + GMEM_PAGE);
 	assert_counts(p, 2, 1);
@@ -363,7 +365,8 @@ TEST_F(share, anonymous)
 	gmem_pvm_create_stepper(&other, 1);
 	gmem_pvm_step(&other, OP_WRITE, BLOCK_PAGE, 0x1111);
 	TEST_ASSERT_EQ(gmem_pvm_step(&other, MEM_SHARE, BLOCK_PAGE, 0), SUCCESS);
-	TEST_ASSERT(gmem_pvm_host_access((u64 *)(other.mem + BLOCK_PAGE), false, &value), "not shared");
+	TEST_ASSERT(gmem_pvm_host_access((u64 *)(other.mem + BLOCK_PAGE), false, &value),
+		    "not shared");
 	TEST_ASSERT_EQ(value, 0x1111);
 	TEST_ASSERT_EQ(gmem_pvm_step(&other, MEM_UNSHARE, BLOCK_PAGE, 0), SUCCESS);
 	TEST_ASSERT_EQ(gmem_pvm_step(&other, MEM_UNSHARE, BLOCK_PAGE, 0), INVALID);
@@ -572,6 +575,12 @@ TEST_F_TIMEOUT(share, race, 120)
 	TEST_ASSERT(!race.failed[1] && race.failed[0] * 10 <= race.calls[0], "calls failed");
 }
 
+static void share_and_take_back(struct gmem_pvm *p, u64 offset)
+{
+	TEST_ASSERT_EQ(gmem_pvm_step(p, MEM_SHARE, offset, 0), SUCCESS);
+	TEST_ASSERT_EQ(gmem_pvm_step(p, MEM_UNSHARE, offset, 0), SUCCESS);
+}
+
 /* The VMM is killed while its guest shares and takes back. */
 TEST_F(share, killed)
 {
@@ -588,10 +597,8 @@ TEST_F(share, killed)
 			gmem_pvm_create_stepper(&p, 1);
 			gmem_pvm_seal(&p);
 			for (;;) {
-				TEST_ASSERT_EQ(gmem_pvm_step(&p, MEM_SHARE, BLOCK_PAGE, 0), SUCCESS);
-				TEST_ASSERT_EQ(gmem_pvm_step(&p, MEM_UNSHARE, BLOCK_PAGE, 0), SUCCESS);
-				TEST_ASSERT_EQ(gmem_pvm_step(&p, MEM_SHARE, TAIL_PAGE, 0), SUCCESS);
-				TEST_ASSERT_EQ(gmem_pvm_step(&p, MEM_UNSHARE, TAIL_PAGE, 0), SUCCESS);
+				share_and_take_back(&p, BLOCK_PAGE);
+				share_and_take_back(&p, TAIL_PAGE);
 			}
 		}
 		usleep(150000 + i * 70000);

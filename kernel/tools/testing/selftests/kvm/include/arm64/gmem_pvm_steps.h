@@ -69,7 +69,13 @@ static inline int gmem_pvm_try_step(struct gmem_pvm *p, int vcpu, u64 op, u64 of
 	struct kvm_run *run = p->run[vcpu];
 	u64 n;
 
-	while (!ioctl(p->vcpu[vcpu], KVM_RUN, NULL)) {
+	for (;;) {
+		if (ioctl(p->vcpu[vcpu], KVM_RUN, NULL)) {
+			/* The kernel has other work for the thread, as for io_uring. */
+			if (errno == EINTR)
+				continue;
+			return errno;
+		}
 		TEST_ASSERT(run->exit_reason == KVM_EXIT_MMIO, "exit reason %u", run->exit_reason);
 		n = (run->mmio.phys_addr - GMEM_PVM_MMIO) / sizeof(u64);
 		if (run->mmio.is_write) {
@@ -80,7 +86,6 @@ static inline int gmem_pvm_try_step(struct gmem_pvm *p, int vcpu, u64 op, u64 of
 		TEST_ASSERT(n < ARRAY_SIZE(words), "MMIO at 0x%llx", run->mmio.phys_addr);
 		memcpy(run->mmio.data, &words[n], sizeof(u64));
 	}
-	return errno;
 }
 
 static inline u64 gmem_pvm_step(struct gmem_pvm *p, u64 op, u64 offset, u64 value)
