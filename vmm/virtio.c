@@ -105,6 +105,30 @@ static const char *read_chain(const struct virtio *virtio, uint16_t head,
 	return NULL;
 }
 
+/*
+ * The driver writes the index while it is copied, perhaps byte by byte.  Two copies
+ * that agree are right: between them it has not gone on by 256.  And it stands still
+ * when there is no room for more requests.
+ * Return: NULL, or what is wrong.
+ */
+static const char *read_index(const struct virtio *virtio, uint16_t *index)
+{
+	const struct virtio_queue *queue = &virtio->queue;
+	uint64_t at = queue->available + offsetof(struct vring_avail, idx);
+	uint16_t before;
+
+	if (!read_u16(virtio, at, index))
+		return "its available ring cannot be read";
+	for (unsigned int i = 0; i <= 2 * queue->size; i++) {
+		before = *index;
+		if (!read_u16(virtio, at, index))
+			return "its available ring cannot be read";
+		if (*index == before)
+			return NULL;
+	}
+	return "its available ring does not stand still";
+}
+
 /* Return: NULL, or what is wrong. */
 static const char *put_used(struct virtio *virtio, uint16_t head, uint32_t written)
 {
@@ -112,14 +136,17 @@ static const char *put_used(struct virtio *virtio, uint16_t head, uint32_t writt
 	struct vring_used_elem elem = { .id = htole32(head), .len = htole32(written) };
 	uint64_t at = offsetof(struct vring_used, ring) +
 		      queue->next_used % queue->size * sizeof(elem);
-	uint16_t index = htole16(++queue->next_used);
 
+	queue->next_used++;
 	if (!memory_write(virtio->memory, queue->used + at, &elem, sizeof(elem)))
 		return "its used ring cannot be written";
 	/* The driver sees the element, and the data, before the index. */
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-	if (!memory_write(virtio->memory, queue->used + offsetof(struct vring_used, idx), &index,
-			  sizeof(index)))
+	/*
+	 * Another CPU of the guest may look at the index now, so it changes at once: it
+	 * is the upper half of a little-endian number of 32 bits.
+	 */
+	if (!memory_add(virtio->memory, queue->used, 16))
 		return "its used ring cannot be written";
 	return NULL;
 }
@@ -156,8 +183,9 @@ static const char *serve_all(struct virtio *virtio, bool *served)
 	for (;;) {
 		/* A driver that adds a request after this looks notifies again. */
 		__atomic_thread_fence(__ATOMIC_SEQ_CST);
-		if (!read_u16(virtio, queue->available + offsetof(struct vring_avail, idx), &index))
-			return "its available ring cannot be read";
+		error = read_index(virtio, &index);
+		if (error)
+			return error;
 		if (index == queue->next_available)
 			return NULL;
 		if ((uint16_t)(index - queue->next_available) > queue->size)
@@ -210,7 +238,9 @@ static void set_queue_ready(struct virtio *virtio, uint32_t value)
 {
 	struct virtio_queue *queue = &virtio->queue;
 
-	queue->ready = value && queue->size;
+	queue->ready = value && queue->size && queue->descriptors % VRING_DESC_ALIGN_SIZE == 0 &&
+		       queue->available % VRING_AVAIL_ALIGN_SIZE == 0 &&
+		       queue->used % VRING_USED_ALIGN_SIZE == 0;
 	queue->next_available = queue->next_used = 0;
 }
 

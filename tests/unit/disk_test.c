@@ -5,6 +5,8 @@
 #include <linux/virtio_config.h>
 #include <linux/virtio_mmio.h>
 #include <linux/virtio_ring.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -245,6 +247,58 @@ static void test_good(void)
 	ok(file_is(content), "the file is as it was");
 }
 
+static atomic_bool driver_done;
+static atomic_bool went_wrong;
+
+/* Return: the used index as a driver reads it, at once. */
+static uint16_t used_now(void)
+{
+	return le16toh(__atomic_load_n(&((struct vring_used *)page(USED))->idx, __ATOMIC_ACQUIRE));
+}
+
+/* A vCPU that adds requests and looks what is used, while another is in the device. */
+static void *driver_thread(void *arg)
+{
+	struct vring_avail *avail = page(AVAILABLE);
+	uint16_t seen = 0, index = 0;
+
+	(void)arg;
+	for (unsigned int nr = 0; nr < 70000 && !went_wrong;) {
+		uint16_t now = used_now();
+
+		/* A number that is half old and half new is before this, or far behind. */
+		if ((uint16_t)(now - seen) > (uint16_t)(index - seen))
+			went_wrong = true;
+		seen = now;
+		if ((uint16_t)(index - seen) < 8) {
+			__atomic_store_n(&avail->idx, htole16(++index), __ATOMIC_RELEASE);
+			nr++;
+		}
+	}
+	atomic_store(&driver_done, true);
+	return NULL;
+}
+
+static void test_two_cpus(void)
+{
+	pthread_t thread;
+
+	start();
+	/* Requests that are answered at once */
+	put_header(VIRTIO_BLK_T_DISCARD, 0);
+	describe(0, PLACE(HEADER), sizeof(struct virtio_blk_outhdr), VRING_DESC_F_NEXT, 1);
+	describe(1, PLACE(STATUS), 1, VRING_DESC_F_WRITE, 0);
+	if (!ok(!pthread_create(&thread, NULL, driver_thread, NULL), "a second CPU"))
+		return;
+	while (!atomic_load(&driver_done) && !needs_reset())
+		notify();
+	if (needs_reset())
+		went_wrong = true;
+	pthread_join(thread, NULL);
+	ok(!needs_reset(), "the device never reads half an index");
+	ok(!went_wrong, "the driver never reads half an index");
+}
+
 static void test_errors(void)
 {
 	static const struct {
@@ -305,7 +359,7 @@ static void test_broken(void)
 	} places[] = {
 		{ BEYOND, PLACE(AVAILABLE), PLACE(USED), "descriptors behind guest memory" },
 		{ PLACE(SECRET), PLACE(AVAILABLE), PLACE(USED), "descriptors that are not shared" },
-		{ PLACE(DESCRIPTORS), UINT64_MAX, PLACE(USED), "an available ring nowhere" },
+		{ PLACE(DESCRIPTORS), UINT64_MAX - 1, PLACE(USED), "an available ring nowhere" },
 		{ PLACE(DESCRIPTORS), PLACE(SECRET), PLACE(USED), "one that is not shared" },
 		{ PLACE(DESCRIPTORS), PLACE(AVAILABLE), BEYOND, "a used ring behind guest memory" },
 		{ PLACE(DESCRIPTORS), PLACE(AVAILABLE), PLACE(SECRET), "one that is not shared" },
@@ -374,6 +428,12 @@ static void test_not_ready(void)
 		   request(VIRTIO_BLK_T_FLUSH, 0, 0, 0) == 0xff && !needs_reset(),
 		   "no queue with %u descriptors", sizes[i]);
 	}
+	start_at(8, PLACE(DESCRIPTORS) + 8, PLACE(AVAILABLE), PLACE(USED));
+	ok(!get(VIRTIO_MMIO_QUEUE_READY), "no descriptors at an odd address");
+	start_at(8, PLACE(DESCRIPTORS), PLACE(AVAILABLE) + 1, PLACE(USED));
+	ok(!get(VIRTIO_MMIO_QUEUE_READY), "no available ring at an odd address");
+	start_at(8, PLACE(DESCRIPTORS), PLACE(AVAILABLE), PLACE(USED) + 2);
+	ok(!get(VIRTIO_MMIO_QUEUE_READY), "no used ring at an odd address");
 	start();
 	set(VIRTIO_MMIO_STATUS, VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER);
 	ok(request(VIRTIO_BLK_T_FLUSH, 0, 0, 0) == 0xff, "nothing before the driver is ready");
@@ -428,6 +488,7 @@ int main(void)
 	disk_start(&disk, &memory, raise, NULL);
 	test_found();
 	test_good();
+	test_two_cpus();
 	test_errors();
 	test_broken();
 	test_not_ready();
