@@ -219,7 +219,7 @@ static const struct virtio_operations disk_ops = {
 	.request = request,
 };
 
-void disk_start(struct disk *disk, const struct memory *memory,
+void disk_start(struct disk *disk, const struct memory *memory, const atomic_int *ending,
 		void (*raise)(void *context, bool level), void *context)
 {
 	disk->interrupt = raise;
@@ -232,7 +232,7 @@ void disk_start(struct disk *disk, const struct memory *memory,
 		.ops = &disk_ops, .context = disk, .memory = memory, .id = VIRTIO_ID_BLOCK,
 		.features = 1ULL << VIRTIO_BLK_F_SIZE_MAX | 1ULL << VIRTIO_BLK_F_SEG_MAX |
 			    1ULL << VIRTIO_BLK_F_FLUSH,
-		.config = (const uint8_t *)&disk->config, .config_size = sizeof(disk->config),
+		.ending = ending, .config = (const uint8_t *)&disk->config, .config_size = sizeof(disk->config),
 	};
 	virtio_init(&disk->virtio);
 }

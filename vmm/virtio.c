@@ -173,29 +173,31 @@ static const char *serve(struct virtio *virtio)
 	return put_used(virtio, head, written);
 }
 
-/* Return: NULL when all is done that the driver has requested, or what is wrong. */
+/*
+ * All that the driver had requested when it notified: what it adds later it notifies
+ * of again.  Were that served here too, a guest could keep this thread for ever.
+ * Return: NULL, or what is wrong.
+ */
 static const char *serve_all(struct virtio *virtio, bool *served)
 {
 	struct virtio_queue *queue = &virtio->queue;
 	const char *error;
 	uint16_t index;
 
-	for (;;) {
-		/* A driver that adds a request after this looks notifies again. */
-		__atomic_thread_fence(__ATOMIC_SEQ_CST);
-		error = read_index(virtio, &index);
-		if (error)
-			return error;
-		if (index == queue->next_available)
-			return NULL;
-		if ((uint16_t)(index - queue->next_available) > queue->size)
-			return "its available ring has more than there is";
-		__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	error = read_index(virtio, &index);
+	if (error)
+		return error;
+	if ((uint16_t)(index - queue->next_available) > queue->size)
+		return "its available ring has more than there is";
+	/* The driver wrote the requests before the index. */
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	while (index != queue->next_available && !atomic_load(virtio->ending)) {
 		error = serve(virtio);
 		if (error)
 			return error;
 		*served = true;
 	}
+	return NULL;
 }
 
 static void notified(struct virtio *virtio, uint32_t number)

@@ -10,6 +10,7 @@
 #define VIRTIO_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -54,6 +55,7 @@ struct virtio {
 	const struct memory *memory;
 	uint32_t id;			/* the kind of device */
 	uint64_t features;		/* of that kind */
+	const atomic_int *ending;	/* not 0: no more requests are served */
 	const uint8_t *config;
 	uint32_t config_size;
 

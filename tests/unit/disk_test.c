@@ -29,6 +29,7 @@ static struct disk disk;
 static uint8_t content[SIZE];	/* of the file */
 static bool level;		/* of the interrupt */
 static uint16_t added;
+static atomic_int ending;	/* of the VM */
 
 static void raise(void *context, bool on)
 {
@@ -299,6 +300,31 @@ static void test_two_cpus(void)
 	ok(!went_wrong, "the driver never reads half an index");
 }
 
+/* A guest cannot keep the device busy for ever, and not when the VM ends. */
+static void test_end(void)
+{
+	struct vring_avail avail = { .idx = htole16(2) };
+	uint8_t sector[512] = { 0 };
+
+	/* The first request reads the available ring, which then has a second. */
+	memcpy(sector, &avail, sizeof(avail));
+	ok(pwrite(disk.fd, sector, sizeof(sector), 0) == sizeof(sector), "a ring on the disk");
+	start();
+	ok(request(VIRTIO_BLK_T_IN, 0, PLACE(AVAILABLE), 512) == VIRTIO_BLK_S_OK && used() == 1,
+	   "a request that adds another ends");
+	notify();
+	ok(used() == 2 && !needs_reset(), "the other is served when the driver says so");
+	ok(pwrite(disk.fd, content, sizeof(sector), 0) == sizeof(sector), "the disk is as it was");
+
+	start();
+	ending = 1;
+	ok(request(VIRTIO_BLK_T_IN, 0, PLACE(DATA), 512) == 0xff && !used() && !needs_reset(),
+	   "nothing is served when the VM ends");
+	ending = 0;
+	notify();
+	ok(used() == 1, "nothing is wrong with the queue then");
+}
+
 static void test_errors(void)
 {
 	static const struct {
@@ -485,10 +511,11 @@ int main(void)
 	if (memory.base == MAP_FAILED || mprotect(memory.base + SECRET * PAGE, PAGE, PROT_NONE))
 		return 1;
 	test_files();
-	disk_start(&disk, &memory, raise, NULL);
+	disk_start(&disk, &memory, &ending, raise, NULL);
 	test_found();
 	test_good();
 	test_two_cpus();
+	test_end();
 	test_errors();
 	test_broken();
 	test_not_ready();
