@@ -19,6 +19,12 @@
 #define MAX_SEGMENTS		14
 #define MAX_SEGMENT_SIZE	4096
 
+/*
+ * A guest that does not heed these limits gets no more in one system call, so that
+ * the VM can end between two of them.
+ */
+#define MAX_PART		(1U << 20)
+
 static const char disk_name[VIRTIO_BLK_ID_BYTES] = "guestmem";
 
 static const char *check_file(struct disk *disk)
@@ -139,7 +145,7 @@ static bool transfer_part(const struct disk *disk, void *at, uint32_t len, uint6
 		ssize_t n = write ? pwrite(disk->fd, at, len, offset) :
 				    pread(disk->fd, at, len, offset);
 
-		if (n < 0 && errno == EINTR)
+		if (n < 0 && errno == EINTR && !atomic_load(disk->virtio.ending))
 			continue;
 		if (n <= 0)
 			return false;
@@ -161,7 +167,9 @@ static uint8_t transfer(const struct disk *disk, struct cursor *data, uint64_t s
 	for (; size; size -= len, offset += len) {
 		void *at;
 
-		len = next_part(data, size, &addr);
+		if (atomic_load(disk->virtio.ending))
+			return VIRTIO_BLK_S_IOERR;
+		len = next_part(data, size < MAX_PART ? size : MAX_PART, &addr);
 		at = memory_shared_at(data->memory, addr, len);
 		if (!at || !transfer_part(disk, at, len, offset, write))
 			return VIRTIO_BLK_S_IOERR;

@@ -323,6 +323,22 @@ static void test_end(void)
 	ending = 0;
 	notify();
 	ok(used() == 1, "nothing is wrong with the queue then");
+
+	/* The first half of the data is what says that the VM ends. */
+	start();
+	memset(page(DATA_2), 0x55, 512);
+	put_header(VIRTIO_BLK_T_IN, 8);
+	describe(0, PLACE(HEADER), sizeof(struct virtio_blk_outhdr), VRING_DESC_F_NEXT, 1);
+	describe(1, PLACE(DATA), 512, VRING_DESC_F_NEXT | VRING_DESC_F_WRITE, 2);
+	describe(2, PLACE(DATA_2), 512, VRING_DESC_F_NEXT | VRING_DESC_F_WRITE, 3);
+	describe(3, PLACE(STATUS), 1, VRING_DESC_F_WRITE, 0);
+	add(0);
+	disk.virtio.ending = page(DATA);
+	notify();
+	disk.virtio.ending = &ending;
+	ok(used() == 1 && *(uint8_t *)page(STATUS) == VIRTIO_BLK_S_IOERR &&
+	   !memcmp(page(DATA), content + 8 * 512, 512) && *(uint8_t *)page(DATA_2) == 0x55,
+	   "a request stops half way");
 }
 
 static void test_errors(void)
