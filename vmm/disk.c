@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
+#define _GNU_SOURCE	/* F_OFD_SETLK */
 #include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -27,15 +28,39 @@
 
 static const char disk_name[VIRTIO_BLK_ID_BYTES] = "guestmem";
 
+static const char *check_type(const struct stat *st)
+{
+	if (!S_ISREG(st->st_mode) && !S_ISBLK(st->st_mode))
+		return "neither a regular file nor a block device";
+	return NULL;
+}
+
+/*
+ * Two guests that write to one file system would destroy it.  Block devices have
+ * O_EXCL for that, which a mount heeds too.
+ */
+static const char *lock_file(const struct disk *disk)
+{
+	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+
+	if (!fcntl(disk->fd, F_OFD_SETLK, &lock))
+		return NULL;
+	return errno == EAGAIN || errno == EACCES ? "another process uses it" : strerror(errno);
+}
+
 static const char *check_file(struct disk *disk)
 {
+	const char *error;
 	struct stat st;
 	off_t size;
 
 	if (fstat(disk->fd, &st))
 		return strerror(errno);
-	if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
-		return "neither a regular file nor a block device";
+	error = check_type(&st);
+	if (!error && S_ISREG(st.st_mode))
+		error = lock_file(disk);
+	if (error)
+		return error;
 	size = lseek(disk->fd, 0, SEEK_END);
 	if (size < 0)
 		return strerror(errno);
@@ -48,11 +73,19 @@ static const char *check_file(struct disk *disk)
 const char *disk_open(struct disk *disk, const char *path)
 {
 	const char *error;
+	struct stat st;
 
-	/* O_NONBLOCK: do not wait for another process at a named pipe */
-	*disk = (struct disk){ .fd = open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK) };
-	if (disk->fd < 0)
+	*disk = (struct disk){ .fd = -1 };
+	/* The open of something else, as a watchdog, may do something. */
+	if (stat(path, &st))
 		return strerror(errno);
+	error = check_type(&st);
+	if (error)
+		return error;
+	disk->fd = open(path, O_RDWR | O_CLOEXEC | (S_ISBLK(st.st_mode) ? O_EXCL : 0));
+	if (disk->fd < 0)
+		return errno == EBUSY ? "another process uses it, or it is mounted" :
+		       strerror(errno);
 	error = check_file(disk);
 	if (error)
 		disk_close(disk);

@@ -5,11 +5,13 @@
 #include <linux/virtio_config.h>
 #include <linux/virtio_mmio.h>
 #include <linux/virtio_ring.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "disk.h"
@@ -499,6 +501,23 @@ static void refused(const char *path, const char *name)
 	ok(error && other.fd < 0, "%s: %s", name, error ? error : "opened");
 }
 
+/* It is refused before it is opened, which a process that waits at it would see. */
+static void test_named_pipe(void)
+{
+	char dir[] = "/tmp/disk_test.XXXXXX", path[64];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/pipe", mkdtemp(dir));
+	ok(!mkfifo(path, 0600), "a named pipe");
+	fd = open(path, O_RDONLY | O_NONBLOCK);
+	refused(path, "a named pipe");
+	/* A reader without a writer so far: no POLLHUP */
+	ok(!poll(&(struct pollfd){ .fd = fd, .events = POLLIN }, 1, 0), "it was never opened");
+	close(fd);
+	unlink(path);
+	rmdir(dir);
+}
+
 static void test_files(void)
 {
 	char path[] = "/tmp/disk_test.XXXXXX";
@@ -507,6 +526,7 @@ static void test_files(void)
 	refused("/no/such/file", "no file");
 	refused("/tmp", "a directory");
 	refused("/dev/null", "a character device");
+	test_named_pipe();
 	refused(path, "an empty file");
 	ok(!ftruncate(fd, 511), "a file of 511 bytes");
 	refused(path, "not one sector");
@@ -516,6 +536,7 @@ static void test_files(void)
 		content[i] = i * 7 + i / 512;
 	ok(pwrite(fd, content, SIZE, 0) == (ssize_t)SIZE && !ftruncate(fd, SIZE) &&
 	   !disk_open(&disk, path) && disk.sectors == SECTORS, "a disk");
+	refused(path, "the disk of another guest");
 	close(fd);
 	unlink(path);
 }
