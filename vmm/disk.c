@@ -210,6 +210,22 @@ static uint8_t transfer(const struct disk *disk, struct cursor *data, uint64_t s
 	return VIRTIO_BLK_S_OK;
 }
 
+static uint8_t flush(const struct disk *disk)
+{
+	return fdatasync(disk->fd) ? VIRTIO_BLK_S_IOERR : VIRTIO_BLK_S_OK;
+}
+
+static uint8_t write_data(const struct disk *disk, struct cursor *out, uint64_t sector)
+{
+	uint8_t status = transfer(disk, out, bytes_left(out), sector, true);
+
+	/* A driver that will not flush relies on what it has written. */
+	if (status == VIRTIO_BLK_S_OK &&
+	    !(disk->virtio.driver_features & 1ULL << VIRTIO_BLK_F_FLUSH))
+		status = flush(disk);
+	return status;
+}
+
 static int64_t request(void *context, const struct virtio_request *request)
 {
 	const struct disk *disk = context;
@@ -217,7 +233,7 @@ static int64_t request(void *context, const struct virtio_request *request)
 	struct cursor out = { memory, request->segments, request->nr_out, 0 };
 	struct cursor in = { memory, request->segments + request->nr_out, request->nr_in, 0 };
 	struct virtio_blk_outhdr header;
-	uint64_t size, addr;
+	uint64_t size, addr, written = 0;
 	uint8_t status;
 
 	if (!take(&out, &header, HEADER_SIZE) || !bytes_left(&in))
@@ -226,16 +242,20 @@ static int64_t request(void *context, const struct virtio_request *request)
 	switch (le32toh(header.type)) {
 	case VIRTIO_BLK_T_IN:
 		status = transfer(disk, &in, size, le64toh(header.sector), false);
+		if (status == VIRTIO_BLK_S_OK)
+			written = size;
 		break;
 	case VIRTIO_BLK_T_OUT:
-		status = transfer(disk, &out, bytes_left(&out), le64toh(header.sector), true);
+		status = write_data(disk, &out, le64toh(header.sector));
 		break;
 	case VIRTIO_BLK_T_FLUSH:
-		status = fdatasync(disk->fd) ? VIRTIO_BLK_S_IOERR : VIRTIO_BLK_S_OK;
+		status = flush(disk);
 		break;
 	case VIRTIO_BLK_T_GET_ID:
 		status = size == sizeof(disk_name) && put(&in, disk_name, size) ?
 			 VIRTIO_BLK_S_OK : VIRTIO_BLK_S_IOERR;
+		if (status == VIRTIO_BLK_S_OK)
+			written = size;
 		break;
 	default:
 		status = VIRTIO_BLK_S_UNSUPP;
@@ -245,7 +265,7 @@ static int64_t request(void *context, const struct virtio_request *request)
 		next_part(&in, bytes_left(&in) - sizeof(status), &addr);
 	if (!put(&in, &status, sizeof(status)))
 		return -1;
-	return status == VIRTIO_BLK_S_OK ? size + sizeof(status) : 0;
+	return written == size ? size + sizeof(status) : 0;
 }
 
 static void interrupt(void *context, bool level)

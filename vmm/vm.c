@@ -212,6 +212,7 @@ int vm_run(struct vm *vm)
 
 	vcpu_init_kick();
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN);	/* the guest gets the disk's error */
 	/* Blocked in all threads from here on: they come by the signalfd only. */
 	sigemptyset(&signals);
 	sigaddset(&signals, SIGINT);

@@ -33,6 +33,15 @@ static bool level;		/* of the interrupt */
 static uint16_t added;
 static atomic_int ending;	/* of the VM */
 
+static unsigned int flushes;
+
+/* In the place of the C library's, for the disk too */
+int fdatasync(int fd)
+{
+	flushes += fd == disk.fd;
+	return 0;
+}
+
 static void raise(void *context, bool on)
 {
 	(void)context;
@@ -94,11 +103,13 @@ static bool negotiate(uint64_t features)
 	return get(VIRTIO_MMIO_STATUS) & VIRTIO_CONFIG_S_FEATURES_OK;
 }
 
+static uint64_t wanted_features = UINT64_MAX;
+
 static void start_at(uint32_t size, uint64_t descriptors, uint64_t available, uint64_t used)
 {
 	memset(memory.base, 0, STATUS * PAGE);
 	added = 0;
-	negotiate(device_features());
+	negotiate(device_features() & wanted_features);
 	set(VIRTIO_MMIO_QUEUE_SEL, 0);
 	set(VIRTIO_MMIO_QUEUE_NUM, size);
 	set_address(VIRTIO_MMIO_QUEUE_DESC_LOW, descriptors);
@@ -225,11 +236,18 @@ static void test_good(void)
 	ok(request(VIRTIO_BLK_T_OUT, 1, PLACE(DATA), 512) == VIRTIO_BLK_S_OK && file_is(wanted) &&
 	   used_len() == 1, "a sector is written");
 	memcpy(content, wanted, SIZE);
-	ok(request(VIRTIO_BLK_T_FLUSH, 0, 0, 0) == VIRTIO_BLK_S_OK, "flush");
+	flushes = 0;
+	ok(request(VIRTIO_BLK_T_FLUSH, 0, 0, 0) == VIRTIO_BLK_S_OK && flushes == 1 &&
+	   used_len() == 1, "flush");
 	ok(request(VIRTIO_BLK_T_GET_ID, 0, PLACE(DATA), VIRTIO_BLK_ID_BYTES) == VIRTIO_BLK_S_OK &&
 	   !strcmp(page(DATA), "guestmem"), "its name");
 	ok(request(VIRTIO_BLK_T_DISCARD, 0, PLACE(DATA), 16) == VIRTIO_BLK_S_UNSUPP,
 	   "a request that it does not know");
+	ok(!used_len(), "it has not written what comes before the status");
+	ok(request(VIRTIO_BLK_T_FLUSH, 0, PLACE(DATA), 16) == VIRTIO_BLK_S_OK && !used_len(),
+	   "nor for a flush with room for data");
+	ok(request(VIRTIO_BLK_T_IN, SECTORS, PLACE(DATA), 512) == VIRTIO_BLK_S_IOERR && !used_len(),
+	   "nor for a read that fails");
 
 	/* The data in two parts that do not end with a sector, and the status with them. */
 	put_header(VIRTIO_BLK_T_IN, 8);
@@ -242,6 +260,16 @@ static void test_good(void)
 	ok(!memcmp(page(DATA), content + 8 * 512, 300) && used_len() == 513 &&
 	   !memcmp(page(DATA_2), content + 8 * 512 + 300, 212) &&
 	   ((uint8_t *)page(DATA_2))[212] == VIRTIO_BLK_S_OK, "parts of any size");
+
+	flushes = 0;
+	request(VIRTIO_BLK_T_OUT, 1, PLACE(DATA), 0);
+	ok(!flushes, "the driver says when to flush");
+	wanted_features = ~(1ULL << VIRTIO_BLK_F_FLUSH);
+	start();
+	ok(request(VIRTIO_BLK_T_OUT, 1, PLACE(DATA), 0) == VIRTIO_BLK_S_OK && flushes == 1,
+	   "or else each write does");
+	wanted_features = UINT64_MAX;
+	start();
 
 	/* The index wraps after 65536 requests, the ring many times before. */
 	for (unsigned int i = 0; i < 70000; i++)
