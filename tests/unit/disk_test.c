@@ -23,8 +23,10 @@
 #define PLACE(page)	(MEMORY_BASE + (page) * PAGE)
 #define BEYOND		(MEMORY_BASE + PAGES * PAGE)
 
-/* What is in which page of guest memory.  The last page is not shared. */
-enum { DESCRIPTORS, AVAILABLE, USED, HEADER, DATA, DATA_2, STATUS, SECRET, PAGES };
+/* What is in which page of guest memory.  The secret is not shared. */
+enum { DESCRIPTORS, AVAILABLE, USED, HEADER, DATA, DATA_2, STATUS, SECRET, LAST, PAGES };
+/* Before and behind guest memory are pages of ours, with this in them. */
+#define OURS		0x3c
 
 static struct memory memory = { .kind = MEMORY_PLAIN, .fd = -1, .size = PAGES * PAGE };
 static struct disk disk;
@@ -105,17 +107,22 @@ static bool negotiate(uint64_t features)
 
 static uint64_t wanted_features = UINT64_MAX;
 
-static void start_at(uint32_t size, uint64_t descriptors, uint64_t available, uint64_t used)
+static void set_queue(uint32_t size, uint64_t descriptors, uint64_t available, uint64_t used)
 {
 	memset(memory.base, 0, STATUS * PAGE);
 	added = 0;
-	negotiate(device_features() & wanted_features);
 	set(VIRTIO_MMIO_QUEUE_SEL, 0);
 	set(VIRTIO_MMIO_QUEUE_NUM, size);
 	set_address(VIRTIO_MMIO_QUEUE_DESC_LOW, descriptors);
 	set_address(VIRTIO_MMIO_QUEUE_AVAIL_LOW, available);
 	set_address(VIRTIO_MMIO_QUEUE_USED_LOW, used);
 	set(VIRTIO_MMIO_QUEUE_READY, 1);
+}
+
+static void start_at(uint32_t size, uint64_t descriptors, uint64_t available, uint64_t used)
+{
+	negotiate(device_features() & wanted_features);
+	set_queue(size, descriptors, available, used);
 	set(VIRTIO_MMIO_STATUS, get(VIRTIO_MMIO_STATUS) | VIRTIO_CONFIG_S_DRIVER_OK);
 }
 
@@ -186,6 +193,17 @@ static bool file_is(const uint8_t *want)
 	uint8_t now[SIZE];
 
 	return pread(disk.fd, now, SIZE, 0) == (ssize_t)SIZE && !memcmp(now, want, SIZE);
+}
+
+static bool ours_are_untouched(void)
+{
+	const uint8_t *before = memory.base - PAGE, *behind = page(PAGES);
+
+	for (unsigned int i = 0; i < PAGE; i++) {
+		if (before[i] != OURS || behind[i] != OURS)
+			return false;
+	}
+	return true;
 }
 
 static void test_found(void)
@@ -400,6 +418,7 @@ static void test_errors(void)
 		ok(request(VIRTIO_BLK_T_OUT, tests[i].sector, tests[i].addr, tests[i].len) ==
 		   VIRTIO_BLK_S_IOERR && file_is(content), "write: %s", tests[i].name);
 	}
+	ok(ours_are_untouched(), "what is around guest memory is untouched");
 	ok(used() == added && !needs_reset(), "each is answered");
 	ok(request(VIRTIO_BLK_T_IN, 0, PLACE(DATA), 512) == VIRTIO_BLK_S_OK, "and the next is served");
 }
@@ -413,7 +432,10 @@ static void broken(const char *name)
 	notify();
 	ok(needs_reset() && level && used() == before &&
 	   (get(VIRTIO_MMIO_INTERRUPT_STATUS) & VIRTIO_MMIO_INT_CONFIG), "%s", name);
+	/* With a queue that is good now */
 	set(VIRTIO_MMIO_STATUS, get(VIRTIO_MMIO_STATUS) & ~VIRTIO_CONFIG_S_NEEDS_RESET);
+	set(VIRTIO_MMIO_QUEUE_READY, 0);
+	set_queue(8, PLACE(DESCRIPTORS), PLACE(AVAILABLE), PLACE(USED));
 	ok(needs_reset() && request(VIRTIO_BLK_T_IN, 0, PLACE(DATA), 512) == 0xff,
 	   "%s: it stays so", name);
 	start();
@@ -487,6 +509,7 @@ static void test_broken(void)
 	broken("a status that is not shared");
 	((struct vring_avail *)page(AVAILABLE))->idx = htole16(9);
 	broken("more requests than the queue has room for");
+	ok(ours_are_untouched(), "what is around guest memory is untouched");
 	ok(file_is(content), "the file is as it was");
 }
 
@@ -571,9 +594,15 @@ static void test_files(void)
 
 int main(void)
 {
-	memory.base = memory.shared = mmap(NULL, memory.size, PROT_READ | PROT_WRITE,
-					   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (memory.base == MAP_FAILED || mprotect(memory.base + SECRET * PAGE, PAGE, PROT_NONE))
+	uint8_t *pages = mmap(NULL, memory.size + 2 * PAGE, PROT_READ | PROT_WRITE,
+			      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (pages == MAP_FAILED)
+		return 1;
+	memory.base = memory.shared = pages + PAGE;
+	memset(pages, OURS, PAGE);
+	memset(page(PAGES), OURS, PAGE);
+	if (mprotect(page(SECRET), PAGE, PROT_NONE))
 		return 1;
 	test_files();
 	disk_start(&disk, &memory, &ending, raise, NULL);
