@@ -25,10 +25,14 @@ static void update_interrupt(struct virtio *virtio)
 	virtio->ops->interrupt(virtio->context, virtio->interrupt_status);
 }
 
-static void raise_interrupt(struct virtio *virtio, uint32_t reason)
+/* Set bits of the status for the driver, and tell it why. */
+static void raise_interrupt(struct virtio *virtio, uint32_t status, uint32_t reason)
 {
+	pthread_mutex_lock(&virtio->interrupt_lock);
+	virtio->status |= status;
 	virtio->interrupt_status |= reason;
 	update_interrupt(virtio);
+	pthread_mutex_unlock(&virtio->interrupt_lock);
 }
 
 /* The guest has broken the queue: nothing happens until it resets the device. */
@@ -38,22 +42,25 @@ static void give_up(struct virtio *virtio, const char *why)
 	if (!virtio->told)
 		say("the guest's disk needs a reset: %s", why);
 	virtio->told = true;
-	virtio->status |= VIRTIO_CONFIG_S_NEEDS_RESET;
-	raise_interrupt(virtio, VIRTIO_MMIO_INT_CONFIG);
+	raise_interrupt(virtio, VIRTIO_CONFIG_S_NEEDS_RESET, VIRTIO_MMIO_INT_CONFIG);
 }
 
 static void reset(struct virtio *virtio)
 {
-	virtio->status = virtio->interrupt_status = 0;
 	virtio->feature_word = virtio->driver_feature_word = virtio->queue_number = 0;
 	virtio->driver_features = 0;
 	virtio->queue = (struct virtio_queue){ .size = VIRTIO_QUEUE_MAX };
+	/* Last: a driver that reads 0 knows that the device is reset. */
+	pthread_mutex_lock(&virtio->interrupt_lock);
+	virtio->status = virtio->interrupt_status = 0;
 	update_interrupt(virtio);
+	pthread_mutex_unlock(&virtio->interrupt_lock);
 }
 
 void virtio_init(struct virtio *virtio)
 {
 	pthread_mutex_init(&virtio->lock, NULL);
+	pthread_mutex_init(&virtio->interrupt_lock, NULL);
 	virtio->queue.size = VIRTIO_QUEUE_MAX;
 }
 
@@ -157,9 +164,9 @@ static const char *serve(struct virtio *virtio)
 	uint64_t at = offsetof(struct vring_avail, ring) +
 		      queue->next_available % queue->size * sizeof(uint16_t);
 	struct virtio_request request;
+	uint16_t head, flags;
 	const char *error;
 	int64_t written;
-	uint16_t head;
 
 	if (!read_u16(virtio, queue->available + at, &head))
 		return "its available ring cannot be read";
@@ -170,7 +177,15 @@ static const char *serve(struct virtio *virtio)
 	written = virtio->ops->request(virtio->context, &request);
 	if (written < 0)
 		return "a request makes no sense";
-	return put_used(virtio, head, written);
+	error = put_used(virtio, head, written);
+	if (error)
+		return error;
+	/* Now: the next request may take long. */
+	if (!read_u16(virtio, queue->available, &flags))
+		return "its available ring cannot be read";
+	if (!(flags & VRING_AVAIL_F_NO_INTERRUPT))
+		raise_interrupt(virtio, 0, VIRTIO_MMIO_INT_VRING);
+	return NULL;
 }
 
 /*
@@ -178,7 +193,7 @@ static const char *serve(struct virtio *virtio)
  * of again.  Were that served here too, a guest could keep this thread for ever.
  * Return: NULL, or what is wrong.
  */
-static const char *serve_all(struct virtio *virtio, bool *served)
+static const char *serve_all(struct virtio *virtio)
 {
 	struct virtio_queue *queue = &virtio->queue;
 	const char *error;
@@ -195,7 +210,6 @@ static const char *serve_all(struct virtio *virtio, bool *served)
 		error = serve(virtio);
 		if (error)
 			return error;
-		*served = true;
 	}
 	return NULL;
 }
@@ -204,16 +218,10 @@ static void notified(struct virtio *virtio, uint32_t number)
 {
 	struct virtio_queue *queue = &virtio->queue;
 	const char *error;
-	bool served = false;
-	uint16_t flags = 0;
 
 	if (number || !queue->ready || (virtio->status & STATUS_MASK) != STATUS_RUNNING)
 		return;
-	error = serve_all(virtio, &served);
-	if (!error && served && !read_u16(virtio, queue->available, &flags))
-		error = "its available ring cannot be read";
-	if (served && !(flags & VRING_AVAIL_F_NO_INTERRUPT))
-		raise_interrupt(virtio, VIRTIO_MMIO_INT_VRING);
+	error = serve_all(virtio);
 	if (error)
 		give_up(virtio, error);
 }
@@ -233,7 +241,9 @@ static void set_status(struct virtio *virtio, uint32_t status)
 	if ((virtio->driver_features & ~features(virtio)) ||
 	    (virtio->driver_features & FEATURES) != FEATURES)
 		status &= ~VIRTIO_CONFIG_S_FEATURES_OK;
+	pthread_mutex_lock(&virtio->interrupt_lock);
 	virtio->status = status | (virtio->status & VIRTIO_CONFIG_S_NEEDS_RESET);
+	pthread_mutex_unlock(&virtio->interrupt_lock);
 }
 
 static void set_queue_ready(struct virtio *virtio, uint32_t value)
@@ -303,10 +313,6 @@ static void write_register(struct virtio *virtio, uint64_t offset, uint32_t valu
 	case VIRTIO_MMIO_QUEUE_NOTIFY:
 		notified(virtio, value);
 		break;
-	case VIRTIO_MMIO_INTERRUPT_ACK:
-		virtio->interrupt_status &= ~value;
-		update_interrupt(virtio);
-		break;
 	case VIRTIO_MMIO_STATUS:
 		set_status(virtio, value);
 		break;
@@ -333,15 +339,33 @@ static uint32_t read_register(const struct virtio *virtio, uint64_t offset)
 		return virtio->queue_number ? 0 : VIRTIO_QUEUE_MAX;
 	case VIRTIO_MMIO_QUEUE_READY:
 		return !virtio->queue_number && virtio->queue.ready;
-	case VIRTIO_MMIO_INTERRUPT_STATUS:
-		return virtio->interrupt_status;
-	case VIRTIO_MMIO_STATUS:
-		return virtio->status;
 	case VIRTIO_MMIO_SHM_LEN_LOW:
 	case VIRTIO_MMIO_SHM_LEN_HIGH:
 		return UINT32_MAX;	/* there is no such region */
 	}
 	return 0;
+}
+
+/*
+ * What an interrupt handler does, while another vCPU may be in a request: with the
+ * interrupt locked alone.  Return: false if it is another register.
+ */
+static bool read_quickly(struct virtio *virtio, uint64_t offset, uint32_t *value)
+{
+	if (offset != VIRTIO_MMIO_INTERRUPT_STATUS && offset != VIRTIO_MMIO_STATUS)
+		return false;
+	pthread_mutex_lock(&virtio->interrupt_lock);
+	*value = offset == VIRTIO_MMIO_STATUS ? virtio->status : virtio->interrupt_status;
+	pthread_mutex_unlock(&virtio->interrupt_lock);
+	return true;
+}
+
+static void acknowledge(struct virtio *virtio, uint32_t value)
+{
+	pthread_mutex_lock(&virtio->interrupt_lock);
+	virtio->interrupt_status &= ~value;
+	update_interrupt(virtio);
+	pthread_mutex_unlock(&virtio->interrupt_lock);
 }
 
 void virtio_read(struct virtio *virtio, uint64_t offset, void *data, uint32_t len)
@@ -357,9 +381,12 @@ void virtio_read(struct virtio *virtio, uint64_t offset, void *data, uint32_t le
 	}
 	if (len != REGISTER_SIZE)
 		return;
-	pthread_mutex_lock(&virtio->lock);
-	value = htole32(read_register(virtio, offset));
-	pthread_mutex_unlock(&virtio->lock);
+	if (!read_quickly(virtio, offset, &value)) {
+		pthread_mutex_lock(&virtio->lock);
+		value = read_register(virtio, offset);
+		pthread_mutex_unlock(&virtio->lock);
+	}
+	value = htole32(value);
 	memcpy(data, &value, sizeof(value));
 }
 
@@ -370,7 +397,12 @@ void virtio_write(struct virtio *virtio, uint64_t offset, const void *data, uint
 	if (offset >= VIRTIO_MMIO_CONFIG || len != REGISTER_SIZE)
 		return;
 	memcpy(&value, data, sizeof(value));
+	value = le32toh(value);
+	if (offset == VIRTIO_MMIO_INTERRUPT_ACK) {
+		acknowledge(virtio, value);
+		return;
+	}
 	pthread_mutex_lock(&virtio->lock);
-	write_register(virtio, offset, le32toh(value));
+	write_register(virtio, offset, value);
 	pthread_mutex_unlock(&virtio->lock);
 }
