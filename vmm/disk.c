@@ -291,6 +291,7 @@ void disk_start(struct disk *disk, const struct memory *memory, const atomic_int
 	};
 	disk->virtio = (struct virtio){
 		.ops = &disk_ops, .context = disk, .memory = memory, .id = VIRTIO_ID_BLOCK,
+		.name = "disk",
 		.features = 1ULL << VIRTIO_BLK_F_SIZE_MAX | 1ULL << VIRTIO_BLK_F_SEG_MAX |
 			    1ULL << VIRTIO_BLK_F_FLUSH,
 		.ending = ending, .config = (const uint8_t *)&disk->config, .config_size = sizeof(disk->config),

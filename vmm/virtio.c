@@ -20,6 +20,9 @@
 #define STATUS_RUNNING	(VIRTIO_CONFIG_S_FEATURES_OK | VIRTIO_CONFIG_S_DRIVER_OK)
 #define STATUS_MASK	(STATUS_RUNNING | VIRTIO_CONFIG_S_NEEDS_RESET)
 
+/* It has 8 bits, one of which is ours. */
+#define STATUS_WRITABLE	(0xff & ~VIRTIO_CONFIG_S_NEEDS_RESET)
+
 static void update_interrupt(struct virtio *virtio)
 {
 	virtio->ops->interrupt(virtio->context, virtio->interrupt_status);
@@ -40,7 +43,7 @@ static void give_up(struct virtio *virtio, const char *why)
 {
 	/* Once: a guest could fill a log with it. */
 	if (!virtio->told)
-		say("the guest's disk needs a reset: %s", why);
+		say("the guest's %s needs a reset: %s", virtio->name, why);
 	virtio->told = true;
 	raise_interrupt(virtio, VIRTIO_CONFIG_S_NEEDS_RESET, VIRTIO_MMIO_INT_CONFIG);
 }
@@ -242,7 +245,8 @@ static void set_status(struct virtio *virtio, uint32_t status)
 	    (virtio->driver_features & FEATURES) != FEATURES)
 		status &= ~VIRTIO_CONFIG_S_FEATURES_OK;
 	pthread_mutex_lock(&virtio->interrupt_lock);
-	virtio->status = status | (virtio->status & VIRTIO_CONFIG_S_NEEDS_RESET);
+	virtio->status = (status & STATUS_WRITABLE) |
+			 (virtio->status & VIRTIO_CONFIG_S_NEEDS_RESET);
 	pthread_mutex_unlock(&virtio->interrupt_lock);
 }
 
@@ -364,6 +368,9 @@ static void acknowledge(struct virtio *virtio, uint32_t value)
 {
 	pthread_mutex_lock(&virtio->interrupt_lock);
 	virtio->interrupt_status &= ~value;
+	/* An interrupt controller may look at edges: what is left needs one too. */
+	if (virtio->interrupt_status)
+		virtio->ops->interrupt(virtio->context, false);
 	update_interrupt(virtio);
 	pthread_mutex_unlock(&virtio->interrupt_lock);
 }

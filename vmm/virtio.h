@@ -55,6 +55,7 @@ struct virtio {
 	void *context;
 	const struct memory *memory;
 	uint32_t id;			/* the kind of device */
+	const char *name;		/* of the same, for messages */
 	uint64_t features;		/* of that kind */
 	const atomic_int *ending;	/* not 0: no more requests are served */
 	const uint8_t *config;
