@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
+#define _GNU_SOURCE	/* F_OFD_SETLK */
 #include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -19,17 +20,47 @@
 #define MAX_SEGMENTS		14
 #define MAX_SEGMENT_SIZE	4096
 
+/*
+ * A guest that does not heed these limits gets no more in one system call, so that
+ * the VM can end between two of them.
+ */
+#define MAX_PART		(1U << 20)
+
 static const char disk_name[VIRTIO_BLK_ID_BYTES] = "guestmem";
+
+static const char *check_type(const struct stat *st)
+{
+	if (!S_ISREG(st->st_mode) && !S_ISBLK(st->st_mode))
+		return "neither a regular file nor a block device";
+	return NULL;
+}
+
+/*
+ * Two guests that write to one file system would destroy it.  Block devices have
+ * O_EXCL for that, which a mount heeds too.
+ */
+static const char *lock_file(const struct disk *disk)
+{
+	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+
+	if (!fcntl(disk->fd, F_OFD_SETLK, &lock))
+		return NULL;
+	return errno == EAGAIN || errno == EACCES ? "another process uses it" : strerror(errno);
+}
 
 static const char *check_file(struct disk *disk)
 {
+	const char *error;
 	struct stat st;
 	off_t size;
 
 	if (fstat(disk->fd, &st))
 		return strerror(errno);
-	if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
-		return "neither a regular file nor a block device";
+	error = check_type(&st);
+	if (!error && S_ISREG(st.st_mode))
+		error = lock_file(disk);
+	if (error)
+		return error;
 	size = lseek(disk->fd, 0, SEEK_END);
 	if (size < 0)
 		return strerror(errno);
@@ -42,11 +73,19 @@ static const char *check_file(struct disk *disk)
 const char *disk_open(struct disk *disk, const char *path)
 {
 	const char *error;
+	struct stat st;
 
-	/* O_NONBLOCK: do not wait for another process at a named pipe */
-	*disk = (struct disk){ .fd = open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK) };
-	if (disk->fd < 0)
+	*disk = (struct disk){ .fd = -1 };
+	/* The open of something else, as a watchdog, may do something. */
+	if (stat(path, &st))
 		return strerror(errno);
+	error = check_type(&st);
+	if (error)
+		return error;
+	disk->fd = open(path, O_RDWR | O_CLOEXEC | (S_ISBLK(st.st_mode) ? O_EXCL : 0));
+	if (disk->fd < 0)
+		return errno == EBUSY ? "another process uses it, or it is mounted" :
+		       strerror(errno);
 	error = check_file(disk);
 	if (error)
 		disk_close(disk);
@@ -139,7 +178,7 @@ static bool transfer_part(const struct disk *disk, void *at, uint32_t len, uint6
 		ssize_t n = write ? pwrite(disk->fd, at, len, offset) :
 				    pread(disk->fd, at, len, offset);
 
-		if (n < 0 && errno == EINTR)
+		if (n < 0 && errno == EINTR && !atomic_load(disk->virtio.ending))
 			continue;
 		if (n <= 0)
 			return false;
@@ -161,12 +200,30 @@ static uint8_t transfer(const struct disk *disk, struct cursor *data, uint64_t s
 	for (; size; size -= len, offset += len) {
 		void *at;
 
-		len = next_part(data, size, &addr);
+		if (atomic_load(disk->virtio.ending))
+			return VIRTIO_BLK_S_IOERR;
+		len = next_part(data, size < MAX_PART ? size : MAX_PART, &addr);
 		at = memory_shared_at(data->memory, addr, len);
 		if (!at || !transfer_part(disk, at, len, offset, write))
 			return VIRTIO_BLK_S_IOERR;
 	}
 	return VIRTIO_BLK_S_OK;
+}
+
+static uint8_t flush(const struct disk *disk)
+{
+	return fdatasync(disk->fd) ? VIRTIO_BLK_S_IOERR : VIRTIO_BLK_S_OK;
+}
+
+static uint8_t write_data(const struct disk *disk, struct cursor *out, uint64_t sector)
+{
+	uint8_t status = transfer(disk, out, bytes_left(out), sector, true);
+
+	/* A driver that will not flush relies on what it has written. */
+	if (status == VIRTIO_BLK_S_OK &&
+	    !(disk->virtio.driver_features & 1ULL << VIRTIO_BLK_F_FLUSH))
+		status = flush(disk);
+	return status;
 }
 
 static int64_t request(void *context, const struct virtio_request *request)
@@ -176,7 +233,7 @@ static int64_t request(void *context, const struct virtio_request *request)
 	struct cursor out = { memory, request->segments, request->nr_out, 0 };
 	struct cursor in = { memory, request->segments + request->nr_out, request->nr_in, 0 };
 	struct virtio_blk_outhdr header;
-	uint64_t size, addr;
+	uint64_t size, addr, written = 0;
 	uint8_t status;
 
 	if (!take(&out, &header, HEADER_SIZE) || !bytes_left(&in))
@@ -185,16 +242,20 @@ static int64_t request(void *context, const struct virtio_request *request)
 	switch (le32toh(header.type)) {
 	case VIRTIO_BLK_T_IN:
 		status = transfer(disk, &in, size, le64toh(header.sector), false);
+		if (status == VIRTIO_BLK_S_OK)
+			written = size;
 		break;
 	case VIRTIO_BLK_T_OUT:
-		status = transfer(disk, &out, bytes_left(&out), le64toh(header.sector), true);
+		status = write_data(disk, &out, le64toh(header.sector));
 		break;
 	case VIRTIO_BLK_T_FLUSH:
-		status = fdatasync(disk->fd) ? VIRTIO_BLK_S_IOERR : VIRTIO_BLK_S_OK;
+		status = flush(disk);
 		break;
 	case VIRTIO_BLK_T_GET_ID:
 		status = size == sizeof(disk_name) && put(&in, disk_name, size) ?
 			 VIRTIO_BLK_S_OK : VIRTIO_BLK_S_IOERR;
+		if (status == VIRTIO_BLK_S_OK)
+			written = size;
 		break;
 	default:
 		status = VIRTIO_BLK_S_UNSUPP;
@@ -204,7 +265,7 @@ static int64_t request(void *context, const struct virtio_request *request)
 		next_part(&in, bytes_left(&in) - sizeof(status), &addr);
 	if (!put(&in, &status, sizeof(status)))
 		return -1;
-	return status == VIRTIO_BLK_S_OK ? size + sizeof(status) : 0;
+	return written == size ? size + sizeof(status) : 0;
 }
 
 static void interrupt(void *context, bool level)
@@ -219,7 +280,7 @@ static const struct virtio_operations disk_ops = {
 	.request = request,
 };
 
-void disk_start(struct disk *disk, const struct memory *memory,
+void disk_start(struct disk *disk, const struct memory *memory, const atomic_int *ending,
 		void (*raise)(void *context, bool level), void *context)
 {
 	disk->interrupt = raise;
@@ -230,9 +291,10 @@ void disk_start(struct disk *disk, const struct memory *memory,
 	};
 	disk->virtio = (struct virtio){
 		.ops = &disk_ops, .context = disk, .memory = memory, .id = VIRTIO_ID_BLOCK,
+		.name = "disk",
 		.features = 1ULL << VIRTIO_BLK_F_SIZE_MAX | 1ULL << VIRTIO_BLK_F_SEG_MAX |
 			    1ULL << VIRTIO_BLK_F_FLUSH,
-		.config = (const uint8_t *)&disk->config, .config_size = sizeof(disk->config),
+		.ending = ending, .config = (const uint8_t *)&disk->config, .config_size = sizeof(disk->config),
 	};
 	virtio_init(&disk->virtio);
 }

@@ -22,8 +22,8 @@ struct disk {
 const char *disk_open(struct disk *disk, const char *path);
 void disk_close(struct disk *disk);
 
-/* The guest sees it: @memory is the guest's. */
-void disk_start(struct disk *disk, const struct memory *memory,
+/* The guest sees it: @memory is the guest's, and @ending is not 0 when it ends. */
+void disk_start(struct disk *disk, const struct memory *memory, const atomic_int *ending,
 		void (*interrupt)(void *context, bool level), void *context);
 
 /* An exit for an access to the device's register at @offset. */

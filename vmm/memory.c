@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#define _GNU_SOURCE	/* process_vm_readv() */
+#define _GNU_SOURCE	/* process_vm_readv(), syscall() */
 #include <errno.h>
+#include <linux/futex.h>
 #include <linux/kvm.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -105,6 +107,22 @@ bool memory_write(const struct memory *memory, uint64_t addr, const void *from, 
 
 	return guest.iov_base &&
 	       process_vm_readv(getpid(), &guest, 1, &ours, 1, 0) == (ssize_t)len;
+}
+
+/*
+ * FUTEX_WAKE_OP does it, and then wakes threads that wait for either of two words, of
+ * which there are none.  A private futex is known by its address alone, so the kernel
+ * need not pin the page, which it cannot do with hidden memory.
+ */
+bool memory_add(const struct memory *memory, uint64_t addr, unsigned int bit)
+{
+	const uint32_t add = FUTEX_OP_ADD | FUTEX_OP_OPARG_SHIFT;
+	const uint32_t op = FUTEX_OP(add, bit, FUTEX_OP_CMP_EQ, 0);
+	uint32_t *word = memory_shared_at(memory, addr, sizeof(*word));
+	uint32_t ours = 0;
+
+	return word && syscall(SYS_futex, &ours, FUTEX_WAKE_OP | FUTEX_PRIVATE_FLAG, 1, 1UL, word,
+			       op) >= 0;
 }
 
 static enum memory_kind best_kind(int vm_fd)

@@ -73,4 +73,12 @@ void *memory_shared_at(const struct memory *memory, uint64_t addr, uint64_t len)
 bool memory_read(const struct memory *memory, uint64_t addr, void *to, size_t len);
 bool memory_write(const struct memory *memory, uint64_t addr, const void *from, size_t len);
 
+/*
+ * The two above copy byte by byte, if the kernel likes to, so another CPU may see or
+ * make half a number.  This adds 1 << @bit to the number of 32 bits at @addr, a
+ * multiple of 4, at once.
+ * Return: false if it is not memory that we may use now; then nothing has changed.
+ */
+bool memory_add(const struct memory *memory, uint64_t addr, unsigned int bit);
+
 #endif

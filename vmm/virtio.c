@@ -20,15 +20,22 @@
 #define STATUS_RUNNING	(VIRTIO_CONFIG_S_FEATURES_OK | VIRTIO_CONFIG_S_DRIVER_OK)
 #define STATUS_MASK	(STATUS_RUNNING | VIRTIO_CONFIG_S_NEEDS_RESET)
 
+/* It has 8 bits, one of which is ours. */
+#define STATUS_WRITABLE	(0xff & ~VIRTIO_CONFIG_S_NEEDS_RESET)
+
 static void update_interrupt(struct virtio *virtio)
 {
 	virtio->ops->interrupt(virtio->context, virtio->interrupt_status);
 }
 
-static void raise_interrupt(struct virtio *virtio, uint32_t reason)
+/* Set bits of the status for the driver, and tell it why. */
+static void raise_interrupt(struct virtio *virtio, uint32_t status, uint32_t reason)
 {
+	pthread_mutex_lock(&virtio->interrupt_lock);
+	virtio->status |= status;
 	virtio->interrupt_status |= reason;
 	update_interrupt(virtio);
+	pthread_mutex_unlock(&virtio->interrupt_lock);
 }
 
 /* The guest has broken the queue: nothing happens until it resets the device. */
@@ -36,24 +43,27 @@ static void give_up(struct virtio *virtio, const char *why)
 {
 	/* Once: a guest could fill a log with it. */
 	if (!virtio->told)
-		say("the guest's disk needs a reset: %s", why);
+		say("the guest's %s needs a reset: %s", virtio->name, why);
 	virtio->told = true;
-	virtio->status |= VIRTIO_CONFIG_S_NEEDS_RESET;
-	raise_interrupt(virtio, VIRTIO_MMIO_INT_CONFIG);
+	raise_interrupt(virtio, VIRTIO_CONFIG_S_NEEDS_RESET, VIRTIO_MMIO_INT_CONFIG);
 }
 
 static void reset(struct virtio *virtio)
 {
-	virtio->status = virtio->interrupt_status = 0;
 	virtio->feature_word = virtio->driver_feature_word = virtio->queue_number = 0;
 	virtio->driver_features = 0;
 	virtio->queue = (struct virtio_queue){ .size = VIRTIO_QUEUE_MAX };
+	/* Last: a driver that reads 0 knows that the device is reset. */
+	pthread_mutex_lock(&virtio->interrupt_lock);
+	virtio->status = virtio->interrupt_status = 0;
 	update_interrupt(virtio);
+	pthread_mutex_unlock(&virtio->interrupt_lock);
 }
 
 void virtio_init(struct virtio *virtio)
 {
 	pthread_mutex_init(&virtio->lock, NULL);
+	pthread_mutex_init(&virtio->interrupt_lock, NULL);
 	virtio->queue.size = VIRTIO_QUEUE_MAX;
 }
 
@@ -105,6 +115,30 @@ static const char *read_chain(const struct virtio *virtio, uint16_t head,
 	return NULL;
 }
 
+/*
+ * The driver writes the index while it is copied, perhaps byte by byte.  Two copies
+ * that agree are right: between them it has not gone on by 256.  And it stands still
+ * when there is no room for more requests.
+ * Return: NULL, or what is wrong.
+ */
+static const char *read_index(const struct virtio *virtio, uint16_t *index)
+{
+	const struct virtio_queue *queue = &virtio->queue;
+	uint64_t at = queue->available + offsetof(struct vring_avail, idx);
+	uint16_t before;
+
+	if (!read_u16(virtio, at, index))
+		return "its available ring cannot be read";
+	for (unsigned int i = 0; i <= 2 * queue->size; i++) {
+		before = *index;
+		if (!read_u16(virtio, at, index))
+			return "its available ring cannot be read";
+		if (*index == before)
+			return NULL;
+	}
+	return "its available ring does not stand still";
+}
+
 /* Return: NULL, or what is wrong. */
 static const char *put_used(struct virtio *virtio, uint16_t head, uint32_t written)
 {
@@ -112,14 +146,17 @@ static const char *put_used(struct virtio *virtio, uint16_t head, uint32_t writt
 	struct vring_used_elem elem = { .id = htole32(head), .len = htole32(written) };
 	uint64_t at = offsetof(struct vring_used, ring) +
 		      queue->next_used % queue->size * sizeof(elem);
-	uint16_t index = htole16(++queue->next_used);
 
+	queue->next_used++;
 	if (!memory_write(virtio->memory, queue->used + at, &elem, sizeof(elem)))
 		return "its used ring cannot be written";
 	/* The driver sees the element, and the data, before the index. */
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-	if (!memory_write(virtio->memory, queue->used + offsetof(struct vring_used, idx), &index,
-			  sizeof(index)))
+	/*
+	 * Another CPU of the guest may look at the index now, so it changes at once: it
+	 * is the upper half of a little-endian number of 32 bits.
+	 */
+	if (!memory_add(virtio->memory, queue->used, 16))
 		return "its used ring cannot be written";
 	return NULL;
 }
@@ -130,9 +167,9 @@ static const char *serve(struct virtio *virtio)
 	uint64_t at = offsetof(struct vring_avail, ring) +
 		      queue->next_available % queue->size * sizeof(uint16_t);
 	struct virtio_request request;
+	uint16_t head, flags;
 	const char *error;
 	int64_t written;
-	uint16_t head;
 
 	if (!read_u16(virtio, queue->available + at, &head))
 		return "its available ring cannot be read";
@@ -143,47 +180,51 @@ static const char *serve(struct virtio *virtio)
 	written = virtio->ops->request(virtio->context, &request);
 	if (written < 0)
 		return "a request makes no sense";
-	return put_used(virtio, head, written);
+	error = put_used(virtio, head, written);
+	if (error)
+		return error;
+	/* Now: the next request may take long. */
+	if (!read_u16(virtio, queue->available, &flags))
+		return "its available ring cannot be read";
+	if (!(flags & VRING_AVAIL_F_NO_INTERRUPT))
+		raise_interrupt(virtio, 0, VIRTIO_MMIO_INT_VRING);
+	return NULL;
 }
 
-/* Return: NULL when all is done that the driver has requested, or what is wrong. */
-static const char *serve_all(struct virtio *virtio, bool *served)
+/*
+ * All that the driver had requested when it notified: what it adds later it notifies
+ * of again.  Were that served here too, a guest could keep this thread for ever.
+ * Return: NULL, or what is wrong.
+ */
+static const char *serve_all(struct virtio *virtio)
 {
 	struct virtio_queue *queue = &virtio->queue;
 	const char *error;
 	uint16_t index;
 
-	for (;;) {
-		/* A driver that adds a request after this looks notifies again. */
-		__atomic_thread_fence(__ATOMIC_SEQ_CST);
-		if (!read_u16(virtio, queue->available + offsetof(struct vring_avail, idx), &index))
-			return "its available ring cannot be read";
-		if (index == queue->next_available)
-			return NULL;
-		if ((uint16_t)(index - queue->next_available) > queue->size)
-			return "its available ring has more than there is";
-		__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	error = read_index(virtio, &index);
+	if (error)
+		return error;
+	if ((uint16_t)(index - queue->next_available) > queue->size)
+		return "its available ring has more than there is";
+	/* The driver wrote the requests before the index. */
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	while (index != queue->next_available && !atomic_load(virtio->ending)) {
 		error = serve(virtio);
 		if (error)
 			return error;
-		*served = true;
 	}
+	return NULL;
 }
 
 static void notified(struct virtio *virtio, uint32_t number)
 {
 	struct virtio_queue *queue = &virtio->queue;
 	const char *error;
-	bool served = false;
-	uint16_t flags = 0;
 
 	if (number || !queue->ready || (virtio->status & STATUS_MASK) != STATUS_RUNNING)
 		return;
-	error = serve_all(virtio, &served);
-	if (!error && served && !read_u16(virtio, queue->available, &flags))
-		error = "its available ring cannot be read";
-	if (served && !(flags & VRING_AVAIL_F_NO_INTERRUPT))
-		raise_interrupt(virtio, VIRTIO_MMIO_INT_VRING);
+	error = serve_all(virtio);
 	if (error)
 		give_up(virtio, error);
 }
@@ -203,14 +244,19 @@ static void set_status(struct virtio *virtio, uint32_t status)
 	if ((virtio->driver_features & ~features(virtio)) ||
 	    (virtio->driver_features & FEATURES) != FEATURES)
 		status &= ~VIRTIO_CONFIG_S_FEATURES_OK;
-	virtio->status = status | (virtio->status & VIRTIO_CONFIG_S_NEEDS_RESET);
+	pthread_mutex_lock(&virtio->interrupt_lock);
+	virtio->status = (status & STATUS_WRITABLE) |
+			 (virtio->status & VIRTIO_CONFIG_S_NEEDS_RESET);
+	pthread_mutex_unlock(&virtio->interrupt_lock);
 }
 
 static void set_queue_ready(struct virtio *virtio, uint32_t value)
 {
 	struct virtio_queue *queue = &virtio->queue;
 
-	queue->ready = value && queue->size;
+	queue->ready = value && queue->size && queue->descriptors % VRING_DESC_ALIGN_SIZE == 0 &&
+		       queue->available % VRING_AVAIL_ALIGN_SIZE == 0 &&
+		       queue->used % VRING_USED_ALIGN_SIZE == 0;
 	queue->next_available = queue->next_used = 0;
 }
 
@@ -271,10 +317,6 @@ static void write_register(struct virtio *virtio, uint64_t offset, uint32_t valu
 	case VIRTIO_MMIO_QUEUE_NOTIFY:
 		notified(virtio, value);
 		break;
-	case VIRTIO_MMIO_INTERRUPT_ACK:
-		virtio->interrupt_status &= ~value;
-		update_interrupt(virtio);
-		break;
 	case VIRTIO_MMIO_STATUS:
 		set_status(virtio, value);
 		break;
@@ -301,15 +343,36 @@ static uint32_t read_register(const struct virtio *virtio, uint64_t offset)
 		return virtio->queue_number ? 0 : VIRTIO_QUEUE_MAX;
 	case VIRTIO_MMIO_QUEUE_READY:
 		return !virtio->queue_number && virtio->queue.ready;
-	case VIRTIO_MMIO_INTERRUPT_STATUS:
-		return virtio->interrupt_status;
-	case VIRTIO_MMIO_STATUS:
-		return virtio->status;
 	case VIRTIO_MMIO_SHM_LEN_LOW:
 	case VIRTIO_MMIO_SHM_LEN_HIGH:
 		return UINT32_MAX;	/* there is no such region */
 	}
 	return 0;
+}
+
+/*
+ * What an interrupt handler does, while another vCPU may be in a request: with the
+ * interrupt locked alone.  Return: false if it is another register.
+ */
+static bool read_quickly(struct virtio *virtio, uint64_t offset, uint32_t *value)
+{
+	if (offset != VIRTIO_MMIO_INTERRUPT_STATUS && offset != VIRTIO_MMIO_STATUS)
+		return false;
+	pthread_mutex_lock(&virtio->interrupt_lock);
+	*value = offset == VIRTIO_MMIO_STATUS ? virtio->status : virtio->interrupt_status;
+	pthread_mutex_unlock(&virtio->interrupt_lock);
+	return true;
+}
+
+static void acknowledge(struct virtio *virtio, uint32_t value)
+{
+	pthread_mutex_lock(&virtio->interrupt_lock);
+	virtio->interrupt_status &= ~value;
+	/* An interrupt controller may look at edges: what is left needs one too. */
+	if (virtio->interrupt_status)
+		virtio->ops->interrupt(virtio->context, false);
+	update_interrupt(virtio);
+	pthread_mutex_unlock(&virtio->interrupt_lock);
 }
 
 void virtio_read(struct virtio *virtio, uint64_t offset, void *data, uint32_t len)
@@ -325,9 +388,12 @@ void virtio_read(struct virtio *virtio, uint64_t offset, void *data, uint32_t le
 	}
 	if (len != REGISTER_SIZE)
 		return;
-	pthread_mutex_lock(&virtio->lock);
-	value = htole32(read_register(virtio, offset));
-	pthread_mutex_unlock(&virtio->lock);
+	if (!read_quickly(virtio, offset, &value)) {
+		pthread_mutex_lock(&virtio->lock);
+		value = read_register(virtio, offset);
+		pthread_mutex_unlock(&virtio->lock);
+	}
+	value = htole32(value);
 	memcpy(data, &value, sizeof(value));
 }
 
@@ -338,7 +404,12 @@ void virtio_write(struct virtio *virtio, uint64_t offset, const void *data, uint
 	if (offset >= VIRTIO_MMIO_CONFIG || len != REGISTER_SIZE)
 		return;
 	memcpy(&value, data, sizeof(value));
+	value = le32toh(value);
+	if (offset == VIRTIO_MMIO_INTERRUPT_ACK) {
+		acknowledge(virtio, value);
+		return;
+	}
 	pthread_mutex_lock(&virtio->lock);
-	write_register(virtio, offset, le32toh(value));
+	write_register(virtio, offset, value);
 	pthread_mutex_unlock(&virtio->lock);
 }

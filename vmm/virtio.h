@@ -10,6 +10,7 @@
 #define VIRTIO_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -29,11 +30,12 @@ struct virtio_request {
 	struct virtio_segment segments[VIRTIO_QUEUE_MAX];
 };
 
-/* Called with the device locked, in the thread of a vCPU. */
+/* Called in the thread of a vCPU. */
 struct virtio_operations {
+	/* The interrupt alone is locked, so that a driver never waits for a request there. */
 	void (*interrupt)(void *context, bool level);
 	/*
-	 * Do what the driver requests.
+	 * Do what the driver requests, with the device locked.
 	 * Return: how many bytes it can read of what was written, from the first on;
 	 * negative if the request makes no sense.
 	 */
@@ -53,12 +55,16 @@ struct virtio {
 	void *context;
 	const struct memory *memory;
 	uint32_t id;			/* the kind of device */
+	const char *name;		/* of the same, for messages */
 	uint64_t features;		/* of that kind */
+	const atomic_int *ending;	/* not 0: no more requests are served */
 	const uint8_t *config;
 	uint32_t config_size;
 
 	bool told;			/* that it needed a reset */
-	uint32_t status, interrupt_status;
+	pthread_mutex_t interrupt_lock;	/* taken last; for the interrupt */
+	uint32_t status;		/* written with both locked */
+	uint32_t interrupt_status;	/* with @interrupt_lock alone */
 	uint32_t feature_word, driver_feature_word, queue_number;
 	uint64_t driver_features;
 	struct virtio_queue queue;

@@ -88,7 +88,7 @@ int vm_create(struct vm *vm, const struct vm_options *options)
 
 	serial_init(&vm->serial, &serial_ops, vm);
 	if (vm->disk)
-		disk_start(vm->disk, &vm->memory, disk_interrupt, vm);
+		disk_start(vm->disk, &vm->memory, &vm->ending, disk_interrupt, vm);
 	while (vm->nr_cpus < options->nr_cpus)
 		vm->vcpus[vm->nr_cpus++].fd = -1;
 	for (unsigned int i = 0; i < vm->nr_cpus && !ret; i++)
@@ -212,6 +212,7 @@ int vm_run(struct vm *vm)
 
 	vcpu_init_kick();
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN);	/* the guest gets the disk's error */
 	/* Blocked in all threads from here on: they come by the signalfd only. */
 	sigemptyset(&signals);
 	sigaddset(&signals, SIGINT);

@@ -3,9 +3,11 @@
  * Init of a guest that tells what it sees and ends in the way that the kernel
  * command line asks for: end=reset (the default), halt, off, panic, triple, loop,
  * or echo (repeat a line of input, then reset).  Before that, disk=copy copies the
- * first half of its disk into the second.
+ * first half of its disk into the second, and disk=loop writes the whole disk again
+ * and again, each time with another byte.
  */
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -77,17 +79,39 @@ static off_t copy(int fd, off_t half)
 	return fsync(fd) ? -1 : at;
 }
 
-static void copy_disk(void)
+static void write_again_and_again(int fd, off_t size)
+{
+	static char buffer[1 << 16];
+
+	for (unsigned int nr = 1;; nr++) {
+		memset(buffer, nr, sizeof(buffer));
+		for (off_t at = 0; at < size; at += sizeof(buffer)) {
+			size_t len = size - at < (off_t)sizeof(buffer) ? size - at :
+				     (off_t)sizeof(buffer);
+
+			if (pwrite(fd, buffer, len, at) != (ssize_t)len)
+				return;
+		}
+		if (fsync(fd))
+			return;
+	}
+}
+
+static void use_disk(bool for_ever)
 {
 	int fd = open("/dev/vda", O_RDWR);
-	off_t half;
+	off_t size;
 
 	if (fd < 0) {
 		printf("hello: no disk\n");
 		return;
 	}
-	half = lseek(fd, 0, SEEK_END) / 2;
-	printf("hello: copied %ld of %ld bytes\n", (long)copy(fd, half), (long)half);
+	size = lseek(fd, 0, SEEK_END);
+	if (for_ever)
+		write_again_and_again(fd, size);
+	else
+		printf("hello: copied %ld of %ld bytes\n", (long)copy(fd, size / 2),
+		       (long)size / 2);
 	close(fd);
 }
 
@@ -116,7 +140,9 @@ int main(void)
 	if (size)
 		touch(strtoul(size + 6, NULL, 10));
 	if (strstr(cmdline, "disk=copy"))
-		copy_disk();
+		use_disk(false);
+	if (strstr(cmdline, "disk=loop"))
+		use_disk(true);
 	end = strstr(cmdline, "end=");
 	end = end ? end + 4 : "reset";
 	if (!strncmp(end, "echo", 4))

@@ -5,9 +5,13 @@
 #include <linux/virtio_config.h>
 #include <linux/virtio_mmio.h>
 #include <linux/virtio_ring.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "disk.h"
@@ -19,18 +23,23 @@
 #define PLACE(page)	(MEMORY_BASE + (page) * PAGE)
 #define BEYOND		(MEMORY_BASE + PAGES * PAGE)
 
-/* What is in which page of guest memory.  The last page is not shared. */
-enum { DESCRIPTORS, AVAILABLE, USED, HEADER, DATA, DATA_2, STATUS, SECRET, PAGES };
+/* What is in which page of guest memory.  The secret is not shared. */
+enum { DESCRIPTORS, AVAILABLE, USED, HEADER, DATA, DATA_2, STATUS, SECRET, LAST, PAGES };
+/* Before and behind guest memory are pages of ours, with this in them. */
+#define OURS		0x3c
 
 static struct memory memory = { .kind = MEMORY_PLAIN, .fd = -1, .size = PAGES * PAGE };
 static struct disk disk;
 static uint8_t content[SIZE];	/* of the file */
 static bool level;		/* of the interrupt */
+static unsigned int edges;	/* of it, from low to high */
 static uint16_t added;
+static atomic_int ending;	/* of the VM */
 
 static void raise(void *context, bool on)
 {
 	(void)context;
+	edges += on && !level;
 	level = on;
 }
 
@@ -89,17 +98,24 @@ static bool negotiate(uint64_t features)
 	return get(VIRTIO_MMIO_STATUS) & VIRTIO_CONFIG_S_FEATURES_OK;
 }
 
-static void start_at(uint32_t size, uint64_t descriptors, uint64_t available, uint64_t used)
+static uint64_t wanted_features = UINT64_MAX;
+
+static void set_queue(uint32_t size, uint64_t descriptors, uint64_t available, uint64_t used)
 {
 	memset(memory.base, 0, STATUS * PAGE);
 	added = 0;
-	negotiate(device_features());
 	set(VIRTIO_MMIO_QUEUE_SEL, 0);
 	set(VIRTIO_MMIO_QUEUE_NUM, size);
 	set_address(VIRTIO_MMIO_QUEUE_DESC_LOW, descriptors);
 	set_address(VIRTIO_MMIO_QUEUE_AVAIL_LOW, available);
 	set_address(VIRTIO_MMIO_QUEUE_USED_LOW, used);
 	set(VIRTIO_MMIO_QUEUE_READY, 1);
+}
+
+static void start_at(uint32_t size, uint64_t descriptors, uint64_t available, uint64_t used)
+{
+	negotiate(device_features() & wanted_features);
+	set_queue(size, descriptors, available, used);
 	set(VIRTIO_MMIO_STATUS, get(VIRTIO_MMIO_STATUS) | VIRTIO_CONFIG_S_DRIVER_OK);
 }
 
@@ -136,6 +152,23 @@ static void put_header(uint32_t type, uint64_t sector)
 	*(uint8_t *)page(STATUS) = 0xff;
 }
 
+static unsigned int flushes;
+static bool interrupt_in_flush, acknowledged_in_flush;
+
+/*
+ * In the place of the C library's, for the disk too.  A request is being served here:
+ * the driver's interrupt handler, which has the time, must not wait for it.
+ */
+int fdatasync(int fd)
+{
+	flushes += fd == disk.fd;
+	interrupt_in_flush = level && get(VIRTIO_MMIO_INTERRUPT_STATUS) == VIRTIO_MMIO_INT_VRING &&
+			     (get(VIRTIO_MMIO_STATUS) & VIRTIO_CONFIG_S_DRIVER_OK);
+	set(VIRTIO_MMIO_INTERRUPT_ACK, VIRTIO_MMIO_INT_VRING);
+	acknowledged_in_flush = !level;
+	return 0;
+}
+
 /* Three descriptors as Linux has them; the data at @addr. */
 static uint8_t request(uint32_t type, uint64_t sector, uint64_t addr, uint32_t len)
 {
@@ -170,6 +203,17 @@ static bool file_is(const uint8_t *want)
 	uint8_t now[SIZE];
 
 	return pread(disk.fd, now, SIZE, 0) == (ssize_t)SIZE && !memcmp(now, want, SIZE);
+}
+
+static bool ours_are_untouched(void)
+{
+	const uint8_t *before = memory.base - PAGE, *behind = page(PAGES);
+
+	for (unsigned int i = 0; i < PAGE; i++) {
+		if (before[i] != OURS || behind[i] != OURS)
+			return false;
+	}
+	return true;
 }
 
 static void test_found(void)
@@ -220,11 +264,18 @@ static void test_good(void)
 	ok(request(VIRTIO_BLK_T_OUT, 1, PLACE(DATA), 512) == VIRTIO_BLK_S_OK && file_is(wanted) &&
 	   used_len() == 1, "a sector is written");
 	memcpy(content, wanted, SIZE);
-	ok(request(VIRTIO_BLK_T_FLUSH, 0, 0, 0) == VIRTIO_BLK_S_OK, "flush");
+	flushes = 0;
+	ok(request(VIRTIO_BLK_T_FLUSH, 0, 0, 0) == VIRTIO_BLK_S_OK && flushes == 1 &&
+	   used_len() == 1, "flush");
 	ok(request(VIRTIO_BLK_T_GET_ID, 0, PLACE(DATA), VIRTIO_BLK_ID_BYTES) == VIRTIO_BLK_S_OK &&
 	   !strcmp(page(DATA), "guestmem"), "its name");
 	ok(request(VIRTIO_BLK_T_DISCARD, 0, PLACE(DATA), 16) == VIRTIO_BLK_S_UNSUPP,
 	   "a request that it does not know");
+	ok(!used_len(), "it has not written what comes before the status");
+	ok(request(VIRTIO_BLK_T_FLUSH, 0, PLACE(DATA), 16) == VIRTIO_BLK_S_OK && !used_len(),
+	   "nor for a flush with room for data");
+	ok(request(VIRTIO_BLK_T_IN, SECTORS, PLACE(DATA), 512) == VIRTIO_BLK_S_IOERR && !used_len(),
+	   "nor for a read that fails");
 
 	/* The data in two parts that do not end with a sector, and the status with them. */
 	put_header(VIRTIO_BLK_T_IN, 8);
@@ -238,11 +289,140 @@ static void test_good(void)
 	   !memcmp(page(DATA_2), content + 8 * 512 + 300, 212) &&
 	   ((uint8_t *)page(DATA_2))[212] == VIRTIO_BLK_S_OK, "parts of any size");
 
+	flushes = 0;
+	request(VIRTIO_BLK_T_OUT, 1, PLACE(DATA), 0);
+	ok(!flushes, "the driver says when to flush");
+	wanted_features = ~(1ULL << VIRTIO_BLK_F_FLUSH);
+	start();
+	ok(request(VIRTIO_BLK_T_OUT, 1, PLACE(DATA), 0) == VIRTIO_BLK_S_OK && flushes == 1,
+	   "or else each write does");
+	wanted_features = UINT64_MAX;
+	start();
+
 	/* The index wraps after 65536 requests, the ring many times before. */
 	for (unsigned int i = 0; i < 70000; i++)
 		request(VIRTIO_BLK_T_FLUSH, 0, 0, 0);
 	ok(used() == added && added < 4500 && !needs_reset(), "70000 requests");
 	ok(file_is(content), "the file is as it was");
+}
+
+static atomic_bool driver_done;
+static atomic_bool went_wrong;
+
+/* Return: the used index as a driver reads it, at once. */
+static uint16_t used_now(void)
+{
+	return le16toh(__atomic_load_n(&((struct vring_used *)page(USED))->idx, __ATOMIC_ACQUIRE));
+}
+
+/* A vCPU that adds requests and looks what is used, while another is in the device. */
+static void *driver_thread(void *arg)
+{
+	struct vring_avail *avail = page(AVAILABLE);
+	uint16_t seen = 0, index = 0;
+
+	(void)arg;
+	for (unsigned int nr = 0; nr < 70000 && !went_wrong;) {
+		uint16_t now = used_now();
+
+		/* A number that is half old and half new is before this, or far behind. */
+		if ((uint16_t)(now - seen) > (uint16_t)(index - seen))
+			went_wrong = true;
+		seen = now;
+		if ((uint16_t)(index - seen) < 8) {
+			__atomic_store_n(&avail->idx, htole16(++index), __ATOMIC_RELEASE);
+			nr++;
+		}
+	}
+	atomic_store(&driver_done, true);
+	return NULL;
+}
+
+static void test_two_cpus(void)
+{
+	pthread_t thread;
+
+	start();
+	/* Requests that are answered at once */
+	put_header(VIRTIO_BLK_T_DISCARD, 0);
+	describe(0, PLACE(HEADER), sizeof(struct virtio_blk_outhdr), VRING_DESC_F_NEXT, 1);
+	describe(1, PLACE(STATUS), 1, VRING_DESC_F_WRITE, 0);
+	if (!ok(!pthread_create(&thread, NULL, driver_thread, NULL), "a second CPU"))
+		return;
+	while (!atomic_load(&driver_done) && !needs_reset())
+		notify();
+	if (needs_reset())
+		went_wrong = true;
+	pthread_join(thread, NULL);
+	ok(!needs_reset(), "the device never reads half an index");
+	ok(!went_wrong, "the driver never reads half an index");
+}
+
+static void test_interrupt(void)
+{
+	start();
+	put_header(VIRTIO_BLK_T_FLUSH, 0);
+	describe(0, PLACE(HEADER), sizeof(struct virtio_blk_outhdr), VRING_DESC_F_NEXT, 1);
+	describe(1, PLACE(STATUS), 1, VRING_DESC_F_WRITE, 0);
+	add(0);
+	add(0);
+	notify();
+	ok(interrupt_in_flush, "an interrupt while the next request is served");
+	ok(acknowledged_in_flush, "which the driver can acknowledge then");
+	ok(level && get(VIRTIO_MMIO_INTERRUPT_STATUS) == VIRTIO_MMIO_INT_VRING,
+	   "and one for the next");
+
+	/* The driver acknowledges one of two reasons. */
+	add(8);
+	notify();
+	ok(get(VIRTIO_MMIO_INTERRUPT_STATUS) == (VIRTIO_MMIO_INT_VRING | VIRTIO_MMIO_INT_CONFIG),
+	   "an error has the other interrupt");
+	edges = 0;
+	set(VIRTIO_MMIO_INTERRUPT_ACK, VIRTIO_MMIO_INT_VRING);
+	ok(level && edges == 1, "it comes again when the first is acknowledged");
+	set(VIRTIO_MMIO_INTERRUPT_ACK, VIRTIO_MMIO_INT_CONFIG);
+	ok(!level && edges == 1, "and ends with the second");
+}
+
+/* A guest cannot keep the device busy for ever, and not when the VM ends. */
+static void test_end(void)
+{
+	struct vring_avail avail = { .idx = htole16(2) };
+	uint8_t sector[512] = { 0 };
+
+	/* The first request reads the available ring, which then has a second. */
+	memcpy(sector, &avail, sizeof(avail));
+	ok(pwrite(disk.fd, sector, sizeof(sector), 0) == sizeof(sector), "a ring on the disk");
+	start();
+	ok(request(VIRTIO_BLK_T_IN, 0, PLACE(AVAILABLE), 512) == VIRTIO_BLK_S_OK && used() == 1,
+	   "a request that adds another ends");
+	notify();
+	ok(used() == 2 && !needs_reset(), "the other is served when the driver says so");
+	ok(pwrite(disk.fd, content, sizeof(sector), 0) == sizeof(sector), "the disk is as it was");
+
+	start();
+	ending = 1;
+	ok(request(VIRTIO_BLK_T_IN, 0, PLACE(DATA), 512) == 0xff && !used() && !needs_reset(),
+	   "nothing is served when the VM ends");
+	ending = 0;
+	notify();
+	ok(used() == 1, "nothing is wrong with the queue then");
+
+	/* The first half of the data is what says that the VM ends. */
+	start();
+	memset(page(DATA_2), 0x55, 512);
+	put_header(VIRTIO_BLK_T_IN, 8);
+	describe(0, PLACE(HEADER), sizeof(struct virtio_blk_outhdr), VRING_DESC_F_NEXT, 1);
+	describe(1, PLACE(DATA), 512, VRING_DESC_F_NEXT | VRING_DESC_F_WRITE, 2);
+	describe(2, PLACE(DATA_2), 512, VRING_DESC_F_NEXT | VRING_DESC_F_WRITE, 3);
+	describe(3, PLACE(STATUS), 1, VRING_DESC_F_WRITE, 0);
+	add(0);
+	disk.virtio.ending = page(DATA);
+	notify();
+	disk.virtio.ending = &ending;
+	ok(used() == 1 && *(uint8_t *)page(STATUS) == VIRTIO_BLK_S_IOERR &&
+	   !memcmp(page(DATA), content + 8 * 512, 512) && *(uint8_t *)page(DATA_2) == 0x55,
+	   "a request stops half way");
 }
 
 static void test_errors(void)
@@ -274,6 +454,7 @@ static void test_errors(void)
 		ok(request(VIRTIO_BLK_T_OUT, tests[i].sector, tests[i].addr, tests[i].len) ==
 		   VIRTIO_BLK_S_IOERR && file_is(content), "write: %s", tests[i].name);
 	}
+	ok(ours_are_untouched(), "what is around guest memory is untouched");
 	ok(used() == added && !needs_reset(), "each is answered");
 	ok(request(VIRTIO_BLK_T_IN, 0, PLACE(DATA), 512) == VIRTIO_BLK_S_OK, "and the next is served");
 }
@@ -283,11 +464,14 @@ static void broken(const char *name)
 {
 	uint16_t before = used();
 
-	level = false;
+	set(VIRTIO_MMIO_INTERRUPT_ACK, VIRTIO_MMIO_INT_VRING);
 	notify();
 	ok(needs_reset() && level && used() == before &&
 	   (get(VIRTIO_MMIO_INTERRUPT_STATUS) & VIRTIO_MMIO_INT_CONFIG), "%s", name);
+	/* With a queue that is good now */
 	set(VIRTIO_MMIO_STATUS, get(VIRTIO_MMIO_STATUS) & ~VIRTIO_CONFIG_S_NEEDS_RESET);
+	set(VIRTIO_MMIO_QUEUE_READY, 0);
+	set_queue(8, PLACE(DESCRIPTORS), PLACE(AVAILABLE), PLACE(USED));
 	ok(needs_reset() && request(VIRTIO_BLK_T_IN, 0, PLACE(DATA), 512) == 0xff,
 	   "%s: it stays so", name);
 	start();
@@ -305,7 +489,7 @@ static void test_broken(void)
 	} places[] = {
 		{ BEYOND, PLACE(AVAILABLE), PLACE(USED), "descriptors behind guest memory" },
 		{ PLACE(SECRET), PLACE(AVAILABLE), PLACE(USED), "descriptors that are not shared" },
-		{ PLACE(DESCRIPTORS), UINT64_MAX, PLACE(USED), "an available ring nowhere" },
+		{ PLACE(DESCRIPTORS), UINT64_MAX - 1, PLACE(USED), "an available ring nowhere" },
 		{ PLACE(DESCRIPTORS), PLACE(SECRET), PLACE(USED), "one that is not shared" },
 		{ PLACE(DESCRIPTORS), PLACE(AVAILABLE), BEYOND, "a used ring behind guest memory" },
 		{ PLACE(DESCRIPTORS), PLACE(AVAILABLE), PLACE(SECRET), "one that is not shared" },
@@ -361,6 +545,7 @@ static void test_broken(void)
 	broken("a status that is not shared");
 	((struct vring_avail *)page(AVAILABLE))->idx = htole16(9);
 	broken("more requests than the queue has room for");
+	ok(ours_are_untouched(), "what is around guest memory is untouched");
 	ok(file_is(content), "the file is as it was");
 }
 
@@ -374,6 +559,12 @@ static void test_not_ready(void)
 		   request(VIRTIO_BLK_T_FLUSH, 0, 0, 0) == 0xff && !needs_reset(),
 		   "no queue with %u descriptors", sizes[i]);
 	}
+	start_at(8, PLACE(DESCRIPTORS) + 8, PLACE(AVAILABLE), PLACE(USED));
+	ok(!get(VIRTIO_MMIO_QUEUE_READY), "no descriptors at an odd address");
+	start_at(8, PLACE(DESCRIPTORS), PLACE(AVAILABLE) + 1, PLACE(USED));
+	ok(!get(VIRTIO_MMIO_QUEUE_READY), "no available ring at an odd address");
+	start_at(8, PLACE(DESCRIPTORS), PLACE(AVAILABLE), PLACE(USED) + 2);
+	ok(!get(VIRTIO_MMIO_QUEUE_READY), "no used ring at an odd address");
 	start();
 	set(VIRTIO_MMIO_STATUS, VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER);
 	ok(request(VIRTIO_BLK_T_FLUSH, 0, 0, 0) == 0xff, "nothing before the driver is ready");
@@ -385,6 +576,8 @@ static void test_not_ready(void)
 	set(VIRTIO_MMIO_QUEUE_READY, 0);
 	set(VIRTIO_MMIO_QUEUE_NOTIFY, 1);
 	ok(request(VIRTIO_BLK_T_FLUSH, 0, 0, 0) == VIRTIO_BLK_S_OK, "there is one queue");
+	set(VIRTIO_MMIO_STATUS, get(VIRTIO_MMIO_STATUS) | VIRTIO_CONFIG_S_NEEDS_RESET | 0x100);
+	ok(!needs_reset() && get(VIRTIO_MMIO_STATUS) < 0x100, "the driver does not write all of the status");
 	virtio_write(&disk.virtio, VIRTIO_MMIO_STATUS, "\0", 1);
 	ok(get(VIRTIO_MMIO_STATUS) & VIRTIO_CONFIG_S_DRIVER_OK, "registers have 32 bits");
 }
@@ -397,6 +590,23 @@ static void refused(const char *path, const char *name)
 	ok(error && other.fd < 0, "%s: %s", name, error ? error : "opened");
 }
 
+/* It is refused before it is opened, which a process that waits at it would see. */
+static void test_named_pipe(void)
+{
+	char dir[] = "/tmp/disk_test.XXXXXX", path[64];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/pipe", mkdtemp(dir));
+	ok(!mkfifo(path, 0600), "a named pipe");
+	fd = open(path, O_RDONLY | O_NONBLOCK);
+	refused(path, "a named pipe");
+	/* A reader without a writer so far: no POLLHUP */
+	ok(!poll(&(struct pollfd){ .fd = fd, .events = POLLIN }, 1, 0), "it was never opened");
+	close(fd);
+	unlink(path);
+	rmdir(dir);
+}
+
 static void test_files(void)
 {
 	char path[] = "/tmp/disk_test.XXXXXX";
@@ -405,6 +615,7 @@ static void test_files(void)
 	refused("/no/such/file", "no file");
 	refused("/tmp", "a directory");
 	refused("/dev/null", "a character device");
+	test_named_pipe();
 	refused(path, "an empty file");
 	ok(!ftruncate(fd, 511), "a file of 511 bytes");
 	refused(path, "not one sector");
@@ -414,20 +625,32 @@ static void test_files(void)
 		content[i] = i * 7 + i / 512;
 	ok(pwrite(fd, content, SIZE, 0) == (ssize_t)SIZE && !ftruncate(fd, SIZE) &&
 	   !disk_open(&disk, path) && disk.sectors == SECTORS, "a disk");
+	refused(path, "the disk of another guest");
 	close(fd);
 	unlink(path);
 }
 
 int main(void)
 {
-	memory.base = memory.shared = mmap(NULL, memory.size, PROT_READ | PROT_WRITE,
-					   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (memory.base == MAP_FAILED || mprotect(memory.base + SECRET * PAGE, PAGE, PROT_NONE))
+	uint8_t *pages = mmap(NULL, memory.size + 2 * PAGE, PROT_READ | PROT_WRITE,
+			      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	/* A deadlock ends the test. */
+	alarm(300);
+	if (pages == MAP_FAILED)
+		return 1;
+	memory.base = memory.shared = pages + PAGE;
+	memset(pages, OURS, PAGE);
+	memset(page(PAGES), OURS, PAGE);
+	if (mprotect(page(SECRET), PAGE, PROT_NONE))
 		return 1;
 	test_files();
-	disk_start(&disk, &memory, raise, NULL);
+	disk_start(&disk, &memory, &ending, raise, NULL);
 	test_found();
 	test_good();
+	test_two_cpus();
+	test_interrupt();
+	test_end();
 	test_errors();
 	test_broken();
 	test_not_ready();
