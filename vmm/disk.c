@@ -294,7 +294,8 @@ void disk_start(struct disk *disk, const struct memory *memory, const atomic_int
 		.name = "disk",
 		.features = 1ULL << VIRTIO_BLK_F_SIZE_MAX | 1ULL << VIRTIO_BLK_F_SEG_MAX |
 			    1ULL << VIRTIO_BLK_F_FLUSH,
-		.ending = ending, .config = (const uint8_t *)&disk->config, .config_size = sizeof(disk->config),
+		.ending = ending,
+		.config = (const uint8_t *)&disk->config, .config_size = sizeof(disk->config),
 	};
 	virtio_init(&disk->virtio);
 }

@@ -125,6 +125,20 @@ bool memory_add(const struct memory *memory, uint64_t addr, unsigned int bit)
 			       op) >= 0;
 }
 
+const char *memory_check_copies(void)
+{
+	uint32_t word = 0, ours = 0;
+	struct memory memory = {
+		.base = (void *)&word, .shared = (void *)&word, .size = sizeof(word),
+	};
+
+	if (!memory_read(&memory, MEMORY_BASE, &ours, sizeof(ours)) ||
+	    !memory_write(&memory, MEMORY_BASE, &ours, sizeof(ours)) ||
+	    !memory_add(&memory, MEMORY_BASE, 0))
+		return strerror(errno);
+	return NULL;
+}
+
 static enum memory_kind best_kind(int vm_fd)
 {
 	char why[160];
@@ -169,7 +183,7 @@ static int create_huge_anonymous(struct memory *memory)
 	munmap(base + memory->size, start + reserved - (base + memory->size));
 	memory->range = memory->base = base;
 	if (madvise(base, memory->size, MADV_HUGEPAGE))
-		return fail(STATUS_ERROR, "--memory thp: the kernel has no transparent huge pages: %s",
+		return fail(STATUS_ERROR, "thp memory: the kernel has no transparent huge pages: %s",
 			    strerror(errno));
 	return 0;
 }
@@ -179,7 +193,7 @@ static int set_first_level(struct memory *memory, const struct kind *kind)
 	int ret = guestmem_supported_access(memory->fd);
 
 	if (ret == -EOPNOTSUPP)
-		return fail(STATUS_ERROR, "--memory %s: this kernel's guest_memfd has no access levels",
+		return fail(STATUS_ERROR, "%s memory: this kernel's guest_memfd has no access levels",
 			    kind->name);
 	if (!ret)
 		ret = guestmem_set_access(memory->fd, 0, memory->size, kind->level, NULL);
@@ -197,7 +211,7 @@ static int create_guest_memfd(struct memory *memory, int vm_fd)
 	int ret;
 
 	if (guestmem_explain(vm_fd, kind->flags, why, sizeof(why)))
-		return fail(STATUS_ERROR, "--memory %s: %s", kind->name, why);
+		return fail(STATUS_ERROR, "%s memory: %s", kind->name, why);
 	memory->fd = guestmem_create(vm_fd, memory->size, kind->flags);
 	if (memory->fd < 0)
 		return fail(STATUS_ERROR, "cannot create guest memory: %s", strerror(-memory->fd));

@@ -81,4 +81,10 @@ bool memory_write(const struct memory *memory, uint64_t addr, const void *from, 
  */
 bool memory_add(const struct memory *memory, uint64_t addr, unsigned int bit);
 
+/*
+ * A kernel may lack the system calls that these need, or a filter refuse them.
+ * Return: NULL, or why they fail whatever the guest shares.
+ */
+const char *memory_check_copies(void);
+
 #endif

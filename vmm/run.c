@@ -29,7 +29,8 @@ static const char help[] =
 	"                   map; sealed: one that the VMM cannot see either;\n"
 	"                   guest-controlled (on x86): the guest says which of it the host\n"
 	"                   may use\n"
-	"                   [hidden, or with a warning the next best that this host can do]\n"
+	"                   [hidden, or with a warning the next best that this host can do;\n"
+	"                   sealed with --protected]\n"
 	"  --protected      (on arm64) a protected VM: pKVM takes its memory, which is sealed,\n"
 	"                   from the host\n"
 	"  --stats          at the end print key=value lines on standard error\n"
@@ -82,6 +83,10 @@ static int open_disk(struct disk *disk, struct options *options)
 	error = disk_open(disk, options->disk);
 	if (error)
 		return fail(STATUS_USAGE, "%s: %s", options->disk, error);
+	error = memory_check_copies();
+	if (error)
+		return fail(STATUS_ERROR, "a disk needs process_vm_readv(2), process_vm_writev(2) and "
+			    "futex(2): %s", error);
 	options->vm.disk = disk;
 	return 0;
 }

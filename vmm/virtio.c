@@ -131,6 +131,7 @@ static const char *read_index(const struct virtio *virtio, uint16_t *index)
 		return "its available ring cannot be read";
 	for (unsigned int i = 0; i <= 2 * queue->size; i++) {
 		before = *index;
+		__atomic_thread_fence(__ATOMIC_SEQ_CST);
 		if (!read_u16(virtio, at, index))
 			return "its available ring cannot be read";
 		if (*index == before)
@@ -183,7 +184,11 @@ static const char *serve(struct virtio *virtio)
 	error = put_used(virtio, head, written);
 	if (error)
 		return error;
-	/* Now: the next request may take long. */
+	/*
+	 * Now: the next request may take long.  A driver that wants interrupts again
+	 * writes the flags and then looks at the index.
+	 */
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	if (!read_u16(virtio, queue->available, &flags))
 		return "its available ring cannot be read";
 	if (!(flags & VRING_AVAIL_F_NO_INTERRUPT))

@@ -1,10 +1,62 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Addresses of guest memory around the hole; nothing is dereferenced. */
+/* Addresses of guest memory around the hole, and accesses by system calls. */
+#include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+
 #include "memory.h"
 #include "tap.h"
 
 #define MIB (1ULL << 20)
 #define GIB (1ULL << 30)
+
+#define PAGE 4096UL
+
+/* The kernel, or a filter as containers have it, lacks a system call from here on. */
+static bool forbid(unsigned int nr, unsigned int error)
+{
+	struct sock_filter filter[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, nr, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | error),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog program = { sizeof(filter) / sizeof(filter[0]), filter };
+
+	return !prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) &&
+	       !prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program);
+}
+
+static void test_copies(void)
+{
+	struct memory memory = { .size = 2 * PAGE };
+	uint32_t *words = mmap(NULL, memory.size, PROT_READ | PROT_WRITE,
+			       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	const char *error;
+
+	if (words == MAP_FAILED || mprotect((char *)words + PAGE, PAGE, PROT_NONE)) {
+		ok(false, "memory");
+		return;
+	}
+	memory.base = memory.shared = (void *)words;
+	words[0] = 0xfffe1234;
+	words[1] = 0x5555;
+	ok(memory_add(&memory, MEMORY_BASE, 16) && words[0] == 0xffff1234, "an addition");
+	ok(memory_add(&memory, MEMORY_BASE, 16) && words[0] == 0x1234 && words[1] == 0x5555,
+	   "one that carries into no other word");
+	ok(!memory_add(&memory, MEMORY_BASE + PAGE, 16), "none where it is not shared");
+	ok(!memory_add(&memory, MEMORY_BASE + 2 * PAGE, 16), "none beyond the end");
+
+	ok(!memory_check_copies(), "this kernel has what it takes");
+	ok(forbid(SYS_process_vm_writev, EPERM), "a filter");
+	error = memory_check_copies();
+	ok(error && !strcmp(error, strerror(EPERM)), "then not: %s", error ? error : "it has");
+}
 
 int main(void)
 {
@@ -38,5 +90,6 @@ int main(void)
 	large.base = NULL;
 	ok(!memory_at(&large, 0, 1) && memory_offset(&large, 0, 1, &offset) && !offset,
 	   "sealed memory has a place, but no address");
+	test_copies();
 	return done_testing();
 }

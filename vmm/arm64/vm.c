@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/random.h>
+#include <unistd.h>
 
 #include "arch.h"
 #include "devicetree.h"
@@ -75,10 +76,19 @@ const char *arch_load(const struct vm *vm, const struct payload *payload, struct
 	return NULL;
 }
 
+static bool can_create(int kvm_fd, unsigned long type)
+{
+	int fd = ioctl(kvm_fd, KVM_CREATE_VM, type);
+
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0;
+}
+
 int arch_create_vm(struct vm *vm, uint64_t memory_size)
 {
 	int limit = ioctl(vm->kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_ARM_VM_IPA_SIZE);
-	int bits = MIN_ADDRESS_BITS;
+	int bits = MIN_ADDRESS_BITS, error;
 	unsigned long type;
 
 	while (MEMORY_BASE + memory_size > 1ULL << bits)
@@ -90,12 +100,13 @@ int arch_create_vm(struct vm *vm, uint64_t memory_size)
 	if (vm->protected)
 		type |= VM_TYPE_PROTECTED;
 	vm->fd = ioctl(vm->kvm_fd, KVM_CREATE_VM, type);
-	/* A type of VM that there is without protection was refused for that. */
-	if (vm->fd < 0 && vm->protected && errno == EINVAL)
+	error = errno;
+	if (vm->fd < 0 && vm->protected && error == EINVAL &&
+	    can_create(vm->kvm_fd, type & ~VM_TYPE_PROTECTED))
 		return fail(STATUS_ERROR, "--protected: this host has no protected VMs; its kernel "
 			    "needs kvm-arm.mode=protected");
 	if (vm->fd < 0)
-		return fail(STATUS_ERROR, "cannot create a VM: %s", strerror(errno));
+		return fail(STATUS_ERROR, "cannot create a VM: %s", strerror(error));
 	return 0;
 }
 

@@ -28,7 +28,7 @@ static bool has_bytes(const char *path, const char *name, const uint8_t *bytes, 
 	int size;
 	const void *value = property(path, name, &size);
 
-	return value && size == count && !memcmp(value, bytes, count);
+	return value && size == count && (!count || !memcmp(value, bytes, count));
 }
 
 /* The property consists of @count numbers of 64 bits, of which this is one. */
@@ -52,6 +52,11 @@ static int count_cpus(void)
 	}
 	return count;
 }
+
+/* Of all CPUs, level high */
+static const uint8_t disk_interrupt[12] = {
+	[7] = LAYOUT_DISK_INTERRUPT - LAYOUT_SHARED_INTERRUPTS, [11] = 4,
+};
 
 static void test_full(void)
 {
@@ -84,6 +89,9 @@ static void test_full(void)
 	   has_number("/serial@9000000", "reg", 2, 0, LAYOUT_SERIAL), "the serial port is the first");
 	ok(has_text("/virtio_mmio@a000000", "compatible", "virtio,mmio") &&
 	   has_number("/virtio_mmio@a000000", "reg", 2, 0, LAYOUT_DISK), "the disk");
+	ok(has_bytes("/virtio_mmio@a000000", "interrupts", disk_interrupt, sizeof(disk_interrupt)) &&
+	   has_bytes("/virtio_mmio@a000000", "dma-coherent", NULL, 0),
+	   "its interrupt, and that it sees what the CPUs' caches have");
 }
 
 static void test_small(void)

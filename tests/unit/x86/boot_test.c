@@ -29,6 +29,15 @@ static bool has_range(const struct boot_params *params, uint64_t addr, uint64_t 
 	return false;
 }
 
+static void test_disk_words(void)
+{
+	char words[64];
+
+	snprintf(words, sizeof(words), " virtio_mmio.device=%lluK@0x%llx:%d", LAYOUT_DISK_SIZE / 1024,
+		 LAYOUT_DISK, LAYOUT_DISK_IRQ);
+	ok(!strcmp(words, MACHINE_DISK_WORDS), "the command line says where the disk is");
+}
+
 static void test_memory_map(void)
 {
 	struct memory memory = guest_ram(MEMORY_SIZE);
@@ -140,6 +149,7 @@ static void test_page_tables(void)
 
 int main(void)
 {
+	test_disk_words();
 	test_memory_map();
 	test_high_memory();
 	test_initrd();
