@@ -9,7 +9,7 @@
  *
  * Donation is GM_PAGE_DONATED in the state of a page, and one reference to the folio for
  * each such page.  It begins at level NONE only, where no process has the page
- * mapped and GUP hands it out to nobody, and while nobody has another reference.
+ * mapped and GUP does not return it, and only while the folio has no other reference.
  * That excludes accesses of KVM, which have a reference and take no lock: one that
  * began before has its reference counted and prevents the donation, a later one sees
  * the bit.  A level that permits more is not reached while a page of the range is
@@ -359,7 +359,8 @@ static void count_shared(struct folio *folio, bool shared)
 }
 
 /*
- * Freeze a locked folio if the caller has the @own references to it, and nobody else one.
+ * Freeze a locked folio if the caller's @own references are the only ones that the library
+ * does not know.
  * Preemption is off, as a look-up retries while the folio is frozen, at any priority.
  *
  * Return: The count for folio_ref_unfreeze(), or 0 when there are others.

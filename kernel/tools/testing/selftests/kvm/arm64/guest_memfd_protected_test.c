@@ -406,7 +406,7 @@ static void *run_vcpu(void *arg)
 }
 
 /* Two vCPUs touch the same pages while the VMM changes levels and punches holes there. */
-TEST_F(protected, race)
+TEST_F_TIMEOUT(protected, race, 120)
 {
 	u64 offset, round, refused = 0, busy = 0, raised = 0, holes = 0, faults = 0;
 	struct gmem_pvm *p = &self->p;
@@ -594,11 +594,6 @@ TEST_F(protected, poisoned)
 
 int main(int argc, char *argv[])
 {
-	int vm;
-
-	gmem_require();
-	vm = gmem_pvm_create_vm();
-	__TEST_REQUIRE(vm >= 0, "no protected VMs on this host");
-	kvm_close(vm);
+	gmem_pvm_require();
 	return test_harness_run(argc, argv);
 }

@@ -55,6 +55,17 @@ static inline int gmem_pvm_create_vm(void)
 	return vm;
 }
 
+/* Skip a test on a host without protected VMs. */
+static inline void gmem_pvm_require(void)
+{
+	int vm;
+
+	gmem_require();
+	vm = gmem_pvm_create_vm();
+	__TEST_REQUIRE(vm >= 0, "no protected VMs on this host");
+	kvm_close(vm);
+}
+
 /* Return: the guest_memfd, or -1 with errno. */
 static inline int gmem_pvm_create_file(int vm, u64 size, u64 flags)
 {
