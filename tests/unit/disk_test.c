@@ -271,7 +271,7 @@ static void test_good(void)
 	   !strcmp(page(DATA), "guestmem"), "its name");
 	ok(request(VIRTIO_BLK_T_DISCARD, 0, PLACE(DATA), 16) == VIRTIO_BLK_S_UNSUPP,
 	   "a request that it does not know");
-	ok(!used_len(), "it has not written what comes before the status");
+	ok(!used_len(), "the device reports no byte before the status as written");
 	ok(request(VIRTIO_BLK_T_FLUSH, 0, PLACE(DATA), 16) == VIRTIO_BLK_S_OK && !used_len(),
 	   "nor for a flush with room for data");
 	ok(request(VIRTIO_BLK_T_IN, SECTORS, PLACE(DATA), 512) == VIRTIO_BLK_S_IOERR && !used_len(),

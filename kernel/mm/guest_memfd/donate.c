@@ -360,8 +360,8 @@ static void count_shared(struct folio *folio, bool shared)
 
 /*
  * Freeze a locked folio if the caller's @own references are the only ones that the library
- * does not know.
- * Preemption is off, as a look-up retries while the folio is frozen, at any priority.
+ * does not know.  The caller has preemption off: a look-up retries while the folio is
+ * frozen, at any priority.
  *
  * Return: The count for folio_ref_unfreeze(), or 0 when there are others.
  */
@@ -398,10 +398,10 @@ static int set_donated_alone(struct page *page)
 	return 0;
 }
 
-/* The same for a page that the guest shares; the caller has no reference. */
+/* Make a page that the guest shares donated again; the caller has no reference. */
 static int end_shared_alone(struct folio *folio)
 {
-	/* One is a direct-map reference. */
+	/* A page that is not hidden has a direct-map reference. */
 	if (!(gm_folio_state(folio) & GM_PAGE_HIDDEN))
 		return -EAGAIN;
 	scoped_guard(preempt) {

@@ -504,7 +504,7 @@ static pid_t start_vmm(u64 seed, int *fd, u64 offset, u64 *pfn)
 	return pid;
 }
 
-/* Pages that come back to a file that somebody has open are the host's, and hold zeroes. */
+/* EL2 returns zeroed pages to the host, also where another process has the file open. */
 TEST_F(protected, file_outlives)
 {
 	struct gmem_pvm *p = &self->p;
