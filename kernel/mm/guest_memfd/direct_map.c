@@ -146,7 +146,7 @@ void direct_map_merge(struct page *page, bool (*in_use)(struct page *page))
 
 /**
  * direct_map_merge_huge - use a mapping of the next level around a large one, where possible
- * @page: A page that is restored, and of which all around has a large mapping.
+ * @page: A page of the memory that the mapping is to have; it may be hidden.
  * @in_use: As for direct_map_merge(), of all memory that the mapping is to have.
  *
  * Context: May sleep.  Flushes the TLBs of all CPUs when something was merged.

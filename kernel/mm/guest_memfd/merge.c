@@ -5,8 +5,9 @@
  * To hide a page the kernel splits a mapping of 2 MiB: the task that frees the last such
  * page has it merged at once, unless it is in reclaim.  To hide a block the kernel splits
  * a mapping of 1 GiB: a worker merges what is left of both kinds a second after memory was
- * restored, where all of the GiB is in the direct map and no file has memory there.  The
- * tasks that free memory do not merge a GiB, as the next file would hide a block there at
+ * restored, where all of the GiB is in the direct map and no file has memory there.  Where a
+ * file has, the worker still merges what can be split again without memory (arm64's groups of
+ * contiguous entries).  The tasks that free memory do not merge a GiB, as the next file would hide a block there at
  * once.
  */
 
@@ -78,7 +79,7 @@ static void merge_huge(unsigned long pfn)
 			complete = false;
 		cond_resched();
 	}
-	if (complete && !huge_in_use(page))
+	if (complete)
 		direct_map_merge_huge(page, huge_in_use);
 }
 

@@ -120,13 +120,21 @@ static pud_t *lookup_pud(unsigned long addr)
 	return pud_present(pudp_get(pudp)) ? pudp : NULL;
 }
 
+/* Return: The PUD for @addr if it is a table, or NULL. */
+static pud_t *lookup_pud_table(unsigned long addr)
+{
+	pud_t *pudp = lookup_pud(addr);
+
+	return pudp && !pud_leaf(pudp_get(pudp)) ? pudp : NULL;
+}
+
 /* Return: The PMD for @addr, a block or a table; NULL if a block of 1 GiB maps it. */
 static pmd_t *lookup_pmd(unsigned long addr)
 {
-	pud_t *pudp = lookup_pud(addr);
+	pud_t *pudp = lookup_pud_table(addr);
 	pmd_t *pmdp;
 
-	if (!pudp || pud_leaf(pudp_get(pudp)))
+	if (!pudp)
 		return NULL;
 	pmdp = pmd_offset(pudp, addr);
 	return pmd_present(pmdp_get(pmdp)) ? pmdp : NULL;
@@ -231,11 +239,11 @@ static bool was_split(void *table)
 /**
  * set_direct_map_can_merge - can a split have created the entry of a page?
  * @page: A page, hidden or present.
- * @huge: Ask for an entry of 2 MiB instead of one of 4 KiB.
+ * @huge: Ask for the entries of 2 MiB around the page instead of those of 4 KiB.
  *
  * Context: Any.
- * Return: True if set_direct_map_merge() can replace the entry and its
- * neighbours by a larger one once all of them are present.
+ * Return: True if set_direct_map_merge() can replace these entries by a larger one
+ * once all of them are present.
  */
 bool set_direct_map_can_merge(struct page *page, bool huge)
 {
@@ -245,12 +253,10 @@ bool set_direct_map_can_merge(struct page *page, bool huge)
 	if (!set_direct_map_merges())
 		return false;
 	guard(rcu)();
-	pmdp = lookup_pmd(addr);
-	if (!pmdp)
-		return false;
 	if (huge)
-		return pmd_leaf(pmdp_get(pmdp));
-	return !pmd_leaf(pmdp_get(pmdp)) && was_split(pte_offset_kernel(pmdp, addr));
+		return lookup_pud_table(addr);
+	pmdp = lookup_pmd(addr);
+	return pmdp && !pmd_leaf(pmdp_get(pmdp)) && was_split(pte_offset_kernel(pmdp, addr));
 }
 
 /* Do the entries map consecutive pages with the same flags, the contiguous bit aside? */
@@ -382,7 +388,7 @@ static void free_table(struct rcu_head *head)
 
 /**
  * set_direct_map_merge - merge the entries around a page
- * @page: A page that is present in the linear map.
+ * @page: A page of the memory that the merged entry is to map.
  * @huge: Merge to 1 GiB and to groups of blocks; otherwise to 2 MiB and to
  *	groups of pages.
  * @in_use: Returns true if a file may need to change entries around the page
@@ -404,17 +410,19 @@ void set_direct_map_merge(struct page *page, bool huge, bool (*in_use)(struct pa
 	guard(mmap_read_lock)(&init_mm);
 	guard(mutex)(&pgtable_split_lock);
 	scoped_guard(spinlock, &kernel_leaf_lock) {
-		pmdp = lookup_pmd(addr);
-		if (!pmdp)
-			return;
 		keep = in_use && in_use(page);
 		if (huge) {
-			pudp = lookup_pud(addr);
+			pudp = lookup_pud_table(addr);
+			if (!pudp)
+				return;
 			if (!keep)
 				table = collapse_pud(pudp);
 			if (!table)
 				changed = merge_pmds(pmd_offset(pudp, 0));
-		} else if (!pmd_leaf(pmdp_get(pmdp))) {
+		} else {
+			pmdp = lookup_pmd(addr);
+			if (!pmdp || pmd_leaf(pmdp_get(pmdp)))
+				return;
 			if (!keep)
 				table = collapse_pmd(pmdp);
 			if (!table)

@@ -13,8 +13,8 @@
  * made (guest_faults), that are made where pages are not contiguous for the
  * guest (misaligned), that survive a hole (punch_patterns), or that are larger
  * than a nested guest's own tables allow (nested), pages that come back dirty
- * (punch_patterns), the merge skipped (merged_again, tail_merged), a split for
- * each single page (tail_merged).
+ * (punch_patterns), the merge skipped (merged_again, tail_merged, merged_beside), a
+ * split for each single page (tail_merged).
  */
 #include <fcntl.h>
 #include <linux/bitmap.h>
@@ -537,6 +537,34 @@ BLOCK_TEST(tail_merged)
 	gmem_punch(g->fd, 0, SIZE);
 	TEST_ASSERT_EQ(gmem_vmstat("direct_map_level2_splits") - splits, 1);
 	TEST_ASSERT_EQ(gmem_vmstat("direct_map_level2_collapses") - merges, 1);
+}
+
+/*
+ * What hiding a file has split is merged when the file is gone, although another file has
+ * memory in the same GiB.
+ */
+BLOCK_TEST(merged_beside)
+{
+	const u64 size = SZ_32M * 2;
+	struct gmem_vm *g = &self->g;
+	char *before, *during, *mem;
+	int fd;
+
+	touch(g->mem, BLOCKS_SIZE);
+	gmem_free_singles();
+	/* The worker waits for a second: let it merge what earlier tests have left. */
+	usleep(2500000);
+	before = gmem_read_dump();
+	fd = vm_create_guest_memfd(g->vm, size, self->flags);
+	mem = kvm_mmap(size, PROT_READ | PROT_WRITE, MAP_SHARED, fd);
+	touch(mem, size);
+	during = gmem_read_dump();
+	TEST_ASSERT(strcmp(before, during), "the dump does not show the file");
+	kvm_munmap(mem, size);
+	kvm_close(fd);
+	gmem_wait_dump(before);
+	free(during);
+	free(before);
 }
 
 /* Dirty logging wants small mappings, and when it is over they grow again. */

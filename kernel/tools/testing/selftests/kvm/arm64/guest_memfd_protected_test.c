@@ -143,53 +143,13 @@ static void assert_kept(struct gmem_pvm *p, u64 offset, u64 size)
 		    errno == EBUSY, "a hole at 0x%lx: errno %d", offset, errno);
 }
 
-/* The kernel's dump of the page tables of the direct map.  The caller frees it. */
-static char *read_dump(void)
-{
-	FILE *f = fopen("/sys/kernel/debug/" GMEM_PTDUMP, "r");
-	bool inside = false;
-	char line[256];
-	char *dump;
-	size_t size;
-	FILE *out;
-
-	TEST_ASSERT(f, "cannot open the dump of the page tables");
-	out = open_memstream(&dump, &size);
-	while (fgets(line, sizeof(line), f)) {
-		if (!strncmp(line, "---[", 4)) {
-			if (inside)
-				break;
-			inside = strstr(line, GMEM_PTDUMP_MAP);
-		}
-		if (inside)
-			fputs(line, out);
-	}
-	fclose(f);
-	fclose(out);
-	TEST_ASSERT(strstr(dump, "\n0x"), "the dump does not show the direct map");
-	return dump;
-}
-
-/* Single pages wait in a cut block, and a worker merges what was split. */
-static bool is_as_before(void *before)
-{
-	char *now;
-	bool same;
-
-	gmem_free_singles();
-	now = read_dump();
-	same = !strcmp(now, before);
-	free(now);
-	return same;
-}
-
 FIXTURE_SETUP(protected)
 {
 	memset(self, 0, sizeof(*self));
 	gmem_pvm_init(&self->p);
 	self->p.size = SIZE;
 	self->seed = gmem_new_seed();
-	self->dump = read_dump();
+	self->dump = gmem_read_dump();
 	gmem_kmsg_open(&self->kmsg);
 }
 
@@ -203,7 +163,7 @@ FIXTURE_TEARDOWN(protected)
 		free(self->pfns);
 	}
 	gmem_assert_all_back();
-	gmem_wait(is_as_before, self->dump, 10000);
+	gmem_wait_dump(self->dump);
 	free(self->dump);
 	gmem_assert_nothing_left(&self->kmsg);
 }
@@ -589,7 +549,7 @@ TEST_F(protected, poisoned)
 	kvm_munmap(shared_pfn, GMEM_PAGE);
 	/* Its entry stays absent, so neither is its block whole. */
 	free(self->dump);
-	self->dump = read_dump();
+	self->dump = gmem_read_dump();
 }
 
 int main(int argc, char *argv[])

@@ -111,6 +111,10 @@ void gmem_assert_counts(int fd, u64 populated, u64 referenced);
  * Returns how many it took.
  */
 u64 gmem_wait(bool (*done)(void *), void *arg, u64 limit_ms);
+/* The kernel's dump of the page tables of the direct map.  The caller frees it. */
+char *gmem_read_dump(void);
+/* Waits until the dump is @dump, which must be within 10 s: a worker merges what was split. */
+void gmem_wait_dump(char *dump);
 /* Waits until no reference is put lazily; returns how many milliseconds it took. */
 u64 gmem_wait_put(int fd);
 /* Flushes of kernel addresses on all CPUs since the host has booted, where it counts them. */

@@ -631,6 +631,61 @@ u64 gmem_wait(bool (*done)(void *), void *arg, u64 limit_ms)
 	return ms;
 }
 
+char *gmem_read_dump(void)
+{
+	bool inside = false;
+	char line[256];
+	char *dump;
+	size_t size;
+	FILE *f, *out;
+
+	f = fopen(PTDUMP, "r");
+	TEST_ASSERT(f, "cannot open %s", PTDUMP);
+	out = open_memstream(&dump, &size);
+	TEST_ASSERT(out, "out of memory");
+	while (fgets(line, sizeof(line), f)) {
+		if (!strncmp(line, "---[", 4)) {
+			if (inside)
+				break;
+			inside = strstr(line, GMEM_PTDUMP_MAP);
+		}
+		if (inside)
+			fputs(line, out);
+	}
+	fclose(f);
+	fclose(out);
+	TEST_ASSERT(strstr(dump, "\n0x"), "%s does not show the direct map", PTDUMP);
+	return dump;
+}
+
+/* Free single pages wait in a cut block. */
+static bool dump_is(void *dump)
+{
+	char *now;
+	bool same;
+
+	gmem_free_singles();
+	now = gmem_read_dump();
+	same = !strcmp(now, dump);
+	free(now);
+	return same;
+}
+
+void gmem_wait_dump(char *dump)
+{
+	unsigned int tries = 0;
+	char *now;
+
+	while (!dump_is(dump)) {
+		if (++tries < 100) {
+			usleep(100000);
+			continue;
+		}
+		now = gmem_read_dump();
+		TEST_FAIL("the page tables of the direct map were:\n%sand are:\n%s", dump, now);
+	}
+}
+
 static bool none_pending(void *fd)
 {
 	struct gmem_info i;
