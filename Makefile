@@ -78,8 +78,8 @@ demo: setup	## the proof: a guest that its host cannot read (ARCH=arm64: on an e
 test: setup	## the tests; the last line is "N passed, N failed[, N skipped]" (ONLY=PATTERN, e.g. ONLY='unit/*')
 	@scripts/test $(if $(ONLY),--only '$(ONLY)')
 
-test-more: setup	## the long tests (ONLY=PATTERN)
-	@scripts/test --suites tests/suites-more $(if $(ONLY),--only '$(ONLY)')
+test-more: setup	## the long tests, and those of test-arm64 (ONLY=PATTERN)
+	@scripts/test --suites tests/suites-more --suites tests/suites-arm64 $(if $(ONLY),--only '$(ONLY)')
 
 test-arm64: setup	## the tests on an emulated arm64 host (ONLY=PATTERN)
 	@scripts/test --suites tests/suites-arm64 $(if $(ONLY),--only '$(ONLY)')
