@@ -129,10 +129,10 @@ int direct_map_split(struct page *page)
 
 /**
  * direct_map_merge - use a large mapping again around a page, where possible
- * @page: A page that is restored, as its neighbours are, and that is not in use.
+ * @page: A page of the memory that the mapping is to have; it may be hidden.
  * @in_use: Is memory around the page in use that has to be hidden without an allocation?
- *	Then nothing is merged.  Asked under a spinlock that each change of an entry
- *	takes.  NULL if the caller knows that there is none.
+ *	Then nothing is merged that only an allocation can split.  Asked under a spinlock
+ *	that each change of an entry takes.  NULL if the caller knows that there is none.
  *
  * Undoes the split that restoring a part of a large mapping made.
  *

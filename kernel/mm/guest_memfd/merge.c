@@ -5,9 +5,9 @@
  * To hide a page the kernel splits a mapping of 2 MiB: the task that frees the last such
  * page has it merged at once, unless it is in reclaim.  To hide a block the kernel splits
  * a mapping of 1 GiB: a worker merges what is left of both kinds a second after memory was
- * restored, where all of the GiB is in the direct map and no file has memory there.  Where a
- * file has, the worker still merges what can be split again without memory (arm64's groups of
- * contiguous entries).  The tasks that free memory do not merge a GiB, as the next file would hide a block there at
+ * restored.  A GiB becomes one entry where all of it is in the direct map and no file has
+ * memory there; arm64's groups of contiguous entries, which can be split again without an
+ * allocation, are merged beside memory of files as well.  The tasks that free memory do not merge a GiB, as the next file would hide a block there at
  * once.
  */
 
@@ -67,20 +67,20 @@ static bool huge_in_use(struct page *page)
 /* Blocks that reclaim has freed still have small entries. */
 static void merge_huge(unsigned long pfn)
 {
-	struct page *page = NULL;
-	bool complete = true;
+	struct page *page, *last = NULL;
 	unsigned long i;
 
 	for (i = 0; i < 1UL << HUGE_ORDER; i += GM_BLOCK_PAGES) {
 		page = pfn_to_online_page(pfn + i);
-		if (page)
+		if (page) {
 			gm_merge_block(page);
-		else
-			complete = false;
+			last = page;
+		}
 		cond_resched();
 	}
-	if (complete)
-		direct_map_merge_huge(page, huge_in_use);
+	/* Memory that is not there, or offline, has no entry like that of the others. */
+	if (last)
+		direct_map_merge_huge(last, huge_in_use);
 }
 
 static void merge_work(struct work_struct *work)

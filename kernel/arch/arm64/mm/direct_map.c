@@ -306,11 +306,13 @@ static bool has_kfence(pte_t *ptep, unsigned int nr)
 	return false;
 }
 
-/* Set the contiguous bit in each group of @table that allows it.  Return: Was one set? */
-static bool merge_ptes(pte_t *table)
+/*
+ * Set the contiguous bit in each group of @table that allows it.  Smaller entries of the TLBs
+ * stay valid.
+ */
+static void merge_ptes(pte_t *table)
 {
 	unsigned int i, group;
-	bool changed = false;
 
 	for (group = 0; group < PTRS_PER_PTE; group += CONT_PTES) {
 		pte_t *ptep = table + group;
@@ -321,15 +323,12 @@ static bool merge_ptes(pte_t *table)
 			continue;
 		for (i = 0; i < CONT_PTES; i++)
 			__set_pte(ptep + i, pte_mkcont(__ptep_get(ptep + i)));
-		changed = true;
 	}
-	return changed;
 }
 
-static bool merge_pmds(pmd_t *table)
+static void merge_pmds(pmd_t *table)
 {
 	unsigned int i, group;
-	bool changed = false;
 
 	for (group = 0; group < PTRS_PER_PMD; group += CONT_PMDS) {
 		pmd_t *pmdp = table + group;
@@ -340,9 +339,7 @@ static bool merge_pmds(pmd_t *table)
 			continue;
 		for (i = 0; i < CONT_PMDS; i++)
 			set_pmd(pmdp + i, pmd_mkcont(pmdp_get(pmdp + i)));
-		changed = true;
 	}
-	return changed;
 }
 
 /* Return: The table that the merge has replaced by a block, or NULL. */
@@ -395,12 +392,12 @@ static void free_table(struct rcu_head *head)
  *	without an allocation; the merge then keeps the table and only sets
  *	contiguous bits, which are cleared without an allocation.  NULL means no.
  *
- * Context: May sleep.  Flushes the TLBs of all CPUs if it has merged entries.
+ * Context: May sleep.  Flushes the TLBs of all CPUs if it has replaced a table.
  */
 void set_direct_map_merge(struct page *page, bool huge, bool (*in_use)(struct page *page))
 {
 	unsigned long addr = (unsigned long)page_address(page);
-	bool changed = false, keep;
+	bool keep;
 	void *table = NULL;
 	pud_t *pudp;
 	pmd_t *pmdp;
@@ -418,7 +415,7 @@ void set_direct_map_merge(struct page *page, bool huge, bool (*in_use)(struct pa
 			if (!keep)
 				table = collapse_pud(pudp);
 			if (!table)
-				changed = merge_pmds(pmd_offset(pudp, 0));
+				merge_pmds(pmd_offset(pudp, 0));
 		} else {
 			pmdp = lookup_pmd(addr);
 			if (!pmdp || pmd_leaf(pmdp_get(pmdp)))
@@ -426,13 +423,12 @@ void set_direct_map_merge(struct page *page, bool huge, bool (*in_use)(struct pa
 			if (!keep)
 				table = collapse_pmd(pmdp);
 			if (!table)
-				changed = merge_ptes(pte_offset_kernel(pmdp, 0));
+				merge_ptes(pte_offset_kernel(pmdp, 0));
 		}
 	}
-	if (!table && !changed)
+	if (!table)
 		return;
 	/* Also removes the address of the table from the walk caches of all CPUs. */
 	flush_tlb_all();
-	if (table)
-		call_rcu(&virt_to_ptdesc(table)->pt_rcu_head, free_table);
+	call_rcu(&virt_to_ptdesc(table)->pt_rcu_head, free_table);
 }
