@@ -154,14 +154,22 @@ static bool release_block(struct folio *folio, bool held)
 }
 
 /*
- * Return: False when the folio has other references.  Those are short ones, or pins
- * of a folio that was at KERNEL: one with a direct-map reference is no orphan.
+ * Return: False when this is to be tried again, as the folio has other references.  Those
+ * are short ones, or pins of a folio that was at KERNEL: one with a direct-map reference is
+ * no orphan.
  */
 static bool release(struct folio *folio, bool held)
 {
+	bool poisoned = !folio_test_large(folio) && folio_test_hwpoison(folio);
+
+	/* Its hypervisor is never asked for it: it stays the guest's, and the library's. */
+	if (poisoned && gm_folio_state(folio) & GM_PAGE_DONATED) {
+		if (!held)
+			gm_limit_hold(gm_folio_limit(folio), 1);
+		return true;
+	}
 	/* A poisoned page stays as it is. */
-	if (gm_folio_state(folio) & GUEST_MEMFD_PAGE_PINNABLE &&
-	    (folio_test_large(folio) || !folio_test_hwpoison(folio))) {
+	if (gm_folio_state(folio) & GUEST_MEMFD_PAGE_PINNABLE && !poisoned) {
 		int ret = guest_memfd_access_end(folio, held);
 
 		/* The last put of another reference gives it back. */

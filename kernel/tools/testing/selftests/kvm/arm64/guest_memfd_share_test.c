@@ -36,6 +36,10 @@
 #define BLOCK_PAGE	(7 * GMEM_PAGE)
 #define TAIL_PAGE	(SZ_2M + 3 * GMEM_PAGE)
 
+/* In seconds; a kernel with debugging options needs minutes for what another does in seconds. */
+#define TIMEOUT		300
+#define SHARE_TEST(name)	TEST_F_TIMEOUT(share, name, TIMEOUT)
+
 FIXTURE(share) {
 	struct gmem_pvm p;
 	u64 *pfns;
@@ -117,7 +121,7 @@ static void round_trip(struct gmem_pvm *p, u64 offset, u64 others)
 	TEST_ASSERT_EQ(gmem_pvm_step(p, OP_READ, offset + GMEM_PAGE, 0), 0x2222);
 }
 
-TEST_F(share, round_trip)
+SHARE_TEST(round_trip)
 {
 	struct gmem_pvm *p = &self->p;
 	struct gmem_info info;
@@ -131,7 +135,7 @@ TEST_F(share, round_trip)
 }
 
 /* Levels of a page that is shared are the VMM's to choose. */
-TEST_F(share, levels)
+SHARE_TEST(levels)
 {
 	struct gmem_pvm *p = &self->p;
 	u64 value, other = TAIL_PAGE + GMEM_PAGE;
@@ -172,7 +176,7 @@ TEST_F(share, levels)
 }
 
 /* What the guest is refused, with nothing changed. */
-TEST_F(share, refused)
+SHARE_TEST(refused)
 {
 	struct gmem_pvm *p = &self->p;
 	u64 value;
@@ -207,7 +211,7 @@ TEST_F(share, refused)
 }
 
 /* A pin that lasts makes the guest's call fail; the page stays shared, and pinned. */
-TEST_F(share, pinned)
+SHARE_TEST(pinned)
 {
 	struct gmem_pvm *p = &self->p;
 	struct gmem_pin pin;
@@ -247,7 +251,7 @@ TEST_F(share, pinned)
  * Without the file KVM commits nothing, and EL2 tells the guest so: pages stay what they
  * are.  They come back with the VM, a shared one too.
  */
-TEST_F(share, file_closed)
+SHARE_TEST(file_closed)
 {
 	struct gmem_pvm *p = &self->p;
 
@@ -286,7 +290,7 @@ static void share_and_wait(int *fd)
 }
 
 /* Pages that a guest shared are as others when it is gone, in a file that is still open. */
-TEST_F(share, file_outlives)
+SHARE_TEST(file_outlives)
 {
 	int i, *fd = kvm_mmap(GMEM_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1);
 	struct gmem_pvm *p = &self->p;
@@ -315,7 +319,7 @@ TEST_F(share, file_outlives)
 }
 
 /* A shared page at KERNEL that is pinned when the file and the VM end. */
-TEST_F(share, pin_outlives)
+SHARE_TEST(pin_outlives)
 {
 	struct gmem_pvm *p = &self->p;
 	struct gmem_pin pin;
@@ -350,7 +354,7 @@ TEST_F(share, pin_outlives)
 }
 
 /* Anonymous memory of a protected VM is shared without a word to KVM's memslots. */
-TEST_F(share, anonymous)
+SHARE_TEST(anonymous)
 {
 	struct gmem_pvm *p = &self->p, other;
 	u64 value;
@@ -392,7 +396,7 @@ static void *run_same_page(void *arg)
 }
 
 /* Two vCPUs share a page that none has touched: one of them does, the other is told. */
-TEST_F(share, same_page)
+SHARE_TEST(same_page)
 {
 	struct same_page s[GMEM_PVM_VCPUS];
 	struct gmem_pvm *p = &self->p;
@@ -544,7 +548,7 @@ static unsigned int race_seconds(void)
 	return s ? atoi(s) : 10;
 }
 
-TEST_F_TIMEOUT(share, race, 120)
+SHARE_TEST(race)
 {
 	struct race race = { .p = &self->p, .end = now_ms() + race_seconds() * 1000 };
 	struct race_vcpu vcpus[GMEM_PVM_VCPUS];
@@ -582,7 +586,7 @@ static void share_and_take_back(struct gmem_pvm *p, u64 offset)
 }
 
 /* The VMM is killed while its guest shares and takes back. */
-TEST_F(share, killed)
+SHARE_TEST(killed)
 {
 	pid_t pid;
 	int i;
@@ -608,18 +612,17 @@ TEST_F(share, killed)
 
 /*
  * A memory error in a shared page: the guest cannot take the page back, and EL2 does not
- * get it.  The last test, as single pages of its block can stay hidden when they are free.
+ * get it.  The last tests, as single pages of its block can stay hidden when they are free.
  */
-TEST_F(share, poisoned)
+static void poison_shared(struct _test_data_share *self, u32 level)
 {
 	struct gmem_pvm *p = &self->p;
 	char text[32];
 	int fd, len;
 
-	if (access("/sys/kernel/debug/hwpoison/corrupt-pfn", W_OK))
-		SKIP(return, "no injection of memory errors");
 	gmem_pvm_step(p, OP_WRITE, TAIL_PAGE, 0x1111);
 	TEST_ASSERT_EQ(gmem_pvm_step(p, MEM_SHARE, TAIL_PAGE, 0), SUCCESS);
+	gmem_set_access(p->fd, TAIL_PAGE, GMEM_PAGE, level);
 	fd = open_path_or_exit("/sys/kernel/debug/hwpoison/corrupt-pfn", O_WRONLY);
 	len = sprintf(text, "%lu", self->pfns[TAIL_PAGE / GMEM_PAGE]);
 	TEST_ASSERT(write(fd, text, len) == len, "corrupt-pfn: errno %d", errno);
@@ -628,9 +631,25 @@ TEST_F(share, poisoned)
 	assert_counts(p, 1, 1);
 	gmem_pvm_close_file(p);
 	gmem_pvm_close_vm(p);
-	gmem_expect_lost(1);
+	/* At KERNEL it stays in the direct map. */
+	gmem_expect_lost(level == GUEST_MEMFD_ACCESS_USER);
 	/* The fixture looks at what came back. */
 	self->pfns[TAIL_PAGE / GMEM_PAGE] = self->pfns[TAIL_PAGE / GMEM_PAGE + 1];
+}
+
+SHARE_TEST(poisoned)
+{
+	if (access("/sys/kernel/debug/hwpoison/corrupt-pfn", W_OK))
+		SKIP(return, "no injection of memory errors");
+	poison_shared(self, GUEST_MEMFD_ACCESS_USER);
+}
+
+/* The level's reference stays, too; the host is not to unpin a page that it never pinned. */
+SHARE_TEST(poisoned_at_kernel)
+{
+	if (access("/sys/kernel/debug/hwpoison/corrupt-pfn", W_OK))
+		SKIP(return, "no injection of memory errors");
+	poison_shared(self, GUEST_MEMFD_ACCESS_KERNEL);
 }
 
 int main(int argc, char *argv[])
