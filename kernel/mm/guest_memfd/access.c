@@ -1255,8 +1255,8 @@ int guest_memfd_access_change(struct guest_memfd *gm, pgoff_t start, pgoff_t end
  * lowered to NONE, the time that it takes to look at its pages).
  * Return: 0; -EAGAIN when a page still has other references after PAGE_SLEEPS
  * sleeps of up to 1 ms, or after MAX_SLEEPS in the whole range; -EHWPOISON for a
- * poisoned page on its way to or from KERNEL; -EPERM when a page of the range is
- * donated; -EINTR after a fatal signal; or -ENOMEM.
+ * poisoned page on its way to or from KERNEL; -EPERM for a level above NONE when a page of
+ * the range is donated and its guest does not share it; -EINTR after a fatal signal; or -ENOMEM.
  */
 int guest_memfd_set_access(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 			   unsigned int level, pgoff_t *error_index)

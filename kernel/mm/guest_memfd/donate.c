@@ -176,13 +176,11 @@ void gm_split_donated(struct address_space *mapping, struct folio *folio)
 		__xa_clear_mark(&mapping->i_pages, folio->index, GM_TAG_DONATED);
 }
 
-static bool part_is_donated(struct folio *folio, pgoff_t start, pgoff_t end, bool shared_too)
+static bool part_is_donated(struct folio *folio, pgoff_t start, pgoff_t end)
 {
 	unsigned int first = max(start, folio->index) - folio->index;
 	unsigned int last = min(end, folio_next_index(folio)) - folio->index;
 
-	if (gm_folio_state(folio) & GM_PAGE_SHARED)
-		return shared_too;
 	for (; first < last; first++) {
 		if (gm_page_is_donated(folio_page(folio, first)))
 			return true;
@@ -210,11 +208,14 @@ bool gm_range_has_donated(struct guest_memfd *gm, pgoff_t start, pgoff_t end, bo
 
 	lockdep_assert_held(&gm->change_lock);
 	lockdep_assert_held_write(&gm->inode->i_mapping->invalidate_lock);
+	if (shared_too && xa_find(pages, &index, end - 1, GM_TAG_SHARED))
+		return true;
+	index = start;
 	for (folio = xa_find(pages, &index, end - 1, GM_TAG_DONATED); folio;
 	     folio = xa_find_after(pages, &index, end - 1, GM_TAG_DONATED)) {
 		/* A donation can end meanwhile, but none begins. */
 		folio_lock(folio);
-		found = part_is_donated(folio, start, end, shared_too);
+		found = part_is_donated(folio, start, end);
 		folio_unlock(folio);
 		if (found)
 			return true;
@@ -281,7 +282,7 @@ static int prepare(struct page *page)
 	return err;
 }
 
-/* Set the page's bit, with a reference that the donation has from now on. */
+/* Set the page's bit.  The caller takes the reference that the donation has from now on. */
 static void set_donated(struct page *page)
 {
 	struct folio *folio = page_folio(page);
@@ -329,8 +330,10 @@ static void clear_donated(struct page *page)
 		return;
 	gm = gm_of_mapping(mapping);
 	xa_lock_irq(&mapping->i_pages);
-	if (!(gm_folio_state(folio) & GM_PAGE_DONATED))
+	if (!(gm_folio_state(folio) & GM_PAGE_DONATED)) {
 		__xa_clear_mark(&mapping->i_pages, folio->index, GM_TAG_DONATED);
+		__xa_clear_mark(&mapping->i_pages, folio->index, GM_TAG_SHARED);
+	}
 	if (shared)
 		WRITE_ONCE(gm->nr_shared, gm->nr_shared - 1);
 	else
@@ -353,6 +356,8 @@ static void count_shared(struct folio *folio, bool shared)
 	int nr = shared ? 1 : -1;
 
 	xa_lock_irq(&mapping->i_pages);
+	__xa_clear_mark(&mapping->i_pages, folio->index, shared ? GM_TAG_DONATED : GM_TAG_SHARED);
+	__xa_set_mark(&mapping->i_pages, folio->index, shared ? GM_TAG_SHARED : GM_TAG_DONATED);
 	WRITE_ONCE(gm->nr_shared, gm->nr_shared + nr);
 	WRITE_ONCE(gm->nr_donated, gm->nr_donated - nr);
 	xa_unlock_irq(&mapping->i_pages);
@@ -503,19 +508,20 @@ EXPORT_SYMBOL_FOR_MODULES(guest_memfd_is_shared, GUEST_MEMFD_OWNERS);
 /**
  * guest_memfd_guest_request - share a page that a guest has, or end that
  * @gm: The memory of a NO_DIRECT_MAP file.
- * @index: Index in the file, in pages; not above the file's size.
+ * @index: Index in the file, in pages; below the file's size.
  * @share: Is the page to be shared with the host?  Else it is to be the guest's alone.
  * @commit: Has the hypervisor do it, on the guest's behalf; it does not sleep.
  * @arg: For @commit.
  *
- * A page that is shared is at level USER, and then at each level that is set for it.  To
- * end that, the library waits for short references to the page, as
- * guest_memfd_set_access() does, after changes of levels that are under way.
+ * A page that is shared is at level USER, and then at each level that is set for it.  After
+ * changes of levels that are under way, the library waits for short references as
+ * guest_memfd_set_access() does: for those to the page's block, which it splits, and to end
+ * the sharing for those to the page.
  *
  * Context: May sleep; takes gm->change_lock, the invalidate_lock, and the folio lock.
  * @commit is called with all of them held.
  * Return: 0; -EPERM when the guest has no such page, or it is so already; -EAGAIN when the
- * page has other references; -EHWPOISON; -ENOMEM; -EINTR after a fatal signal; or what
+ * page has other references; -EHWPOISON; -ENOMEM; -EAGAIN or -EINTR after a fatal signal; or what
  * @commit returns.  In each of these cases the page and its level are as before, but user
  * mappings can have ended, and the block of the page can have been split.
  */
@@ -608,8 +614,8 @@ EXPORT_SYMBOL_FOR_MODULES(guest_memfd_undo_donation, GUEST_MEMFD_OWNERS);
  * @page: Any page that cannot be freed meanwhile.
  *
  * A page that has left its file is cleared and freed, as soon as no page of its block is
- * donated.  One that is still in its file stays there, hidden, with what the hypervisor
- * left in it.
+ * donated.  One that is still in its file stays there, with what the hypervisor left in it:
+ * hidden, unless the guest shared it and it has a direct-map reference.
  *
  * Context: May sleep; takes the folio lock.
  * Return: False if the page is not donated.

@@ -158,7 +158,8 @@ static void split_for_hole(struct guest_memfd *gm, pgoff_t *start, pgoff_t *end)
  * pages.
  *
  * Context: May sleep; takes gm->change_lock and the invalidate_lock.
- * Return: 0; or -EBUSY, with nothing changed, when a page of the range is donated.
+ * Return: 0; or -EBUSY, with nothing changed, when a page of the range is donated, shared by
+ * its guest or not.
  */
 int guest_memfd_punch_hole(struct guest_memfd *gm, pgoff_t start, pgoff_t end)
 {

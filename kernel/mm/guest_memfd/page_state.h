@@ -67,8 +67,12 @@
 /* Tag of folios with direct-map references in the mapping; nothing is written back here. */
 #define GM_TAG_REFERENCED		PAGECACHE_TAG_TOWRITE
 
-/* Tag of folios with DONATED pages, which cachestat(2) takes for writeback. */
+/*
+ * Tags of folios with DONATED pages, one for those that the guest does not share and one for
+ * those that it does.  cachestat(2) takes them for writeback and for dirty pages.
+ */
 #define GM_TAG_DONATED			PAGECACHE_TAG_WRITEBACK
+#define GM_TAG_SHARED			PAGECACHE_TAG_DIRTY
 
 /* Are the pages of this file out of the direct map? */
 static inline bool gm_hides(const struct guest_memfd *gm)

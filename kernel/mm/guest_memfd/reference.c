@@ -256,7 +256,7 @@ struct folio *gm_get_folio_of(struct page *page)
 
 /**
  * gm_lock_page - lock the folio that a page is of
- * @page: A page that the caller has a direct-map reference to.
+ * @page: A page that cannot be freed meanwhile.
  *
  * The folio can be a block, and a single page once that is locked: to split a block, a
  * task holds its lock and has its reference count frozen.

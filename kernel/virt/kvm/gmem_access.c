@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KVM's own accesses to guest memory that has no user mapping.
+ * KVM's own accesses to guest memory that has no user mapping, and what a protected guest asks
+ * KVM to do with its pages.
  *
  * A memslot points to its guest_memfd without a reference.  kvm->srcu protects
  * the pointer: kvm_gmem_release() clears it and then waits for all readers, so
  * the file, its inode and the levels exist until the reader leaves the section.
- * An access therefore modifies no memory that vCPUs share, except the reference
+ * An access of KVM's therefore modifies no memory that vCPUs share, except the reference
  * count of the page it copies from or to.
  *
  * slot->gmem.levels is NULL as long as no page of the file can be at level NONE.
@@ -402,7 +403,8 @@ void kvm_gmem_get_direct_map_done(struct file *file)
  *
  * Context: May sleep; kvm->srcu is held.
  * Return: 0; -EAGAIN when the guest is to fault again; -EFAULT when the page is not at
- * level NONE or the file was closed; -EHWPOISON; -ENOMEM; or what @map returns.
+ * level NONE or the file was closed; -EHWPOISON; -ENOMEM; or what @map returns, which is
+ * -EFAULT for a gfn whose page EL2 has taken from the guest by force.
  */
 int kvm_gmem_donate(struct kvm_memory_slot *slot, gfn_t gfn,
 		    int (*map)(void *arg, struct page *page), void *arg)

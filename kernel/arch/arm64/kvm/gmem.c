@@ -165,7 +165,7 @@ bool kvm_gmem_is_lost(struct page *page)
 }
 
 /**
- * kvm_gmem_reclaimed - a protected VM has lost a page
+ * kvm_gmem_reclaimed - EL2 has returned a page of a protected VM that ends
  * @page: A page that EL2 has returned to the host.
  *
  * Context: May sleep.
