@@ -80,6 +80,10 @@ asm(".pushsection .rodata\n"
 	".popsection\n");
 extern const char guest_code_start[], guest_code_end[];
 
+/* In seconds; a kernel with debugging options needs minutes for what another does in seconds. */
+#define TIMEOUT		300
+#define PROTECTED_TEST(name)	TEST_F_TIMEOUT(protected, name, TIMEOUT)
+
 FIXTURE(protected) {
 	struct gmem_pvm p;
 	char *dump;
@@ -168,7 +172,7 @@ FIXTURE_TEARDOWN(protected)
 	gmem_assert_nothing_left(&self->kmsg);
 }
 
-TEST_F(protected, offered)
+PROTECTED_TEST(offered)
 {
 	int vm = gmem_pvm_create_vm();
 
@@ -185,7 +189,7 @@ TEST_F(protected, offered)
 }
 
 /* By its user address hidden memory is refused, at each level. */
-TEST_F(protected, plain_slot)
+PROTECTED_TEST(plain_slot)
 {
 	u32 level;
 
@@ -202,7 +206,7 @@ TEST_F(protected, plain_slot)
 }
 
 /* Other memory is pinned as ever, and unpinned. */
-TEST_F(protected, anonymous)
+PROTECTED_TEST(anonymous)
 {
 	struct gmem_pvm *p = &self->p;
 
@@ -217,7 +221,7 @@ TEST_F(protected, anonymous)
 }
 
 /* The guest is given no page that a process can map. */
-TEST_F(protected, level)
+PROTECTED_TEST(level)
 {
 	struct gmem_pvm *p = &self->p;
 	u32 level;
@@ -243,7 +247,7 @@ TEST_F(protected, level)
 	fill_and_check(p);
 }
 
-TEST_F(protected, kept)
+PROTECTED_TEST(kept)
 {
 	struct gmem_pvm *p = &self->p;
 	u64 free = DATA + DATA_PAGES * GMEM_PAGE;
@@ -288,7 +292,7 @@ TEST_F(protected, kept)
 }
 
 /* The guest runs on without the file; its pages come back with the VM. */
-TEST_F(protected, file_first)
+PROTECTED_TEST(file_first)
 {
 	struct gmem_pvm *p = &self->p;
 
@@ -304,7 +308,7 @@ TEST_F(protected, file_first)
 	gmem_pvm_close_vm(p);
 }
 
-TEST_F(protected, vm_first)
+PROTECTED_TEST(vm_first)
 {
 	struct gmem_pvm *p = &self->p;
 
@@ -317,7 +321,7 @@ TEST_F(protected, vm_first)
 }
 
 /* The block is split while some of its pages are donated, and the file is closed. */
-TEST_F(protected, split_first)
+PROTECTED_TEST(split_first)
 {
 	struct gmem_pvm *p = &self->p;
 
@@ -366,7 +370,7 @@ static void *run_vcpu(void *arg)
 }
 
 /* Two vCPUs touch the same pages while the VMM changes levels and punches holes there. */
-TEST_F_TIMEOUT(protected, race, 120)
+PROTECTED_TEST(race)
 {
 	u64 offset, round, refused = 0, busy = 0, raised = 0, holes = 0, faults = 0;
 	struct gmem_pvm *p = &self->p;
@@ -465,7 +469,7 @@ static pid_t start_vmm(u64 seed, int *fd, u64 offset, u64 *pfn)
 }
 
 /* EL2 returns zeroed pages to the host, also where another process has the file open. */
-TEST_F(protected, file_outlives)
+PROTECTED_TEST(file_outlives)
 {
 	struct gmem_pvm *p = &self->p;
 	pid_t pid = start_vmm(self->seed, &p->fd, 0, NULL);
@@ -483,7 +487,7 @@ TEST_F(protected, file_outlives)
 }
 
 /* Each time at another point of the guest's life. */
-TEST_F(protected, killed)
+PROTECTED_TEST(killed)
 {
 	struct gmem_pvm *p = &self->p;
 	unsigned int i;
@@ -517,7 +521,7 @@ static bool is_all_back(void *unused)
  * EL2 does not touch a poisoned page again: it is lost, and only this one.  The last
  * test, as single pages of its block can stay hidden when they are free.
  */
-TEST_F(protected, poisoned)
+PROTECTED_TEST(poisoned)
 {
 	u64 *shared_pfn, page = DATA + 5 * GMEM_PAGE;
 	struct gmem_pvm *p = &self->p;

@@ -46,6 +46,10 @@
 #define FIRST_LPI	8192
 #define PENDING_WORD	(PENDING + FIRST_LPI / 8)
 
+/* In seconds; a kernel with debugging options needs minutes for what another does in seconds. */
+#define TIMEOUT		300
+#define PVM_ACCESS_TEST(name)	TEST_F_TIMEOUT(pvm_access, name, TIMEOUT)
+
 FIXTURE(pvm_access) {
 	struct gmem_pvm p;
 	u64 *pfns;
@@ -139,7 +143,7 @@ static u64 run_contended(struct gmem_pvm *p, u64 page, u64 from)
 	return now;
 }
 
-TEST_F(pvm_access, stolen_time)
+PVM_ACCESS_TEST(stolen_time)
 {
 	struct gmem_pvm *p = &self->p;
 	u64 page = SZ_1M, ipa = GMEM_GPA + page, stolen;
@@ -259,7 +263,7 @@ static void save(struct gmem_pvm *p, int fd, u64 what, u64 page, u64 word)
 	guest_write(p, word, 0);
 }
 
-TEST_F(pvm_access, its)
+PVM_ACCESS_TEST(its)
 {
 	const u64 commands[][4] = {
 		/* MAPD: device 0 has 2 events; MAPC: collection 0 is vCPU 0's; MAPTI. */
