@@ -41,37 +41,46 @@ cycles() {
 	measure lives mib=256 vms="$(of 200 20)" only=hidden
 }
 
-# boot BACKING MEMORY BLOCK_ORDER REPETITION: of a Linux guest with four vCPUs
+# boot FIGURE BACKING MEMORY BLOCK_ORDER REPETITION [OPTION...]: of a Linux guest with four vCPUs
 boot() {
-	[ ! -w "$order" ] || echo "$3" >"$order"
+	figure=$1 backing=$2 memory=$3 repetition=$5
+	[ ! -w "$order" ] || echo "$4" >"$order"
+	shift 5
 	status=0
 	timeout -s KILL 240 guestmem run --kernel /bench/kernel --initrd /bench/initrd --cpus 4 --mem 256M \
-		--memory "$2" --cmdline "quiet secret_mb=1 hold=1" --stats --mark "payload: cpus=" \
+		--memory "$memory" --cmdline "quiet secret_mb=1 hold=1" --stats --mark "payload: cpus=" "$@" \
 		</dev/null >/tmp/console 2>/tmp/vmm || status=$?
 	ms=$(sed -n 's/^guestmem: mark-ms=//p' /tmp/vmm)
 	if [ -n "$ms" ] && [ $status -eq 0 ]; then
-		echo "boot $1 vcpus=4 $4 $ms ms"
+		echo "$figure $backing vcpus=4 $repetition $ms ms"
 	else
-		echo "# boot $1 $4: the guest failed, status $status: $(tail -n 1 /tmp/vmm)"
+		echo "# $figure $backing $repetition: the guest failed, status $status: $(tail -n 1 /tmp/vmm)"
 	fi
 }
 
-# boots REPETITIONS of a guest on each kind of memory, each time another one first
+# boots REPETITIONS FIGURE KINDS [OPTION...]: of a guest on each kind of memory (BACKING:MEMORY),
+# each time another one first
 boots() {
-	echo "# boots"
+	reps=$1 of_what=$2 kinds=$3
+	shift 3
+	echo "# $of_what"
 	started=$(cut -d. -f1 /proc/uptime)
-	# Without blocks all that is hidden is hidden-0.
-	kinds="plain:gmem thp:thp"
-	[ ! -w $order ] || kinds="plain:gmem hidden:hidden thp:thp"
 	rep=0
-	while [ $rep -lt "$1" ]; do
+	while [ $rep -lt "$reps" ]; do
 		for kind in $kinds; do
-			boot "${kind%:*}" "${kind#*:}" 9 $rep
+			boot "$of_what" "${kind%:*}" "${kind#*:}" 9 $rep "$@"
 		done
 		kinds="${kinds#* } ${kinds%% *}"
 		rep=$((rep + 1))
 	done
 	echo "# took $(($(cut -d. -f1 /proc/uptime) - started)) s"
+}
+
+# boots_on_each REPETITIONS: without blocks all that is hidden is hidden-0
+boots_on_each() {
+	kinds="plain:gmem thp:thp"
+	[ ! -w $order ] || kinds="plain:gmem hidden:hidden thp:thp"
+	boots "$1" boot "$kinds"
 }
 
 # While the direct map is whole, as blocks leave it.
@@ -81,7 +90,7 @@ costs() {
 	measure memory reps="$(of 3 1)" mib="$(of 128 32)" only=plain,hidden,shmem,thp,huge
 	measure growth-size reps="$(of 2 1)" mib="$(of 2048 128)" only=plain,hidden,thp,huge
 	measure growth-vms reps="$(of 2 1)" mib=8 vms="$(of 64 4)" only=plain,hidden,thp,huge
-	boots "$(of 5 1)"
+	boots_on_each "$(of 5 1)"
 }
 
 # With backings that go page by page, which are slow, and break the direct map up.
@@ -97,7 +106,7 @@ pieces() {
 		measure population reps="$(of 3 1)" mib="$(of 32 8)" slow=2 busy=$busy
 		measure guest reps="$(of 3 1)" mib="$(of 16 8)" slow=2 busy=$busy
 	done
-	[ "$length" != full ] || boot hidden-0 hidden 0 0
+	[ "$length" != full ] || boot boot hidden-0 hidden 0 0
 }
 
 # On a host with as many CPUs as the guest has vCPUs.
@@ -136,7 +145,12 @@ counts_arm64() {
 times_arm64() {
 	measure cycle-guest mib=512 reps="$(of 9 2)" only=hidden,thp
 	measure walk-turns mib=512 reps="$(of 9 2)" count="$(of 300000 200000)" only=hidden,thp,huge,mount
-	boots "$(of 9 1)"
+	boots_on_each "$(of 9 1)"
+}
+
+# On an arm64 host with pKVM, which takes only sealed memory of a guest_memfd.
+protected_arm64() {
+	boots "$(of 9 2)" boot-protected "hidden:sealed thp:thp" --protected
 }
 
 icount_arm64() {
@@ -158,6 +172,7 @@ for section; do
 	counts | cycles | costs | pieces | vcpus | holes | broken | qemu | icount) $section ;;
 	counts-arm64) counts_arm64 ;;
 	times-arm64) times_arm64 ;;
+	protected-arm64) protected_arm64 ;;
 	icount-arm64) icount_arm64 ;;
 	*) echo "run.sh: no section $section" >&2; exit 2 ;;
 	esac
