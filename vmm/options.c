@@ -105,29 +105,39 @@ static bool parse_one(struct options *options, int option, const char *value, ch
 }
 
 /*
- * The host has no access to the memory of a protected VM while it runs, and KVM gives
- * such a VM hidden memory at level NONE only.
+ * Nobody else has a mapping of sealed memory.  KVM pins anonymous memory for as long as a
+ * protected VM runs, and takes no other kind for one.
  */
 static bool check_protected(struct options *options, char *error, size_t size)
 {
+	enum memory_kind memory = options->vm.memory;
+
 	if (!options->vm.protected)
 		return true;
-	if (options->vm.memory == MEMORY_BEST)
+	if (memory == MEMORY_BEST)
 		options->vm.memory = MEMORY_SEALED;
-	if (options->vm.memory == MEMORY_SEALED)
+	if (memory == MEMORY_BEST || memory == MEMORY_SEALED || memory == MEMORY_PLAIN ||
+	    memory == MEMORY_THP)
 		return true;
-	snprintf(error, size, "--memory %s: the memory of a protected VM is sealed",
-		 memory_kind_name(options->vm.memory));
+	snprintf(error, size, "--memory %s: a protected VM takes sealed, plain or thp",
+		 memory_kind_name(memory));
 	return false;
 }
 
-/* A guest that is not protected does not say which pages it shares with a device. */
+/*
+ * A guest on sealed memory does not say which pages it shares with a device, unless it is
+ * protected.  A protected guest on anonymous memory could have the VMM killed by it.
+ */
 static bool check_disk(const struct options *options, char *error, size_t size)
 {
-	if (!options->disk || options->vm.protected || options->vm.memory != MEMORY_SEALED)
+	if (!options->disk || options->vm.protected == (options->vm.memory == MEMORY_SEALED))
 		return true;
-	snprintf(error, size, "--disk %s: a guest on sealed memory shares none of it with a disk",
-		 options->disk);
+	if (options->vm.protected)
+		snprintf(error, size, "--disk %s: a protected VM with a disk needs sealed memory",
+			 options->disk);
+	else
+		snprintf(error, size, "--disk %s: a guest on sealed memory shares none of it "
+			 "with a disk", options->disk);
 	return false;
 }
 
