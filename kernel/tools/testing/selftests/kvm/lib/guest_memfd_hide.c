@@ -673,11 +673,11 @@ static bool dump_is(void *dump)
 
 void gmem_wait_dump(char *dump)
 {
-	unsigned int tries = 0;
+	u64 start = now_us();
 	char *now;
 
 	while (!dump_is(dump)) {
-		if (++tries < 100) {
+		if (now_us() - start < 10000000) {
 			usleep(100000);
 			continue;
 		}
