@@ -41,7 +41,7 @@ man_pages := $(wildcard lib/*.[1-8] vmm/*.[1-8] tools/*.[1-8])
 .PHONY: help setup kernel kernel-debug kernel-stock kernel-save kernel-check kernel-deb user unit check demo test test-more test-arm64 fuzz bench install clean
 
 help:		## list the targets
-	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/\1\t\2/p' Makefile | expand -t 16
+	@sed -nE 's/^([a-z0-9-]+):[^#]*## (.*)/\1\t\2/p' Makefile | expand -t 16
 
 setup:		## install the Debian packages that are missing (as root)
 	@scripts/setup

@@ -128,8 +128,9 @@ static void split_poisoned(struct guest_memfd *gm, struct page *page)
  * @page: A page that is marked poisoned, with a reference for the caller.  Its folio
  *	is not locked: truncation takes the invalidate_lock before folio locks.
  *
- * User space and the guests lose the page, except a guest to which it is donated.  If it is of a block, the block is split.  A
- * block that cannot be split is mapped page by page from then on, without this one.
+ * User space and the guests lose the page, except a guest to which it is donated.  If it
+ * is of a block, the block is split.  A block that cannot be split is mapped page by page
+ * from then on, without this one.
  *
  * Context: May sleep, for 100 ms if other references to the block prevent the split.
  * Return: The folio that has the page then, with a reference for the caller.

@@ -7,8 +7,8 @@
  * a mapping of 1 GiB: a worker merges what is left of both kinds a second after memory was
  * restored.  A GiB becomes one entry where all of it is in the direct map and no file has
  * memory there; arm64's groups of contiguous entries, which can be split again without an
- * allocation, are merged beside memory of files as well.  The tasks that free memory do not merge a GiB, as the next file would hide a block there at
- * once.
+ * allocation, are merged beside memory of files as well.  The tasks that free memory do not
+ * merge a GiB, as the next file would hide a block there at once.
  */
 
 #include <linux/memory_hotplug.h>

@@ -183,8 +183,9 @@ static bool round_is_short(struct _test_data_teardown *self)
 	gmem_pvm_close_file(&self->other);
 	gmem_pvm_close_vm(&self->other);
 
-	ksft_print_msg("guest: %lu runs, longest %lu us; anonymous memory: %lu faults, longest %lu us\n",
-		       self->guest.nr, self->guest.longest / 1000, self->anon.nr,
+	ksft_print_msg("guest: %lu runs, longest %lu us\n", self->guest.nr,
+		       self->guest.longest / 1000);
+	ksft_print_msg("anonymous memory: %lu faults, longest %lu us\n", self->anon.nr,
 		       self->anon.longest / 1000);
 	TEST_ASSERT(self->guest.nr >= MIN_EVENTS && self->anon.nr >= MIN_EVENTS, "too few");
 	TEST_ASSERT(max(self->guest.longest, self->anon.longest) < LIMIT_EACH_NS, "too long");
