@@ -19,12 +19,12 @@ static bool parse(const char **args, char *error, size_t size)
 	return options_parse(&options, count, (char **)args, error, size);
 }
 
-static void good(const char **args, const char *name)
+static void good(const char **args, enum memory_kind memory, const char *name)
 {
 	char error[256];
 
 	ok(parse(args, error, sizeof(error)) && options.vm.protected &&
-	   options.vm.memory == MEMORY_SEALED, "%s", name);
+	   options.vm.memory == memory, "%s", name);
 }
 
 static void refused(const char **args, const char *word)
@@ -37,12 +37,15 @@ static void refused(const char **args, const char *word)
 
 int main(void)
 {
-	good(ARGS("--protected"), "a protected VM has sealed memory");
-	good(ARGS("--protected", "--memory", "sealed"), "also when it is named");
-	good(ARGS("--memory", "plain", "--protected", "--memory", "sealed"), "the last one counts");
-	good(ARGS("--disk", "D", "--protected"), "and it may have a disk");
-	refused(ARGS("--protected", "--memory", "plain"), "--memory plain");
-	refused(ARGS("--memory", "thp", "--protected"), "--memory thp");
+	good(ARGS("--protected"), MEMORY_SEALED, "a protected VM has sealed memory");
+	good(ARGS("--protected", "--memory", "sealed"), MEMORY_SEALED, "also when it is named");
+	good(ARGS("--memory", "plain", "--protected", "--memory", "sealed"), MEMORY_SEALED,
+	     "the last one counts");
+	good(ARGS("--disk", "D", "--protected"), MEMORY_SEALED, "and it may have a disk");
+	good(ARGS("--protected", "--memory", "plain"), MEMORY_PLAIN, "anonymous memory");
+	good(ARGS("--memory", "thp", "--protected"), MEMORY_THP, "the same in huge pages");
+	refused(ARGS("--protected", "--memory", "plain", "--disk", "D"), "needs sealed memory");
+	refused(ARGS("--disk", "D", "--memory", "thp", "--protected"), "needs sealed memory");
 	refused(ARGS("--protected", "--memory", "gmem"), "--memory gmem");
 	refused(ARGS("--protected", "--memory", "hidden"), "--memory hidden");
 	refused(ARGS("--protected", "--memory", "guest-controlled"), "--memory guest-controlled");
