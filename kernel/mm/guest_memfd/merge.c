@@ -64,10 +64,17 @@ static bool huge_in_use(struct page *page)
 	return gm_files_use(pfn, pfn + (1UL << HUGE_ORDER) - 1);
 }
 
+/* Hotplug may remove a part of the GiB, and then needs the table. */
+static bool partly_offline(struct page *page)
+{
+	return true;
+}
+
 /* Blocks that reclaim has freed still have small entries. */
 static void merge_huge(unsigned long pfn)
 {
 	struct page *page, *last = NULL;
+	bool complete = true;
 	unsigned long i;
 
 	for (i = 0; i < 1UL << HUGE_ORDER; i += GM_BLOCK_PAGES) {
@@ -75,12 +82,13 @@ static void merge_huge(unsigned long pfn)
 		if (page) {
 			gm_merge_block(page);
 			last = page;
+		} else {
+			complete = false;
 		}
 		cond_resched();
 	}
-	/* Memory that is not there, or offline, has no entry like that of the others. */
 	if (last)
-		direct_map_merge_huge(last, huge_in_use);
+		direct_map_merge_huge(last, complete ? huge_in_use : partly_offline);
 }
 
 static void merge_work(struct work_struct *work)
