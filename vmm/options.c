@@ -105,7 +105,7 @@ static bool parse_one(struct options *options, int option, const char *value, ch
 }
 
 /*
- * Nobody else has a mapping of sealed memory.  KVM pins anonymous memory for as long as a
+ * No process has a mapping of sealed memory.  KVM pins anonymous memory for as long as a
  * protected VM runs, and takes no other kind for one.
  */
 static bool check_protected(struct options *options, char *error, size_t size)
