@@ -19,9 +19,11 @@
  * Catches: the invalidate_lock held over the whole range by fallocate() or by a
  * hole punch (faults), a sum over pages in fdinfo (fdinfo), one list of pages
  * for all files (strangers), a close that clears (close), a close that shows
- * the memory before it is cleared (close), and a fault on plain memory that
- * does not check the level again with the folio locked (lowered, in one run of
- * three).
+ * the memory before it is cleared (close), a fault on plain memory that does
+ * not check the level again with the folio locked (lowered, in one run of
+ * three), and a change to NONE that trusts folio_mapped() while an
+ * MADV_DONTNEED has not flushed yet (lowered, in one run of ten with a delay of
+ * 300 us before the change looks, and seldom without it).
  */
 #include <fcntl.h>
 #include <linux/falloc.h>
@@ -94,7 +96,7 @@ FIXTURE(stall) {
 	bool stop;
 	struct longest vcpu, user, vcpu_control, user_control;
 	u64 nr_writes;
-	/* Which change to NONE is over, 0 while the page has another level. */
+	/* The change to NONE that has returned; 0 while the page has another level. */
 	u64 none;
 	u64 nr_none_reads;
 };
@@ -283,8 +285,9 @@ static void on_bus(int sig)
 }
 
 /*
- * Faults on the first page, and loses it again, whatever its level is.  The fault
- * may have begun before a change to NONE; a read after it may not succeed then.
+ * Fault on the first page and unmap it again, whatever its level is.  A fault
+ * that began before a change to NONE may map the page, but no read may succeed
+ * after the change has returned.
  */
 static void *touch_thread(void *arg)
 {
@@ -306,11 +309,11 @@ static void *touch_thread(void *arg)
 	return NULL;
 }
 
-/* What is at NONE is not mapped, however many faults were under way. */
+/* No thread reads the page at NONE, however many faults were in progress. */
 STALL_TEST(lowered)
 {
 	struct sigaction action = { .sa_handler = on_bus };
-	/* More than CPUs. */
+	/* More threads than CPUs. */
 	pthread_t ids[5];
 	u64 i, offset;
 	int fd = self->g.fd, err;
@@ -320,7 +323,7 @@ STALL_TEST(lowered)
 	for (i = 0; i < ARRAY_SIZE(ids); i++)
 		TEST_ASSERT(!pthread_create(&ids[i], NULL, touch_thread, self), "no thread");
 	for (i = 0; i < NR_CHANGES; i++) {
-		/* Every other time the page is new. */
+		/* Every other change concerns a page that a fault allocates anew. */
 		if (i % 2)
 			gmem_punch(fd, 0, GMEM_PAGE);
 		err = __gmem_set_access(fd, 0, GMEM_PAGE, GUEST_MEMFD_ACCESS_NONE, &offset);
