@@ -38,7 +38,7 @@ man_pages := $(wildcard lib/*.[1-8] vmm/*.[1-8] tools/*.[1-8])
 .DEFAULT_GOAL := help
 .SUFFIXES:
 .DELETE_ON_ERROR:
-.PHONY: help setup kernel kernel-debug kernel-stock kernel-save kernel-check kernel-deb user unit check demo test test-more test-arm64 fuzz bench install clean
+.PHONY: help setup kernel kernel-debug kernel-stock kernel-save kernel-check kernel-docs kernel-deb user unit check demo test test-more test-arm64 fuzz bench install clean
 
 help:		## list the targets
 	@sed -nE 's/^([a-z0-9-]+):[^#]*## (.*)/\1\t\2/p' Makefile | expand -t 16
@@ -60,6 +60,9 @@ kernel-save:	## turn edits in build/host/src back into kernel/ (HOOK=NAME, FILES
 
 kernel-check: setup	## is kernel/ what was built, in style, within its budget, and does it compile for every architecture?
 	@status=0; scripts/kernel-check || status=1; scripts/kernel-arches || status=1; exit $$status
+
+kernel-docs: setup	## do the kernel's documents that we add or change build without a warning?
+	@scripts/kernel-docs
 
 kernel-deb: setup	## a Debian package of the host kernel with your CONFIG=file
 	@scripts/kernel-deb "$(CONFIG)"
