@@ -38,7 +38,7 @@ man_pages := $(wildcard lib/*.[1-8] vmm/*.[1-8] tools/*.[1-8])
 .DEFAULT_GOAL := help
 .SUFFIXES:
 .DELETE_ON_ERROR:
-.PHONY: help setup kernel kernel-debug kernel-stock kernel-save kernel-check kernel-docs kernel-deb user unit check demo test test-more test-arm64 fuzz bench install clean
+.PHONY: help setup kernel kernel-debug kernel-stock kernel-save kernel-check kernel-docs kernel-deb user unit check demo test test-more test-arm64 mutants fuzz bench install clean
 
 help:		## list the targets
 	@sed -nE 's/^([a-z0-9-]+):[^#]*## (.*)/\1\t\2/p' Makefile | expand -t 16
@@ -86,6 +86,9 @@ test-more: setup	## the long tests, and those of test-arm64 (ONLY=PATTERN)
 
 test-arm64: setup	## the tests on an emulated arm64 host (ONLY=PATTERN)
 	@scripts/test --suites tests/suites-arm64 $(if $(ONLY),--only '$(ONLY)')
+
+mutants: setup	## put each defect of tests/mutants/ into the sources, and see that a test notices it (ONLY=PATTERN)
+	@scripts/mutants $(if $(ONLY),'$(ONLY)')
 
 fuzz: setup	## access levels at random, for ten minutes, on the debug kernel
 	@scripts/test --suites tests/suites-more --only selftests/fuzz

@@ -604,7 +604,8 @@ XEN_TEST(senders)
 	char *page = g->mem + offset, *plain;
 	const char *why = setup_events(g, self->caps, true, &plain);
 	struct sender senders[NR_SENDERS];
-	unsigned int i;
+	unsigned int half[NR_SENDERS] = {};
+	unsigned int i, n;
 
 	if (why)
 		SKIP(return, "%s", why);
@@ -619,7 +620,12 @@ XEN_TEST(senders)
 		gmem_set_access(g->fd, offset, GMEM_PAGE, levels[i % 2]);
 		gmem_punch(g->fd, offset, GMEM_PAGE);
 		usleep(500);
+		for (n = 0; i == NR_CHANGES / 2 && n < NR_SENDERS; n++)
+			half[n] = READ_ONCE(senders[n].sent);
 	}
+	for (n = 0; n < NR_SENDERS; n++)
+		TEST_ASSERT(READ_ONCE(senders[n].sent) > half[n],
+			    "sender %u has sent no event during %u changes", n, NR_CHANGES / 2);
 	for (i = 0; i < NR_SENDERS; i++) {
 		WRITE_ONCE(senders[i].stop, true);
 		pthread_join(senders[i].thread, NULL);
