@@ -6,8 +6,9 @@
 #ifndef GUESTMEM_VIEW_H
 #define GUESTMEM_VIEW_H
 
+#include <stdio.h>
+
 #include "kcore.h"
-#include "picture.h"
 #include "ptdump.h"
 
 #define CELLS_PER_PANEL	512
@@ -42,7 +43,8 @@ void view_init(struct view *v, const struct kcore *kc, const struct ptdump *pt);
 size_t view_panels(struct view *v, uint64_t panel_bytes);
 
 void view_print(const struct view *v, enum view_style style, FILE *out);
-void view_picture(const struct view *v, const char *title, struct picture *pic);
+/* Draws an SVG; returns 0, or -1 when any write to @out has failed. */
+int view_svg(const struct view *v, const char *title, FILE *out);
 
 /* For printf(). */
 static inline unsigned long long mib(uint64_t bytes)
