@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * guestmem map: draws the host kernel's direct map. What is RAM, and where the
- * direct map begins, is told by /proc/kcore; what maps it, by the page tables in
- * debugfs. RAM that nothing maps is what this is about: nobody who reads kernel
- * memory gets there.
+ * guestmem map: draws the host kernel's direct map. The headers of /proc/kcore
+ * say which addresses are RAM and where the direct map begins; the page tables
+ * in debugfs say which entries map it. Code that reads memory through the
+ * direct map cannot read the RAM that this drawing shows as not mapped.
  */
 #define _GNU_SOURCE
 #include <errno.h>

@@ -8,7 +8,7 @@
 #define CELL		6
 #define GRID		(CELLS_PER_ROW * CELL)
 #define ROWS		(CELLS_PER_PANEL / CELLS_PER_ROW)
-#define GAP		14	/* between grid and bar, and between panels */
+#define GAP		14	/* between the grid and the bar, and between panels */
 #define BAR		250
 #define BAR_HEIGHT	16
 #define PANEL		(ROWS * CELL + GAP)
@@ -55,7 +55,7 @@ static void draw_head(const struct view *v, const char *title, FILE *out)
 	}
 }
 
-/* A cell of which a part is not mapped shows how large that part is. */
+/* Draws a cell of state CELL_PART; the red part is what is not mapped. */
 static void draw_part(FILE *out, unsigned int x, unsigned int y, const struct pttally *t)
 {
 	uint64_t ram = t->bytes[PT_NONE] + t->bytes[PT_4K] + t->bytes[PT_2M] + t->bytes[PT_1G];
@@ -87,7 +87,7 @@ static void draw_grid(const struct view *v, size_t panel, unsigned int top, FILE
 	}
 }
 
-/* One bar for the whole panel, its parts as long as their share, and the numbers below. */
+/* Draws a bar, divided by the kinds of entries, and the numbers below it. */
 static void draw_bar(const struct view *v, size_t panel, unsigned int top, FILE *out)
 {
 	static const struct { enum ptlevel level; enum cell color; } part[] = {
