@@ -9,12 +9,20 @@ CC := $(CROSS)gcc
 AR := $(CROSS)ar
 CFLAGS ?= -O2 -g
 CFLAGS += -std=gnu11 -Wall -Wextra -Werror
-CPPFLAGS += -Ilib -Ivmm -Ivmm/$(ARCH) -Itools -Itests/bench -Itests/bench/$(ARCH) -Itests/unit
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 PREFIX ?= /usr/local
 
+# The folders whose headers the sources of a folder find. Neither vmm/ nor tools/ finds those
+# of the other: what both use is in common/.
+lib_includes := lib
+common_includes := common
+tools_includes := common tools
+vmm_includes := common lib vmm vmm/$(ARCH)
+tests_includes := common lib tools vmm vmm/$(ARCH) tests/bench tests/bench/$(ARCH) tests/unit
+includes = $(addprefix -I,$($(firstword $(subst /, ,$<))_includes))
+
 lib_src := $(wildcard lib/*.c)
-cmd_src := $(wildcard vmm/*.c vmm/$(ARCH)/*.c tools/*.c)
+cmd_src := $(wildcard common/*.c vmm/*.c vmm/$(ARCH)/*.c tools/*.c)
 bench_src := $(wildcard tests/bench/*.c tests/bench/$(ARCH)/*.c)
 # How programs beside guestmem read the direct map.
 map_src := tools/kcore.c $(wildcard tools/ptdump*.c)
@@ -23,7 +31,7 @@ testable_src := $(lib_src) $(filter-out tools/guestmem.c,$(cmd_src)) $(filter-ou
 unit_tests := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/*_test.c tests/unit/x86/*_test.c))
 # Of what in vmm/arm64/ any machine can run: built for this one.
 arm64_unit_tests := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/arm64/*_test.c))
-arm64_testable_src := vmm/arm64/image.c vmm/arm64/devicetree.c vmm/options.c vmm/size.c vmm/memory.c vmm/message.c $(lib_src)
+arm64_testable_src := vmm/arm64/image.c vmm/arm64/devicetree.c vmm/options.c vmm/memory.c common/message.c common/size.c $(lib_src)
 guest_programs := $(patsubst tests/guest/%.c,$(B)/guest/%,$(wildcard tests/guest/*.c))
 # Guests that are a single program without an operating system.
 bare_guests := $(patsubst tests/guest/bare/%.c,$(B)/guest/bare/%,$(wildcard tests/guest/bare/*.c))
@@ -115,19 +123,19 @@ clean:		## remove build/ (the cache outside the clone stays)
 # One set of objects each: for static programs, for the shared library, for unit tests.
 $(B)/obj/static/%.o: %.c Makefile
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+	$(CC) $(includes) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 $(B)/obj/pic/%.o: %.c Makefile
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -fPIC -MMD -MP -c -o $@ $<
+	$(CC) $(includes) $(CPPFLAGS) $(CFLAGS) -fPIC -MMD -MP -c -o $@ $<
 
 $(B)/obj/sanitized/%.o: %.c Makefile
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) $(SANITIZE) -MMD -MP -c -o $@ $<
+	$(CC) $(includes) $(CPPFLAGS) $(CFLAGS) $(SANITIZE) -MMD -MP -c -o $@ $<
 
 $(B)/obj/sanitized-arm64/%.o: %.c Makefile
 	@mkdir -p $(@D)
-	$(CC) $(subst -Ivmm/x86,-Ivmm/arm64,$(CPPFLAGS)) $(CFLAGS) $(SANITIZE) -MMD -MP -c -o $@ $<
+	$(CC) $(subst -Ivmm/x86,-Ivmm/arm64,$(includes)) $(CPPFLAGS) $(CFLAGS) $(SANITIZE) -MMD -MP -c -o $@ $<
 
 $(B)/lib/libguestmem.a: $(lib_src:%.c=$(B)/obj/static/%.o)
 	@mkdir -p $(@D)
@@ -170,7 +178,7 @@ $(B)/guest/direct_map: $(map_src:%.c=$(B)/obj/static/%.o)
 
 $(bare_guests): $(B)/guest/bare/%: tests/guest/bare/%.c tests/guest/bare/bare.ld tools/secret.h Makefile
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(filter-out -g,$(CFLAGS)) -ffreestanding -fpie -mgeneral-regs-only -mno-red-zone -fcf-protection=none \
+	$(CC) $(includes) $(CPPFLAGS) $(filter-out -g,$(CFLAGS)) -ffreestanding -fpie -mgeneral-regs-only -mno-red-zone -fcf-protection=none \
 		-fno-stack-protector -fno-asynchronous-unwind-tables -nostdlib -static -no-pie -Wl,--build-id=none \
 		-Wl,-z,noexecstack -Wl,--no-warn-rwx-segments -T tests/guest/bare/bare.ld -o $@ $<
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR LGPL-2.1-or-later
-/* Access levels of ranges of the file. */
+/* Set and get the access levels of ranges of a guest_memfd. */
 #include <errno.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
@@ -82,8 +82,9 @@ static void pause_us(uint64_t us)
 }
 
 /*
- * Pins of I/O go away soon, others do not: ask ever more seldom.  The last try is
- * when the time is over, however long the pauses have taken.
+ * I/O unpins its pages soon, but other users may keep pages pinned for long, so
+ * each pause is twice as long as the one before it.  The last try is made when
+ * the timeout has expired, even if a pause took longer than it should.
  */
 static int set_access_in(int fd, uint64_t offset, uint64_t size, uint32_t level,
 			 unsigned int timeout_ms, uint64_t *error_offset)

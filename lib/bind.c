@@ -22,7 +22,7 @@ int guestmem_bind(int vm_fd, const struct guestmem_slot *slot)
 		.guest_memfd = slot->fd,
 	};
 
-	/* A size of zero would be understood as a wish to unbind. */
+	/* KVM deletes the memslot if the size is zero. */
 	if (!slot->size || slot->fd < 0)
 		return -EINVAL;
 	return set_region(vm_fd, &region);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR LGPL-2.1-or-later
-/* The counters that the kernel shows in /proc/PID/fdinfo/FD. */
+/* Read the counters that the kernel prints in /proc/PID/fdinfo/FD. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -44,7 +44,10 @@ static const struct counter *find(const char *name, size_t len)
 	return NULL;
 }
 
-/* "populated:\t123\n"; a name that is not known is a newer kernel's, skip it */
+/*
+ * Parses "populated:\t123\n".  A newer kernel may print more counters, so a
+ * name that this library does not know is skipped.
+ */
 static int parse_line(const char *line, const char *end, struct guestmem_counters *counters)
 {
 	const char *colon = memchr(line, ':', end - line);

@@ -12,7 +12,7 @@ int guestmem_create(int vm_fd, uint64_t size, uint64_t flags)
 	uint64_t supported;
 	int fd, ret;
 
-	/* The kernel answers EINVAL to an unknown flag and to a bad size alike. */
+	/* KVM returns EINVAL for an unknown flag as well as for a bad size. */
 	ret = guestmem_supported_flags(vm_fd, &supported);
 	if (ret)
 		return ret;

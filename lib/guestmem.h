@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: MIT OR LGPL-2.1-or-later */
 /*
- * libguestmem: guest memory that lives in a guest_memfd, optionally outside
- * the host kernel's direct map.
+ * libguestmem: guest memory in a guest_memfd, optionally hidden, which means
+ * absent from the host kernel's direct map.
  *
  * Conventions of every function here:
- *  - sizes, offsets and guest addresses are bytes and multiples of the page
- *    size; counters are pages of 4 KiB unless named otherwise;
- *  - a result of type int is 0 or a file descriptor on success and a negative
- *    errno value on failure; errno itself is not part of the interface;
- *  - file descriptors and mappings that a function returns belong to the
- *    caller; descriptors that are passed in stay the caller's;
- *  - there is no global state: all functions may be called from any thread at
- *    any time.  Order calls on the same slot or the same mapping yourself.
+ *  - Sizes, offsets and guest addresses are in bytes and are multiples of the
+ *    page size.  Counters are in pages of 4 KiB unless noted otherwise.
+ *  - A result of type int is 0 or a file descriptor on success, and a negative
+ *    errno value on failure.  The functions do not promise a value of errno.
+ *  - The caller owns the file descriptors and mappings that a function returns,
+ *    and keeps the descriptors that it passes in.
+ *  - The library has no global state, so any thread may call any function at
+ *    any time.  The caller orders calls on the same memslot or mapping.
  */
 #ifndef GUESTMEM_H
 #define GUESTMEM_H
@@ -27,67 +27,68 @@ extern "C" {
 /* Flags of guestmem_create(), with the values of KVM_CREATE_GUEST_MEMFD. */
 #define GUESTMEM_MMAP		(1ULL << 0)	/* the host may map the file */
 #define GUESTMEM_INIT_SHARED	(1ULL << 1)	/* the host may use the memory from the start */
-#define GUESTMEM_NO_DIRECT_MAP	(1ULL << 2)	/* pages leave the direct map */
+#define GUESTMEM_NO_DIRECT_MAP	(1ULL << 2)	/* the file's pages are hidden */
 
 /**
- * guestmem_supported_flags - which flags this kernel offers
- * @fd:    of a VM, or of /dev/kvm when there is no VM yet
- * @flags: where the set of GUESTMEM_* flags is stored
+ * guestmem_supported_flags - get the flags that this kernel supports
+ * @fd:    file descriptor of a VM, or of /dev/kvm when there is no VM yet
+ * @flags: receives the set of GUESTMEM_* flags
  *
- * Return: 0; -EOPNOTSUPP when there is no guest_memfd at all.  A kernel that
- * has guest_memfd but no flags gives 0 and an empty set.
+ * Return: 0; -EOPNOTSUPP when the kernel has no guest_memfd at all.  For a
+ * kernel that has guest_memfd but no flags it returns 0 and stores an empty
+ * set.
  */
 int guestmem_supported_flags(int fd, uint64_t *flags);
 
 /**
- * guestmem_explain - say in words whether memory with @flags can be had
- * @fd:    of a VM, or of /dev/kvm
- * @flags: GUESTMEM_* flags that the caller would like
- * @text:  where one line without a newline is stored, "" if all is well
- * @size:  of @text in bytes
+ * guestmem_explain - say why this kernel cannot create memory with @flags
+ * @fd:    file descriptor of a VM, or of /dev/kvm
+ * @flags: GUESTMEM_* flags that the caller intends to use
+ * @text:  receives one line without a newline, or "" if @flags are supported
+ * @size:  size of @text in bytes
  *
  * Return: 0 if guestmem_create() would accept @flags, else -EOPNOTSUPP.
  */
 int guestmem_explain(int fd, uint64_t flags, char *text, size_t size);
 
 /**
- * guestmem_create - make a guest_memfd
- * @vm_fd: of the VM that it will belong to
- * @size:  of the file, fixed for its life
+ * guestmem_create - create a guest_memfd
+ * @vm_fd: file descriptor of the VM to which the file will belong
+ * @size:  size of the file; it never changes
  * @flags: GUESTMEM_* flags
  *
- * The memory is populated at first use, zeroed, and is freed when the last
- * descriptor and mapping of the file are gone; a memslot does not hold it.  The
- * descriptor is close-on-exec.
+ * The kernel populates each page with zeroes at its first use.  It frees the
+ * memory when the last descriptor and the last mapping of the file are closed;
+ * a memslot holds no reference to the file.  The descriptor is close-on-exec.
  *
- * Return: a file descriptor; -EOPNOTSUPP when the kernel does not offer
+ * Return: a file descriptor; -EOPNOTSUPP when the kernel does not support
  * guest_memfd or one of the flags (see guestmem_explain()); -EINVAL for a
- * size that is zero or not a multiple of the page size; or what the kernel
- * says (-EMFILE, -ENOMEM).
+ * size that is zero or not a multiple of the page size; or another error of the
+ * ioctl (-EMFILE, -ENOMEM).
  */
 int guestmem_create(int vm_fd, uint64_t size, uint64_t flags);
 
 /**
  * guestmem_map - map a part of the file, readable and writable
- * @fd:     from guestmem_create() with GUESTMEM_MMAP
- * @offset: of the first byte in the file
- * @size:   of the mapping
- * @addr:   where its address is stored
+ * @fd:     descriptor from guestmem_create() with GUESTMEM_MMAP
+ * @offset: offset of the mapping's first byte in the file
+ * @size:   size of the mapping
+ * @addr:   receives the address of the mapping
  *
- * An access beyond the end of the file, or to a page that the host may not
- * touch, is a SIGBUS.  Of NO_DIRECT_MAP memory only the caller's own loads and
- * stores and copying system calls reach the pages, unless they are at level
- * KERNEL (see guestmem_set_access()): O_DIRECT, vmsplice and registered buffers
- * are refused with EFAULT.
+ * An access beyond the end of the file, or to a page at level NONE, raises
+ * SIGBUS.  Only loads and stores of the process, and system calls that copy,
+ * can access a hidden page.  The kernel refuses to pin it for O_DIRECT,
+ * vmsplice or registered buffers, with EFAULT, unless the page is at level
+ * KERNEL (see guestmem_set_access()).
  *
- * Return: 0; -ENODEV when the file was made without GUESTMEM_MMAP; -ENOMEM.
+ * Return: 0; -ENODEV when the file was created without GUESTMEM_MMAP; -ENOMEM.
  */
 int guestmem_map(int fd, uint64_t offset, size_t size, void **addr);
 
 /**
- * guestmem_unmap - undo guestmem_map()
- * @addr: from guestmem_map(); NULL is ignored
- * @size: as given to guestmem_map()
+ * guestmem_unmap - remove a mapping
+ * @addr: address from guestmem_map(); the function does nothing for NULL
+ * @size: the size that was passed to guestmem_map()
  *
  * Return: 0; -EINVAL.
  */
@@ -96,15 +97,15 @@ int guestmem_unmap(void *addr, size_t size);
 /**
  * struct guestmem_slot - a range of guest-physical memory backed by the file
  * @slot:       number of the memslot, unique in the VM
- * @fd:         from guestmem_create() on the same VM
- * @offset:     of the range's first byte in the file
- * @guest_addr: guest-physical address
- * @size:       of the range
- * @host_addr:  address of the same bytes in a mapping by guestmem_map(); KVM
- *              uses it for its own accesses on the guest's behalf.  Where the
- *              range is at level NONE for good there need be no mapping: an
- *              address of the same size that nothing else will come to, such
- *              as a reservation with PROT_NONE
+ * @fd:         descriptor from guestmem_create() on the same VM
+ * @offset:     offset of the range's first byte in the file
+ * @guest_addr: guest-physical address of the range
+ * @size:       size of the range
+ * @host_addr:  address of the same bytes in a mapping by guestmem_map().  KVM
+ *              uses it for its own accesses on behalf of the guest.  A range
+ *              that stays at level NONE needs no mapping; then this is the
+ *              address of @size bytes at which the process will never map
+ *              anything else, for example a reservation with PROT_NONE.
  */
 struct guestmem_slot {
 	uint32_t slot;
@@ -116,83 +117,85 @@ struct guestmem_slot {
 };
 
 /**
- * guestmem_bind - give a range to the guest
- * @vm_fd: of the VM
- * @slot:  what to bind; not kept
+ * guestmem_bind - make a range of the file a memslot of the guest
+ * @vm_fd: file descriptor of the VM
+ * @slot:  the memslot; the library does not keep the pointer
  *
- * The slot cannot be changed afterwards, only unbound.  Keep a descriptor or a
- * mapping of the file for as long as the guest is to have the memory: with the
- * last of them it is gone from the slot too.
+ * A memslot cannot be changed afterwards, only unbound.  Keep a descriptor or a
+ * mapping of the file for as long as the guest needs the memory: when the last
+ * of them is closed, the kernel removes the memory from the memslot.
  *
- * Return: 0; -EEXIST when the range overlaps another slot; -EINVAL, also when
- * this part of the file is bound already.
+ * Return: 0; -EEXIST when the range overlaps another memslot; -EINVAL, also
+ * when this part of the file is bound already.
  */
 int guestmem_bind(int vm_fd, const struct guestmem_slot *slot);
 
 /**
- * guestmem_unbind - take a slot away from the guest
- * @vm_fd: of the VM
+ * guestmem_unbind - delete a memslot of the guest
+ * @vm_fd: file descriptor of the VM
  * @slot:  number of the memslot
  *
- * Return: 0; -EINVAL when there is no such slot.
+ * Return: 0; -EINVAL when there is no such memslot.
  */
 int guestmem_unbind(int vm_fd, uint32_t slot);
 
 /*
- * Access levels: what the host may do with a range of the file.  The guest may
- * always use its memory, and its contents survive every change.
+ * The access level of a range says how the host may access it.  The guest may
+ * always access its memory, and a change of the level keeps the contents.
  */
-#define GUESTMEM_ACCESS_NONE	0	/* nothing; a mapping gives SIGBUS */
-#define GUESTMEM_ACCESS_USER	1	/* processes may map it and copy */
+#define GUESTMEM_ACCESS_NONE	0	/* not at all; user accesses raise SIGBUS */
+#define GUESTMEM_ACCESS_USER	1	/* by user mappings and system calls that copy */
 #define GUESTMEM_ACCESS_KERNEL	2	/* the host kernel too: O_DIRECT, vhost, io_uring, ... */
 
 /**
- * guestmem_supported_access - does the kernel have access levels?
- * @fd: from guestmem_create()
+ * guestmem_supported_access - find out whether the kernel has access levels
+ * @fd: descriptor from guestmem_create()
  *
- * A file starts at level USER if made with NO_DIRECT_MAP and INIT_SHARED, at
- * KERNEL with INIT_SHARED alone, and else at NONE.  Without NO_DIRECT_MAP a
- * level only says what user mappings may do.
+ * A file that was created with NO_DIRECT_MAP and INIT_SHARED starts at level
+ * USER, a file with INIT_SHARED alone at KERNEL, and any other file at NONE.
+ * In a file without NO_DIRECT_MAP the level restricts user mappings only.
  *
- * Return: 0; -EOPNOTSUPP when it has none.
+ * Return: 0; -EOPNOTSUPP when the kernel has no access levels.
  */
 int guestmem_supported_access(int fd);
 
 /**
- * guestmem_set_access - change the level of a range
- * @fd:           from guestmem_create()
- * @offset:       of the range in the file
- * @size:         of the range, not zero
+ * guestmem_set_access - change the access level of a range
+ * @fd:           descriptor from guestmem_create()
+ * @offset:       offset of the range in the file
+ * @size:         size of the range, not zero
  * @level:        GUESTMEM_ACCESS_*
- * @error_offset: NULL, or where the offset of the page in the way is stored when
- *                the result is -EAGAIN or -EHWPOISON; else it is not written
+ * @error_offset: NULL, or receives the offset of the page that prevented the
+ *                change when the result is -EAGAIN or -EHWPOISON; the function
+ *                does not write it in any other case
  *
- * All of the range changes or nothing does.  It may be called while the guest
- * runs.  Pages that do not exist yet will come at the level of their range.
+ * The kernel changes all of the range or nothing.  The guest may run meanwhile.
+ * A page that is populated later has the level of its range.
  *
- * Return: 0; -EAGAIN when somebody still holds a page, for instance a read with
+ * Return: 0; -EAGAIN when a page is still pinned, for example by a read with
  * O_DIRECT that has not ended; -EHWPOISON for a page that the hardware has
  * reported as bad; -EINVAL, also for USER in a file without GUESTMEM_MMAP;
- * -EOPNOTSUPP when the kernel has no levels; -ENOMEM; -EINTR.
+ * -EOPNOTSUPP when the kernel has no access levels; -ENOMEM; -EINTR.
  */
 int guestmem_set_access(int fd, uint64_t offset, uint64_t size, uint32_t level,
 			uint64_t *error_offset);
 
 /**
- * guestmem_get_access - the level at an offset
- * @fd:     from guestmem_create()
- * @offset: in the file
- * @level:  where GUESTMEM_ACCESS_* is stored
- * @size:   NULL, or where it is stored how far from @offset on the level runs
+ * guestmem_get_access - get the access level at an offset
+ * @fd:     descriptor from guestmem_create()
+ * @offset: offset in the file
+ * @level:  receives GUESTMEM_ACCESS_*
+ * @size:   NULL, or receives the number of bytes from @offset on that have this
+ *          level
  *
  * Return: 0; -EINVAL; -EOPNOTSUPP.
  */
 int guestmem_get_access(int fd, uint64_t offset, uint32_t *level, uint64_t *size);
 
 /**
- * struct guestmem_range - a part of the file with one level
- * @offset: of its first byte
- * @size:   in bytes
+ * struct guestmem_range - a part of the file with one access level
+ * @offset: offset of its first byte in the file
+ * @size:   size of the part in bytes
  * @level:  GUESTMEM_ACCESS_*
  */
 struct guestmem_range {
@@ -202,54 +205,57 @@ struct guestmem_range {
 };
 
 /**
- * guestmem_next_range - go through the levels of the file
- * @fd:    from guestmem_create()
- * @range: all zero before the first call, then as the last call left it
+ * guestmem_next_range - get the next range of the file that has one level
+ * @fd:    descriptor from guestmem_create()
+ * @range: all zero before the first call, then unchanged since the previous
+ *         call
  *
- * While levels change, each range is right for a moment; the ranges adjoin all
- * the same.
+ * A range may be out of date if another thread changes levels meanwhile, but
+ * each range starts where the previous one ended.
  *
  *	struct guestmem_range range = { 0 };
  *
  *	while ((ret = guestmem_next_range(fd, &range)) > 0)
  *		use(range.offset, range.size, range.level);
  *
- * Return: 1 with the next range in @range; 0 after the last; -EOPNOTSUPP; -EBADF.
+ * Return: 1 with the next range in @range; 0 after the last; -EOPNOTSUPP;
+ * -EBADF.
  */
 int guestmem_next_range(int fd, struct guestmem_range *range);
 
 /**
- * guestmem_make_accessible - let the host kernel use a range
- * @fd:           from guestmem_create()
- * @offset:       of the range in the file
- * @size:         of the range
- * @timeout_ms:   how long to try again while a page is held; 0: try once
+ * guestmem_make_accessible - allow the host kernel to access a range
+ * @fd:           descriptor from guestmem_create()
+ * @offset:       offset of the range in the file
+ * @size:         size of the range
+ * @timeout_ms:   how long to retry while a page is pinned; 0: try once
  * @error_offset: as for guestmem_set_access()
  *
- * Sets the level KERNEL.
+ * Sets the access level KERNEL.
  *
- * Return: as guestmem_set_access(); -EAGAIN when the time is over.
+ * Return: as guestmem_set_access(); -EAGAIN when the timeout has expired.
  */
 int guestmem_make_accessible(int fd, uint64_t offset, uint64_t size, unsigned int timeout_ms,
 			     uint64_t *error_offset);
 
 /**
- * guestmem_make_inaccessible - leave a range to the guest alone
- * @fd:           from guestmem_create()
- * @offset:       of the range in the file
- * @size:         of the range
- * @timeout_ms:   how long to try again while a page is held; 0: try once
+ * guestmem_make_inaccessible - allow nothing but the guest to access a range
+ * @fd:           descriptor from guestmem_create()
+ * @offset:       offset of the range in the file
+ * @size:         size of the range
+ * @timeout_ms:   how long to retry while a page is pinned; 0: try once
  * @error_offset: as for guestmem_set_access()
  *
- * Sets the level NONE.  Whoever holds a page, for I/O that is under way, must
- * let go of it first; after -EAGAIN all of the range is as it was.
+ * Sets the access level NONE.  The change fails while a page of the range is
+ * pinned, for example by I/O that has not ended.  After -EAGAIN the level of
+ * the whole range is unchanged.
  *
- * Return: as guestmem_set_access(); -EAGAIN when the time is over.
+ * Return: as guestmem_set_access(); -EAGAIN when the timeout has expired.
  */
 int guestmem_make_inaccessible(int fd, uint64_t offset, uint64_t size, unsigned int timeout_ms,
 			       uint64_t *error_offset);
 
-/* Which members of struct guestmem_counters the kernel told. */
+/* Bits for the members of struct guestmem_counters that the kernel prints. */
 #define GUESTMEM_HAS_SIZE		(1U << 0)
 #define GUESTMEM_HAS_FLAGS		(1U << 1)
 #define GUESTMEM_HAS_POPULATED		(1U << 2)
@@ -266,24 +272,28 @@ int guestmem_make_inaccessible(int fd, uint64_t offset, uint64_t size, unsigned 
 
 /**
  * struct guestmem_counters - the state of one guest_memfd
- * @has:          GUESTMEM_HAS_* of the members below; the others are 0
- * @size:         of the file, bytes
- * @flags:        GUESTMEM_* flags that it was made with
- * @populated:    pages that exist
- * @blocks:       its blocks of 2 MiB, and its single pages
- * @hidden:       pages without an entry in the direct map
- * @referenced:   pages with a direct-map reference of the kernel
- * @put_pending:  those of them whose last reference was put; they are hidden
- *                within 100 ms unless the kernel takes a reference again
- * @left_referenced: pages that left the file and still have such a reference
- * @donated:      pages that a protected VM has for itself; kernels for arm64 tell it
- * @shared:       pages that it shares with the host; the same
+ * @has:          GUESTMEM_HAS_* bits of the members that the kernel has
+ *                printed; all other members are 0
+ * @size:         size of the file in bytes
+ * @flags:        GUESTMEM_* flags with which the file was created
+ * @populated:    pages that are populated
+ * @blocks:       number of blocks of 2 MiB plus number of order-0 pages
+ * @hidden:       pages that are absent from the direct map
+ * @referenced:   pages for which the kernel holds a direct-map reference
+ * @put_pending:  those of @referenced whose last reference was put; the kernel
+ *                hides them within 100 ms unless it takes a reference again
+ * @left_referenced: pages that were removed from the file while the kernel
+ *                holds a direct-map reference
+ * @donated:      pages that pKVM has taken from the host for a protected VM;
+ *                arm64 kernels only
+ * @shared:       pages that a protected VM shares with the host; arm64 kernels
+ *                only
  * @level_none:   pages of the file, populated or not, at level NONE
- * @level_user:   the same at level USER
- * @level_kernel: the same at level KERNEL
+ * @level_user:   pages of the file, populated or not, at level USER
+ * @level_kernel: pages of the file, populated or not, at level KERNEL
  *
- * The kernel adds them up page by page while the guest runs: each is right
- * for a moment, together they need not be of the same moment.
+ * The kernel counts page by page while the guest runs, so two counters need not
+ * describe the same moment.
  */
 struct guestmem_counters {
 	uint32_t has;
@@ -304,19 +314,19 @@ struct guestmem_counters {
 
 /**
  * guestmem_read_counters - read the counters of a file of this process
- * @fd:       from guestmem_create()
- * @counters: where they are stored
+ * @fd:       descriptor from guestmem_create()
+ * @counters: receives the counters
  *
- * Return: 0; -ENODATA when the kernel shows none for this descriptor;
- * -EBADF; -EPROTO when the text is not understood.
+ * Return: 0; -ENODATA when the kernel prints no counters for this descriptor;
+ * -EBADF; -EPROTO when the text is malformed.
  */
 int guestmem_read_counters(int fd, struct guestmem_counters *counters);
 
 /**
- * guestmem_read_counters_of - the same for a descriptor of another process
- * @pid:      of the process
- * @fd:       number of the descriptor there
- * @counters: where they are stored
+ * guestmem_read_counters_of - read the counters of a file of another process
+ * @pid:      ID of the process
+ * @fd:       number of the descriptor in that process
+ * @counters: receives the counters
  *
  * Return: as guestmem_read_counters(); -ESRCH; -EACCES.
  */
@@ -325,9 +335,10 @@ int guestmem_read_counters_of(pid_t pid, int fd, struct guestmem_counters *count
 /**
  * guestmem_parse_counters - read counters from the text of an fdinfo file
  * @text:     the whole text, NUL-terminated
- * @counters: where they are stored
+ * @counters: receives the counters
  *
- * Return: 0; -ENODATA when none is in it; -EPROTO for a malformed number.
+ * Return: 0; -ENODATA when the text has no counters; -EPROTO for a malformed
+ * number.
  */
 int guestmem_parse_counters(const char *text, struct guestmem_counters *counters);
 

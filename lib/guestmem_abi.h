@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT OR LGPL-2.1-or-later */
 /*
- * The kernel's numbers for guest_memfd, for systems whose
- * <linux/kvm.h> predates them.  Facts of the ABI only; the structures carry
- * our own names so that a newer <linux/kvm.h> can be included beside this.
+ * The kernel's ABI of guest_memfd, for systems whose <linux/kvm.h> is older
+ * than it.  The structures and constants have names of this library, so that a
+ * source file can include a newer <linux/kvm.h> beside this header.
  */
 #ifndef GUESTMEM_ABI_H
 #define GUESTMEM_ABI_H
@@ -10,12 +10,12 @@
 #include <linux/ioctl.h>
 #include <linux/types.h>
 
-/* KVM_CHECK_EXTENSION */
+/* Arguments of KVM_CHECK_EXTENSION. */
 #define GUESTMEM_ABI_CAP_USER_MEMORY2		231
 #define GUESTMEM_ABI_CAP_GUEST_MEMFD		234
 #define GUESTMEM_ABI_CAP_GUEST_MEMFD_FLAGS	244
 
-/* flag of a memslot: guest_memfd and guest_memfd_offset are valid */
+/* This flag of a memslot makes guest_memfd and guest_memfd_offset valid. */
 #define GUESTMEM_ABI_MEM_GUEST_MEMFD		(1U << 2)
 
 #define GUESTMEM_ABI_KVMIO			0xAE
@@ -39,7 +39,7 @@ struct guestmem_abi_region2 {
 	__u64 pad2[14];
 };
 
-/* On a guest_memfd itself: the access level of a range. */
+/* The argument of the ioctls on a guest_memfd: a range and its access level. */
 struct guestmem_abi_access {
 	__u64 offset;
 	__u64 size;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR LGPL-2.1-or-later
-/* What the running kernel offers. */
+/* Ask the running kernel which flags it supports. */
 #include <errno.h>
 #include <stdio.h>
 #include <sys/ioctl.h>

@@ -68,7 +68,7 @@ int main(int argc, char **argv)
 {
 	int status = dispatch(argc, argv);
 
-	/* A result that got lost is none. */
+	/* Report failure if a part of the output was not written. */
 	if ((fflush(stdout) || ferror(stdout)) && !status)
 		status = fail(STATUS_ERROR, "standard output: %s", strerror(errno));
 	return status;

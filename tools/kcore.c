@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The headers of /proc/kcore. Every PT_LOAD segment is one range of kernel
- * addresses: the direct map of each range of RAM, but also vmalloc, modules,
- * vmemmap (these have no physical address, p_paddr is -1) and the kernel
- * image, which has one, though it is mapped elsewhere. In the direct map
- * p_vaddr - p_paddr is the same for all of RAM, which sets it apart from the
- * image and gives its base address, wherever KASLR has put it. On arm64 RAM
- * begins far above physical address 0, so this base may lie below the first
- * address of the linear map; nothing is there, and only differences matter.
+ * Parses the headers of /proc/kcore. Every PT_LOAD segment describes one range
+ * of kernel addresses: the direct map of each range of RAM, but also vmalloc,
+ * modules and vmemmap, whose p_paddr is -1 because they have no physical
+ * address, and the kernel image, which has a physical address although it is
+ * mapped outside the direct map. In the direct map p_vaddr - p_paddr is the
+ * same for all of RAM. This distinguishes it from the image, and it is the base
+ * address that KASLR has chosen. On arm64 RAM begins far above physical address
+ * 0, so this base may lie below the first address of the linear map; this is
+ * harmless because the base is only used to calculate differences.
  */
 #include <elf.h>
 #include <errno.h>
@@ -19,7 +20,7 @@
 
 #include "kcore.h"
 
-/* x86-64 and arm64 have at most 52 bits of physical address; a header that says more lies. */
+/* Physical addresses have at most 52 bits on x86-64 and arm64. */
 #define MAX_PHYS	(1ULL << 52)
 
 __attribute__((format(printf, 3, 4)))
@@ -72,7 +73,7 @@ static int check_header(const Elf64_Ehdr *eh, char *why, size_t why_size)
 	return 0;
 }
 
-/* A segment that can be read and that has a physical address; others are not for us. */
+/* Returns whether the segment is in the file and has a physical address. */
 static int has_paddr(const Elf64_Phdr *ph)
 {
 	return ph->p_type == PT_LOAD && ph->p_filesz && ph->p_paddr != (Elf64_Addr)-1;
@@ -90,7 +91,7 @@ static int check_segment(const Elf64_Phdr *ph, size_t i, char *why, size_t why_s
 	return 0;
 }
 
-/* The p_vaddr - p_paddr that covers most bytes: that is the direct map. */
+/* The direct map has the p_vaddr - p_paddr that covers the most bytes. */
 static uint64_t direct_map_base(const Elf64_Phdr *ph, size_t nr)
 {
 	uint64_t base = 0, most = 0;

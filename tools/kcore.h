@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * /proc/kcore: the kernel's memory, read through the kernel's own mappings.
- * Of interest here is RAM in the direct map, by physical address.
+ * Reads RAM by physical address from /proc/kcore, which reads kernel memory
+ * through the kernel's own mappings, here those of the direct map.
  */
 #ifndef GUESTMEM_KCORE_H
 #define GUESTMEM_KCORE_H
@@ -13,7 +13,7 @@
 #define KCORE_PAGE_SHIFT	12
 #define KCORE_PAGE_SIZE		(1UL << KCORE_PAGE_SHIFT)
 
-/* A piece of physical memory: [start, end) in bytes, and where the file has it. */
+/* A range [start, end) of physical memory, and its offset in the file. */
 struct kcore_ram {
 	uint64_t start;
 	uint64_t end;
@@ -26,8 +26,8 @@ struct kcore {
 	uint64_t ram_bytes;
 	uint64_t base;			/* virtual address of physical address 0 */
 	/*
-	 * The kernel image where it runs, or all 0: its physical addresses, and the
-	 * address that physical address 0 would have there.
+	 * The physical addresses of the kernel image, and the virtual address
+	 * that physical address 0 would have in its mapping; 0 if not known.
 	 */
 	struct kcore_ram image;
 	uint64_t image_base;
@@ -35,15 +35,15 @@ struct kcore {
 };
 
 /*
- * Reads the headers of an open kcore file. Returns 0, or -1 with a one-line
- * reason in @why. Nothing in the headers is trusted.
+ * Reads the headers of an open kcore file and checks every number in them.
+ * Returns 0, or -1 with a one-line reason in @why.
  */
 int kcore_parse(struct kcore *kc, int fd, char *why, size_t why_size);
 void kcore_free(struct kcore *kc);
 
 /*
- * All of [offset, offset + size) of the file.  Returns 0, or -1 with errno, of
- * which EFAULT is an answer: something in the range is not mapped.
+ * Reads all of [offset, offset + size) of the file.  Returns 0, or -1 with
+ * errno, which is EFAULT if the kernel has not mapped a part of the range.
  */
 int kcore_read(int fd, void *buf, size_t size, uint64_t offset);
 

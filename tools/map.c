@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * guestmem map: draws the host kernel's direct map. What is RAM, and where the
- * direct map begins, is told by /proc/kcore; what maps it, by the page tables in
- * debugfs. RAM that nothing maps is what this is about: nobody who reads kernel
- * memory gets there.
+ * guestmem map: draws the host kernel's direct map. The headers of /proc/kcore
+ * say which addresses are RAM and where the direct map begins; the page tables
+ * in debugfs say which entries map it. Code that reads memory through the
+ * direct map cannot read the RAM that this drawing shows as not mapped.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -25,8 +25,8 @@ static const char usage[] =
 	"usage: guestmem map [options]\n"
 	"Draws the kernel's direct map: which RAM is mapped by 1 GiB, 2 MiB and 4 KiB entries,\n"
 	"and which is not mapped.\n"
-	"  -o FILE              draw into FILE, an .svg or a .png; repeatable\n"
-	"  --title TEXT         over that picture\n"
+	"  -o FILE              draw into FILE, an .svg; repeatable\n"
+	"  --title TEXT         the first line of that drawing\n"
 	"  --counts             print numbers of 4 KiB pages, for each GiB and in total\n"
 	"  --style STYLE        ascii, utf8 or color (what the terminal can do)\n"
 	"  --kcore FILE         instead of /proc/kcore\n"
@@ -40,14 +40,8 @@ static bool has_suffix(const char *name, const char *suffix)
 	return n > s && !strcmp(name + n - s, suffix);
 }
 
-static bool known_format(const char *name)
-{
-	return has_suffix(name, ".svg") || has_suffix(name, ".png");
-}
-
 static int draw(const char *name, const struct view *v, const char *title)
 {
-	struct picture pic;
 	FILE *out = fopen(name, "w");
 	int ret;
 
@@ -55,9 +49,7 @@ static int draw(const char *name, const struct view *v, const char *title)
 		say("%s: %s", name, strerror(errno));
 		return -1;
 	}
-	view_picture(v, title, &pic);
-	ret = has_suffix(name, ".png") ? picture_png(&pic, out) : picture_svg(&pic, out);
-	picture_free(&pic);
+	ret = view_svg(v, title, out);
 	if (fclose(out))
 		ret = -1;
 	if (ret)
@@ -154,6 +146,14 @@ static int bad_usage(const char *what, const char *arg)
 	return fail(STATUS_USAGE, "%s: %s", what, arg);
 }
 
+static int not_svg(const char *name)
+{
+	if (has_suffix(name, ".png"))
+		return fail(STATUS_USAGE, "%s: guestmem map draws SVG only; name an .svg file, and "
+			    "convert it with 'rsvg-convert -o %s FILE.svg'", name, name);
+	return bad_usage("not an .svg", name);
+}
+
 int cmd_map(int argc, char **argv)
 {
 	static const struct option options[] = {
@@ -180,8 +180,8 @@ int cmd_map(int argc, char **argv)
 	while ((c = getopt_long(argc, argv, "o:", options, NULL)) != -1) {
 		switch (c) {
 		case 'o':
-			if (!known_format(optarg))
-				return bad_usage("neither an .svg nor a .png", optarg);
+			if (!has_suffix(optarg, ".svg"))
+				return not_svg(optarg);
 			if (nr_files == sizeof(file) / sizeof(file[0]))
 				return bad_usage("one picture too many", optarg);
 			file[nr_files++] = optarg;

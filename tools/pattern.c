@@ -5,7 +5,7 @@
 #include "pattern.h"
 #include "secret.h"
 
-/* Hides from the compiler what it knows of a value, so that it cannot undo the mask. */
+/* Keeps the compiler from calculating the plain pattern at build time. */
 #define opaque(x)	__asm__("" : "+r"(x))
 
 static uint64_t load(const uint8_t *mem)
@@ -26,8 +26,9 @@ static void start(struct pattern *p)
 }
 
 /*
- * Wherever the pattern is, one of its first eight 8-byte words lies at a
- * multiple of 8. Sets a bit for the first 16 bits of each of the eight.
+ * Wherever the pattern starts, one of the 8-byte words at its first eight bytes
+ * lies at a multiple of 8. Sets a bit for the first 16 bits of each of the
+ * eight.
  */
 static void fill_seen(struct pattern *p)
 {
@@ -110,13 +111,15 @@ bool pattern_at(const struct pattern *p, const uint8_t *mem)
 	return true;
 }
 
-/* At every byte, by one look at each aligned word. */
+/*
+ * Finds the pattern at any byte, with one table look-up for each aligned word.
+ */
 static size_t look_anywhere(const struct pattern *p, const uint8_t *mem, size_t from,
 			    size_t end, size_t avail)
 {
 	uint16_t mask = (uint16_t)p->mask;
 
-	/* A start in the last word before @end has its aligned word behind it. */
+	/* A pattern that starts before @end may have its aligned word after it. */
 	for (size_t at = from; at < end + 8 && at + 8 <= avail; at += 8) {
 		uint16_t key = (uint16_t)load(mem + at) ^ mask;
 
@@ -140,7 +143,7 @@ size_t pattern_find(const struct pattern *p, const uint8_t *mem, size_t from,
 
 	if (avail < p->len)
 		return PATTERN_NONE;
-	/* The first offset that is too far. */
+	/* The pattern must start before @size and end by @avail. */
 	end = size < avail - p->len + 1 ? size : avail - p->len + 1;
 	if (step == 1)
 		return look_anywhere(p, mem, from, end, avail);

@@ -7,7 +7,7 @@
 
 static const struct ptdump_format *const formats[] = { &ptdump_x86, &ptdump_arm64 };
 
-/* kcore_parse() accepts only machines that have a format here. */
+/* Always finds one, because kcore_parse() rejects all other machines. */
 static const struct ptdump_format *format_of(const struct kcore *kc)
 {
 	for (size_t i = 0; i < sizeof(formats) / sizeof(formats[0]); i++)
@@ -22,9 +22,9 @@ const char *ptdump_file(const struct kcore *kc)
 }
 
 /*
- * One line: a range, its size, and what the architecture says of its entries.
- * Returns 1 for such a line, 0 for a marker ("---[ vmalloc() Area ]---"), -1
- * for neither.
+ * Parses one line: a range, its size, and words of the architecture about its
+ * entries. Returns 1 for such a line, 0 for a marker
+ * ("---[ vmalloc() Area ]---"), -1 for any other line.
  */
 static int parse_line(const struct ptdump_format *format, const char *line,
 		      uint64_t *start, uint64_t *end, enum ptlevel *level)
@@ -36,7 +36,7 @@ static int parse_line(const struct ptdump_format *format, const char *line,
 		return 0;
 	if (sscanf(line, "0x%16llx-0x%16llx %*u%*[BKMGTPE]%n", &from, &to, &at) != 2 || !at)
 		return -1;
-	/* The range that ends with the address space ends at 0. */
+	/* The end of the last range of the address space overflows to 0. */
 	if (to && to <= from)
 		return -1;
 	*start = from;
@@ -151,7 +151,7 @@ void ptdump_free(struct ptdump *pt)
 	memset(pt, 0, sizeof(*pt));
 }
 
-/* The first range that ends behind @phys, pt->nr if there is none. */
+/* Returns the index of the first range that ends after @phys, or pt->nr. */
 static size_t first_behind(const struct ptdump *pt, uint64_t phys)
 {
 	size_t lo = 0, hi = pt->nr;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The kernel's page tables as debugfs prints them (CONFIG_PTDUMP_DEBUGFS), and
- * of these the direct map, which arm64 calls the linear map: which entry maps
- * which physical address.
+ * Reads the page-table dump of the kernel in debugfs (CONFIG_PTDUMP_DEBUGFS)
+ * and finds out which kind of entry maps each physical address in the direct
+ * map, which arm64 calls the linear map.
  */
 #ifndef GUESTMEM_PTDUMP_H
 #define GUESTMEM_PTDUMP_H
@@ -14,14 +14,14 @@
 #include "kcore.h"
 
 enum ptlevel {
-	PT_NONE,	/* nothing maps it */
+	PT_NONE,	/* no entry maps it */
 	PT_4K,
 	PT_2M,
 	PT_1G,
 	PT_LEVELS
 };
 
-/* Physical addresses [start, end) and the kind of entries that map them. */
+/* The physical addresses [start, end) are mapped by entries of one kind. */
 struct ptrange {
 	uint64_t start;
 	uint64_t end;
@@ -29,20 +29,21 @@ struct ptrange {
 };
 
 struct ptdump {
-	struct ptrange *range;	/* sorted; what is in no range is not mapped */
+	struct ptrange *range;	/* sorted; an address in no range is not mapped */
 	size_t nr;
 };
 
-/* Bytes of RAM by what maps them, and the bytes that are no RAM. */
+/* The bytes of RAM by the kind of entry, and the bytes that are not RAM. */
 struct pttally {
 	uint64_t bytes[PT_LEVELS];
 	uint64_t hole;
 };
 
 /*
- * What differs between architectures: the machine of the ELF header, the file in
- * debugfs, and the words of a line behind the size of the range. level() returns
- * 0, or -1 for words that it does not know.
+ * The properties of a dump that differ between architectures: the machine in
+ * the ELF header of /proc/kcore, the file in debugfs, and the words after the
+ * size of a range. level() parses these words; it returns 0, or -1 for unknown
+ * words.
  */
 struct ptdump_format {
 	uint16_t machine;
@@ -54,26 +55,27 @@ extern const struct ptdump_format ptdump_x86;
 extern const struct ptdump_format ptdump_arm64;
 
 /*
- * Keeps what @in says of virtual addresses base..base+limit, as physical
- * addresses. Returns 0, or -1 with a one-line reason.
+ * Parses the dump @in and keeps the ranges of the virtual addresses from @base
+ * to @base + @limit, as physical addresses. Returns 0, or -1 with a one-line
+ * reason.
  */
 int ptdump_parse(struct ptdump *pt, const struct ptdump_format *format, FILE *in,
 		 uint64_t base, uint64_t limit, char *why, size_t why_size);
 
-/* The file that a kernel of kc's architecture has in debugfs. */
+/* Returns the path of the dump in debugfs on the architecture of @kc. */
 const char *ptdump_file(const struct kcore *kc);
 
-/* ptdump_parse() of a file, for the direct map of all of kc's RAM. */
+/* Parses the dump in the file @path for the direct map of all RAM of @kc. */
 int ptdump_load(struct ptdump *pt, const char *path, const struct kcore *kc,
 		char *why, size_t why_size);
-/* The same for the kernel image, which kc has to have. */
+/* Parses it for the mapping of the kernel image, which @kc must know. */
 int ptdump_load_image(struct ptdump *pt, const char *path, const struct kcore *kc,
 		      char *why, size_t why_size);
 void ptdump_free(struct ptdump *pt);
 
 enum ptlevel ptdump_level(const struct ptdump *pt, uint64_t phys);
 
-/* Adds up kc's RAM between two physical addresses. */
+/* Counts the bytes of [start, end) by the kind of entry that maps them. */
 void ptdump_tally(const struct ptdump *pt, const struct kcore *kc,
 		  uint64_t start, uint64_t end, struct pttally *sum);
 

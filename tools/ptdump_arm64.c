@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The page-table dump of arm64. The size of a range is followed by its level
- * and then by its attributes:
+ * The format of the page-table dump of arm64. The level of a range follows its
+ * size, and the attributes follow the level:
  * 0xffff000000e00000-0xffff000002000000     18M PMD       RW NX SHD AF    BLK UXN ...
- * An empty entry has no attributes. Linux hides a page by clearing the valid
- * bit and keeps all other bits of the entry: the dump then shows the attributes
- * behind an "F", which an entry that maps memory never has. An entry with CON
- * is part of a contiguous group; it maps no more than one without.
+ * An empty entry has no attributes. To hide a page, Linux clears the valid bit
+ * and keeps all other bits of the entry. The dump then prints "F" before the
+ * attributes, which it never does for an entry that maps memory. An entry with
+ * CON is part of a contiguous group; it maps as much memory as one without CON.
  */
 #include <elf.h>
 #include <stdio.h>
@@ -14,7 +14,7 @@
 
 #include "ptdump.h"
 
-/* What an entry of the level called @word maps, if it maps memory. */
+/* Stores how much an entry of the level called @word maps if it maps memory. */
 static int level_named(const char *word, enum ptlevel *level)
 {
 	if (!strcmp(word, "PTE"))
@@ -42,7 +42,7 @@ static int level(const char *words, enum ptlevel *level)
 		*level = PT_NONE;
 		return 0;
 	}
-	/* With pages of 4 KiB no entry of these levels can map memory. */
+	/* With 4 KiB pages an entry of these levels cannot map memory. */
 	return *level == PT_NONE ? -1 : 0;
 }
 

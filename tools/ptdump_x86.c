@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The page-table dump of x86. The size of a range is followed by its flags and
- * then by its level:
+ * The format of the page-table dump of x86. The flags of a range follow its
+ * size, and the level follows the flags:
  * 0xffff888000200000-0xffff888001000000     14M     RW         PSE     GLB NX pmd
- * A range that is not present has only blanks between the size and the level.
+ * A range that is not present has blanks instead of the flags.
  */
 #include <elf.h>
 #include <stdio.h>

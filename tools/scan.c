@@ -1,18 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * guestmem scan: reads all RAM through the host kernel's direct map, by
- * /proc/kcore, and counts the pages that hold a pattern.
+ * /proc/kcore, and counts the pages that contain a pattern.
  *
- * One worker per CPU reads chunks of RAM. What it reads it also copies, to its
- * own buffer and to the one page that the kernel bounces each page through, and
- * both are RAM that a worker comes across. So a page with the pattern is only a
- * candidate at first. When all RAM has been read, all workers have wiped their
- * buffers and bounce pages; then the candidates are read again, one at a time,
- * nothing but the pattern's own bytes, with the copies wiped in between: what
- * is still there is there without us.
+ * One worker per CPU reads chunks of RAM. Each read makes two copies, one in
+ * the worker's buffer and one in the page through which the kernel copies. Both
+ * are RAM, so a worker may find the pattern in a copy. A page with the pattern
+ * is therefore only a candidate at first. After all RAM has been read, all
+ * workers wipe their buffers and bounce pages. Then one worker at a time reads
+ * its candidates again, only the bytes of the pattern, and wipes the copies
+ * before each read. A page that still has the pattern is confirmed: its
+ * contents are not a copy made by the scanner.
  *
- * A worker stays on its CPU and confirms its own candidates, because a page
- * without a mapping may be readable on just one CPU, by a stale TLB entry.
+ * A worker stays on its CPU and confirms its own candidates, because a stale
+ * TLB entry may make a page without a mapping readable on one CPU only.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -40,10 +41,10 @@
 
 #define PAGE		KCORE_PAGE_SIZE
 #define CHUNK		(2UL << 20)
-/* More than any kernel has, which refuses a set that is too small for it. */
+/* No kernel has more; sched_getaffinity() fails if the set is too small. */
 #define MAX_CPUS	8192
 #define CPU_SET_SIZE	CPU_ALLOC_SIZE(MAX_CPUS)
-#define BUFFER		(CHUNK + PAGE)	/* --anywhere looks a little further */
+#define BUFFER		(CHUNK + PAGE)	/* --anywhere also reads the start of the next chunk */
 
 struct hit {
 	uint64_t pfn;
@@ -61,15 +62,15 @@ struct scan {
 	const char *pt_path;
 	struct kcore kc;
 	struct ptdump pt;
-	struct ptdump image;		/* empty if no page needs it: see through_image() */
+	struct ptdump image;		/* empty if not needed: see through_image() */
 	bool have_pt;
 	struct pattern pattern;
 	size_t step;
 	bool every_cpu;
 	bool list;
 	unsigned int nr_workers;
-	atomic_ullong next;		/* chunk to be read next */
-	atomic_ullong done;		/* bytes, for the progress bar */
+	atomic_ullong next;		/* number of the next chunk to read */
+	atomic_ullong done;		/* bytes read, for the progress bar */
 	atomic_uint running;
 	atomic_int error;		/* an errno that ends the scan */
 	pthread_barrier_t wiped;
@@ -84,7 +85,7 @@ struct worker {
 	uint8_t *buf;
 	uint64_t read, refused, blank;		/* pages */
 	struct list found;
-	struct list stale;	/* read though not mapped before the scan */
+	struct list stale;	/* read although not mapped before the scan */
 };
 
 static int list_add(struct list *l, uint64_t pfn, size_t offset)
@@ -111,7 +112,7 @@ static int by_pfn(const void *a, const void *b)
 	return y->confirmed - x->confirmed;
 }
 
-/* Sorts by pfn and keeps one of each, a confirmed one if there is one. */
+/* Sorts by pfn and keeps one hit of each page, a confirmed one if any. */
 static void list_unique(struct list *l)
 {
 	size_t kept = 0;
@@ -129,7 +130,7 @@ static bool is_blank(const uint8_t *page)
 	return !page[0] && !memcmp(page, page + 1, PAGE - 1);
 }
 
-/* Chunk number @n of all RAM: a piece of one segment that ends at a multiple of CHUNK. */
+/* Finds chunk number @n: a part of one segment, up to a multiple of CHUNK. */
 static bool chunk_at(const struct kcore *kc, uint64_t n, uint64_t *start, uint64_t *end,
 		     const struct kcore_ram **ram)
 {
@@ -150,8 +151,9 @@ static bool chunk_at(const struct kcore *kc, uint64_t n, uint64_t *start, uint64
 }
 
 /*
- * Is @phys a page that the direct map lacks, but that the kernel reaches where its
- * image runs? arm64 unmaps the image's data from the linear map.
+ * Returns whether the page at @phys is absent from the direct map but mapped as
+ * a part of the kernel image. arm64 removes the image's data from the linear
+ * map.
  */
 static bool through_image(const struct scan *s, uint64_t phys)
 {
@@ -172,7 +174,7 @@ static int look_at_page(struct worker *w, uint64_t phys, size_t at, size_t avail
 	size_t hit;
 
 	if (s->have_pt && ptdump_level(&s->pt, phys) == PT_NONE && !through_image(s, phys)) {
-		/* Some kernels give zeroes for what they cannot read. */
+		/* Some kernels return zeroes for a page that is not mapped. */
 		if (is_blank(w->buf + at)) {
 			w->blank++;
 			return 0;
@@ -185,7 +187,7 @@ static int look_at_page(struct worker *w, uint64_t phys, size_t at, size_t avail
 	return hit == PATTERN_NONE ? 0 : list_add(&w->found, pfn, hit - at);
 }
 
-/* Of what was read at @start: the pages of the image, from where the image runs. */
+/* Reads again, through the image's mapping, those pages that only it maps. */
 static int read_image(struct worker *w, uint64_t start, size_t size, bool *refused)
 {
 	for (size_t at = 0; at < size; at += PAGE) {
@@ -239,7 +241,7 @@ static int scan_chunk(struct worker *w, uint64_t start, uint64_t end, const stru
 	return 0;
 }
 
-/* Leaves nothing of what was read in our buffer and in the kernel's bounce page. */
+/* Overwrites the worker's buffer and the kernel's bounce page. */
 static int wipe(struct worker *w, size_t size)
 {
 	const struct kcore *kc = &w->scan->kc;
@@ -290,7 +292,7 @@ static void *work(void *arg)
 	uint64_t start, end, n = 0;
 	cpu_set_t *set = CPU_ALLOC(MAX_CPUS);
 
-	/* A CPU that has gone away since costs nothing but the place. */
+	/* If the CPU has been taken offline, the worker runs on any CPU. */
 	if (set) {
 		CPU_ZERO_S(CPU_SET_SIZE, set);
 		CPU_SET_S(w->cpu, CPU_SET_SIZE, set);
@@ -359,7 +361,7 @@ static int run(struct scan *s, struct worker *worker, double *seconds)
 		worker[i].scan = s;
 		err = start_worker(&worker[i]);
 		if (err) {
-			/* The others wait for this one at the barrier: there is no way on. */
+			/* The other workers wait for this one at the barrier. */
 			say("cannot start a worker: %s", strerror(err));
 			exit(1);
 		}
@@ -384,7 +386,7 @@ static int run(struct scan *s, struct worker *worker, double *seconds)
 	return 0;
 }
 
-/* What every worker found, once each, in one list. */
+/* Merges the lists of all workers, with each page once. */
 static int collect(struct scan *s, struct worker *worker, struct list *found, struct list *stale)
 {
 	for (unsigned int i = 0; i < s->nr_workers; i++) {
@@ -404,9 +406,9 @@ static int collect(struct scan *s, struct worker *worker, struct list *found, st
 }
 
 /*
- * A page that was read though the page tables have no mapping of it may have
- * been mapped meanwhile. If it is not mapped now either, a CPU must have had a
- * TLB entry for it that it should not have.
+ * The kernel may have mapped a page after the page tables were read and before
+ * the worker read the page: remove it from the list. A page that is not mapped
+ * now either was readable through a stale TLB entry.
  */
 static void drop_mapped(struct scan *s, struct list *stale)
 {
@@ -430,7 +432,7 @@ static void report(struct scan *s, struct worker *worker, struct list *found,
 	double mib = (double)s->kc.ram_bytes / (1 << 20) * (s->every_cpu ? s->nr_workers : 1);
 	size_t hits = 0;
 
-	/* With --every-cpu all have read the same pages: one of them tells. */
+	/* With --every-cpu all workers have read the same pages. */
 	for (unsigned int i = 0; i < (s->every_cpu ? 1 : s->nr_workers); i++) {
 		read += worker[i].read;
 		refused += worker[i].refused;
@@ -465,7 +467,7 @@ static void report(struct scan *s, struct worker *worker, struct list *found,
 			hits, (unsigned long long)pages, (unsigned long long)(refused + blank));
 }
 
-/* The page tables of the image, if the direct map lacks some of it. */
+/* Reads the page tables of the image if the direct map lacks a part of it. */
 static int prepare_image(struct scan *s, char *why, size_t why_size)
 {
 	struct pttally t;
@@ -558,7 +560,7 @@ static int bad_usage(const char *what, const char *arg)
 	return fail(STATUS_USAGE, "%s%s%s", what, arg ? ": " : "", arg ? arg : "");
 }
 
-/* The CPUs that this process may run on, for as many workers.  None: errno says why. */
+/* Stores CPUs that this process may use; returns 0 with errno on failure. */
 static unsigned int allowed_cpus(int *cpu, unsigned int room)
 {
 	cpu_set_t *set = CPU_ALLOC(MAX_CPUS);

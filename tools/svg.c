@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include "picture.h"
+#include <stdarg.h>
+
+#include "svg.h"
 
 static void escape(const char *s, FILE *out)
 {
@@ -20,31 +22,39 @@ static void escape(const char *s, FILE *out)
 	}
 }
 
-int picture_svg(const struct picture *pic, FILE *out)
+void svg_begin(FILE *out, unsigned int width, unsigned int height, uint32_t background)
 {
-	if (pic->out_of_memory)
-		return -1;
 	fprintf(out, "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%u\" height=\"%u\" "
 		"viewBox=\"0 0 %u %u\" shape-rendering=\"crispEdges\" "
 		"font-family=\"monospace\" font-size=\"10\" xml:space=\"preserve\">\n",
-		2 * pic->width, 2 * pic->height, pic->width, pic->height);
-	fprintf(out, "<rect width=\"%u\" height=\"%u\" fill=\"#%06x\"/>\n",
-		pic->width, pic->height, pic->palette[0]);
-	for (size_t i = 0; i < pic->nr_boxes; i++) {
-		const struct box *b = &pic->box[i];
+		2 * width, 2 * height, width, height);
+	svg_box(out, 0, 0, width, height, background);
+}
 
-		fprintf(out,
-			"<rect x=\"%u\" y=\"%u\" width=\"%u\" height=\"%u\" fill=\"#%06x\"/>\n",
-			b->x, b->y, b->width, b->height, pic->palette[b->color]);
-	}
-	for (size_t i = 0; i < pic->nr_texts; i++) {
-		const struct text *t = &pic->text[i];
+void svg_box(FILE *out, unsigned int x, unsigned int y,
+	     unsigned int width, unsigned int height, uint32_t color)
+{
+	if (!width || !height)
+		return;
+	fprintf(out, "<rect x=\"%u\" y=\"%u\" width=\"%u\" height=\"%u\" fill=\"#%06x\"/>\n",
+		x, y, width, height, color);
+}
 
-		fprintf(out, "<text x=\"%u\" y=\"%u\" fill=\"#%06x\">",
-			t->x, t->y + TEXT_HEIGHT, pic->palette[t->color]);
-		escape(t->words, out);
-		fputs("</text>\n", out);
-	}
+void svg_text(FILE *out, unsigned int x, unsigned int y, uint32_t color, const char *fmt, ...)
+{
+	char words[112];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(words, sizeof(words), fmt, ap);
+	va_end(ap);
+	fprintf(out, "<text x=\"%u\" y=\"%u\" fill=\"#%06x\">", x, y + TEXT_HEIGHT, color);
+	escape(words, out);
+	fputs("</text>\n", out);
+}
+
+int svg_end(FILE *out)
+{
 	fputs("</svg>\n", out);
 	return fflush(out) || ferror(out) ? -1 : 0;
 }

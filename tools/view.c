@@ -69,7 +69,7 @@ static const char *glyph(enum cell state, enum view_style style)
 	return glyphs[style][state];
 }
 
-/* Of the 256 colours of a terminal. */
+/* Numbers of colours, for terminals with 256 colours. */
 static const unsigned char term_color[CELL_STATES] = { 236, 25, 68, 153, 215, 160 };
 
 static enum cell cell_at(const struct view *v, size_t panel, unsigned int cell)
@@ -81,7 +81,7 @@ static enum cell cell_at(const struct view *v, size_t panel, unsigned int cell)
 	return cell_state(&t);
 }
 
-/* One line of the terminal shows two rows of cells, an upper and a lower half. */
+/* Prints two rows of cells, one above the other, in each terminal line. */
 static void print_colored(const struct view *v, size_t panel, FILE *out)
 {
 	for (unsigned int cell = 0; cell < CELLS_PER_PANEL; cell++) {

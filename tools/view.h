@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The direct map as it is drawn: cells of 2 MiB, each with one state, in panels
- * of 512 cells, which is one GiB. On a big machine cells and panels are larger.
+ * The direct map divided for drawing: panels of 1 GiB, each with 512 cells, each
+ * with one state. A cell is 2 MiB; on a host with much RAM cells and panels are
+ * larger.
  */
 #ifndef GUESTMEM_VIEW_H
 #define GUESTMEM_VIEW_H
 
+#include <stdio.h>
+
 #include "kcore.h"
-#include "picture.h"
 #include "ptdump.h"
 
 #define CELLS_PER_PANEL	512
@@ -16,7 +18,7 @@
 
 enum cell {
 	CELL_HOLE,	/* no RAM */
-	CELL_1G,	/* all of its RAM is mapped, most of it like this */
+	CELL_1G,	/* all of its RAM is mapped, most of it by such entries */
 	CELL_2M,
 	CELL_4K,
 	CELL_PART,	/* some of its RAM is not mapped */
@@ -28,7 +30,7 @@ struct view {
 	const struct kcore *kc;
 	const struct ptdump *pt;
 	uint64_t cell_bytes;
-	uint64_t panel[MAX_PANELS];	/* where each starts; those without RAM are left out */
+	uint64_t panel[MAX_PANELS];	/* start addresses, of panels with RAM only */
 	size_t nr_panels;
 };
 
@@ -38,13 +40,17 @@ extern const char *const cell_names[CELL_STATES];
 
 enum cell cell_state(const struct pttally *t);
 void view_init(struct view *v, const struct kcore *kc, const struct ptdump *pt);
-/* Panels of at least @panel_bytes, which is a power of two; 0 if they were too many. */
+/*
+ * Divides RAM into panels of @panel_bytes, a power of two.  Returns their
+ * number, or 0 if there would be more than MAX_PANELS.
+ */
 size_t view_panels(struct view *v, uint64_t panel_bytes);
 
 void view_print(const struct view *v, enum view_style style, FILE *out);
-void view_picture(const struct view *v, const char *title, struct picture *pic);
+/* Draws an SVG; returns 0, or -1 when any write to @out has failed. */
+int view_svg(const struct view *v, const char *title, FILE *out);
 
-/* For printf(). */
+/* These return a type that printf() can print. */
 static inline unsigned long long mib(uint64_t bytes)
 {
 	return bytes >> 20;

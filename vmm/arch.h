@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What each architecture implements in its own folder; machine.h, of which there
- * is one in each folder too, has its constants.  The rest of the VMM calls these
- * and knows nothing else of an architecture.
+ * The functions that each architecture implements in its own folder.  The rest
+ * of the VMM calls these and nothing else in that folder.  Each folder also has
+ * a machine.h with the constants of its architecture.
  */
 #ifndef ARCH_H
 #define ARCH_H
@@ -16,54 +16,59 @@
 
 struct vm;
 
-/* How the first vCPU starts; the others wait until the guest starts them. */
+/* The start of the first vCPU; the guest starts the other vCPUs. */
 struct start {
 	uint64_t entry;
-	uint64_t description;	/* guest address of what describes the machine */
+	uint64_t description;	/* guest address of the machine's description */
 };
 
 /*
- * Each returns NULL, or why the kernel cannot be booted.  arch_check_kernel()
- * tells what the file alone shows, before there is a VM.  arch_load() puts the
- * payload into guest memory, with a description of the machine.
+ * Each returns NULL, or the reason why the VMM cannot boot the kernel.
+ * arch_check_kernel() checks the file before the VM is created.  arch_load()
+ * copies the payload and a description of the machine to guest memory.
  */
 const char *arch_check_kernel(const struct blob *kernel);
 const char *arch_load(const struct vm *vm, const struct payload *payload, struct start *start);
 
 /*
- * Stages of vm_create(): the VM itself, whose file descriptor is vm->fd and which
- * is a protected one if vm->protected says so, its
- * devices before it has vCPUs, each vCPU, and devices that need to know all vCPUs.
- * Each returns 0, or an exit status after a message.
+ * The stages of vm_create().  arch_create_vm() creates the VM, a protected one
+ * if vm->protected is set, and stores its file descriptor in vm->fd.
+ * arch_create_devices() creates the devices that must exist before the vCPUs,
+ * arch_init_vcpu() initialises each vCPU, and arch_finish_devices() creates the
+ * devices that need all vCPUs.  Each returns 0, or prints a message and returns
+ * an exit status.
  */
 int arch_create_vm(struct vm *vm, uint64_t memory_size);
 int arch_create_devices(struct vm *vm);
 int arch_init_vcpu(struct vcpu *vcpu);
 int arch_finish_devices(struct vm *vm);
 
-/* Let the guest ask for conversions of MEMORY_GUEST_CONTROLLED; returns as those above. */
+/*
+ * Enables the hypercall of MEMORY_GUEST_CONTROLLED.  Returns the same values.
+ */
 int arch_enable_conversions(struct vm *vm);
 
-/* Return: 0, or -errno. */
+/* Returns 0, or -errno. */
 int arch_set_start(const struct vcpu *vcpu, const struct start *start);
 
 void arch_serial_interrupt(struct vm *vm, bool level);
 void arch_disk_interrupt(struct vm *vm, bool level);
 
 /*
- * The rest is called from the vCPU's own thread, outside KVM_RUN.
+ * The vCPU's own thread calls the following functions, outside KVM_RUN.
  *
- * arch_exit() serves an exit that only this architecture has, or returns false.
+ * arch_exit() handles an exit that only this architecture has.  It returns
+ * false for any other exit.
  */
 bool arch_exit(struct vcpu *vcpu);
 
-/* Answer whether the vCPU can ever run again: see halt.h. */
+/* Sets vcpu->answer to whether the vCPU can ever run again: see halt.h. */
 void arch_look(struct vcpu *vcpu);
 
-/* Write to stderr its registers, its interrupts and its timer. */
+/* Prints the vCPU's registers, interrupts and timer to stderr. */
 void arch_say_state(const struct vcpu *vcpu);
 
-/* The program counter, which is MACHINE_PC by name; 0 if KVM does not tell. */
+/* Returns the program counter, called MACHINE_PC, or 0 if KVM fails. */
 unsigned long long arch_pc(const struct vcpu *vcpu);
 
 #endif

@@ -40,7 +40,7 @@ const char *blob_read(struct blob *blob, const char *path)
 	int fd;
 
 	*blob = (struct blob){ .path = path };
-	/* O_NONBLOCK: do not wait for somebody to write to a named pipe */
+	/* O_NONBLOCK: do not wait for a writer of a named pipe. */
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	if (fd < 0)
 		return strerror(errno);

@@ -5,14 +5,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* A file read into our own memory. */
+/* A file that the VMM has read into its own memory. */
 struct blob {
 	const char *path;
 	uint8_t *data;
 	size_t size;
 };
 
-/* Return: NULL, or why the file cannot be used. */
+/* Returns NULL, or the reason why the VMM cannot use the file. */
 const char *blob_read(struct blob *blob, const char *path);
 void blob_free(struct blob *blob);
 

@@ -9,7 +9,7 @@
 
 #define ESCAPE	1	/* Ctrl-A */
 
-/* The one line by which a kernel without a driver for it tells of a panic. */
+/* The line by which a kernel without a special driver reports a panic. */
 static const char panic_text[] = "Kernel panic - not syncing";
 
 uint64_t console_now_ms(void)
@@ -20,7 +20,7 @@ uint64_t console_now_ms(void)
 	return now.tv_sec * 1000ULL + now.tv_nsec / 1000000;
 }
 
-/* In the background neither reading nor setting the terminal is ours. */
+/* A background process must neither read nor configure the terminal. */
 static bool in_foreground(void)
 {
 	return tcgetpgrp(STDIN_FILENO) == getpgrp();
@@ -53,7 +53,7 @@ void console_close(struct console *console)
 		tcsetattr(STDIN_FILENO, TCSANOW, &console->saved);
 }
 
-/* A reader that is slow holds the guest up; one that is gone does not. */
+/* Waits for a slow reader of standard output, but not for a closed one. */
 void console_flush(struct console *console)
 {
 	struct pollfd writable = { .fd = STDOUT_FILENO, .events = POLLOUT };
@@ -61,7 +61,7 @@ void console_flush(struct console *console)
 	ssize_t n;
 
 	while (done < console->used) {
-		/* Waits here, not in write(), so as to see that the VM ends. */
+		/* Wait in poll(), not in write(), to notice that the VM ends. */
 		n = poll(&writable, 1, 100);
 		if (n > 0)
 			n = write(STDOUT_FILENO, console->buffer + done, console->used - done);

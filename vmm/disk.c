@@ -14,15 +14,16 @@
 #define HEADER_SIZE	sizeof(struct virtio_blk_outhdr)
 
 /*
- * Limits of a request's data, small enough for the bounce buffers of a small guest:
- * Linux of 128 MiB on arm64 has 256 KiB, and tries again for ever what never fits.
+ * The limits for the data of a request, small enough for the bounce buffers of
+ * a small guest.  Linux with 128 MiB on arm64 has 256 KiB of them, and retries
+ * a request that does not fit forever.
  */
 #define MAX_SEGMENTS		14
 #define MAX_SEGMENT_SIZE	4096
 
 /*
- * A guest that does not heed these limits gets no more in one system call, so that
- * the VM can end between two of them.
+ * The limit for the data of one system call, for a guest that ignores the
+ * limits above: the VM can only end between two system calls.
  */
 #define MAX_PART		(1U << 20)
 
@@ -36,8 +37,8 @@ static const char *check_type(const struct stat *st)
 }
 
 /*
- * Two guests that write to one file system would destroy it.  Block devices have
- * O_EXCL for that, which a mount heeds too.
+ * Two guests that write to one file system would destroy it.  A block device
+ * needs no lock, because O_EXCL excludes other guests and mounts.
  */
 static const char *lock_file(const struct disk *disk)
 {
@@ -76,7 +77,7 @@ const char *disk_open(struct disk *disk, const char *path)
 	struct stat st;
 
 	*disk = (struct disk){ .fd = -1 };
-	/* The open of something else, as a watchdog, may do something. */
+	/* Do not open other devices: opening a watchdog, for example, starts it. */
 	if (stat(path, &st))
 		return strerror(errno);
 	error = check_type(&st);
@@ -99,12 +100,12 @@ void disk_close(struct disk *disk)
 	disk->fd = -1;
 }
 
-/* A place in some segments of a request, and what is left behind it. */
+/* A position in the segments of a request. */
 struct cursor {
 	const struct memory *memory;
 	const struct virtio_segment *segment;
 	unsigned int nr;
-	uint32_t done;		/* bytes of the first */
+	uint32_t done;		/* bytes of *segment that precede the position */
 };
 
 static uint64_t bytes_left(const struct cursor *cursor)
@@ -117,8 +118,8 @@ static uint64_t bytes_left(const struct cursor *cursor)
 }
 
 /*
- * Go on by up to @max bytes that lie together, at least one.
- * Return: their number; 0 when all segments are done.
+ * Advances by 1 to @max bytes of one segment and stores their address.
+ * Return: the number of bytes; 0 at the end of the last segment.
  */
 static uint32_t next_part(struct cursor *cursor, uint64_t max, uint64_t *addr)
 {
@@ -168,8 +169,9 @@ static bool put(struct cursor *cursor, const void *from, size_t size)
 }
 
 /*
- * The kernel copies between the file and the guest's memory, so an address that the
- * guest has not shared is EFAULT, and no signal.
+ * The kernel copies between the file and guest memory, so the system call fails
+ * with EFAULT at an address that the guest has not shared, and raises no
+ * signal.
  */
 static bool transfer_part(const struct disk *disk, void *at, uint32_t len, uint64_t offset,
 			  bool write)
@@ -219,7 +221,7 @@ static uint8_t write_data(const struct disk *disk, struct cursor *out, uint64_t 
 {
 	uint8_t status = transfer(disk, out, bytes_left(out), sector, true);
 
-	/* A driver that will not flush relies on what it has written. */
+	/* A driver without FLUSH expects that written data is stable. */
 	if (status == VIRTIO_BLK_S_OK &&
 	    !(disk->virtio.driver_features & 1ULL << VIRTIO_BLK_F_FLUSH))
 		status = flush(disk);
@@ -260,7 +262,7 @@ static int64_t request(void *context, const struct virtio_request *request)
 	default:
 		status = VIRTIO_BLK_S_UNSUPP;
 	}
-	/* The status is the last byte, also where there was less to write before it. */
+	/* The status is the last byte, even if fewer bytes of data precede it. */
 	while (bytes_left(&in) > sizeof(status))
 		next_part(&in, bytes_left(&in) - sizeof(status), &addr);
 	if (!put(&in, &status, sizeof(status)))

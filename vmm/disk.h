@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* A file as the guest's disk: a virtio-blk device. */
+/* A virtio-blk device that makes a file the guest's disk. */
 #ifndef DISK_H
 #define DISK_H
 
@@ -18,15 +18,18 @@ struct disk {
 	void *context;
 };
 
-/* Return: NULL, or why the file cannot be a disk. */
+/* Returns NULL, or the reason why the file cannot be a disk. */
 const char *disk_open(struct disk *disk, const char *path);
 void disk_close(struct disk *disk);
 
-/* The guest sees it: @memory is the guest's, and @ending is not 0 when it ends. */
+/*
+ * Initialises the device of the guest with @memory.  The device stops serving
+ * requests when @ending is not 0.
+ */
 void disk_start(struct disk *disk, const struct memory *memory, const atomic_int *ending,
 		void (*interrupt)(void *context, bool level), void *context);
 
-/* An exit for an access to the device's register at @offset. */
+/* Handles the exit for an access to the device's register at @offset. */
 void disk_exit(struct disk *disk, uint64_t offset, struct kvm_run *run);
 
 #endif

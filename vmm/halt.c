@@ -43,8 +43,9 @@ bool halt_tick(struct halt *halt, struct vm *vm)
 	if (halt->asked) {
 		halt->asked = false;
 		/*
-		 * The vCPUs answered one after the other: one may have been
-		 * woken by another that stopped later.  So ask them twice.
+		 * The vCPUs do not answer at the same moment.  After a vCPU
+		 * has answered, another one may have woken it before it
+		 * stopped itself, so ask them twice.
 		 */
 		halt->confirmed = all_stopped(vm) ? halt->confirmed + 1 : 0;
 		if (halt->confirmed == 2)
@@ -52,7 +53,10 @@ bool halt_tick(struct halt *halt, struct vm *vm)
 		if (halt->confirmed)
 			ask(halt, vm);
 	} else if (halt->cpu_time == before || MACHINE_HALT_SPINS) {
-		/* Where a halted CPU waits, do not disturb a guest that does something. */
+		/*
+		 * Do not interrupt a guest that uses CPU time, unless halted
+		 * CPUs spin.
+		 */
 		ask(halt, vm);
 	}
 	return false;

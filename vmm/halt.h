@@ -10,16 +10,21 @@
 struct vm;
 
 /*
- * Notices a guest that halted for good.  With the interrupt controller in the
- * kernel a halted vCPU just never comes back from KVM_RUN, so the VMM has to ask.
+ * Detects a guest that has halted for good.  Since KVM emulates the interrupt
+ * controller, KVM_RUN does not return while a vCPU is halted.  The VMM
+ * therefore interrupts KVM_RUN and asks each vCPU whether it can ever run
+ * again.
  */
 struct halt {
-	uint64_t cpu_time;	/* of all vCPU threads at the last tick, ns */
+	uint64_t cpu_time;	/* CPU time of all vCPU threads at the last tick, ns */
 	bool asked;
 	unsigned int confirmed;
 };
 
-/* Call about every HALT_TICK_MS.  Return: whether no vCPU can ever run again. */
+/*
+ * Must be called about every HALT_TICK_MS.  Returns whether no vCPU can ever
+ * run again.
+ */
 bool halt_tick(struct halt *halt, struct vm *vm);
 
 #endif

@@ -8,7 +8,7 @@ void match_init(struct match *match, const char *text)
 	*match = (struct match){ .text = text, .length = text ? strlen(text) : 0 };
 }
 
-/* The longest shorter prefix that the matched part ends with. */
+/* Returns the length of the longest shorter prefix that ends the match. */
 static size_t fall_back(const char *text, size_t matched)
 {
 	size_t n = matched - 1;

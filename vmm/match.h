@@ -5,15 +5,15 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Looks for a text in a stream that comes byte by byte. */
+/* Searches a stream of single bytes for a text. */
 struct match {
-	const char *text;	/* not empty; NULL: nothing matches */
+	const char *text;	/* not empty, or NULL to find nothing */
 	size_t length, matched;
 };
 
 void match_init(struct match *match, const char *text);
 
-/* Return: whether @byte completes an occurrence of the text. */
+/* Returns whether @byte completes an occurrence of the text. */
 bool match_byte(struct match *match, char byte);
 
 #endif

@@ -17,14 +17,14 @@
 
 #define GMEM_FLAGS	(GUESTMEM_MMAP | GUESTMEM_INIT_SHARED)
 #define HIDDEN_FLAGS	(GMEM_FLAGS | GUESTMEM_NO_DIRECT_MAP)
-#define CLOSED_FLAGS	(GUESTMEM_MMAP | GUESTMEM_NO_DIRECT_MAP)	/* starts at NONE */
+#define CLOSED_FLAGS	(GUESTMEM_MMAP | GUESTMEM_NO_DIRECT_MAP)	/* starts at level NONE */
 
 #define HUGE_PAGE_SIZE	(2UL << 20)
 
 static const struct kind {
 	const char *name;
 	uint64_t flags;
-	uint32_t level;		/* to begin with, if has_level */
+	uint32_t level;		/* first level, if has_level */
 	bool has_level;
 } kinds[MEMORY_KINDS] = {
 	[MEMORY_BEST] = { .name = "best" },
@@ -57,7 +57,7 @@ bool memory_offset(const struct memory *memory, uint64_t addr, uint64_t len, uin
 {
 	uint64_t low = memory_low(memory);
 
-	/* An address below MEMORY_BASE wraps and is no such offset. */
+	/* An address below MEMORY_BASE wraps to an offset that is too large. */
 	*offset = addr - MEMORY_BASE;
 	if (*offset < low)
 		return len <= low - *offset;
@@ -87,9 +87,10 @@ void *memory_shared_at(const struct memory *memory, uint64_t addr, uint64_t len)
 }
 
 /*
- * Of the two sides of these calls the kernel pins the pages of one, the remote one,
- * which it cannot do with hidden memory.  It copies from or to the other as read(2)
- * and write(2) do.  So guest memory is the local side of a copy within this process.
+ * process_vm_readv() and process_vm_writev() pin the pages of the remote side,
+ * and hidden pages cannot be pinned.  They copy from or to the local side as
+ * read(2) and write(2) do, so guest memory is the local side of a copy within
+ * this process.
  */
 bool memory_read(const struct memory *memory, uint64_t addr, void *to, size_t len)
 {
@@ -110,9 +111,9 @@ bool memory_write(const struct memory *memory, uint64_t addr, const void *from, 
 }
 
 /*
- * FUTEX_WAKE_OP does it, and then wakes threads that wait for either of two words, of
- * which there are none.  A private futex is known by its address alone, so the kernel
- * need not pin the page, which it cannot do with hidden memory.
+ * FUTEX_WAKE_OP adds atomically.  It then wakes the threads that wait for two
+ * words, but no thread waits.  The key of a private futex is its address, so
+ * the kernel does not pin the page; hidden pages cannot be pinned.
  */
 bool memory_add(const struct memory *memory, uint64_t addr, unsigned int bit)
 {
@@ -165,8 +166,9 @@ static int create_anonymous(struct memory *memory)
 }
 
 /*
- * The kernel maps a huge page only where the address is a multiple of its size, as
- * the guest's address is.  Reserve as much more and unmap what is on either side.
+ * The kernel maps a huge page only at a multiple of its size, and the guest
+ * address is such a multiple.  Reserve a huge page more than the size of the
+ * memory and unmap the rest on both sides.
  */
 static int create_huge_anonymous(struct memory *memory)
 {
@@ -285,10 +287,9 @@ int memory_seal(struct memory *memory)
 	if (memory->kind != MEMORY_SEALED)
 		return 0;
 	/*
-	 * KVM keeps a user address of each slot.  It has no use for it at this
-	 * level, but were anything else mapped there, a mistake of KVM's would
-	 * reach that.  So nothing ever is: the reservation takes the place of
-	 * the mapping in one step.
+	 * KVM does not use the user address of a memslot at level NONE.  If
+	 * another mapping were at that address, a bug in KVM could access it,
+	 * so atomically replace the mapping by a reservation.
 	 */
 	if (mmap(memory->range, memory->size, PROT_NONE,
 		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) == MAP_FAILED)

@@ -105,8 +105,8 @@ static bool parse_one(struct options *options, int option, const char *value, ch
 }
 
 /*
- * No process has a mapping of sealed memory.  KVM pins anonymous memory for as long as a
- * protected VM runs, and takes no other kind for one.
+ * For a protected VM KVM accepts only memory that no process has mapped, which
+ * is the kind sealed, and anonymous memory, which it pins while the VM runs.
  */
 static bool check_protected(struct options *options, char *error, size_t size)
 {
@@ -125,8 +125,9 @@ static bool check_protected(struct options *options, char *error, size_t size)
 }
 
 /*
- * A guest on sealed memory does not say which pages it shares with a device, unless it is
- * protected.  A protected guest on anonymous memory could have the VMM killed by it.
+ * On sealed memory only a protected guest shares the pages of its requests with
+ * the host.  On anonymous memory a protected guest could make a request with a
+ * page that it does not share, and the kernel would kill the VMM.
  */
 static bool check_disk(const struct options *options, char *error, size_t size)
 {
@@ -149,11 +150,11 @@ bool options_parse(struct options *options, int argc, char **argv, char *error, 
 		.vm = { .memory = MEMORY_BEST, .size = 256 << 20, .nr_cpus = 1 },
 		.cmdline = "",
 	};
-	optind = 0;	/* start anew, whoever has used getopt() before */
+	optind = 0;	/* restart, even if the process has used getopt() before */
 	opterr = 0;
 	while ((option = getopt_long(argc, argv, "+:", long_options, NULL)) != -1) {
 		if (option == '?') {
-			/* One letter may be of several in a word, which is not done with then. */
+			/* In a word of several letters getopt() has not advanced optind. */
 			if (optopt > HELP)
 				snprintf(error, size, "no option -%c", optopt);
 			else

@@ -16,7 +16,7 @@ struct options {
 };
 
 /*
- * Read the options of guestmem run.
+ * Parses the options of guestmem run.
  * Return: true, or false with one line in @error.
  */
 bool options_parse(struct options *options, int argc, char **argv, char *error, size_t size);

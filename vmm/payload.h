@@ -4,9 +4,11 @@
 
 #include "blob.h"
 
-/* What the user wants to boot, read before anything is made of the host. */
+/*
+ * The files that the guest boots.  The VMM reads them before it creates a VM.
+ */
 struct payload {
-	struct blob kernel, initrd;	/* the latter without data if there is none */
+	struct blob kernel, initrd;	/* initrd.data is NULL if there is none */
 	char *cmdline;
 };
 

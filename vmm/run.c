@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #define _GNU_SOURCE	/* asprintf() */
-/* guestmem run: boot a Linux guest. */
+/* guestmem run: boots a Linux guest. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -108,9 +108,9 @@ static int load(struct vm *vm, const struct payload *payload)
 	error = arch_load(vm, payload, &start);
 	if (error)
 		return fail(STATUS_USAGE, "%s: %s", payload->kernel.path, error);
-	/* From here on nobody but the guest touches its memory. */
+	/* From here on only the guest accesses sealed memory ... */
 	status = memory_seal(&vm->memory);
-	/* ... but for what a protected guest then shares. */
+	/* ... except for the pages that a protected guest shares with the disk. */
 	if (!status && vm->disk)
 		status = memory_share(&vm->memory);
 	return status ? status : vm_set_start(vm, &start);
@@ -140,7 +140,7 @@ int cmd_run(int argc, char **argv)
 		status = vm_create(&vm, &options.vm);
 		if (!status)
 			status = load(&vm, &payload);
-		/* The guest has its copy now. */
+		/* Guest memory has a copy now. */
 		free_payload(&payload);
 		if (!status) {
 			status = vm_run(&vm);

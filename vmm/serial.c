@@ -3,7 +3,7 @@
 
 #include "serial.h"
 
-#define IIR_FIFOS	0xc0	/* bits that tell of a working FIFO */
+#define IIR_FIFOS	0xc0	/* bits that report a working FIFO */
 
 void serial_init(struct serial *serial, const struct serial_operations *ops, void *context)
 {
@@ -11,7 +11,7 @@ void serial_init(struct serial *serial, const struct serial_operations *ops, voi
 	pthread_mutex_init(&serial->lock, NULL);
 }
 
-/* The reason for an interrupt, the most urgent one first. */
+/* Returns the pending interrupt with the highest priority. */
 static uint8_t pending(const struct serial *serial)
 {
 	if ((serial->ier & UART_IER_RDI) && serial->used)
@@ -69,7 +69,7 @@ static uint8_t read_iir(struct serial *serial)
 	return reason | (serial->fcr & UART_FCR_ENABLE_FIFO ? IIR_FIFOS : 0);
 }
 
-/* The lines of a modem that is always there, or our own ones in a loop. */
+/* Returns the lines of a ready modem, or in loopback mode the port's own. */
 static uint8_t read_msr(const struct serial *serial)
 {
 	uint8_t msr = 0;
@@ -127,7 +127,7 @@ uint8_t serial_read(struct serial *serial, unsigned int reg)
 
 static void write_ier(struct serial *serial, uint8_t value)
 {
-	/* Enabling the interrupt of an empty transmitter raises it at once. */
+	/* The transmitter is empty, so enabling its interrupt raises it at once. */
 	if ((value & UART_IER_THRI) && !(serial->ier & UART_IER_THRI))
 		serial->transmitter_event = true;
 	serial->ier = value & 0x0f;
@@ -178,8 +178,9 @@ size_t serial_room(struct serial *serial)
 	if (pthread_mutex_trylock(&serial->lock))
 		return 0;
 	/*
-	 * A driver that starts discards what came before, and one that tests the
-	 * port in the loop mistakes it for its own: wait until it listens.
+	 * A driver that initialises the port discards input, and a driver that
+	 * tests the port in loopback mode mistakes input for its own output.
+	 * Receive nothing until the driver has enabled the interrupt.
 	 */
 	if (!(serial->mcr & UART_MCR_LOOP) && (serial->ier & UART_IER_RDI))
 		room = SERIAL_FIFO - serial->used;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* A 16550A: the model alone, it knows of no VM and no terminal. */
+/* A model of a 16550A, independent of the VM and of the terminal. */
 #ifndef SERIAL_H
 #define SERIAL_H
 
@@ -8,13 +8,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define SERIAL_FIFO	64	/* larger than the chip's 16: nothing here is slow */
+#define SERIAL_FIFO	64	/* the chip has 16; a larger one means fewer exits */
 
-/* Called with the serial port locked. */
+/* The serial port is locked while it calls these. */
 struct serial_operations {
 	void (*interrupt)(void *context, bool level);
 	void (*transmit)(void *context, uint8_t byte);
-	void (*idle)(void *context);	/* no more output for the moment */
+	void (*idle)(void *context);	/* there is no more output for now */
 };
 
 struct serial {
@@ -23,8 +23,8 @@ struct serial {
 	void *context;
 	uint8_t ier, lcr, mcr, scr, fcr;
 	uint16_t divisor;
-	bool transmitter_event;		/* transmitter went empty, not yet told */
-	bool level;			/* of the interrupt line */
+	bool transmitter_event;		/* empty, and the guest has not read IIR since */
+	bool level;			/* level of the interrupt line */
 	uint8_t fifo[SERIAL_FIFO];
 	unsigned int head, used;
 };
@@ -34,8 +34,10 @@ uint8_t serial_read(struct serial *serial, unsigned int reg);
 void serial_write(struct serial *serial, unsigned int reg, uint8_t value);
 
 /*
- * Bytes for the guest: how many it wants to take now, and here they are.  Neither
- * waits for output that is stuck: then there is no room, and nothing is received.
+ * serial_room() returns how many bytes of input the port can receive now.
+ * serial_receive() passes bytes to the guest and returns whether the port has
+ * received them.  Neither waits while a write to standard output blocks: then
+ * there is no room, and the port receives nothing.
  */
 size_t serial_room(struct serial *serial);
 bool serial_receive(struct serial *serial, const uint8_t *bytes, size_t count);

@@ -6,7 +6,7 @@
 
 struct vm;
 
-/* Print what the VM used, as lines of key=value, while its memory still exists. */
+/* Prints the statistics as lines of key=value; vm->memory must still exist. */
 void statistics_print(struct vm *vm, uint64_t start_ms);
 
 #endif

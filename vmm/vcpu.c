@@ -17,7 +17,9 @@
 
 #define KICK_SIGNAL		SIGUSR1
 
-/* KVM_EXIT_MEMORY_FAULT of newer headers; its data lie where run->hw does. */
+/*
+ * KVM_EXIT_MEMORY_FAULT of newer headers; its data is in the union at run->hw.
+ */
 #define EXIT_MEMORY_FAULT	39
 struct memory_fault {
 	uint64_t flags, addr, size;
@@ -25,7 +27,7 @@ struct memory_fault {
 
 static void kicked(int signal)
 {
-	(void)signal;	/* it is enough that a system call was interrupted */
+	(void)signal;	/* the signal only interrupts a system call */
 }
 
 void vcpu_init_kick(void)
@@ -38,8 +40,8 @@ void vcpu_init_kick(void)
 void vcpu_kick(struct vcpu *vcpu)
 {
 	/*
-	 * The signal interrupts KVM_RUN; where it comes before the thread has
-	 * entered the kernel, immediate_exit makes KVM_RUN return by itself.
+	 * The signal interrupts KVM_RUN.  If the signal arrives before the
+	 * thread enters KVM_RUN, immediate_exit makes KVM_RUN return at once.
 	 */
 	__atomic_store_n(&vcpu->run->immediate_exit, 1, __ATOMIC_SEQ_CST);
 	pthread_kill(vcpu->thread, KICK_SIGNAL);
@@ -67,8 +69,9 @@ int vcpu_create(struct vcpu *vcpu, struct vm *vm, unsigned int id)
 static void interrupted(struct vcpu *vcpu)
 {
 	/*
-	 * In this order: a kick that comes after the store sets the flag again,
-	 * the reason for one that came before it is visible from here on.
+	 * Clear the flag before reading the requests.  A kick after the store
+	 * sets the flag again, and the request of a kick before the store is
+	 * visible below.  Pairs with the store in vcpu_kick().
 	 */
 	__atomic_store_n(&vcpu->run->immediate_exit, 0, __ATOMIC_SEQ_CST);
 	if (atomic_load(&vcpu->answer) == VCPU_ASKED)
@@ -148,7 +151,7 @@ static void *vcpu_thread(void *arg)
 			handle_exit(vcpu);
 		else if (errno == EINTR)
 			interrupted(vcpu);
-		else if (errno != EAGAIN)	/* EAGAIN: not started yet */
+		else if (errno != EAGAIN)	/* EAGAIN: the guest has not started the vCPU */
 			run_failed(vcpu, errno);
 	}
 	return NULL;
@@ -168,7 +171,10 @@ void vcpu_join(struct vcpu *vcpu)
 {
 	struct timespec until;
 
-	/* A kick may come just before a write to a stuck console: kick again. */
+	/*
+	 * Kick again: the thread may block in a write to the console after a
+	 * kick.
+	 */
 	do {
 		vcpu_kick(vcpu);
 		clock_gettime(CLOCK_REALTIME, &until);

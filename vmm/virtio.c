@@ -10,17 +10,17 @@
 
 #define MAGIC		0x74726976	/* "virt" */
 #define VERSION		2
-#define VENDOR		0x554d4d47	/* "GMMU", of no meaning */
+#define VENDOR		0x554d4d47	/* "GMMU", an arbitrary ID */
 #define REGISTER_SIZE	4
 
-/* All are of the device, whatever kind it is. */
+/* Every device type has these features. */
 #define FEATURES	(1ULL << VIRTIO_F_VERSION_1 | 1ULL << VIRTIO_F_ACCESS_PLATFORM)
 
-/* The driver is ready, and no error has stopped the device. */
+/* The status in which the device serves requests. */
 #define STATUS_RUNNING	(VIRTIO_CONFIG_S_FEATURES_OK | VIRTIO_CONFIG_S_DRIVER_OK)
 #define STATUS_MASK	(STATUS_RUNNING | VIRTIO_CONFIG_S_NEEDS_RESET)
 
-/* It has 8 bits, one of which is ours. */
+/* The driver may set these bits; only the device sets NEEDS_RESET. */
 #define STATUS_WRITABLE	(0xff & ~VIRTIO_CONFIG_S_NEEDS_RESET)
 
 static void update_interrupt(struct virtio *virtio)
@@ -28,7 +28,7 @@ static void update_interrupt(struct virtio *virtio)
 	virtio->ops->interrupt(virtio->context, virtio->interrupt_status);
 }
 
-/* Set bits of the status for the driver, and tell it why. */
+/* Sets bits of the status and raises an interrupt with its reason. */
 static void raise_interrupt(struct virtio *virtio, uint32_t status, uint32_t reason)
 {
 	pthread_mutex_lock(&virtio->interrupt_lock);
@@ -38,10 +38,12 @@ static void raise_interrupt(struct virtio *virtio, uint32_t status, uint32_t rea
 	pthread_mutex_unlock(&virtio->interrupt_lock);
 }
 
-/* The guest has broken the queue: nothing happens until it resets the device. */
+/*
+ * Stops the device until the guest resets it, because the queue is malformed.
+ */
 static void give_up(struct virtio *virtio, const char *why)
 {
-	/* Once: a guest could fill a log with it. */
+	/* Print only once, so that a guest cannot fill a log. */
 	if (!virtio->told)
 		say("the guest's %s needs a reset: %s", virtio->name, why);
 	virtio->told = true;
@@ -53,7 +55,10 @@ static void reset(struct virtio *virtio)
 	virtio->feature_word = virtio->driver_feature_word = virtio->queue_number = 0;
 	virtio->driver_features = 0;
 	virtio->queue = (struct virtio_queue){ .size = VIRTIO_QUEUE_MAX };
-	/* Last: a driver that reads 0 knows that the device is reset. */
+	/*
+	 * Clear the status last: a driver that reads 0 knows that the reset is
+	 * done.
+	 */
 	pthread_mutex_lock(&virtio->interrupt_lock);
 	virtio->status = virtio->interrupt_status = 0;
 	update_interrupt(virtio);
@@ -76,9 +81,10 @@ static bool read_u16(const struct virtio *virtio, uint64_t addr, uint16_t *value
 }
 
 /*
- * The chain of descriptors that begins at @head.  A chain is no longer than the
- * queue: one that goes round in a circle ends there.
- * Return: NULL, or what is wrong.
+ * Reads the chain of descriptors that begins at @head.  A chain with more
+ * descriptors than the queue is malformed, so the loop ends in a circular chain
+ * too.
+ * Return: NULL, or the error.
  */
 static const char *read_chain(const struct virtio *virtio, uint16_t head,
 			      struct virtio_request *request)
@@ -116,10 +122,11 @@ static const char *read_chain(const struct virtio *virtio, uint16_t head,
 }
 
 /*
- * The driver writes the index while it is copied, perhaps byte by byte.  Two copies
- * that agree are right: between them it has not gone on by 256.  And it stands still
- * when there is no room for more requests.
- * Return: NULL, or what is wrong.
+ * The kernel may copy the index byte by byte while the driver increments it, so
+ * a copy may be torn.  Copy it until two copies agree: the driver cannot have
+ * added 256 between them.  A correct driver stops incrementing the index when
+ * the queue is full, so a limited number of copies is enough.
+ * Return: NULL, or the error.
  */
 static const char *read_index(const struct virtio *virtio, uint16_t *index)
 {
@@ -140,7 +147,7 @@ static const char *read_index(const struct virtio *virtio, uint16_t *index)
 	return "its available ring does not stand still";
 }
 
-/* Return: NULL, or what is wrong. */
+/* Returns NULL, or the error. */
 static const char *put_used(struct virtio *virtio, uint16_t head, uint32_t written)
 {
 	struct virtio_queue *queue = &virtio->queue;
@@ -151,11 +158,12 @@ static const char *put_used(struct virtio *virtio, uint16_t head, uint32_t writt
 	queue->next_used++;
 	if (!memory_write(virtio->memory, queue->used + at, &elem, sizeof(elem)))
 		return "its used ring cannot be written";
-	/* The driver sees the element, and the data, before the index. */
+	/* Make the element and the data visible before the index. */
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	/*
-	 * Another CPU of the guest may look at the index now, so it changes at once: it
-	 * is the upper half of a little-endian number of 32 bits.
+	 * Another CPU of the guest may read the index now, so increment it
+	 * atomically. The index is the upper half of a little-endian number of
+	 * 32 bits.
 	 */
 	if (!memory_add(virtio->memory, queue->used, 16))
 		return "its used ring cannot be written";
@@ -185,8 +193,9 @@ static const char *serve(struct virtio *virtio)
 	if (error)
 		return error;
 	/*
-	 * Now: the next request may take long.  A driver that wants interrupts again
-	 * writes the flags and then looks at the index.
+	 * Raise the interrupt before the next request, which may take long.
+	 * Order the write of the index before the read of the flags: a driver
+	 * that enables interrupts writes the flags before it reads the index.
 	 */
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	if (!read_u16(virtio, queue->available, &flags))
@@ -197,9 +206,10 @@ static const char *serve(struct virtio *virtio)
 }
 
 /*
- * All that the driver had requested when it notified: what it adds later it notifies
- * of again.  Were that served here too, a guest could keep this thread for ever.
- * Return: NULL, or what is wrong.
+ * Serves the requests that the driver had added before its notification.  The
+ * driver sends another notification for requests that it adds later; if this
+ * function served them as well, a guest could occupy the thread forever.
+ * Return: NULL, or the error.
  */
 static const char *serve_all(struct virtio *virtio)
 {
@@ -212,7 +222,7 @@ static const char *serve_all(struct virtio *virtio)
 		return error;
 	if ((uint16_t)(index - queue->next_available) > queue->size)
 		return "its available ring has more than there is";
-	/* The driver wrote the requests before the index. */
+	/* Read the requests after the index: the driver writes them before it. */
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	while (index != queue->next_available && !atomic_load(virtio->ending)) {
 		error = serve(virtio);
@@ -245,7 +255,10 @@ static void set_status(struct virtio *virtio, uint32_t status)
 		reset(virtio);
 		return;
 	}
-	/* A driver that reads it back without the bit knows that we do not agree. */
+	/*
+	 * The driver reads the bit back; clear, it means that the device
+	 * refuses.
+	 */
 	if ((virtio->driver_features & ~features(virtio)) ||
 	    (virtio->driver_features & FEATURES) != FEATURES)
 		status &= ~VIRTIO_CONFIG_S_FEATURES_OK;
@@ -277,12 +290,12 @@ static void write_queue(struct virtio *virtio, uint64_t offset, uint32_t value)
 {
 	struct virtio_queue *queue = &virtio->queue;
 
-	/* Where it is may not change while it is in use. */
+	/* The driver must not change the addresses while the queue is in use. */
 	if (virtio->queue_number || (queue->ready && offset != VIRTIO_MMIO_QUEUE_READY))
 		return;
 	switch (offset) {
 	case VIRTIO_MMIO_QUEUE_NUM:
-		/* A power of two, so that indices may wrap */
+		/* The size must be a power of two, because the indices wrap. */
 		queue->size = value <= VIRTIO_QUEUE_MAX && !(value & (value - 1)) ? value : 0;
 		break;
 	case VIRTIO_MMIO_QUEUE_READY:
@@ -350,14 +363,15 @@ static uint32_t read_register(const struct virtio *virtio, uint64_t offset)
 		return !virtio->queue_number && virtio->queue.ready;
 	case VIRTIO_MMIO_SHM_LEN_LOW:
 	case VIRTIO_MMIO_SHM_LEN_HIGH:
-		return UINT32_MAX;	/* there is no such region */
+		return UINT32_MAX;	/* the device has no shared memory */
 	}
 	return 0;
 }
 
 /*
- * What an interrupt handler does, while another vCPU may be in a request: with the
- * interrupt locked alone.  Return: false if it is another register.
+ * Reads a register that interrupt handlers read, holding only @interrupt_lock,
+ * because another vCPU may hold @lock while it serves a request.
+ * Return: false if @offset is another register.
  */
 static bool read_quickly(struct virtio *virtio, uint64_t offset, uint32_t *value)
 {
@@ -373,7 +387,10 @@ static void acknowledge(struct virtio *virtio, uint32_t value)
 {
 	pthread_mutex_lock(&virtio->interrupt_lock);
 	virtio->interrupt_status &= ~value;
-	/* An interrupt controller may look at edges: what is left needs one too. */
+	/*
+	 * The interrupt may be edge-triggered: make an edge for the remaining
+	 * reasons.
+	 */
 	if (virtio->interrupt_status)
 		virtio->ops->interrupt(virtio->context, false);
 	update_interrupt(virtio);

@@ -122,7 +122,7 @@ static void read_signal(struct vm *vm, int signal_fd)
 	vm_end(vm, ENDING_USER);
 }
 
-/* What was read for the guest and is not in its serial port yet. */
+/* Input that the VMM has read and the serial port has not received yet. */
 struct input {
 	uint8_t bytes[SERIAL_FIFO];
 	size_t count;
@@ -140,7 +140,10 @@ static void read_input(struct vm *vm, struct input *input, size_t room)
 	}
 }
 
-/* Return: how much more the guest wants to take now. */
+/*
+ * Passes @input on; returns how many more bytes the serial port can receive
+ * now.
+ */
 static size_t pass_input(struct vm *vm, struct input *input)
 {
 	if (input->count) {
@@ -151,7 +154,7 @@ static size_t pass_input(struct vm *vm, struct input *input)
 	return vm->console.input ? serial_room(&vm->serial) : 0;
 }
 
-/* Signals, input and halted guests, until the VM ends. */
+/* Handles signals, input and a halted guest until the VM ends. */
 static void watch(struct vm *vm, int signal_fd)
 {
 	uint64_t next_tick = console_now_ms() + HALT_TICK_MS;
@@ -192,7 +195,7 @@ static int ending_status(const struct vm *vm)
 		return STATUS_ERROR;
 	if (ending == ENDING_USER)
 		return STATUS_SIGNAL + vm->signal;
-	/* However the guest went away after a panic: the panic is why. */
+	/* A panic is the reason, however the guest has ended after it. */
 	if (ending == ENDING_PANIC || vm->console.panicked)
 		return fail(STATUS_PANIC, "the guest kernel panicked");
 	if (ending == ENDING_TRIPLE_FAULT)
@@ -212,13 +215,16 @@ int vm_run(struct vm *vm)
 
 	vcpu_init_kick();
 	signal(SIGPIPE, SIG_IGN);
-	signal(SIGXFSZ, SIG_IGN);	/* the guest gets the disk's error */
-	/* Blocked in all threads from here on: they come by the signalfd only. */
+	signal(SIGXFSZ, SIG_IGN);	/* pwrite() then fails with EFBIG */
+	/*
+	 * All threads inherit the mask, so only the signalfd receives the
+	 * signals.
+	 */
 	sigemptyset(&signals);
 	sigaddset(&signals, SIGINT);
 	sigaddset(&signals, SIGTERM);
 	sigaddset(&signals, SIGQUIT);
-	if (signal(SIGHUP, SIG_DFL) != SIG_IGN)		/* unless by nohup */
+	if (signal(SIGHUP, SIG_DFL) != SIG_IGN)		/* nohup ignores it */
 		sigaddset(&signals, SIGHUP);
 	else
 		signal(SIGHUP, SIG_IGN);

@@ -14,7 +14,7 @@
 
 #define VM_MAX_CPUS	16
 
-/* Why a VM ended; the first reason stays. */
+/* The reason why a VM ended; vm_end() keeps the first one. */
 enum ending {
 	ENDING_NONE,
 	ENDING_RESET,
@@ -22,26 +22,26 @@ enum ending {
 	ENDING_POWER_OFF,
 	ENDING_PANIC,
 	ENDING_TRIPLE_FAULT,
-	ENDING_USER,		/* by a signal or from the keyboard */
-	ENDING_ERROR,		/* after a message */
+	ENDING_USER,		/* a signal or Ctrl-A x */
+	ENDING_ERROR,		/* the VMM has printed a message */
 };
 
-/* What a guest asked for with MEMORY_GUEST_CONTROLLED, by our answer. */
+/* The numbers of conversions that the VMM has granted and refused. */
 struct conversions {
 	atomic_ullong granted, refused;
 };
 
 struct vm {
 	int kvm_fd, fd;
-	int wake_fd;		/* eventfd: the VM is ending */
+	int wake_fd;		/* eventfd that vm_end() writes */
 	atomic_int ending;	/* enum ending */
-	int signal;		/* that ended it */
+	int signal;		/* the signal that ended the VM */
 	bool protected;		/* see struct vm_options */
 	const char *mark;	/* see console_open() */
 	struct memory memory;
 	struct serial serial;
 	struct console console;
-	struct disk *disk;	/* NULL if the guest has none */
+	struct disk *disk;	/* or NULL */
 	struct conversions conversions;
 	unsigned int nr_cpus;
 	struct vcpu vcpus[VM_MAX_CPUS];
@@ -53,20 +53,20 @@ struct vm_options {
 	enum memory_kind memory;
 	uint64_t size;
 	unsigned int nr_cpus;
-	bool protected;		/* from the host, by pKVM */
-	const char *mark;	/* text to look for on the console, or NULL */
+	bool protected;		/* pKVM protects the VM from the host */
+	const char *mark;	/* a text to look for on the console, or NULL */
 	struct disk *disk;	/* open, or NULL */
 };
 
-/* These return 0, or an exit status after a message. */
+/* These return 0, or print a message and return an exit status. */
 int vm_create(struct vm *vm, const struct vm_options *options);
 int vm_set_start(struct vm *vm, const struct start *start);
 
-/* Run until the guest, a signal or an error ends it.  Return: the exit status. */
+/* Runs the VM until it ends.  Returns the exit status. */
 int vm_run(struct vm *vm);
 void vm_destroy(struct vm *vm);
 
-/* May be called from any thread, any number of times. */
+/* Any thread may call this, any number of times. */
 void vm_end(struct vm *vm, enum ending why);
 
 #endif

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Memory that the VMM lends to the kernel and takes back: a change of the access
- * level of a whole block, and of one page in another.
+ * The cost of raising the access level to KERNEL and lowering it again, for a
+ * whole block and for one page of another block.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -29,8 +29,8 @@ static int compare(const void *a, const void *b)
 }
 
 /*
- * @n times to KERNEL and back.  Of the flushes the median: others flush as well now
- * and then.
+ * Changes the level to KERNEL and back @n times.  Reports the median of the
+ * flushes, because other code flushes now and then as well.
  */
 static void toggle(const struct parameters *p, const struct region *r, uint64_t offset,
 		   uint64_t size, unsigned int n, const char *when, unsigned int rep)
@@ -55,7 +55,7 @@ static void toggle(const struct parameters *p, const struct region *r, uint64_t 
 	v = vmstat_since(&all);
 	qsort(flushes, n, sizeof(*flushes), compare);
 	report("access-toggle", name, when, rep, (double)cost / n, now_unit());
-	/* Of one CPU alone the counts say nothing. */
+	/* The counters mean nothing on a host with one CPU. */
 	if (p->vcpus) {
 		report("access-flushes", name, when, rep, flushes[n / 2], "per-toggle");
 		report("access-splits", name, when, rep,
@@ -80,7 +80,7 @@ void figure_access(const struct parameters *p)
 				region_destroy(&r);
 				return;
 			}
-			/* By the guest or fallocate, not by a mapping that has to go. */
+			/* The kernel would have to unmap a user mapping. */
 			region_fallocate(&r);
 			toggle(p, &r, BLOCK, BLOCK, p->count, "block", rep);
 			toggle(p, &r, 2 * BLOCK, PAGE, 1, "first-page", rep);

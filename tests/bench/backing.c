@@ -28,7 +28,7 @@
 
 #define BLOCK_ORDER	"/sys/module/guest_memfd/parameters/block_order"
 #define HUGE_PAGES	"/proc/sys/vm/nr_hugepages"
-/* With the type of a file system after it: where the program mounts one. */
+/* The program mounts a file system at this path plus the type. */
 #define MOUNTS		"/tmp/bench-"
 #define PLAIN_FLAGS	(GUESTMEM_MMAP | GUESTMEM_INIT_SHARED)
 #define HIDDEN_FLAGS	(PLAIN_FLAGS | GUESTMEM_NO_DIRECT_MAP)
@@ -73,7 +73,7 @@ int backing_kvm(void)
 	return fd;
 }
 
-/* Of files made from now on. */
+/* Sets the block order of files that are created from now on. */
 static void set_block_order(const char *order)
 {
 	procfs_write(BLOCK_ORDER, order);
@@ -137,8 +137,8 @@ unsigned int backing_offered(unsigned int wanted)
 
 /* Protects the two counts below: figures destroy regions in several threads. */
 static pthread_mutex_t huge_lock = PTHREAD_MUTEX_INITIALIZER;
-static unsigned long huge_needed;	/* pages, by the regions that exist */
-static unsigned long huge_reserved;	/* pages, in hugetlbfs's pool because of them */
+static unsigned long huge_needed;	/* pages that the existing regions need */
+static unsigned long huge_reserved;	/* pages in hugetlbfs's pool */
 
 static unsigned long huge_pages(unsigned long want)
 {
@@ -154,7 +154,7 @@ static unsigned long huge_pages(unsigned long want)
 	return got;
 }
 
-/* Called with huge_lock held. */
+/* The caller must hold huge_lock. */
 static void reserve_huge_pages(void)
 {
 	unsigned long got;
@@ -162,7 +162,7 @@ static void reserve_huge_pages(void)
 	if (huge_reserved == huge_needed)
 		return;
 	got = huge_pages(huge_needed);
-	/* Free pages that other figures left on the lists of CPUs, or scattered. */
+	/* Other figures may have fragmented memory or filled per-CPU lists. */
 	for (int i = 0; i < 3 && got < huge_needed; i++) {
 		procfs_write("/proc/sys/vm/drop_caches", "3");
 		procfs_write("/proc/sys/vm/compact_memory", "1");
@@ -180,7 +180,7 @@ void backing_return_huge_pages(void)
 	pthread_mutex_unlock(&huge_lock);
 }
 
-/* Also after die() within reserve_huge_pages(), so without the lock and without die(). */
+/* Runs after die() in reserve_huge_pages() too: takes no lock, calls no die(). */
 static void return_all_huge_pages(void)
 {
 	int fd = open(HUGE_PAGES, O_WRONLY | O_CLOEXEC);
@@ -224,12 +224,12 @@ static void huge_region_ends(uint64_t size)
 
 static void unmount_all(void)
 {
-	/* One that is not mounted is no error. */
+	/* Ignore errors: a file system may not be mounted. */
 	umount2(MOUNTS "guestmem", MNT_DETACH);
 	umount2(MOUNTS "tmpfs", MNT_DETACH);
 }
 
-/* A file without a name, on a mount that lasts as long as the program. */
+/* Opens an unnamed file on a mount that exists until the program ends. */
 static int file_on(const char *type, const char *options, bool *mounted)
 {
 	static bool at_exit;
@@ -279,7 +279,7 @@ static int open_file(struct region *r)
 	return r->fd;
 }
 
-/* At a multiple of 2 MiB, without which the kernel maps no huge page. */
+/* Maps at a multiple of 2 MiB, as the kernel needs it for a huge page. */
 static void map_aligned(struct region *r)
 {
 	char *start = mmap(NULL, r->size + BLOCK, PROT_READ | PROT_WRITE,
@@ -385,8 +385,9 @@ uint64_t free_memory(void)
 }
 
 /*
- * A worker clears hidden memory after its file was closed, 4 MiB in this time at
- * least.  What is measured next is not to run beside it.
+ * A worker clears hidden memory after its file was closed, at least 4 MiB in
+ * this time.  Wait, so that the worker does not run during the next
+ * measurement.
  */
 #define SETTLE_US	20000
 

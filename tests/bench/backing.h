@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The kinds of memory that are compared, and a piece of one of them. */
+/*
+ * The kinds of memory that the benchmark compares, and a region of such memory.
+ */
 #ifndef BENCH_BACKING_H
 #define BENCH_BACKING_H
 
@@ -12,8 +14,8 @@
 
 enum backing {
 	PLAIN,		/* a guest_memfd in the direct map */
-	HIDDEN,		/* one outside it, in blocks of 2 MiB */
-	HIDDEN_0,	/* the same page by page: block_order 0 */
+	HIDDEN,		/* a hidden guest_memfd, in blocks of 2 MiB */
+	HIDDEN_0,	/* a hidden guest_memfd of order-0 pages: block_order 0 */
 	SECRET,		/* memfd_secret() */
 	SHMEM,		/* memfd_create() */
 	THP,		/* anonymous memory with MADV_HUGEPAGE */
@@ -25,17 +27,19 @@ enum backing {
 
 #define BACKING_BIT(b)	(1U << (b))
 #define ALL_BACKINGS	((1U << NR_BACKINGS) - 1)
-/* Those that figures compare unless the command line names others. */
+/* The figures compare these unless the command line names others. */
 #define USUAL_BACKINGS	(ALL_BACKINGS & ~(BACKING_BIT(MOUNT) | BACKING_BIT(TMPFS)))
-/* Those that can be a guest's memory. */
+/* These can be guest memory. */
 #define GUEST_BACKINGS	(ALL_BACKINGS & ~BACKING_BIT(SECRET))
 
 const char *backing_name(enum backing backing);
 
-/* Of comma-separated names; 0 if one is not known. */
+/* Parses comma-separated names; returns 0 if a name is unknown. */
 unsigned int backing_parse(const char *names);
 
-/* Which of these the kernel has; says which it has not. */
+/*
+ * Returns those that the kernel supports, and prints a note about the others.
+ */
 unsigned int backing_offered(unsigned int wanted);
 
 static inline bool backing_is_guest_memfd(enum backing backing)
@@ -43,27 +47,37 @@ static inline bool backing_is_guest_memfd(enum backing backing)
 	return backing <= HIDDEN_0;
 }
 
-/* Out of the direct map by blocks of 2 MiB, which come from the kernel's pool if it has some. */
+/*
+ * Returns whether the memory is hidden in blocks, which the kernel's pool may
+ * have.
+ */
 static inline bool backing_has_blocks(enum backing backing)
 {
 	return backing == HIDDEN || backing == MOUNT;
 }
 
 /*
- * hugetlbfs takes its pages from a pool of its own.  region_create() fills that pool
- * before it makes a region of it, and empties it when it makes the first region of
- * another kind.  A figure that measures free memory first calls this, which returns
- * all pages of the pool that no region needs.
+ * hugetlbfs allocates from a pool of its own.  region_create() fills that pool
+ * before it creates a region of hugetlbfs, and empties the pool when it creates
+ * the first region of another kind.  A figure that measures free memory must
+ * first call this function, which frees all pages of the pool that no region
+ * needs.
  */
 void backing_return_huge_pages(void);
 
-/* How many of @want huge pages the kernel can allocate now; returns them at once. */
+/*
+ * Returns how many of @want huge pages the kernel can allocate now; frees them
+ * again.
+ */
 uint64_t backing_try_huge_pages(uint64_t want);
 
-/* /dev/kvm */
+/* Returns a descriptor of /dev/kvm. */
 int backing_kvm(void);
 
-/* A file of that kind, mapped, and a VM that it may belong to. */
+/*
+ * A mapped file of one kind, and a VM that owns the file if it is a
+ * guest_memfd.
+ */
 struct region {
 	enum backing backing;
 	uint64_t size;
@@ -72,20 +86,20 @@ struct region {
 	char *base;
 };
 
-/* All of these end the program when they fail. */
+/* All these functions end the program if they fail. */
 void region_create(struct region *r, enum backing backing, uint64_t size);
 void region_touch(struct region *r, uint64_t step);
 void region_fallocate(struct region *r);	/* THP: MADV_POPULATE_WRITE */
 void region_unmap(struct region *r);
 void region_punch(struct region *r);		/* THP: MADV_DONTNEED */
-/* The file and its mapping, but for the VM. */
+/* Closes the file and removes its mapping; the VM stays. */
 void region_close(struct region *r);
-/* Returns when the memory is free. */
+/* Closes everything; returns when the kernel has freed the memory. */
 void region_destroy(struct region *r);
-/* Free bytes of all zones, and of the lists that the CPUs have. */
+/* Returns the free bytes of all zones and of the per-CPU lists. */
 uint64_t free_memory(void);
 
-/* As the kernel clears a page, one page after the other. */
+/* Clears the region page by page, as the kernel clears pages. */
 void region_clear(struct region *r);
 
 #endif

@@ -2,8 +2,9 @@
 /*
  * bench FIGURE [KEY=NUMBER]... [only=BACKING,...] [instructions=1]
  *
- * Measures one figure of the memory that guests can have, in the emulated host.
- * Prints a line for each result: FIGURE BACKING PARAMETER REPETITION VALUE UNIT.
+ * Measures one figure for each kind of guest memory, in the emulated host.
+ * Prints a line for each result: FIGURE BACKING PARAMETER REPETITION VALUE
+ * UNIT.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -97,7 +98,7 @@ int main(int argc, char **argv)
 			continue;
 		for (int word = 2; word < argc; word++)
 			parse(&p, argv[word]);
-		/* Less than that, and something is divided by zero. */
+		/* Smaller values make some figures divide by zero. */
 		if (p.mib < 8 || p.mib % 2 || !p.count || !p.vms)
 			usage();
 		p.backings = backing_offered(p.backings);

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * VMs of many sizes, 2 GiB at once at most, on a host with much more memory: how
- * many of the 1 GiB mappings of the direct map they break, and how many are left
- * broken when all of their memory is back.
+ * Runs VMs of many sizes, at most 2 GiB at once, on a host with much more
+ * memory. Reports how many 1 GiB mappings of the direct map are broken while
+ * they run, and how many are still broken after the kernel has freed all memory
+ * of the VMs.
  */
 #include <stdbool.h>
 #include <stdlib.h>
@@ -18,13 +19,13 @@
 
 #define GIB		(1UL << 30)
 #define MAX_GIB		64
-#define ALIVE		32		/* VMs at most at once */
-#define AT_ONCE		(2 * GIB)	/* their memory */
+#define ALIVE		32		/* maximum number of VMs at once */
+#define AT_ONCE		(2 * GIB)	/* maximum of their memory */
 #define SETTLE_MS	10000
 
 struct map {
-	bool whole[MAX_GIB];	/* one entry maps this GiB */
-	uint64_t hidden;	/* bytes, of all memory */
+	bool whole[MAX_GIB];	/* whether one entry maps this GiB */
+	uint64_t hidden;	/* bytes of RAM that are not mapped */
 };
 
 static void read_map(struct map *m)
@@ -44,7 +45,7 @@ static void read_map(struct map *m)
 	dmap_free(&d);
 }
 
-/* Of the GiB that were whole before, those that are not. */
+/* Returns how many GiB were whole in @before and are not in @m. */
 static unsigned int broken(const struct map *before, const struct map *m)
 {
 	unsigned int n = 0;
@@ -54,7 +55,7 @@ static unsigned int broken(const struct map *before, const struct map *m)
 	return n;
 }
 
-/* What is whole in @ever was so at each look. */
+/* Clears the GiB in @ever that are not whole now. */
 static void look(struct map *ever)
 {
 	struct map m;
@@ -96,7 +97,7 @@ static void begin_one(struct vms *vms, enum backing backing, uint64_t size)
 	vms->bytes += size;
 	tiny_create(t, backing, size, 1);
 	tiny_clock_on(t, random() % (size / PAGE) * PAGE);
-	/* A byte in each block populates all of it. */
+	/* A write to one byte populates a whole block. */
 	tiny_touch(t, BLOCK);
 	if (random() % 2)
 		tiny_clock_off(t);
@@ -134,7 +135,7 @@ void figure_broken(const struct parameters *p)
 				die(0, "no 1 GiB mapping to break");
 			ever = before;
 			live(p, b, &ever);
-			/* The pool hides memory, too. */
+			/* The blocks in the pool are hidden as well. */
 			if (b == HIDDEN)
 				pool_prepare(POOL_EMPTY, 0);
 			settle(&before, &after);

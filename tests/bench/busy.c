@@ -29,7 +29,7 @@ void busy_pin(unsigned int cpu)
 		die(errno, "there is no CPU %u", cpu);
 }
 
-/* Most of its time in the kernel, which clears a page for it. */
+/* Spends most of its time in the kernel, which clears a page. */
 static void *loop(void *cpu)
 {
 	static char page[MAX_CPUS][4096];

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* What populating memory and giving it back does to the direct map and the TLBs. */
+/*
+ * Counts direct-map splits and TLB flushes when memory is populated and freed.
+ */
 #include <errno.h>
 #include <sys/resource.h>
 #include <unistd.h>

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A life of memory: populated by touch, given back by close().  What of it the
- * caller pays, and where instructions are counted what the whole machine executes
- * until the memory can be used again.
+ * The cost of populating memory by touch and freeing it by close(): the
+ * caller's own, and, where the benchmark counts instructions, that of the whole
+ * machine until the kernel can allocate the memory again.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -19,7 +19,7 @@
 #include "pool.h"
 #include "tiny.h"
 
-/* Instructions for a page that the first window has room for. */
+/* The first window is long enough for so many instructions per page. */
 #define WINDOW_PER_PAGE	8000
 #define MAX_WINDOWS	6
 #define REST_US		500000
@@ -38,7 +38,9 @@ static bool counts_instructions(void)
 	return !strcmp(now_unit(), "instructions");
 }
 
-/* Executes @instructions, rounded down to an even number, which it returns. */
+/*
+ * Executes @instructions rounded down to an even number; returns that number.
+ */
 static uint64_t spin(uint64_t instructions)
 {
 	uint64_t rounds = instructions / 2;
@@ -52,14 +54,16 @@ struct cost {
 };
 
 /*
- * Counts what the machine executes from the first touch until the end of a window
- * in which this thread does nothing but spin, with the policy SCHED_IDLE: a worker
- * that has something to do preempts it.  The CPU is never idle meanwhile, so the
- * clock does not jump; what the loop executes is known, and subtracted.  A worker
- * does not preempt the caller before close() has returned, as the caller has
- * SCHED_FIFO; what it executes then is the caller's own.
+ * Counts the instructions that the machine executes from the first touch until
+ * the end of a window.  In the window this thread spins with the policy
+ * SCHED_IDLE, so that runnable workers preempt it.  The CPU is never idle, so
+ * the clock does not jump.  The instructions of the loop are known and
+ * subtracted.  Until close() has returned, the thread has the policy
+ * SCHED_FIFO, so no worker preempts it and all instructions are the caller's
+ * own.
  *
- * Without @r: what the machine executes in such a window at rest, for its timer.
+ * With @r NULL, counts the instructions of the timer in such a window without
+ * load.
  */
 static void count_window(struct region *r, uint64_t window, struct cost *cost)
 {
@@ -73,20 +77,20 @@ static void count_window(struct region *r, uint64_t window, struct cost *cost)
 		region_close(r);
 	}
 	cost->own = now() - start;
-	/* The worker may run before this returns, which is why one clock spans both. */
+	/* The worker may run before this returns, so the clock is not restarted. */
 	set_policy(SCHED_IDLE);
 	window = spin(window);
 	cost->all = now() - start - window;
 	set_policy(SCHED_OTHER);
 }
 
-/* Returns false if the memory was not back at the end of @window. */
+/* Returns false if the memory was not free at the end of @window. */
 static bool count_cycle(struct region *r, uint64_t window, struct cost *cost)
 {
 	struct cost rest;
 	uint64_t had;
 
-	/* Longer than any delay after which a worker starts. */
+	/* Wait longer than the delay of any delayed work. */
 	usleep(REST_US);
 	had = free_memory() + pool_size();
 	count_window(NULL, window, &rest);
@@ -159,13 +163,19 @@ static void by_guest(const struct parameters *p, enum backing backing, enum pool
 	tiny_destroy(&t);
 }
 
-/* The other backings are measured beside each state of the pool, as time drifts. */
+/*
+ * Measures the other backings beside each state of the pool, because time
+ * drifts.
+ */
 static void each(const struct parameters *p, unsigned int set,
 		 void (*measure)(const struct parameters *p, enum backing backing, enum pool pool,
 				 unsigned int rep))
 {
 	busy_pin(0);
-	/* Once for nothing: the first use of memory is slow, the emulator allocates it. */
+	/*
+	 * Discard the first measurement: at the first use the emulator
+	 * allocates the memory.
+	 */
 	if (!counts_instructions())
 		for_each_backing(b, 0, set)
 			measure(p, b, POOL_EMPTY, NOT_REPORTED);
@@ -181,8 +191,9 @@ void figure_cycle(const struct parameters *p)
 }
 
 /*
- * What KVM does for a guest's first access to each block, a read, without the guest:
- * it can be counted where no guest can run.
+ * Measures KVM's work for the first read access of a guest to each block,
+ * without running the guest, since no guest can run where instructions are
+ * counted.
  */
 static void by_slot(const struct parameters *p, enum backing backing, enum pool pool,
 		    unsigned int rep)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The direct map, as the kernel's page tables show it. */
+/* Reads the direct map from the page-table dump of the kernel. */
 #ifndef BENCH_DMAP_H
 #define BENCH_DMAP_H
 
@@ -11,11 +11,11 @@ struct dmap {
 	struct ptdump pt;
 };
 
-/* Ends the program when it cannot be read. */
+/* Ends the program if it cannot read the dump. */
 void dmap_read(struct dmap *d);
 void dmap_free(struct dmap *d);
 
-/* All RAM by what maps it. */
+/* Counts the bytes of all RAM by the kind of entry that maps them. */
 void dmap_tally(const struct dmap *d, struct pttally *sum);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* What can be measured; each function is one command of the program. */
+/* The figures of the benchmark; each function is one command of the program. */
 #ifndef BENCH_FIGURES_H
 #define BENCH_FIGURES_H
 
@@ -8,25 +8,25 @@
 
 #include "backing.h"
 
-/* From the words KEY=NUMBER of the command line, but for the backings. */
+/* The words KEY=NUMBER of the command line, and the backings. */
 struct parameters {
-	unsigned int mib;	/* of memory, or the most of it */
-	unsigned int slow;	/* the same for backings that go page by page; 0: as the others */
+	unsigned int mib;	/* size of the memory, or its maximum */
+	unsigned int slow;	/* the same for order-0 backings; 0: use mib */
 	unsigned int reps;	/* repetitions */
 	unsigned int busy;	/* other CPUs in a loop of system calls */
-	unsigned int vcpus;	/* the most of them */
-	unsigned int vms;	/* as many, or at most as many */
-	unsigned int count;	/* of short operations */
-	unsigned int tails;	/* memory that ends within a block, too */
+	unsigned int vcpus;	/* maximum number of vCPUs */
+	unsigned int vms;	/* number of VMs, or its maximum */
+	unsigned int count;	/* number of short operations */
+	unsigned int tails;	/* also measure memory that ends within a block */
 	unsigned int backings;	/* BACKING_BIT()s */
 };
 
-/* For every repetition every backing of the set in turn, beginning with another each time. */
+/* Iterates over the set, beginning with another backing in each repetition. */
 #define for_each_backing(b, rep, set)							\
 	for (unsigned int b##_i = 0, b; b##_i < NR_BACKINGS; b##_i++)			\
 		if (b = (b##_i + (rep)) % NR_BACKINGS, (set) & BACKING_BIT(b))
 
-/* Of a piece of that memory, in bytes. */
+/* Returns the size of a region in bytes. */
 static inline uint64_t figure_size(const struct parameters *p, enum backing backing)
 {
 	bool slow = p->slow && (backing == HIDDEN_0 || backing == SECRET);

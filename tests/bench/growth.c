@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* How cost grows with the size of a guest, its vCPUs, and the number of guests. */
+/*
+ * Measures the cost for growing guests, numbers of vCPUs and numbers of guests.
+ */
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -94,7 +96,7 @@ static void *end(void *arg)
 	return NULL;
 }
 
-/* All at once; when it began. */
+/* Runs the function for all guests at the same time; returns the start time. */
 static uint64_t each(struct one_of_many *many, unsigned int n, void *(*function)(void *))
 {
 	pthread_barrier_t begin;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The parts of the tiny guest that depend on the architecture: x86/guest.c, arm64/guest.c. */
+/* The parts of the tiny guest that x86/guest.c and arm64/guest.c implement. */
 #ifndef BENCH_GUEST_H
 #define BENCH_GUEST_H
 
@@ -11,24 +11,24 @@ struct tiny;
 #define FIRMWARE_SIZE	(64UL << 10)
 
 enum guest_function {
-	GUEST_TOUCH,	/* write a byte at each @c bytes from @a to @b */
-	GUEST_WALK,	/* @c reads at @a plus a random number of which @b is the mask */
+	GUEST_TOUCH,	/* write one byte in each @c bytes from @a to @b */
+	GUEST_WALK,	/* read @c times at @a plus a random number & @b */
 };
 
-/* All of these end the program when they fail. */
+/* All these functions end the program if they fail. */
 void guest_write_firmware(char *memory);
 void guest_init_vcpu(struct tiny *t, unsigned int id);
-/* Run the function on the vCPU, and return when the guest is done with it. */
+/* Runs the function on the vCPU and returns when the guest has finished it. */
 void guest_call(struct tiny *t, unsigned int id, enum guest_function function, uint64_t a,
 		uint64_t b, uint64_t c);
-/* KVM_RUN until it succeeds. */
+/* Repeats KVM_RUN until it succeeds. */
 void guest_run(struct tiny *t, unsigned int id);
 
-/* The first two only count up; the others are of now, and of the guest's memory. */
+/* The first two are totals; the others describe the guest's memory now. */
 struct guest_stats {
-	uint64_t faults;	/* that KVM has handled for vCPU 0 */
-	uint64_t exits;		/* of vCPU 0 */
-	uint64_t maps_4k;	/* entries of the guest's page tables in KVM */
+	uint64_t faults;	/* faults of vCPU 0 that KVM has handled */
+	uint64_t exits;		/* exits of vCPU 0 */
+	uint64_t maps_4k;	/* entries in KVM's page tables for the guest */
 	uint64_t maps_2m;
 };
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A small host on which VMs punch holes into their memory while another process
- * uses all that they leave: how many huge pages the kernel can allocate when all of
- * them have ended, and how much of the direct map consists of 4 KiB entries.
+ * On a small host, VMs punch holes into their memory while another process uses
+ * all the rest.  After all have ended, reports how many huge pages the kernel
+ * can allocate and how much of the direct map consists of 4 KiB entries.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -21,14 +21,14 @@
 #include "measure.h"
 #include "procfs.h"
 
-#define VMS		2	/* at once; each has mib of memory */
-#define HOLES		400	/* of a VM */
+#define VMS		2	/* VMs at once; each has mib of memory */
+#define HOLES		400	/* in each VM */
 #define MAX_HOLE	300	/* pages */
-#define RESERVE_MIB	110	/* for the kernel and the programs */
-#define ROUNDS		4	/* of the other process */
+#define RESERVE_MIB	110	/* for kernel and programs */
+#define ROUNDS		4	/* rounds of the other process */
 #define ATTEMPTS	3
 
-/* Memory of all processes of the figure. */
+/* Shared memory of all processes of the figure. */
 struct shared {
 	volatile bool stop;
 };
@@ -77,7 +77,10 @@ static pid_t start_vms(enum backing backing, uint64_t size, const struct shared 
 	_exit(0);
 }
 
-/* For @seconds. Returns when it has ended, by itself or because the kernel killed it. */
+/*
+ * Runs the process for @seconds; returns when it has ended or the OOM killer
+ * ended it.
+ */
 static void use_all(uint64_t size, unsigned int seconds)
 {
 	pid_t pid = fork();
@@ -100,7 +103,7 @@ static void use_all(uint64_t size, unsigned int seconds)
 		die(errno, "waitpid");
 }
 
-/* The largest of a few attempts: what was closed may not be free at the first. */
+/* Returns the best of some attempts: closed memory may not be free at first. */
 static uint64_t huge_pages(uint64_t want)
 {
 	uint64_t most = 0;
@@ -142,7 +145,7 @@ static void holes(const struct parameters *p, enum backing backing, unsigned int
 
 	if (shared == MAP_FAILED)
 		die(errno, "shared memory");
-	/* Allocates what the kernel allocates for the first such file and keeps. */
+	/* Make the kernel allocate what it keeps after the first such file. */
 	region_create(&r, backing, 16 * MIB);
 	region_fallocate(&r);
 	region_destroy(&r);
@@ -156,7 +159,7 @@ static void holes(const struct parameters *p, enum backing backing, unsigned int
 		vms[i] = start_vms(backing, size, shared, 1 + i + VMS * rep);
 	for (unsigned int i = 0; i < ROUNDS; i++) {
 		use_all((others - used) * MIB, p->count);
-		/* Calls each shrinker once, as reclaim does. */
+		/* Call each shrinker once, as reclaim does. */
 		procfs_write("/proc/sys/vm/drop_caches", "2");
 	}
 	shared->stop = true;
@@ -173,7 +176,7 @@ static void holes(const struct parameters *p, enum backing backing, unsigned int
 void figure_holes(const struct parameters *p)
 {
 	for (unsigned int rep = 0; rep < p->reps; rep++) {
-		/* The others have no file, or one without holes of single pages. */
+		/* Other backings have no file, or no holes of order-0 pages. */
 		for_each_backing(b, rep, p->backings & GUEST_BACKINGS &
 				 ~(BACKING_BIT(THP) | BACKING_BIT(HUGE)))
 			holes(p, b, rep);

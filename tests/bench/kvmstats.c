@@ -20,7 +20,7 @@ static bool get(int fd, void *to, size_t size, off_t offset)
 
 int kvmstats_read(int fd, const char *name, uint64_t *value)
 {
-	/* A descriptor's name follows it. */
+	/* The name follows the descriptor. */
 	union {
 		struct kvm_stats_desc desc;
 		char bytes[sizeof(struct kvm_stats_desc) + MAX_NAME];

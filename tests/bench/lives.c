@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * VMs of one size that follow one another, a few at once: how often the kernel's
- * library flushes all CPUs for one of them, from its creation until its memory is
- * free again.
+ * Runs many VMs of one size, a few at once.  Reports how often the library
+ * flushes all CPUs for one VM, from its creation until its memory is free
+ * again.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,7 +22,7 @@ static void begin(struct tiny *t, const struct parameters *p, enum backing backi
 {
 	tiny_create(t, backing, p->mib * MIB, 1);
 	tiny_clock_on(t, CLOCK_OFFSET);
-	/* A byte in each block populates all of it. */
+	/* A write to one byte populates a whole block. */
 	tiny_touch(t, BLOCK);
 }
 
@@ -42,7 +42,7 @@ void figure_lives(const struct parameters *p)
 			char parameter[32];
 
 			srandom(1 + rep);
-			/* For the next VM, and for the memory of the last. */
+			/* Room for the next VM, and for the last VM's memory. */
 			if (b == HIDDEN)
 				pool_set(p->mib * MIB, 2 * p->mib * MIB);
 			for (unsigned int i = 0; i < ALIVE; i++)

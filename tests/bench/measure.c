@@ -13,7 +13,7 @@
 
 static uint64_t ticks_per_instruction;
 
-/* Twice @n instructions, and few others. */
+/* Returns the ticks of 2 * @n instructions and of few others. */
 static uint64_t ticks_of_loop(uint64_t n)
 {
 	uint64_t start = hardware_ticks();
@@ -24,7 +24,7 @@ static uint64_t ticks_of_loop(uint64_t n)
 
 void measure_instructions(void)
 {
-	/* A timer interrupt in one of the loops only makes it longer. */
+	/* Retry if a timer interrupt has made a loop longer. */
 	for (int i = 0; i < 10; i++) {
 		uint64_t ticks = ticks_of_loop(CALIBRATION);
 		uint64_t each = ticks / (2 * CALIBRATION);

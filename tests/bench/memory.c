@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Memory of the host that a guest costs beyond its own. */
+/*
+ * Measures the memory that the host uses for a guest beyond the guest's memory.
+ */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -15,7 +17,7 @@
 
 #define NOISE_KIB	64
 
-/* The sum of some lines of /proc/meminfo, in KiB. */
+/* Returns the sum of some lines of /proc/meminfo, in KiB. */
 static uint64_t meminfo(const char * const *names)
 {
 	unsigned long long kib, sum = 0;
@@ -36,14 +38,15 @@ static uint64_t meminfo(const char * const *names)
 
 static uint64_t free_kib_now(void)
 {
-	/* Each CPU keeps up to some hundred pages out of the zone's count. */
+	/* Add the per-CPU differences, up to some hundred pages per CPU. */
 	procfs_write("/proc/sys/vm/stat_refresh", "1");
 	return (free_memory() + pool_size()) / 1024;
 }
 
 /*
- * Free memory, once it stands still: workers free what was closed before.  The lists
- * of the CPUs count, on which huge pages lie as well, and the pool.
+ * Waits until workers have freed closed memory and the free memory is stable,
+ * and returns it.  It includes the per-CPU lists, which may have huge pages,
+ * and the pool.
  */
 static uint64_t free_kib(void)
 {
@@ -58,8 +61,8 @@ static uint64_t free_kib(void)
 }
 
 /*
- * What the kernel needs to manage memory: page tables of processes, guests and
- * the direct map, and objects.
+ * Returns the memory that the kernel uses to manage memory: page tables of
+ * processes, guests and the direct map, and slab objects.
  */
 static uint64_t overhead_kib(void)
 {
@@ -73,8 +76,8 @@ static uint64_t overhead_kib(void)
 }
 
 /*
- * KiB by which @measured is more while there is a guest that has touched a page in
- * every @step bytes.
+ * Returns by how many KiB @measured grows while a guest exists that has touched
+ * a page in every @step bytes.
  */
 static double grown_kib(const struct parameters *p, enum backing backing, uint64_t step,
 			uint64_t (*measured)(void))
@@ -93,8 +96,8 @@ static double grown_kib(const struct parameters *p, enum backing backing, uint64
 }
 
 /*
- * All that the kernel needs for a guest whose memory is whole blocks: what free
- * memory loses by it beyond the guest's memory.
+ * Measures all memory that the kernel needs for a guest of whole blocks: by how
+ * much free memory shrinks beyond the size of the guest.
  */
 void figure_memory_whole(const struct parameters *p)
 {

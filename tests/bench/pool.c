@@ -15,7 +15,7 @@
 #define STATE		"/sys/kernel/debug/guest_memfd/pool"
 #define WAIT_MS		30000
 
-/* Beyond what is populated: the block below which the kernel refills, and one more. */
+/* One block above the mark below which the kernel refills, and one more. */
 #define SPARE		(2 * BLOCK)
 
 static char at_first[64];
@@ -80,7 +80,7 @@ static bool offered(void)
 	return there;
 }
 
-/* Before the first change: false, and a note, where there is nothing to change. */
+/* Saves the first setting; returns false if the kernel has no pool. */
 static bool begin(void)
 {
 	static bool begun;

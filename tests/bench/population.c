@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What a page costs to get and to give back, by the three ways to get it: the
- * VMM touches it, the VMM asks for all at once, the guest touches it.
+ * The cost per page of populating and freeing memory, for three ways to
+ * populate it: the VMM touches each page, the VMM calls fallocate(), or the
+ * guest touches each page.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -28,9 +29,9 @@ static void per_page(const char *figure, const struct region *r, const struct pa
 }
 
 /*
- * A worker clears hidden memory after its file was closed, and frees it or adds it
- * to the pool.  Wait until @before and nearly all of the region are there: other
- * processes allocate some pages meanwhile.
+ * A worker clears hidden memory after its file was closed, and frees it or adds
+ * it to the pool.  Waits until free memory has grown from @before by nearly the
+ * size of the region; other processes may allocate some pages meanwhile.
  */
 static void wait_until_free(const struct region *r, uint64_t before)
 {
@@ -77,7 +78,7 @@ static void by_fallocate(const struct parameters *p, enum backing backing, unsig
 	start = now();
 	region_fallocate(&r);
 	per_page("populate-fallocate", &r, p, rep, start);
-	/* Anonymous memory is gone with its mapping. */
+	/* Unmapping anonymous memory would free it. */
 	if (r.fd >= 0)
 		region_unmap(&r);
 	start = now();

@@ -5,12 +5,15 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* The number on the line of a file that starts with @key; ends the program without one. */
+/*
+ * Returns the number in the line that starts with @key; ends the program if
+ * none does.
+ */
 uint64_t procfs_number(const char *path, const char *key);
 
 void procfs_write(const char *path, const char *text);
 
-/* Is @flag one of the flags in x86's /proc/cpuinfo? */
+/* Returns whether x86's /proc/cpuinfo has @flag. */
 bool procfs_cpu_has(const char *flag);
 
 #endif

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # run.sh LENGTH SECTION...
 #
-# The part of the benchmark that runs in the emulated host, all in one boot. LENGTH:
-# full, or anything else for every figure once.
+# Runs sections of the benchmark in the emulated host, all in one boot. LENGTH is full,
+# or any other word to measure every figure once.
 set -eu
 
 order=/sys/module/guest_memfd/parameters/block_order
@@ -11,7 +11,7 @@ order=/sys/module/guest_memfd/parameters/block_order
 length=$1
 shift
 
-# of FULL SHORT: the one of this length
+# of FULL SHORT: prints the value for this length
 of() {
 	if [ "$length" = full ]; then echo "$1"; else echo "$2"; fi
 }
@@ -32,7 +32,7 @@ counts() {
 	measure walk mib="$(of 512 128)" reps="$(of 2 1)" count="$(of 500000 100000)" only=plain,hidden,thp,mount,tmpfs
 }
 
-# Against huge pages, what people use today, with the pool warm and empty.
+# Compares hidden memory with huge pages, with the pool warm and empty.
 cycles() {
 	measure cycle mib=256 reps="$(of 9 2)" only=hidden,thp,huge
 	measure cycle-guest mib=512 reps="$(of 5 1)" only=hidden,thp,huge,mount,tmpfs
@@ -41,7 +41,7 @@ cycles() {
 	measure lives mib=256 vms="$(of 200 20)" only=hidden
 }
 
-# boot FIGURE BACKING MEMORY BLOCK_ORDER REPETITION [OPTION...]: of a Linux guest with four vCPUs
+# boot FIGURE BACKING MEMORY BLOCK_ORDER REPETITION [OPTION...]: boots a Linux guest with four vCPUs
 boot() {
 	figure=$1 backing=$2 memory=$3 repetition=$5
 	[ ! -w "$order" ] || echo "$4" >"$order"
@@ -58,8 +58,8 @@ boot() {
 	fi
 }
 
-# boots REPETITIONS FIGURE KINDS [OPTION...]: of a guest on each kind of memory (BACKING:MEMORY),
-# each time another one first
+# boots REPETITIONS FIGURE KINDS [OPTION...]: boots a guest on each kind of memory
+# (BACKING:MEMORY), and begins with another kind in each repetition
 boots() {
 	reps=$1 of_what=$2 kinds=$3
 	shift 3
@@ -76,14 +76,14 @@ boots() {
 	echo "# took $(($(cut -d. -f1 /proc/uptime) - started)) s"
 }
 
-# boots_on_each REPETITIONS: without blocks all that is hidden is hidden-0
+# boots_on_each REPETITIONS: on a kernel without blocks all hidden memory is hidden-0
 boots_on_each() {
 	kinds="plain:gmem thp:thp"
 	[ ! -w $order ] || kinds="plain:gmem hidden:hidden thp:thp"
 	boots "$1" boot "$kinds"
 }
 
-# While the direct map is whole, as blocks leave it.
+# These figures keep the direct map whole.
 costs() {
 	measure population reps="$(of 7 1)" mib="$(of 64 16)" only=plain,hidden,shmem,thp,huge
 	measure guest reps="$(of 5 1)" mib="$(of 64 8)" only=plain,hidden,shmem,thp,huge
@@ -93,7 +93,7 @@ costs() {
 	boots_on_each "$(of 5 1)"
 }
 
-# With backings that go page by page, which are slow, and break the direct map up.
+# Backings of order-0 pages are slow and split the direct map.
 pieces() {
 	measure vms vms="$(of 30 5)" mib=16 tails=1 only=hidden
 	measure vms vms="$(of 8 2)" mib=8 only=hidden-0
@@ -109,23 +109,23 @@ pieces() {
 	[ "$length" != full ] || boot boot hidden-0 hidden 0 0
 }
 
-# On a host with as many CPUs as the guest has vCPUs.
+# Needs a host with as many CPUs as the guest has vCPUs.
 vcpus() {
 	measure growth-vcpus reps="$(of 3 1)" mib="$(of 64 16)" vcpus=8 only=plain,hidden,thp,huge
 }
 
-# On a host of 1.3 GiB, in a boot of its own, as what it leaves of the direct map and
-# of the free memory is the figure.
+# Needs a host of 1.3 GiB in a boot of its own, because the figure is the state of the
+# direct map and of free memory at the end.
 holes() {
 	measure holes mib=160 count="$(of 3 1)" only="$(of plain,hidden hidden)"
 }
 
-# On a host of 12 GiB that has just booted.
+# Needs a host of 12 GiB that has just booted.
 broken() {
 	measure broken mib=512 vms="$(of 100 10)" only=hidden
 }
 
-# VMs of Debian's QEMU, unmodified.
+# Boots VMs with Debian's unmodified QEMU.
 qemu() {
 	if ! grep -q guestmem /proc/filesystems; then
 		echo "# qemu: not measured, as this kernel has no file system guestmem"
@@ -134,7 +134,7 @@ qemu() {
 	/qemu/bench "$(of 3 1)" "$(of 3 1)"
 }
 
-# On an arm64 host: what its limits compare, with the same sizes.
+# Measures what the limits for an arm64 host compare, with the same sizes.
 counts_arm64() {
 	measure counts mib="$(of 1024 512)" only=hidden,thp,mount,tmpfs
 	measure vms vms=100 mib="$(of 48 16)" only=hidden
@@ -148,7 +148,7 @@ times_arm64() {
 	boots_on_each "$(of 9 1)"
 }
 
-# On an arm64 host with pKVM, which takes only sealed memory of a guest_memfd.
+# Needs an arm64 host with pKVM, which of a guest_memfd takes only sealed memory.
 protected_arm64() {
 	boots "$(of 9 2)" boot-protected "hidden:sealed thp:thp" --protected
 }

@@ -13,7 +13,7 @@
 #include "measure.h"
 #include "tiny.h"
 
-/* As struct kvm_pre_fault_memory, which older headers lack. */
+/* Has the layout of struct kvm_pre_fault_memory, which older headers lack. */
 struct pre_fault {
 	uint64_t gpa, size, flags, padding[5];
 };
@@ -125,7 +125,7 @@ void tiny_touch(struct tiny *t, uint64_t step)
 			.t = t, .vcpu = i, .step = step, .start = TINY_BASE + i * each,
 			.end = TINY_BASE + (i + 1 < t->nr_vcpus ? (i + 1) * each : t->memory.size),
 		};
-		/* This thread is the last vCPU's. */
+		/* This thread runs the last vCPU. */
 		if (i + 1 == t->nr_vcpus) {
 			touch_part(p);
 			break;

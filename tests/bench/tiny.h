@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * A guest without a kernel: its vCPUs are in 64-bit mode with all memory mapped
- * one to one by 2 MiB entries, and run one small function at a time. What its
- * memory costs is then all that it costs. guest.h has what depends on the architecture.
+ * A guest without a kernel: its vCPUs are in 64-bit mode, map all memory one to
+ * one by 2 MiB entries, and run one small function at a time. Its cost is
+ * therefore the cost of its memory. guest.h declares the parts that depend on
+ * the architecture.
  */
 #ifndef BENCH_TINY_H
 #define BENCH_TINY_H
@@ -28,26 +29,30 @@ struct tiny {
 	struct tiny_vcpu vcpu[TINY_MAX_VCPUS];
 };
 
-/* All of these end the program when they fail. */
+/* All these functions end the program if they fail. */
 void tiny_create(struct tiny *t, enum backing backing, uint64_t size, unsigned int nr_vcpus);
 void tiny_destroy(struct tiny *t);
 
-/* Write to each page; every vCPU to its part, at the same time. */
+/*
+ * Writes once in every @step bytes; each vCPU writes to its part, in parallel.
+ */
 void tiny_touch(struct tiny *t, uint64_t step);
 
-/* Map all of the memory for the guest by KVM_PRE_FAULT_MEMORY, which populates it. */
+/* Maps and populates all memory of the guest by KVM_PRE_FAULT_MEMORY. */
 void tiny_pre_fault(struct tiny *t);
 
-/* On vCPU 0: @count reads from anywhere in memory, whose size is a power of two. */
+/* Reads @count times at random on vCPU 0; the size must be a power of two. */
 void tiny_walk(struct tiny *t, uint64_t count);
 
-/* Put vCPU 0's kvm-clock into memory at @offset, or take it away; KVM/arm64 has none. */
+/*
+ * Turn vCPU 0's kvm-clock, at @offset in memory, on and off; no-ops on arm64.
+ */
 void tiny_clock_on(struct tiny *t, uint64_t offset);
 void tiny_clock_off(struct tiny *t);
 
 /*
- * On vCPU 0: @count times into a nested guest and back, with the VMCB in memory.
- * Only where tiny_can_nest(), and on x86.
+ * tiny_nested() enters and leaves a nested guest @count times on vCPU 0, with the
+ * VMCB in memory. It needs x86, and tiny_can_nest() to return true.
  */
 bool tiny_can_nest(void);
 void tiny_nested(struct tiny *t, uint64_t count);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Many VMs created, run and destroyed in random order, some with their kvm-clock
- * on: what is left of the direct map's large mappings.
+ * Creates, runs and destroys many VMs in random order, some with their
+ * kvm-clock on, and reports by which entries the direct map maps RAM before and
+ * after.
  */
 #include <stdbool.h>
 #include <stdlib.h>
@@ -14,9 +15,9 @@
 #include "pool.h"
 #include "tiny.h"
 
-#define ALIVE		8	/* VMs at most at once */
+#define ALIVE		8	/* maximum number of VMs at once */
 #define SETTLE_MS	5000
-/* What the pool may have while the VMs run. */
+/* The maximum size of the pool while the VMs run. */
 #define POOL_BYTES	(64 * MIB)
 
 static const char * const level_figure[PT_LEVELS] = {
@@ -40,7 +41,7 @@ static void report_direct_map(enum backing backing, const char *when, unsigned i
 		       (double)(sum->bytes[level] / PAGE), "pages");
 }
 
-/* What is freed behind our back is freed by then. */
+/* Waits until workers have freed the memory and restored the direct map. */
 static void settle(struct pttally *sum, const struct pttally *before)
 {
 	for (int ms = 0; ms < SETTLE_MS; ms += 100) {
@@ -85,9 +86,9 @@ void figure_vms(const struct parameters *p)
 			struct pttally before, after;
 			uint64_t start;
 
-			/* The same VMs in the same order for each. */
+			/* Run the same VMs in the same order for each backing. */
 			srandom(1 + rep);
-			/* Blocks circulate, and the pool has none when it is looked at. */
+			/* The VMs reuse blocks; the pool is empty at each look. */
 			pool_prepare(POOL_EMPTY, 0);
 			read_direct_map(&before);
 			pool_set(0, POOL_BYTES);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* What the kernel counts of its direct map and its TLBs. */
+/* The kernel's counters of direct-map splits and TLB flushes. */
 #ifndef BENCH_VMSTAT_H
 #define BENCH_VMSTAT_H
 
@@ -10,9 +10,9 @@ enum {
 	SPLITS_1G,
 	COLLAPSES_2M,
 	COLLAPSES_1G,
-	TLB_REMOTE,	/* flushes asked of other CPUs */
-	TLB_RECEIVED,	/* by each CPU: everything, or a process's range, on request */
-	TLB_ALL,	/* by each CPU: everything of a process */
+	TLB_REMOTE,	/* flushes that a CPU requested from others */
+	TLB_RECEIVED,	/* by each CPU: on request, everything or a range */
+	TLB_ALL,	/* by each CPU: all entries of a process */
 	TLB_ONE,	/* by each CPU: single pages */
 	NR_VMSTATS
 };
@@ -23,17 +23,21 @@ struct vmstat {
 
 const char *vmstat_name(unsigned int nr);
 
-/* 0, or -1 and in @missing the name of a counter that is not in the text. */
+/* Returns 0, or -1 with the name of a missing counter in @missing. */
 int vmstat_parse(const char *text, struct vmstat *v, const char **missing);
 
-/* What was counted since; ends the program when it cannot be read. */
+/*
+ * Return the counters now, and the growth since; end the program if they fail.
+ */
 struct vmstat vmstat_now(void);
 struct vmstat vmstat_since(const struct vmstat *before);
 
-/* How often the kernel's library flushed all CPUs to hide memory, since boot. */
+/*
+ * Returns how often the library has flushed all CPUs to hide memory since boot.
+ */
 uint64_t library_flushes(void);
 
-/* How often all @cpus CPUs have flushed; see hardware_flushes(). */
+/* Returns how often all @cpus CPUs have flushed; see hardware_flushes(). */
 double vmstat_flushes(const struct vmstat *v, unsigned int cpus);
 
 #endif

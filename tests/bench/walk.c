@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* How a guest's memory is mapped for it, and what that means for its accesses. */
+/* Measures how KVM maps guest memory, and the cost of the guest's accesses. */
 #include <stdio.h>
 #include <unistd.h>
 
@@ -41,7 +41,9 @@ static void walk(const struct parameters *p, enum backing backing, unsigned int 
 	tiny_destroy(&t);
 }
 
-/* All guests exist at once and walk in turn: a machine's drift in time is no difference. */
+/*
+ * All guests exist at once and walk in turn, so that drift in time cancels out.
+ */
 void figure_walk_turns(const struct parameters *p)
 {
 	static struct tiny guest[NR_BACKINGS];

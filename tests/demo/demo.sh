@@ -321,7 +321,7 @@ measure() {
 	done
 	put "$1" hidden_1 "$(value /tmp/fdinfo.1 hidden)"
 	guestmem map --title "Direct map of the host while a guest on $1 memory runs" \
-		-o "$pictures/direct-map-$1.svg" -o "$pictures/direct-map-$1.png" || die "guestmem map failed"
+		-o "$pictures/direct-map-$1.svg" || die "guestmem map failed"
 	scan "$1" alive "$2"
 	cp /tmp/scan "$results/$1.pfns"
 	scan_vmm "$1" "$2"

@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * access_none STEP...: runs on the host. Makes KVM access guest memory at level
- * NONE, one kind of access for each STEP, without running the guest. The first
- * access of each step must fail, because tests/kvm/machine-check injects a
- * machine check into it. Afterwards all steps are repeated, and each must
- * succeed: the same page, the same vCPU, the same CPUs of the host.
+ * NONE, with one kind of access for each STEP, without running the guest. The
+ * first access of each step must fail, because tests/kvm/machine-check injects
+ * a machine check into it. Then the program repeats all steps with the same
+ * pages, the same vCPU and the same CPUs of the host, and each step must
+ * succeed.
  *
- *   load64, cmpxchg64   KVM_TRANSLATE walks page tables with entries of 8 bytes,
+ *   load64, cmpxchg64   KVM_TRANSLATE walks page tables with entries of 8 bytes
  *                       and sets their accessed bits
- *   load32, cmpxchg32   the same with entries of 4 bytes
+ *   load32, cmpxchg32   KVM_TRANSLATE does so with entries of 4 bytes
  *   store32             KVM_SET_MSRS writes the 4 bytes of Hyper-V's hypercall page
- *   words, bytes        the same with 9 bytes, as Xen's hypercalls are on
+ *   words, bytes        KVM_SET_MSRS writes 9 bytes if Xen's hypercalls are on
  */
 #include <err.h>
 #include <fcntl.h>
@@ -29,10 +30,10 @@
 #define PAGES		16UL
 #define MSR_HV_GUEST_OS	0x40000000
 #define MSR_HV_HYPERCALL 0x40000001
-#define MSR_XEN		0x40000200	/* Xen is off as long as no MSR is named */
+#define MSR_XEN		0x40000200	/* KVM_XEN_HVM_CONFIG turns Xen on by naming this MSR */
 #define PTE		(1 | 2)		/* present, writable */
 
-/* What is in which page of the guest's memory. */
+/* The numbers of the pages in guest memory. */
 enum { PML4 = 1, PDPT, PD, PT, PD32, PT32, HYPERCALL, DATA };
 
 static int vm, vcpu;
@@ -53,7 +54,10 @@ static void set_mode(unsigned long cr3, bool wide)
 		err(1, "KVM_SET_SREGS");
 }
 
-/* Address 0 of the guest is in the page DATA, in both modes. */
+/*
+ * Writes page tables that map the guest's address 0 to the page DATA in both
+ * modes.
+ */
 static void write_tables(uint8_t *mem)
 {
 	*(uint64_t *)(mem + PML4 * PAGE) = PDPT * PAGE | PTE;

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * copies: runs on the host. Reads what "guestmem scan --list" prints, and says by
- * /proc/kpageflags what the host uses the pages for that it has found:
+ * copies: runs on the host. Reads the output of "guestmem scan --list", and
+ * counts the pages in it by their use on the host, which /proc/kpageflags
+ * reports:
  *
  *   copies: pages=N process=N cache=N slab=N kernel=N free=N
  *
- * @process: anonymous memory; @cache: the page cache; @slab: objects of the kernel's
- * allocators; @kernel: whole pages that the kernel has, for example in socket buffers;
- * @free: pages that the allocator has. A page on the list of one CPU has no flag, and is
- * among those of the kernel.
+ * @process: anonymous memory; @cache: the page cache; @slab: slab objects;
+ * @kernel: whole pages that the kernel uses, for example in socket buffers;
+ * @free: pages in the buddy allocator. A free page on a per-CPU list has no
+ * flag and counts as @kernel.
  */
 #include <err.h>
 #include <fcntl.h>

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * direct_map PID SIZE: runs on the host. Which pages of a process are in the direct
- * map: looks up the frame of every page in mappings of SIZE bytes at least in
- * /proc/PID/pagemap, and each frame in the kernel's dump of its page tables.
+ * direct_map PID SIZE: runs on the host. Counts which pages of a process are in
+ * the direct map. It reads the frames of all pages in mappings of at least SIZE
+ * bytes from /proc/PID/pagemap, and looks up each frame in the page-table dump
+ * of the kernel.
  *
- *   pages=N    pages that the process has there
- *   mapped=N   of these, in the direct map
- *   absent=N   and not in the direct map
+ *   pages=N    present pages of the process in these mappings
+ *   mapped=N   those that are in the direct map
+ *   absent=N   those that are not in the direct map
  */
 #include <err.h>
 #include <fcntl.h>

@@ -32,7 +32,7 @@
 
 enum { TFTP_READ = 1, TFTP_DATA = 3, TFTP_ACK = 4 };
 
-/* Nothing in it needs padding. */
+/* The struct has no padding. */
 struct datagram {
 	struct iphdr ip;
 	struct udphdr udp;
@@ -84,7 +84,10 @@ static void set_up(const char *name)
 	close(fd);
 }
 
-/* Asks for the server's address; the server learns the guest's from the question. */
+/*
+ * Requests the server's MAC address; the server learns the guest's from the
+ * request.
+ */
 static void resolve(void)
 {
 	struct ether_arp arp = {
@@ -126,7 +129,7 @@ static uint16_t ip_checksum(const struct iphdr *ip)
 	return ~(sum + (sum >> 16));
 }
 
-/* @size counts from @op on; a UDP checksum of 0 says that there is none. */
+/* @size counts from @op on. A UDP checksum of 0 means that there is none. */
 static void send_datagram(int fd, struct datagram *d, size_t size)
 {
 	d->ip = (struct iphdr){

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Init of a guest that tells what it sees and ends in the way that the kernel
- * command line asks for: end=reset (the default), halt, off, panic, triple, loop,
- * or echo (repeat a line of input, then reset).  Before that, disk=copy copies the
- * first half of its disk into the second, and disk=loop writes the whole disk again
- * and again, each time with another byte.
+ * Init of a guest that prints the properties of its machine and ends in the way
+ * that the kernel command line requests: end=reset (the default), halt, off,
+ * panic, triple, loop, or echo (repeat a line of input, then reset).  Before
+ * that, disk=copy copies the first half of the disk to the second half, and
+ * disk=loop writes the whole disk in an endless loop, each time with another
+ * byte.
  */
 #include <fcntl.h>
 #include <stdbool.h>
@@ -48,7 +49,6 @@ static void echo(void)
 		printf("hello: you said %s", line);
 }
 
-/* A page, far enough from the last to be another one, for each MiB. */
 static void touch(unsigned long mib)
 {
 	char *memory = malloc(mib << 20);
@@ -62,7 +62,7 @@ static void touch(unsigned long mib)
 	free(memory);
 }
 
-/* Return: bytes copied. */
+/* Returns the number of bytes copied. */
 static off_t copy(int fd, off_t half)
 {
 	static char buffer[1 << 16];
@@ -156,7 +156,7 @@ int main(void)
 		write_word("/proc/sysrq-trigger", "c");
 	while (!strncmp(end, "loop", 4))
 		sleep(1);
-	/* end=triple goes with reboot=t, which takes the kernel there */
+	/* end=triple needs reboot=t, which makes this a triple fault. */
 	reboot(RB_AUTOBOOT);
 	return 1;
 }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * hold_secret SEED PAGES: for a test of the scanner on the host itself. Holds
- * PAGES pages with the secret of SEED, each at another offset but all at
- * multiples of 64, prints "pfn=0x... offset=..." of each as the scanner would,
- * then "ready", and keeps them until its standard input ends.
+ * hold_secret SEED PAGES: runs on the host, for a test of the scanner. Writes
+ * the secret of SEED to PAGES pages, in each at a different multiple of 64,
+ * prints "pfn=0x... offset=..." for each as the scanner does, prints "ready",
+ * and keeps the pages until its standard input ends.
  */
 #include <fcntl.h>
 #include <stdio.h>

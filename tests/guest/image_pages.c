@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * image_pages: on the host itself, is anything but the kernel image mapped where
- * the kernel image is? That mapping is a second one, beside the direct map: what
- * was freed of the image, and what lies behind it in its last large page, belongs
- * to the page allocator and may become hidden memory, so it must not be there.
+ * image_pages: runs on the host. Checks that the mapping of the kernel image,
+ * which exists beside the direct map, maps only pages of the image. The freed
+ * pages of the image, and the pages after it in its last large page, belong to
+ * the page allocator and may become hidden memory, so this mapping must not
+ * contain them.
  *
- * Compares the kernel's dump of its page tables (debugfs) with the page flags:
- * pages of the image are reserved, all others are somebody's or free.
+ * Compares the page-table dump of the kernel (debugfs) with the page flags:
+ * only pages of the image are reserved.
  */
 #include <elf.h>
 #include <fcntl.h>
@@ -24,9 +25,9 @@
 #define KPF_RESERVED	(1ULL << 32)
 #define MAX_PAGES	(1UL << 18)	/* KERNEL_IMAGE_SIZE */
 
-static uint64_t text, text_phys;	/* _text, and where it was loaded */
-static bool mapped[MAX_PAGES];		/* page of _text + index * PAGE */
-static bool ours[MAX_PAGES];		/* reserved, or no RAM at all */
+static uint64_t text, text_phys;	/* virtual and physical address of _text */
+static bool mapped[MAX_PAGES];		/* whether _text + index * PAGE is mapped */
+static bool ours[MAX_PAGES];		/* whether that page is reserved or not RAM */
 static size_t nr_mapped, nr_results, nr_failed;
 
 static void __attribute__((noreturn, format(printf, 1, 2))) die(const char *fmt, ...)
@@ -92,7 +93,7 @@ static uint64_t load_address(void)
 	return found;
 }
 
-/* A variable of the kernel. */
+/* Reads a variable of the kernel. */
 static uint64_t read_kernel(uint64_t address)
 {
 	int fd = open("/proc/kcore", O_RDONLY);
@@ -117,7 +118,7 @@ static uint64_t read_kernel(uint64_t address)
 	die("/proc/kcore does not show 0x%llx", (unsigned long long)address);
 }
 
-/* What the page tables map from _text to the end of the image's area. */
+/* Finds the pages from _text to the end of the image's area that are mapped. */
 static void read_mapped(void)
 {
 	FILE *f = open_file("/sys/kernel/debug/page_tables/kernel");
@@ -130,7 +131,7 @@ static void read_mapped(void)
 			inside = strstr(line, "High Kernel Mapping");
 			continue;
 		}
-		/* A range that is not present shows neither RW nor ro. */
+		/* The line of a range that is not present has neither RW nor ro. */
 		if (!inside || sscanf(line, "0x%llx-0x%llx", &start, &end) != 2 ||
 		    (!strstr(line, " RW ") && !strstr(line, " ro ")))
 			continue;
@@ -158,7 +159,7 @@ static void read_flags(size_t pages)
 	close(fd);
 }
 
-/* Whole pages of [start, end) have left the image: none may be mapped in its place. */
+/* Checks that no page is mapped in [start, end), which the kernel has freed. */
 static void check_gone(const char *what, uint64_t start, uint64_t end)
 {
 	size_t pages = 0, freed = 0, there = 0;
@@ -170,7 +171,7 @@ static void check_gone(const char *what, uint64_t start, uint64_t end)
 		freed += !ours[i];
 		there += mapped[i];
 	}
-	/* Had nothing been freed, there would be nothing to see here. */
+	/* If the kernel freed no page, the check would prove nothing. */
 	result(freed && !there, "%s: %zu pages, %zu freed, %zu still mapped", what, pages, freed,
 	       there);
 }
@@ -184,7 +185,7 @@ int main(void)
 	text = symbol("_text");
 	text_phys = load_address();
 	end = symbol("_end");
-	/* The part of the early heap that was used up; the rest was freed. */
+	/* The kernel uses the early heap up to here and frees the rest. */
 	tail = read_kernel(symbol("_brk_end"));
 	if (tail < symbol("__brk_base") || tail > end)
 		die("_brk_end is 0x%llx", (unsigned long long)tail);

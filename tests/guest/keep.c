@@ -1,19 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * keep SEED MIB: runs in a guest. Keeps MIB of memory whose contents it knows:
- * each page begins with the secret of SEED, for the scanner, and the rest follows
- * from the page's number and its generation. The first half of the pages stays as it
- * is. The CPUs share the other half: a writer on each looks at its pages and writes them
- * with a new generation, again and again. Commands come by standard input, a line each:
+ * keep SEED MIB: runs in a guest. Keeps MIB of memory whose contents it can
+ * verify: each page begins with the secret of SEED, for the scanner, and the
+ * rest is calculated from the number and the generation of the page. The first
+ * half of the pages does not change. The CPUs share the second half: a writer
+ * on each CPU verifies its pages and writes them with a new generation, in an
+ * endless loop. The program reads commands from standard input, one in each
+ * line:
  *
- *   check     stop the writers, look at every word, let them go on:
+ *   check     stop the writers, verify every word, restart them, and print
  *             keep: check=N pages=N bad=N first_bad=N written=N writers=N
- *   corrupt   change one bit of one page of the first half, for the test of the test
- *   mend      change it back
+ *   corrupt   change one bit of one page of the first half, to test the check
+ *   mend      restore that bit
  *   quit
  *
- * @bad counts the pages that the check finds, and all that the writers have found;
- * @written counts the pages written so far, @writers the writers that have written.
+ * @bad counts the wrong pages of this check and all that the writers have
+ * found; @written counts the pages written so far, @writers the writers that
+ * have written.
  */
 #define _GNU_SOURCE
 #include <err.h>
@@ -32,7 +35,7 @@
 
 #define PAGE		4096UL
 #define WORDS		(PAGE / 8)
-#define HEAD		8	/* words: the secret twice, for alignment to 64 bytes */
+#define HEAD		8	/* words of the secret, twice to fill 64 bytes */
 #define BATCH		64	/* pages that a writer writes before it sleeps */
 #define PAUSE_US	2000
 #define MAX_CPUS	64
@@ -45,9 +48,12 @@ struct writer {
 
 static struct writer writer[MAX_CPUS];
 static uint64_t *memory, seed;
-static uint32_t *generation;	/* what each page should have */
+static uint32_t *generation;	/* the expected generation of each page */
 static size_t pages;
-/* Writers hold it shared for a batch, a check holds it alone and need not wait for long. */
+/*
+ * A writer takes it shared for a batch. A check takes it exclusively, without a
+ * long wait.
+ */
 static pthread_rwlock_t batch = PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP;
 
 static uint64_t word_of(size_t page, uint32_t gen, unsigned int i)
@@ -58,8 +64,8 @@ static uint64_t word_of(size_t page, uint32_t gen, unsigned int i)
 }
 
 /*
- * In general registers: the host keeps a guest's registers in its own memory, and
- * wide ones would hold the whole secret there.
+ * Uses general registers only: the host saves a guest's registers in its own
+ * memory, and vector registers could contain the whole secret.
  */
 __attribute__((target("general-regs-only"), noinline))
 static void write_page(size_t page)
@@ -93,7 +99,7 @@ static void *write_pages(void *arg)
 	for (;;) {
 		pthread_rwlock_rdlock(&batch);
 		for (int i = 0; i < BATCH; i++) {
-			/* What a check would have seen is not there any more after this. */
+			/* Verify the page before write_page() overwrites it. */
 			w->bad += !page_is_good(page);
 			generation[page]++;
 			write_page(page);

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * lend DEVICE SEED: runs on the host. Makes a hidden guest_memfd, writes the
- * secret of SEED all over it, and lends a part of it, 1024 pages with the secret
- * and a few without, to the kernel: at level USER a write to DEVICE with O_DIRECT
- * from there fails, at KERNEL it works, back at USER it fails again. The pages
- * without the secret are those that go to DEVICE, which may be memory itself.
- * Says what happened a line at a time and waits for a line of input after each:
+ * lend DEVICE SEED: runs on the host. Creates a hidden guest_memfd, writes the
+ * secret of SEED to its pages, and changes the access level of a part of it,
+ * which has 1024 pages with the secret and a few without: at level USER a write
+ * to DEVICE with O_DIRECT from this part fails, at KERNEL it succeeds, and at
+ * USER it fails again. Only pages without the secret are written to DEVICE,
+ * which may be memory itself. Prints each result in a line and then waits for a
+ * line of input:
  *
  *   lend: at=user write=EFAULT read=none intact=4096
  *   lend: at=kernel write=ok read=ok intact=4096
@@ -28,8 +29,8 @@
 
 #define PAGE		4096UL
 #define PAGES		4096UL		/* of the file */
-#define LENT_FIRST	1000UL		/* not at the start of a block, nor at its end */
-#define IO_PAGES	64UL		/* at the start of what is lent */
+#define LENT_FIRST	1000UL		/* neither the first nor the last page of a block */
+#define IO_PAGES	64UL		/* the first pages of the lent part */
 #define LENT_PAGES	(IO_PAGES + 1024UL)
 #define RETRY_MS	1000
 
@@ -63,7 +64,7 @@ static unsigned long intact(const volatile uint64_t *mem)
 	return pages;
 }
 
-/* "ok", or the name of the error; what was done in part is neither. */
+/* Returns "ok", the name of the error, or "short" for a short transfer. */
 static const char *result(ssize_t n)
 {
 	if (n == (ssize_t)(IO_PAGES * PAGE))
@@ -128,7 +129,10 @@ int main(int argc, char **argv)
 	was_read = result(pread(disk, lent, io, 0));
 	tell("kernel", wrote, was_read, mem);
 
-	/* Not guestmem_make_inaccessible(), which would take it from this process too. */
+	/*
+	 * guestmem_make_inaccessible() would remove the access of this process
+	 * too.
+	 */
 	ret = guestmem_set_access(fd, offset, size, GUESTMEM_ACCESS_USER, &at);
 	if (ret)
 		errx(1, "taking back: %s, offset 0x%llx", strerror(-ret), (unsigned long long)at);

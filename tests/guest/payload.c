@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The guest's only program: PID 1 of a guest whose initrd has it as /init. It
- * fills memory with a secret, keeps every vCPU running and reading its clock,
- * and says so on the console:
+ * The only program of a guest: /init in its initrd. It fills memory with a
+ * secret, keeps a thread running on every vCPU that reads the clock, and prints
+ * on the console:
  *
  *   payload: cpus=4 clocksource=kvm-clock
  *   payload: secret_pages=16384 ready
- *   payload: ran=4 backwards=0 intact=16384     (when it is told to end)
+ *   payload: ran=4 backwards=0 intact=16384     (when it ends)
  *
- * From the kernel command line: secret_mb=N (64), secret_seed=N (1), hold=S:
- * end after S seconds without being told. A line "quit" on the console ends it.
+ * Parameters on the kernel command line, with their defaults: secret_mb=N (64),
+ * secret_seed=N (1), and hold=S to end after S seconds. The line "quit" on the
+ * console ends the program as well.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -42,10 +43,12 @@ struct ticker {
 };
 
 static struct ticker ticker[MAX_CPUS];
-static atomic_ullong latest;		/* the latest time that any vCPU has read */
-static atomic_uint backwards;		/* how often a vCPU was behind that */
+static atomic_ullong latest;		/* the latest time that a vCPU has read */
+static atomic_uint backwards;		/* how often a vCPU has read an earlier time */
 
-/* One write a line: the kernel's own messages come out between lines, not within. */
+/*
+ * Writes the line by one call, so that the kernel prints no message within it.
+ */
 __attribute__((format(printf, 1, 2)))
 static void say(const char *fmt, ...)
 {
@@ -113,7 +116,10 @@ static uint64_t read_clock(void)
 	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
 }
 
-/* Busy for a millisecond in ten: its vCPU runs, and the host has CPUs to spare. */
+/*
+ * Runs one millisecond of ten, to keep its vCPU running at a low load of the
+ * host.
+ */
 static void *tick(void *arg)
 {
 	struct ticker *t = arg;
@@ -163,8 +169,9 @@ static unsigned int ran(int cpus)
 }
 
 /*
- * In general registers and a word at a time: the host keeps a guest's registers
- * in its own memory, and wide ones would hold the whole secret there.
+ * Uses general registers only, one word at a time: the host saves a guest's
+ * registers in its own memory, and vector registers could contain the whole
+ * secret.
  */
 __attribute__((target("general-regs-only"), noinline))
 static void fill(volatile uint64_t *mem, size_t pages, uint64_t seed)
@@ -214,7 +221,10 @@ static void wait_for_end(unsigned long hold)
 			continue;
 		n = read(STDIN_FILENO, line + len, 1);
 		if (n <= 0) {
-			/* The console hung up; without a time to end this is for ever. */
+			/*
+			 * The console has hung up; with @hold of 0 this waits
+			 * forever.
+			 */
 			usleep(100000);
 			continue;
 		}
@@ -236,12 +246,12 @@ static void mount_all(void)
 	mkdir("/dev", 0755);
 	if (mount("proc", "/proc", "proc", 0, NULL) || mount("sysfs", "/sys", "sysfs", 0, NULL))
 		die("mount");
-	/* Already there where the kernel mounts it by itself. */
+	/* EBUSY: the kernel has mounted it (CONFIG_DEVTMPFS_MOUNT). */
 	if (mount("devtmpfs", "/dev", "devtmpfs", 0, NULL) && errno != EBUSY)
 		die("mount /dev");
 }
 
-/* Lines as they are sent, whole. Without this a console that is no tty still works. */
+/* Makes the console return whole lines, without echo, if it is a tty. */
 static void set_up_console(void)
 {
 	struct termios tio;

@@ -2,7 +2,8 @@
 /*
  * qmp SOCKET COMMAND [ARGUMENTS]: runs on the host. Sends one command to the
  * QEMU that listens on the socket, with the JSON object ARGUMENTS if given, and
- * prints what it returns, a line of JSON. Status 1 if it returns an error.
+ * prints the reply, a line of JSON. Exits with status 1 if the reply is an
+ * error.
  */
 #include <err.h>
 #include <stdbool.h>
@@ -33,7 +34,7 @@ static void connect_to(const char *path)
 		err(2, "%s", path);
 }
 
-/* Sends a command, and reads until its answer: events may come before that. */
+/* Sends a command and reads up to its reply; events may precede the reply. */
 static bool execute(const char *command, const char *arguments)
 {
 	if (arguments)

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * scan_process PID SEED SIZE: runs on the host. What a VMM's process has of the
- * memory of its guest, which is in mappings of SIZE bytes at least, and where
- * in all of its address space /proc/PID/mem shows the secret of SEED:
+ * scan_process PID SEED SIZE: runs on the host. Counts the pages of guest
+ * memory that a VMM has mapped, in mappings of at least SIZE bytes, and the
+ * pages of its whole address space in which /proc/PID/mem shows the secret of
+ * SEED:
  *
- *   guest_pages=N       pages of readable mappings of that size
- *   guest_rss_pages=N   of these, in the page tables of the process
- *   read_pages=N        pages of all of its mappings that could be read
- *   unreadable_pages=N  and that could not
+ *   guest_pages=N       pages of readable mappings of at least SIZE bytes
+ *   guest_rss_pages=N   those that are in the page tables of the process
+ *   read_pages=N        pages of all mappings that this program has read
+ *   unreadable_pages=N  pages of all mappings that it could not read
  *   found_pages=N       pages with the secret
  */
 #include <fcntl.h>
@@ -83,14 +84,14 @@ int main(int argc, char **argv)
 		if (sscanf(line, "%lx-%lx %c", &start, &end, &read) == 3) {
 			is_guest = read == 'r' && end - start >= size;
 			guest += is_guest ? (end - start) / PAGE : 0;
-			/* The last page of all is not one of the process. */
+			/* The vsyscall page is not a page of the process. */
 			if (end >> 63 == 0)
 				scan(mem, start, end);
 		} else if (is_guest && sscanf(line, "Rss: %lu kB", &kb) == 1) {
 			guest_rss += kb * 1024 / PAGE;
 		}
 	}
-	/* Leave no copies behind for the next scan to find. */
+	/* Do not leave copies that the next scan would find. */
 	explicit_bzero(buffer, sizeof(buffer));
 	printf("guest_pages=%lu\nguest_rss_pages=%lu\nread_pages=%lu\nunreadable_pages=%lu\n"
 	       "found_pages=%lu\n", guest, guest_rss, readable, unreadable, found);

@@ -1,21 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * PID 1 of the emulated host: run the one command that scripts/run-vm put into
- * the initrd, relay its output, report how it ended, power off.
+ * PID 1 of the emulated host: runs the one command that scripts/run-vm has put
+ * into the initrd, relays its output, reports how it ended, and powers off.
  *
- * Two ports lead out. One carries what the command prints, the other the
- * verdict: lines of our own, each after a number that run-vm chose for this boot
- * and that is removed before the command runs:
+ * The program has two ports to the outside. It writes the output of the command
+ * to one, and the verdict to the other. Each line of the verdict begins with a
+ * number that run-vm chose for this boot; the program deletes the file with
+ * this number before it runs the command, so the command cannot imitate a
+ * verdict:
  *	start			the command is about to run
- *	exit N | signal N	how it ended
- *	output N		bytes that it printed
+ *	exit N | signal N	how the command ended
+ *	output N		number of bytes that it printed
  *	taint N			/proc/sys/kernel/tainted afterwards
- *	leaks N			objects that kmemleak reports
+ *	leaks N			number of objects that kmemleak reports
  *	error TEXT		this program itself failed
- *	done			nothing follows; without it there is no verdict
+ *	done			the last line; without it there is no verdict
  *
- * QEMU has the virtio ports "guestmem.output" and "guestmem.verdict"; a port can be
- * open only once. Bochs has two parallel ports, which write each byte to a file.
+ * QEMU has the virtio ports "guestmem.output" and "guestmem.verdict", of which
+ * each can be open only once. Bochs has two parallel ports and writes each byte
+ * to a file.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -41,18 +44,21 @@
 #define KMEMLEAK	"/sys/kernel/debug/kmemleak"
 #define TAINTED		"/proc/sys/kernel/tainted"
 
-/* Objects younger than this are never reported (MSECS_MIN_AGE), plus a margin. */
+/* kmemleak reports no objects younger than MSECS_MIN_AGE; with a margin. */
 #define KMEMLEAK_AGE_S	6
 
-/* A parallel port: data, status, control. Bochs prints a byte when STROBE rises. */
+/* The registers of a parallel port. Bochs writes the byte when STROBE rises. */
 #define PARALLEL_1	0x378
 #define PARALLEL_2	0x278
 #define STATUS		1
 #define CONTROL		2
 #define STROBE		0x01
-#define ONLINE		0x0c	/* not initialising, and selected */
+#define ONLINE		0x0c	/* INIT is inactive, SELECT is active */
 
-/* A way out: a file; if it is /dev/port, a parallel port. */
+/*
+ * A port to the outside: a file, or /dev/port and the address of a parallel
+ * port.
+ */
 struct port {
 	int fd;
 	off_t parallel;
@@ -66,7 +72,10 @@ static unsigned long relayed;
 static void write_all(const struct port *port, const char *buf, size_t len)
 {
 	for (; port->parallel && len; buf++, len--) {
-		/* All three registers; the middle one cannot be written. */
+		/*
+		 * Write all three registers at once; writes to the status are
+		 * ignored.
+		 */
 		const unsigned char byte[] = { *buf, 0, ONLINE | STROBE }, ready = ONLINE;
 
 		if (pwrite(port->fd, byte, sizeof(byte), port->parallel) != sizeof(byte) ||
@@ -157,7 +166,7 @@ static void mount_all(void)
 	(void)!symlink("/proc/mounts", "/etc/mtab");
 }
 
-/* Open the virtio port of that name; its device appears a moment after boot. */
+/* Opens the virtio port of that name; waits for its device to appear. */
 static int open_virtio(const char *want)
 {
 	for (int tries = 0; tries < 500; tries++) {
@@ -223,7 +232,7 @@ static void open_ports(void)
 	}
 }
 
-/* busybox gets a link in /bin for each of its programs. */
+/* Creates a link in /bin for each program of busybox. */
 static void install_applets(void)
 {
 	int status = -1;
@@ -245,7 +254,7 @@ static void set_limit(int resource, rlim_t value)
 		fail("setrlimit %d", resource);
 }
 
-/* The command as run-vm wrote it: its words, each ended by a NUL. */
+/* Reads the command: run-vm has ended each of its words with a NUL. */
 static char **read_argv(void)
 {
 	FILE *f = fopen(ARGV_FILE, "re");
@@ -295,7 +304,7 @@ static pid_t spawn(char **argv, int out)
 	_exit(errno == ENOENT ? 127 : 126);
 }
 
-/* Copy what is in the pipe to the output port; 0 when there is nothing now. */
+/* Copies from the pipe to the output port; returns 0 if the pipe is empty. */
 static int relay(int pipe_fd)
 {
 	static char buf[65536];
@@ -308,7 +317,7 @@ static int relay(int pipe_fd)
 	return 1;
 }
 
-/* Run the command to its end, relaying its output; returns its wait status. */
+/* Runs the command, relays its output, and returns its wait status. */
 static int run(char **argv)
 {
 	int fds[2], sfd, status = 0, ended = 0;
@@ -334,7 +343,7 @@ static int run(char **argv)
 	while (!ended) {
 		if (poll(polls, 2, -1) < 0 && errno != EINTR)
 			fail("poll");
-		/* Every writer may be gone long before the command itself. */
+		/* The command may close the pipe long before it ends. */
 		if (polls[0].revents && !relay(fds[0]) && (polls[0].revents & POLLHUP))
 			polls[0].fd = -1;
 		if (polls[1].revents) {
@@ -351,7 +360,10 @@ static int run(char **argv)
 		}
 	}
 
-	/* What it left running must not outlive it: it may hold KVM or the pipe. */
+	/*
+	 * Kill the processes that it has started: they may hold KVM or the pipe
+	 * open.
+	 */
 	kill(-1, SIGKILL);
 	while (waitpid(-1, NULL, 0) > 0 || errno == EINTR)
 		;
@@ -373,8 +385,9 @@ static int write_file(const char *path, const char *text)
 }
 
 /*
- * On a kernel with kmemleak: scan twice (one scan finds candidates, the next
- * confirms them), put every report into the kernel log, return how many.
+ * If the kernel has kmemleak, scans twice, because one scan finds candidates
+ * and the next confirms them, writes every report to the kernel log, and
+ * returns the number of reports.
  */
 static int scan_leaks(void)
 {

@@ -8,16 +8,18 @@
 #include "layout.h"
 
 #define GIC_PHANDLE		1
-#define INTERRUPT_SHARED	0	/* of all CPUs */
-#define INTERRUPT_PRIVATE	1	/* of each CPU */
+#define INTERRUPT_SHARED	0	/* shared peripheral interrupt */
+#define INTERRUPT_PRIVATE	1	/* private peripheral interrupt */
 #define LEVEL_HIGH		4
 #define SERIAL_CLOCK		1843200
 #define KASLR_SEED_SIZE		8
 
-/* The timer's interrupts, numbered from 16: secure, physical, virtual, of EL2. */
+/* The timer's interrupts, as INTID - 16: secure, physical, virtual, EL2. */
 static const uint32_t timer_interrupts[] = { 13, 14, 11, 10 };
 
-/* A tree that is being written; after the first error nothing is. */
+/*
+ * A tree under construction; after the first error the functions write nothing.
+ */
 struct tree {
 	void *fdt;
 	int error;
@@ -29,7 +31,7 @@ static void begin(struct tree *tree, const char *name)
 		tree->error = fdt_begin_node(tree->fdt, name);
 }
 
-/* A node whose registers are at @addr. */
+/* Begins a node whose registers are at @addr. */
 static void begin_at(struct tree *tree, const char *name, uint64_t addr)
 {
 	char full[64];
@@ -67,7 +69,7 @@ static void address(struct tree *tree, const char *name, uint64_t value)
 		tree->error = fdt_property_u64(tree->fdt, name, value);
 }
 
-/* @count pairs of address and size. */
+/* Adds the property reg with @count pairs of address and size. */
 static void ranges(struct tree *tree, const uint64_t *values, unsigned int count)
 {
 	fdt64_t cells[4];
@@ -95,7 +97,7 @@ static void write_chosen(struct tree *tree, const struct machine *machine)
 	begin(tree, "chosen");
 	string(tree, "bootargs", machine->cmdline);
 	string(tree, "stdout-path", "serial0:115200n8");
-	/* Linux overwrites both when it has read them. */
+	/* Linux overwrites both seeds after it has read them. */
 	bytes(tree, "kaslr-seed", machine->seed, KASLR_SEED_SIZE);
 	bytes(tree, "rng-seed", machine->seed + KASLR_SEED_SIZE,
 	      sizeof(machine->seed) - KASLR_SEED_SIZE);

@@ -10,18 +10,20 @@
 
 #define DEVICETREE_MAX	0x10000
 
-/* What the device tree tells, beside the devices that every guest has. */
+/* The properties of a guest; the device tree also has the fixed devices. */
 struct machine {
 	uint64_t memory_size;
 	unsigned int nr_cpus;
-	uint64_t mpidr[VM_MAX_CPUS];	/* by which each CPU is known to the others */
-	uint64_t initrd, initrd_size;	/* the size is 0 if there is none */
+	uint64_t mpidr[VM_MAX_CPUS];	/* the register MPIDR_EL1 of each CPU */
+	uint64_t initrd, initrd_size;	/* initrd_size is 0 if there is none */
 	const char *cmdline;
 	bool has_disk;
-	uint8_t seed[40];		/* random, for the guest alone */
+	uint8_t seed[40];		/* random bytes for the guest */
 };
 
-/* Write it to @to, DEVICETREE_MAX bytes.  Return: NULL, or why it cannot be done. */
+/*
+ * Writes up to DEVICETREE_MAX bytes to @to.  Returns NULL, or why that failed.
+ */
 const char *devicetree_write(void *to, const struct machine *machine);
 
 #endif

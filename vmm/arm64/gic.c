@@ -37,7 +37,7 @@ int gic_create(int vm_fd)
 	    set(device.fd, KVM_DEV_ARM_VGIC_GRP_CTRL, KVM_DEV_ARM_VGIC_CTRL_INIT, NULL))
 		ret = fail(STATUS_ERROR, "cannot create the interrupt controllers: %s",
 			   strerror(errno));
-	/* The VM keeps the device. */
+	/* The VM holds a reference to the device. */
 	close(device.fd);
 	return ret;
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * An uncompressed kernel: what is to be in memory, with a header in its first 64
- * bytes.  See Documentation/arch/arm64/booting.rst of the kernel.
+ * Loads an uncompressed kernel: the file is copied to memory as it is and has a
+ * header in its first 64 bytes.  See Documentation/arch/arm64/booting.rst of
+ * the kernel.
  */
 #include <elf.h>
 #include <endian.h>
@@ -12,16 +13,16 @@
 
 #define IMAGE_MAGIC		0x644d5241	/* ARM\x64 */
 #define FLAG_BIG_ENDIAN		1
-#define LOAD_ALIGNMENT		(2ULL << 20)	/* text_offset is relative to such an address */
+#define LOAD_ALIGNMENT		(2ULL << 20)	/* text_offset is relative to a multiple of this */
 
 struct image_header {
 	uint32_t code[2];
 	uint64_t text_offset;
-	uint64_t image_size;		/* in memory: more than what is in the file */
+	uint64_t image_size;		/* in memory, which is larger than the file */
 	uint64_t flags;
 	uint64_t reserved[3];
 	uint32_t magic;
-	uint32_t pe_offset;		/* of the header for EFI, if there is one */
+	uint32_t pe_offset;		/* offset of the EFI header, if there is one */
 };
 
 _Static_assert(sizeof(struct image_header) == 64, "the header has 64 bytes");
@@ -59,20 +60,22 @@ static uint16_t read_u16(const struct blob *file, uint64_t at)
 	return file->data[at] | file->data[at + 1] << 8;
 }
 
-/* One of the first two instructions branches over the header. */
+/* One of the first two instructions is a branch over the header. */
 static bool entry_is_cut_off(const struct blob *file, const struct image_header *header)
 {
 	for (unsigned int i = 0; i < 2; i++) {
 		uint32_t words = header->code[i] & 0x03ffffff;
 
-		/* b, forwards */
+		/* a forward branch */
 		if (header->code[i] >> 26 == 5 && !(words >> 25))
 			return (words + i) * 4ULL + 4 > file->size;
 	}
 	return false;
 }
 
-/* The header for EFI, which not every kernel has, tells where each section ends. */
+/*
+ * The EFI header, which not every kernel has, contains the end of each section.
+ */
 static bool section_is_cut_off(const struct blob *file, const struct image_header *header)
 {
 	uint64_t pe = header->pe_offset, table;
@@ -94,7 +97,7 @@ static bool section_is_cut_off(const struct blob *file, const struct image_heade
 	return false;
 }
 
-/* What else a user may take for an Image. */
+/* Recognises other files that a user may mistake for an Image. */
 static const char *another_kind(const struct blob *file)
 {
 	if (has(file, 0x202, "HdrS", 4))

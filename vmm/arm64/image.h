@@ -8,9 +8,10 @@
 #include "memory.h"
 
 /*
- * Each returns NULL, or why the file cannot be booted.  image_load() sets where
- * the kernel is entered, which is its first byte, and the end of the memory that
- * it needs before it knows what else there is.
+ * Each returns NULL, or the reason why the VMM cannot boot the file.
+ * image_load() stores the entry point, which is the kernel's first byte, and
+ * the end of the memory that the kernel uses before it has read the device
+ * tree.
  */
 const char *image_check(const struct blob *file);
 const char *image_load(const struct blob *file, const struct memory *memory,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Where the devices are in the guest's address space, and their interrupts. */
+/* The guest addresses of the devices, and their interrupts. */
 #ifndef LAYOUT_H
 #define LAYOUT_H
 
@@ -12,7 +12,7 @@
 #define LAYOUT_DISK			0x0a000000ULL
 #define LAYOUT_DISK_SIZE		0x1000ULL
 
-/* Interrupt IDs of the GIC: those of all CPUs begin at 32. */
+/* Interrupt IDs of the GIC; the shared peripheral interrupts begin at 32. */
 #define LAYOUT_SHARED_INTERRUPTS	32
 #define LAYOUT_SERIAL_INTERRUPT		32
 #define LAYOUT_DISK_INTERRUPT		33

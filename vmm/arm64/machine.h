@@ -10,26 +10,26 @@
 #define MEMORY_LOW_MAX		UINT64_MAX
 #define MEMORY_HIGH_BASE	UINT64_MAX
 
-/* What every guest of this VMM needs; the user's own words come after it. */
+/* The command line of every guest; the VMM appends the words of the user. */
 #define MACHINE_CMDLINE		"console=ttyS0 earlycon panic=-1"
-/* What else it needs for a disk, of which the device tree tells. */
+/* Linux finds the disk in the device tree and needs no words for it. */
 #define MACHINE_DISK_WORDS	""
 #define MACHINE_KERNELS		"Image"
 #define MACHINE_PC		"pc"
 
-/* Guests know no hypercall by which they make a part of their memory private. */
+/* Guests have no hypercall that makes a part of their memory private. */
 #define MACHINE_CONVERSIONS	false
 
-/* KVM has protected VMs, whose memory pKVM takes from the host. */
+/* KVM supports protected VMs: pKVM takes their memory from the host. */
 #define MACHINE_PROTECTED	true
 
-/* Linux halts in an endless loop. */
+/* A halted Linux runs in an endless loop. */
 #define MACHINE_HALT_SPINS	true
 
 struct arch_vcpu {
-	uint64_t last_pc;		/* at the last arch_look() */
-	unsigned long long last_exits;	/* by then */
-	bool stepping;			/* KVM_RUN executes one instruction */
+	uint64_t last_pc;		/* program counter at the last arch_look() */
+	unsigned long long last_exits;	/* vcpu->exits at the last arch_look() */
+	bool stepping;			/* the next KVM_RUN executes one instruction */
 };
 
 #endif

@@ -18,7 +18,7 @@ static int set(int vcpu_fd, uint64_t id, uint64_t value)
 	return ioctl(vcpu_fd, KVM_SET_ONE_REG, &reg) ? -errno : 0;
 }
 
-/* The rest is as after KVM_ARM_VCPU_INIT: EL1, MMU and interrupts off, x1 to x3 zero. */
+/* KVM_ARM_VCPU_INIT has set EL1, MMU and interrupts off, and x1 to x3 zero. */
 int registers_set_entry(int vcpu_fd, uint64_t entry, uint64_t devicetree)
 {
 	int ret = set(vcpu_fd, CORE_REGISTER(regs.pc), entry);

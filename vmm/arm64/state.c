@@ -6,7 +6,7 @@
 #include "message.h"
 #include "registers.h"
 
-#define PSTATE_SP_EL1	0x5u	/* with its own stack pointer */
+#define PSTATE_SP_EL1	0x5u	/* EL1 uses SP_EL1 */
 #define PSTATE_MODE	0xfu
 
 static const char *mp_state(const struct vcpu *vcpu)

@@ -11,16 +11,16 @@
 #include "status.h"
 #include "vm.h"
 
-/* Bits of PSTATE that keep interrupts of all kinds, and ordinary ones, out. */
+/* Bits of PSTATE that mask all kinds of interrupts, and ordinary interrupts. */
 #define PSTATE_DAIF	0x3c0u
 #define PSTATE_I	0x80u
 
-/* A CPU that is parked leaves KVM_RUN when it is asked, and for nothing else. */
+/* KVM_RUN of a parked CPU returns only for kicks, at most this often. */
 #define PARKED_EXITS	4
 
 /*
- * pKVM tells a protected guest that the CPU has generic pointer authentication
- * wherever the host's has, so the guest must be able to set its keys.
+ * If the host's CPU has generic pointer authentication, pKVM reports it to a
+ * protected guest, so the guest must be able to set its keys.
  */
 static void add_pointer_authentication(const struct vm *vm, struct kvm_vcpu_init *init)
 {
@@ -39,7 +39,7 @@ int arch_init_vcpu(struct vcpu *vcpu)
 	init.features[0] |= 1u << KVM_ARM_VCPU_PSCI_0_2;
 	if (vcpu->vm->protected)
 		add_pointer_authentication(vcpu->vm, &init);
-	if (vcpu->id)	/* the guest starts it by PSCI */
+	if (vcpu->id)	/* the guest starts the others by PSCI */
 		init.features[0] |= 1u << KVM_ARM_VCPU_POWER_OFF;
 	if (ioctl(vcpu->fd, KVM_ARM_VCPU_INIT, &init))
 		return fail(STATUS_ERROR, "cannot set the registers of vCPU %u: %s", vcpu->id,
@@ -57,7 +57,7 @@ static void answer(struct vcpu *vcpu, bool stopped)
 	atomic_store(&vcpu->answer, stopped ? VCPU_STOPPED : VCPU_ALIVE);
 }
 
-/* Return: whether KVM_RUN will execute one instruction and come back. */
+/* Returns whether the next KVM_RUN executes one instruction and returns. */
 static bool set_stepping(struct vcpu *vcpu, bool on)
 {
 	struct kvm_guest_debug debug = {
@@ -69,12 +69,13 @@ static bool set_stepping(struct vcpu *vcpu, bool on)
 }
 
 /*
- * A CPU that is off waits for another CPU.  Linux has the other CPUs of a halted
- * guest wait with every kind of interrupt off, and the last one jump from an
- * instruction to itself with interrupts off.  An idle CPU waits with ordinary
- * interrupts off only, and a single step takes it on to another instruction.  A
- * debugger that polls the serial port is at one place with all interrupts off, and
- * makes exits.
+ * Decides whether the vCPU is stopped.  A CPU that is off waits for another CPU
+ * to start it.  In a halted Linux guest all CPUs but one wait with every kind
+ * of interrupt masked, and the last one executes a branch to itself with
+ * ordinary interrupts masked.  An idle CPU also waits with ordinary interrupts
+ * masked, but a single step takes it to another instruction.  A debugger that
+ * polls the serial port stays at one instruction with all interrupts masked,
+ * but it causes exits.
  */
 void arch_look(struct vcpu *vcpu)
 {
@@ -100,7 +101,7 @@ void arch_look(struct vcpu *vcpu)
 		answer(vcpu, true);
 	else if (!set_stepping(vcpu, true))
 		answer(vcpu, false);
-	/* else the answer comes after the step */
+	/* Otherwise stepped() answers. */
 }
 
 static void stepped(struct vcpu *vcpu)
@@ -117,7 +118,7 @@ unsigned long long arch_pc(const struct vcpu *vcpu)
 	return pc;
 }
 
-/* A wide access reaches as many neighbouring registers of a byte each. */
+/* An access of several bytes is one access to each of that many registers. */
 static void serial_exit(struct vm *vm, struct kvm_run *run)
 {
 	for (uint32_t i = 0; i < run->mmio.len; i++) {
@@ -138,7 +139,7 @@ static void mmio_exit(struct vm *vm, struct kvm_run *run)
 		serial_exit(vm, run);
 	else if (vm->disk && addr - LAYOUT_DISK < LAYOUT_DISK_SIZE)
 		disk_exit(vm->disk, addr - LAYOUT_DISK, run);
-	else if (!run->mmio.is_write)	/* an idle bus */
+	else if (!run->mmio.is_write)	/* no device answers */
 		memset(run->mmio.data, 0xff, sizeof(run->mmio.data));
 }
 

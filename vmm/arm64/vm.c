@@ -17,14 +17,14 @@
 #include "vm.h"
 
 #define PAGE_SIZE		4096ULL
-#define CMDLINE_MAX		2047		/* Linux cuts off what is longer */
+#define CMDLINE_MAX		2047		/* Linux truncates a longer one */
 #define MPIDR_AFFINITY		0xff00ffffffULL
 #define MIN_ADDRESS_BITS	32
 
 /* KVM_VM_TYPE_ARM_PROTECTED of newer headers. */
 #define VM_TYPE_PROTECTED	(1UL << 31)
 
-/* A kernel needs its initrd within 32 GiB from where it is itself. */
+/* A kernel needs its initrd within 32 GiB of its own address. */
 #define WINDOW			(32ULL << 30)
 
 const char *arch_check_kernel(const struct blob *kernel)
@@ -32,7 +32,7 @@ const char *arch_check_kernel(const struct blob *kernel)
 	return image_check(kernel);
 }
 
-/* Device tree and initrd are as high as the kernel can find them. */
+/* Places device tree and initrd as high as the kernel supports. */
 const char *arch_load(const struct vm *vm, const struct payload *payload, struct start *start)
 {
 	const struct memory *memory = &vm->memory;
@@ -93,7 +93,7 @@ int arch_create_vm(struct vm *vm, uint64_t memory_size)
 
 	while (MEMORY_BASE + memory_size > 1ULL << bits)
 		bits++;
-	/* KVM that does not tell has 40 bits and knows no type but 0. */
+	/* A KVM without this capability has 40 bits and supports type 0 only. */
 	if (bits > (limit > 0 ? limit : 40))
 		return fail(STATUS_ERROR, "the guest's memory is too large for this host's CPUs");
 	type = limit > 0 ? KVM_VM_TYPE_ARM_IPA_SIZE((unsigned long)bits) : 0;
@@ -112,7 +112,7 @@ int arch_create_vm(struct vm *vm, uint64_t memory_size)
 
 int arch_create_devices(struct vm *vm)
 {
-	(void)vm;	/* the GIC is created when it is known how many vCPUs there are */
+	(void)vm;	/* arch_finish_devices() creates the GIC, which needs all vCPUs */
 	return 0;
 }
 

@@ -29,7 +29,10 @@ static void write_memory_map(struct boot_params *params, const struct memory *me
 	add_range(params, MEMORY_HIGH_BASE, MEMORY_HIGH_BASE + memory_high(memory), E820_RAM);
 }
 
-/* As high as the kernel can find it, away from where it unpacks itself. */
+/*
+ * Places the initrd at the highest supported address that the kernel does not
+ * use.
+ */
 static const char *write_initrd(struct boot_params *params, const struct memory *memory,
 				const struct kernel *kernel, const struct blob *initrd)
 {
@@ -65,7 +68,7 @@ static const char *write_cmdline(struct boot_params *params, const struct memory
 	return NULL;
 }
 
-/* Flat segments, of which long mode heeds little more than their types. */
+/* Writes flat segments; long mode ignores most fields of a descriptor. */
 static void write_gdt(const struct memory *memory)
 {
 	uint64_t *gdt = memory_at(memory, LAYOUT_GDT, 6 * 8);
@@ -75,7 +78,9 @@ static void write_gdt(const struct memory *memory)
 	gdt[LAYOUT_TASK_SELECTOR / 8] = 0x00008b0000000067ULL;
 }
 
-/* Virtual is physical, for the first 4 GiB, by pages of 2 MiB. */
+/*
+ * Writes page tables that map the first 4 GiB to themselves by pages of 2 MiB.
+ */
 static void write_page_tables(const struct memory *memory)
 {
 	uint64_t *pml4 = memory_at(memory, LAYOUT_PML4, 6 * PAGE_SIZE);
@@ -96,7 +101,7 @@ const char *boot_write(const struct memory *memory, const struct kernel *kernel,
 	const char *error;
 
 	params->hdr = kernel->header;
-	params->hdr.type_of_loader = 0xff;	/* one without a number of its own */
+	params->hdr.type_of_loader = 0xff;	/* a boot loader without an assigned number */
 	write_memory_map(params, memory);
 	error = write_cmdline(params, memory, cmdline);
 	if (!error && initrd)

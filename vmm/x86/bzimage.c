@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A compressed kernel: a boot sector, the setup code for real mode, which is
- * of no use here but for the header in it, and the code for protected and long
- * mode.  See Documentation/arch/x86/boot.rst of the kernel.
+ * Loads a compressed kernel.  The file has a boot sector, the setup code for
+ * real mode, of which the VMM uses only the header, and the code for protected
+ * and long mode.  See Documentation/arch/x86/boot.rst of the kernel.
  */
 #include <stddef.h>
 #include <string.h>
@@ -12,11 +12,11 @@
 
 #define HEADER_START		0x1f1
 #define HEADER_JUMP_LENGTH	0x201	/* the header ends this many bytes after 0x202 */
-#define HEADER_MIN_VERSION	0x020c	/* the first that tells of a 64-bit entry */
+#define HEADER_MIN_VERSION	0x020c	/* the first with a 64-bit entry */
 #define HEADER_MAGIC		0x53726448	/* HdrS */
 #define ENTRY_64		0x200
 
-/* Read no more than the kernel's own version of the header has. */
+/* Reads only the fields that the kernel's version of the header has. */
 static void read_header(struct setup_header *header, const struct blob *file)
 {
 	size_t size = 0x202 - HEADER_START + file->data[HEADER_JUMP_LENGTH];
@@ -26,7 +26,7 @@ static void read_header(struct setup_header *header, const struct blob *file)
 	       size < sizeof(*header) ? size : sizeof(*header));
 }
 
-/* The real-mode code and the boot sector, which stay behind. */
+/* Returns the size of boot sector and setup code, which are not loaded. */
 static size_t setup_size(const struct setup_header *header)
 {
 	return ((header->setup_sects ? header->setup_sects : 4) + 1) * 512;
@@ -52,7 +52,7 @@ const char *bzimage_check(const struct blob *file)
 	if (file->size <= setup_size(&header) + ENTRY_64)
 		return "the file is cut off";
 	size = file->size - setup_size(&header);
-	/* syssize counts units of 16 bytes, the last perhaps not full */
+	/* syssize is in units of 16 bytes; the last unit may be partial. */
 	if ((uint64_t)header.syssize * 16 > size + 15)
 		return "the file is cut off";
 	return NULL;

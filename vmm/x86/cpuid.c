@@ -28,7 +28,7 @@ int cpuid_read(struct cpuid *cpuid, int kvm_fd)
 	return 0;
 }
 
-/* Bits that number @count things. */
+/* Returns how many bits an index below @count needs. */
 static unsigned int bits_for(unsigned int count)
 {
 	unsigned int bits = 0;
@@ -45,7 +45,7 @@ static void set_field(uint32_t *reg, unsigned int low, unsigned int width, uint3
 	*reg = (*reg & ~mask) | (value << low & mask);
 }
 
-/* Caches of the levels 1 and 2 belong to one core, the last to all. */
+/* Each core has its own caches of levels 1 and 2; all cores share level 3. */
 static void set_cache_sharing(struct kvm_cpuid_entry2 *entry, unsigned int nr_cpus)
 {
 	unsigned int level = entry->eax >> 5 & 7;
@@ -54,7 +54,7 @@ static void set_cache_sharing(struct kvm_cpuid_entry2 *entry, unsigned int nr_cp
 		set_field(&entry->eax, 14, 12, level >= 3 ? nr_cpus - 1 : 0);
 }
 
-/* The leaves by which topology is told today; KVM leaves them to us. */
+/* Extended topology leaves; the VMM must fill them because KVM does not. */
 static bool is_topology(uint32_t function)
 {
 	return function == 0xb || function == 0x1f || function == 0x80000026;
@@ -115,7 +115,7 @@ void cpuid_set_vcpu(struct cpuid *cpuid, unsigned int apic_id, unsigned int nr_c
 			break;
 		case 0x8000001e:
 			entry->eax = apic_id;
-			entry->ebx = apic_id;	/* core; threads of a core less one in bits 8+ */
+			entry->ebx = apic_id;	/* core ID; bits 8 and up: threads per core - 1 */
 			entry->ecx = 0;
 			break;
 		}

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * An uncompressed kernel (vmlinux).  Its ELF entry is the physical address of
- * startup_64, which takes the same registers as the entry of a bzImage.
+ * Loads an uncompressed kernel (vmlinux).  Its ELF entry is the physical
+ * address of startup_64, which expects the same registers as the entry of a
+ * bzImage.
  */
 #include <elf.h>
 #include <stdbool.h>
@@ -10,7 +11,7 @@
 #include "kernel.h"
 #include "layout.h"
 
-/* The headers are copied out, since nothing says that they are aligned. */
+/* Copies the header, because it may not be aligned in the file. */
 static Elf64_Ehdr file_header(const struct blob *file)
 {
 	Elf64_Ehdr ehdr;
@@ -95,7 +96,7 @@ const char *elf_load(struct kernel *kernel, const struct blob *file,
 		return "the ELF entry is not a physical address within the kernel";
 	kernel->entry = ehdr.e_entry;
 
-	/* What a bzImage would have said of itself, as far as anybody asks. */
+	/* The fields of a bzImage header that the VMM or the kernel reads. */
 	kernel->header = (struct setup_header){
 		.boot_flag = 0xaa55,
 		.header = 0x53726448,

@@ -12,10 +12,10 @@
 
 #define PAGE_SIZE		4096ULL
 #define MAX_PAGE_SIZE		KVM_MAP_GPA_RANGE_PAGE_SZ_1G
-#define PAGE_SIZE_BITS		0xfULL	/* the guest's wish, of no concern here */
+#define PAGE_SIZE_BITS		0xfULL	/* page size that the guest requests; ignored */
 #define KNOWN_ATTRIBUTES	(PAGE_SIZE_BITS | KVM_MAP_GPA_RANGE_ENCRYPTED)
 
-/* The vCPU stands still meanwhile: the guest had better ask again. */
+/* The vCPU does not run meanwhile, so retry briefly and then return EAGAIN. */
 #define RETRY_MS		5
 
 int hypercall_enable(struct vm *vm)
@@ -49,7 +49,7 @@ static int map_gpa_range(struct memory *memory, uint64_t gpa, uint64_t pages, ui
 	case 0:
 	case -EAGAIN:
 		return ret;
-	case -ENOMEM:		/* nothing has changed, and another time it may work */
+	case -ENOMEM:		/* nothing has changed; a retry may succeed */
 	case -EINTR:
 		return -EAGAIN;
 	}
@@ -57,11 +57,11 @@ static int map_gpa_range(struct memory *memory, uint64_t gpa, uint64_t pages, ui
 }
 
 /*
- * The answer goes into the guest's rax as it is, and by the ABI of KVM's
- * hypercalls that is a negated error number: KVM_E*, which are Linux's where
- * Linux has them.  There is no KVM_EAGAIN, but KVM's API has EAGAIN as the
- * wish that the guest ask again.  (Only for guests of SEV and TDX is it not
- * negated: there KVM itself translates it.)
+ * KVM copies run->hypercall.ret to the guest's rax unchanged.  In the ABI of
+ * KVM's hypercalls that is a negated KVM_E* number, which has the value of
+ * Linux's errno of the same name.  There is no KVM_EAGAIN, but KVM's API uses
+ * EAGAIN to make the guest retry.  Only for guests of SEV and TDX the VMM must
+ * not negate the value, because KVM translates it.
  */
 void hypercall_exit(struct vm *vm, struct kvm_run *run)
 {

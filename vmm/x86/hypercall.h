@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * KVM_HC_MAP_GPA_RANGE: a guest says which of its memory is private to it, and
- * which the host may use.
+ * Implements KVM_HC_MAP_GPA_RANGE, the hypercall by which a guest makes a part
+ * of its memory private or accessible to the host.
  */
 #ifndef HYPERCALL_H
 #define HYPERCALL_H
@@ -10,10 +10,13 @@
 
 struct vm;
 
-/* Have KVM pass the hypercall to us.  Return: 0, or an exit status after a message. */
+/*
+ * Makes KVM exit to the VMM for the hypercall.  Returns 0, or prints a message
+ * and returns an exit status.
+ */
 int hypercall_enable(struct vm *vm);
 
-/* Do what the guest asks for, and leave the answer to it in @run. */
+/* Executes the hypercall and stores the result for the guest in @run. */
 void hypercall_exit(struct vm *vm, struct kvm_run *run);
 
 #endif

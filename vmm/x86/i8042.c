@@ -5,9 +5,9 @@
 #define COMMAND_PULSE_RESET	0xfe
 
 /*
- * The output buffer never runs empty, which no controller does, so a driver
- * that flushes it gives up without waiting for answers.  The input buffer is
- * always empty, so the command to reset is never held back.
+ * The output buffer is never empty.  No real controller behaves like this, so a
+ * driver that flushes the buffer gives up without waiting for answers.  The
+ * input buffer is always empty, so the driver sends the reset command at once.
  */
 uint8_t i8042_read(uint16_t port)
 {

@@ -9,12 +9,12 @@
 #define I8042_COMMAND	0x64
 
 /*
- * Only what a reset needs: there is neither keyboard nor mouse, and the
- * answers make a driver see so at once.
+ * Emulates as much of the keyboard controller as a reset needs.  A driver finds
+ * out at once that there is neither a keyboard nor a mouse.
  */
 uint8_t i8042_read(uint16_t port);
 
-/* Return: whether the guest asks for a reset. */
+/* Returns whether the guest requests a reset. */
 bool i8042_write(uint16_t port, uint8_t value);
 
 #endif

@@ -20,10 +20,10 @@ static uint8_t read_byte(struct vm *vm, uint16_t port)
 	case I8042_COMMAND:
 		return i8042_read(port);
 	case RTC_DATA:
-		/* no clock: all registers zero, above all no update in progress */
+		/* There is no RTC: no register reports "update in progress". */
 		return 0;
 	}
-	return 0xff;	/* nobody drives the bus */
+	return 0xff;	/* no device answers */
 }
 
 static void write_byte(struct vm *vm, uint16_t port, uint8_t value)
@@ -41,7 +41,7 @@ void ioport_exit(struct vm *vm, struct kvm_run *run)
 	uint8_t *data = (uint8_t *)run + run->io.data_offset;
 
 	for (uint32_t n = 0; n < run->io.count; n++) {
-		/* A wide access reaches as many neighbouring byte ports. */
+		/* A wide access accesses as many adjacent ports of a byte. */
 		for (uint16_t i = 0; i < run->io.size; i++, data++) {
 			if (run->io.direction == KVM_EXIT_IO_IN)
 				*data = read_byte(vm, run->io.port + i);

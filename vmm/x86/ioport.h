@@ -6,7 +6,7 @@
 
 struct vm;
 
-/* Carry out the port access of a KVM_EXIT_IO. */
+/* Executes the port access of a KVM_EXIT_IO. */
 void ioport_exit(struct vm *vm, struct kvm_run *run);
 
 #endif

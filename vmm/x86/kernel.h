@@ -8,16 +8,16 @@
 #include "blob.h"
 #include "memory.h"
 
-/* What a loader tells about the kernel that it put into guest memory. */
+/* What a loader returns about the kernel that it has copied to guest memory. */
 struct kernel {
-	uint64_t entry;			/* of the 64-bit boot protocol */
-	uint64_t start, end;		/* memory that it needs to unpack and run */
-	struct setup_header header;	/* to start the boot parameters from */
+	uint64_t entry;			/* entry point of the 64-bit boot protocol */
+	uint64_t start, end;		/* memory that the kernel needs to unpack itself and run */
+	struct setup_header header;	/* initial value for the boot parameters */
 };
 
 /*
- * Each returns NULL, or why the file cannot be booted.  kernel_check() tells
- * what the file alone shows, before there is any guest memory.
+ * Each returns NULL, or the reason why the VMM cannot boot the file.
+ * kernel_check() checks the file before guest memory is created.
  */
 const char *kernel_check(const struct blob *file);
 const char *kernel_load(struct kernel *kernel, const struct blob *file,

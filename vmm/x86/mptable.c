@@ -10,7 +10,7 @@
 #define IOAPIC_VERSION	0x11
 #define ISA_IRQS	16
 #define PIT_IRQ		0
-#define PIT_PIN		2	/* where KVM's I/O APIC has the timer */
+#define PIT_PIN		2	/* pin of the timer on KVM's I/O APIC */
 #define PIC_CASCADE_IRQ	2
 
 enum { ENTRY_CPU, ENTRY_BUS, ENTRY_IOAPIC, ENTRY_IRQ, ENTRY_LOCAL_IRQ };
@@ -89,7 +89,7 @@ static void add_cpus(struct table *table, unsigned int nr_cpus)
 	for (unsigned int i = 0; i < nr_cpus; i++)
 		add(table, &(struct cpu){
 			.type = ENTRY_CPU, .apic_id = i, .apic_version = LAPIC_VERSION,
-			.flags = 1 | (i == 0) << 1,	/* enabled, the first boots */
+			.flags = 1 | (i == 0) << 1,	/* enabled; the first is the boot CPU */
 			.signature = 0x600, .features = 0x201,	/* family 6; FPU, APIC */
 		}, sizeof(struct cpu));
 }
@@ -104,7 +104,7 @@ static void add_irqs(struct table *table, unsigned int ioapic)
 			.pin = i == PIT_IRQ ? PIT_PIN : i,
 		}, sizeof(struct irq));
 	}
-	/* LINT0 of the first CPU takes the 8259, LINT1 of all takes NMIs. */
+	/* LINT0 of the first CPU receives from the 8259, LINT1 of all CPUs NMIs. */
 	add(table, &(struct irq){ .type = ENTRY_LOCAL_IRQ, .kind = IRQ_EXTINT, .apic = 0,
 				  .pin = 0 }, sizeof(struct irq));
 	add(table, &(struct irq){ .type = ENTRY_LOCAL_IRQ, .kind = IRQ_NMI, .apic = 0xff,

@@ -5,8 +5,8 @@
 #include "memory.h"
 
 /*
- * Write the table of the Intel MultiProcessor Specification 1.4 that tells the
- * guest of its vCPUs (APIC IDs 0 to nr_cpus - 1) and of the I/O APIC.
+ * Writes the table of the Intel MultiProcessor Specification 1.4 that describes
+ * the vCPUs (APIC IDs 0 to nr_cpus - 1) and the I/O APIC to the guest.
  */
 void mptable_write(const struct memory *memory, unsigned int nr_cpus);
 

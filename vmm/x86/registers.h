@@ -6,10 +6,10 @@
 
 /* These return 0, or -errno. */
 
-/* What firmware would have set on every CPU. */
+/* Sets the registers that firmware would have set on every CPU. */
 int registers_set_firmware(int vcpu_fd);
 
-/* The boot CPU's state at the 64-bit entry of a kernel. */
+/* Sets the boot CPU's state at the 64-bit entry of a kernel. */
 int registers_set_entry(int vcpu_fd, uint64_t entry, uint64_t boot_params);
 
 #endif

@@ -33,7 +33,7 @@ static uint32_t apic_read(const struct kvm_lapic_state *apic, unsigned int at)
 	return value;
 }
 
-/* The vectors of one of the APIC's 256-bit registers, as text. */
+/* Prints the vectors in one of the APIC's 256-bit registers to @text. */
 static const char *vectors(char *text, size_t size, const struct kvm_lapic_state *apic,
 			   unsigned int at)
 {

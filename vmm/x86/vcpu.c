@@ -55,8 +55,9 @@ int arch_set_start(const struct vcpu *vcpu, const struct start *start)
 }
 
 /*
- * With interrupts off a halted CPU waits for an NMI, and one that was never
- * started waits for another CPU.  If all CPUs wait so, they wait for ever.
+ * A CPU that has halted with interrupts disabled waits for an NMI, and a CPU
+ * that the guest never started waits for another CPU.  If all CPUs wait like
+ * this, none ever runs again.
  */
 static enum vcpu_answer look(const struct vcpu *vcpu)
 {
@@ -94,7 +95,7 @@ static void mmio_exit(struct vm *vm, struct kvm_run *run)
 
 	if (vm->disk && addr >= LAYOUT_DISK && addr < LAYOUT_DISK + LAYOUT_DISK_SIZE)
 		disk_exit(vm->disk, addr - LAYOUT_DISK, run);
-	else if (!run->mmio.is_write)	/* writes vanish, reads see an idle bus */
+	else if (!run->mmio.is_write)	/* no device answers; writes are ignored */
 		memset(run->mmio.data, 0xff, sizeof(run->mmio.data));
 }
 

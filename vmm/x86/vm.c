@@ -15,8 +15,8 @@
 #include "vm.h"
 
 #define SERIAL_IRQ	4
-#define TSS_ADDR	0xfffbd000UL		/* three pages for Intel CPUs' real mode */
-#define IDENTITY_MAP	0xfffbc000ULL		/* one more */
+#define TSS_ADDR	0xfffbd000UL		/* three pages for real mode on Intel CPUs */
+#define IDENTITY_MAP	0xfffbc000ULL		/* one page for the same */
 
 const char *arch_check_kernel(const struct blob *kernel)
 {
@@ -41,7 +41,7 @@ const char *arch_load(const struct vm *vm, const struct payload *payload, struct
 
 int arch_create_vm(struct vm *vm, uint64_t memory_size)
 {
-	(void)memory_size;	/* every address that it may have is one of every guest */
+	(void)memory_size;	/* KVM_CREATE_VM does not depend on the size on x86 */
 	vm->fd = ioctl(vm->kvm_fd, KVM_CREATE_VM, 0UL);
 	if (vm->fd < 0)
 		return fail(STATUS_ERROR, "cannot create a VM: %s", strerror(errno));
@@ -64,7 +64,7 @@ int arch_create_devices(struct vm *vm)
 
 int arch_finish_devices(struct vm *vm)
 {
-	(void)vm;	/* the APICs came with their vCPUs */
+	(void)vm;	/* KVM creates the local APICs with the vCPUs */
 	return 0;
 }
 

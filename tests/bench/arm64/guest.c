@@ -20,15 +20,15 @@
 #define L1		0x1000UL
 #define L2		0x2000UL	/* four of them */
 #define CODE		0x8000UL
-/* Nothing is there: a write ends KVM_RUN. */
+/* There is no memory at this address, so a write ends KVM_RUN. */
 #define DOOR		FIRMWARE_SIZE
 
-/* Descriptors: a table, and a block of normal memory that is inner shareable and accessed. */
+/* Descriptors: a table; a block of inner shareable, accessed normal memory. */
 #define TABLE_ENTRY	3UL
 #define BLOCK_ENTRY	(1UL | 3UL << 8 | 1UL << 10)
 
 #define MAIR		0xffUL		/* attribute 0: normal memory, write-back */
-/* Addresses of 39 bits by TTBR0, tables in cacheable memory, none by TTBR1, 40 bits of IPA. */
+/* TTBR0: 39 bits, walks in cacheable memory; TTBR1: disabled; IPA: 40 bits. */
 #define TCR		(25UL | 1UL << 8 | 1UL << 10 | 3UL << 12 | 1UL << 23 | 2UL << 32)
 #define SCTLR		0x30d01805UL	/* RES1, I, C, M */
 
@@ -40,9 +40,10 @@
 #define FAULT_EVENT	TRACEFS "/events/kvm/kvm_guest_fault/id"
 
 /*
- * Registers: x0 and x1 say which memory, x2 how often or how far apart, x3 is the
- * state of the walk. x9 is the address of the door, and x10 that of the function. The
- * walk's addresses are a linear congruential sequence's upper bits, as on x86.
+ * Registers: x0 and x1 have the memory range, x2 the count or the step, x3 the
+ * state of the walk, x9 the address DOOR, and x10 the address of the function.
+ * The walk uses the upper bits of a linear congruential generator as addresses,
+ * as on x86.
  */
 asm(".pushsection .rodata\n"
     ".balign 8\n"
@@ -69,7 +70,9 @@ asm(".pushsection .rodata\n"
     "	.ltorg\n"
     "tiny_code_end:\n"
     ".popsection\n");
-/* Hidden: the linker drops the offset of a local symbol that is reached by the GOT. */
+/*
+ * Hidden visibility: the linker drops the addend of a local symbol in the GOT.
+ */
 extern const char tiny_code[] __attribute__((visibility("hidden")));
 extern const char tiny_code_start[] __attribute__((visibility("hidden")));
 extern const char tiny_code_touch[] __attribute__((visibility("hidden")));
@@ -127,7 +130,7 @@ void guest_init_vcpu(struct tiny *t, unsigned int id)
 	set(vcpu, CORE_REGISTER(regs.pc), code_address(tiny_code_start));
 }
 
-/* After the first call the program counter is at the write to the door, which KVM completes. */
+/* After the first call KVM_RUN first completes the pending write to DOOR. */
 void guest_call(struct tiny *t, unsigned int id, enum guest_function function, uint64_t a,
 		uint64_t b, uint64_t c)
 {
@@ -146,8 +149,9 @@ void guest_call(struct tiny *t, unsigned int id, enum guest_function function, u
 }
 
 /*
- * KVM/arm64 has a tracepoint for each fault, but no statistic. The perf event counts it for
- * this thread, which runs vCPU 0, and for later threads, where the address is in the memory.
+ * KVM/arm64 has a tracepoint for faults, but no statistic. A perf event counts
+ * the faults with an address in guest memory, for this thread, which runs vCPU
+ * 0, and for threads that it creates later.
  */
 static uint64_t count_faults(void)
 {
@@ -178,7 +182,7 @@ static uint64_t count_faults(void)
 	return count;
 }
 
-/* Of the dump of KVM's page tables, which marks blocks and entries that are absent. */
+/* Counts blocks and pages in the dump of KVM's page tables. */
 static void count_maps(const struct tiny *t, struct guest_stats *stats)
 {
 	unsigned long start, end;
@@ -209,7 +213,7 @@ void guest_read_stats(const struct tiny *t, struct guest_stats *stats)
 	count_maps(t, stats);
 }
 
-/* Its guests have no clock that KVM writes to. */
+/* On arm64 there is no kvm-clock that KVM writes to. */
 void tiny_clock_on(struct tiny *t, uint64_t offset)
 {
 	(void)t;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The page with the kvm-clock, to which the kernel has a direct-map reference while
- * the clock is on: what it costs to turn it on and off (the guest need not run for
- * it), and to update it when it is on.
+ * The cost of turning a kvm-clock on and off, and of updating it.  While the
+ * clock is on, KVM holds a direct-map reference to its page.  The guest need
+ * not run for turning it on and off.
  */
 #include <errno.h>
 #include <linux/kvm.h>
@@ -17,7 +17,7 @@
 
 #define CLOCK_OFFSET	(BLOCK + 5 * PAGE)
 
-/* @n times on and off. */
+/* Turns the clock on and off @n times. */
 static void toggle(const struct parameters *p, struct tiny *t, unsigned int n, const char *when,
 		   unsigned int rep)
 {
@@ -32,7 +32,7 @@ static void toggle(const struct parameters *p, struct tiny *t, unsigned int n, c
 	cost = now() - start;
 	v = vmstat_since(&before);
 	report("clock-toggle", name, when, rep, (double)cost / n, now_unit());
-	/* Of one CPU alone the counts say nothing. */
+	/* The counters mean nothing on a host with one CPU. */
 	if (!p->vcpus)
 		return;
 	report("clock-flushes", name, when, rep,
@@ -43,7 +43,7 @@ static void toggle(const struct parameters *p, struct tiny *t, unsigned int n, c
 	       (double)(v.value[SPLITS_2M] + v.value[SPLITS_1G]) / n, "per-toggle");
 }
 
-/* KVM writes the clock when the vCPU enters the guest next. */
+/* Updates the clock @n times; KVM writes it at the next entry of the vCPU. */
 static void update(struct tiny *t, unsigned int n, unsigned int rep)
 {
 	struct kvm_clock_data clock = { 0 };
@@ -71,7 +71,7 @@ void figure_clock(const struct parameters *p)
 			region_touch(&t.memory, PAGE);
 			toggle(p, &t, 1, "first", rep);
 			toggle(p, &t, p->count, "after", rep);
-			/* Where instructions are counted no guest can run. */
+			/* No guest can run where instructions are counted. */
 			if (p->vcpus)
 				update(&t, p->count, rep);
 			tiny_destroy(&t);

@@ -18,8 +18,8 @@
 #define MSR_KVM_CLOCK	0x4b564d01
 
 /*
- * Registers: rdi and rsi say which memory, rdx how often or how far apart. The
- * walk's addresses are a linear congruential sequence's upper bits.
+ * Registers: rdi and rsi have the memory range, rdx the count or the step. The
+ * walk uses the upper bits of a linear congruential generator as addresses.
  */
 asm(".pushsection .rodata\n"
     "tiny_code:\n"
@@ -56,9 +56,9 @@ asm(".pushsection .rodata\n"
     "3:	vmload\n"
     "	vmrun\n"
     "	vmsave\n"
-    "	cmpq $0x81, 0x70(%rdi)\n"	/* the exit was by VMMCALL, */
+    "	cmpq $0x81, 0x70(%rdi)\n"	/* if the exit is VMMCALL, */
     "	jne 4f\n"
-    "	addq $3, 0x578(%rdi)\n"	/* which is three bytes long */
+    "	addq $3, 0x578(%rdi)\n"	/* skip its three bytes */
     "	dec %r8\n"
     "	jnz 3b\n"
     "	hlt\n"
@@ -76,7 +76,7 @@ void guest_write_firmware(char *memory)
 	uint64_t *pml4 = (uint64_t *)(memory + PML4), *pdpt = (uint64_t *)(memory + PDPT);
 	uint64_t *pd = (uint64_t *)(memory + PD);
 
-	/* Present, writable, and the lowest level is large. */
+	/* Flags: present and writable; the lowest level has large pages. */
 	pml4[0] = PDPT | 3;
 	for (unsigned int i = 0; i < 4; i++)
 		pdpt[i] = (PD + i * PAGE) | 3;
@@ -99,7 +99,7 @@ static void get_cpuid(int kvm)
 		die(errno, "KVM_GET_SUPPORTED_CPUID");
 }
 
-/* Without it KVM allows no 64-bit mode. */
+/* KVM enables 64-bit mode only if CPUID reports it. */
 static void set_cpuid(int kvm, int vcpu)
 {
 	get_cpuid(kvm);
@@ -191,7 +191,7 @@ void tiny_nested(struct tiny *t, uint64_t count)
 	const uint64_t offset = BLOCK + 8 * PAGE;
 	char *vmcb = (char *)t->memory.base + offset;
 
-	/* The nested guest has the address space of the guest. */
+	/* The nested guest uses the address space of the guest. */
 	memset(vmcb, 0, PAGE);
 	vmcb_set(vmcb, 0x010, 3);		/* intercept VMRUN and VMMCALL */
 	vmcb_set(vmcb, 0x058, 1);		/* ASID */

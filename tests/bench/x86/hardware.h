@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The instructions and the counters of x86 that the benchmark knows. */
+/* The instructions and the counters of x86 that the benchmark uses. */
 #ifndef BENCH_HARDWARE_H
 #define BENCH_HARDWARE_H
 
@@ -11,19 +11,19 @@
 #include "procfs.h"
 #include "vmstat.h"
 
-/* A clock that advances with each instruction under QEMU's -icount. */
+/* Returns a clock that advances with each instruction under QEMU's -icount. */
 static inline uint64_t hardware_ticks(void)
 {
 	return __rdtsc();
 }
 
-/* Executes two instructions for each round, and few others. */
+/* Executes two instructions for each round and few others. */
 static inline void hardware_loop(uint64_t rounds)
 {
 	asm volatile("1: dec %0\n jnz 1b" : "+r"(rounds) : : "cc");
 }
 
-/* As the kernel clears a page: by bytes where that is fast, else by words. */
+/* Clears a page as the kernel does: by REP STOSB if fast, else REP STOSQ. */
 static inline void hardware_clear_page(char *page)
 {
 	bool bytes = procfs_cpu_has("erms");
@@ -36,9 +36,9 @@ static inline void hardware_clear_page(char *page)
 }
 
 /*
- * How often all @cpus CPUs have flushed: a kernel flush is on all of them, and each
- * counts it either as received or once for every page of it. A page that one
- * CPU flushes for itself counts as 1 / @cpus.
+ * Returns how often all @cpus CPUs have flushed. A flush of kernel addresses
+ * runs on all CPUs, and each CPU counts it either as received or once for every
+ * page. A page that a single CPU flushes counts as 1 / @cpus.
  */
 static inline double hardware_flushes(const struct vmstat *v, unsigned int cpus)
 {

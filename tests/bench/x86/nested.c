@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What it costs KVM to reach the VMCB of a guest that runs a guest of its own:
- * round trips into the nested guest and back, by VMMCALL. On AMD only.
+ * The cost of KVM's accesses to the VMCB of a guest that runs a nested guest:
+ * round trips to the nested guest and back by VMMCALL. On AMD only.
  */
 #include <unistd.h>
 
@@ -29,7 +29,7 @@ static void round_trips(struct tiny *t, unsigned int n, const char *when, unsign
 
 void figure_nested(const struct parameters *p)
 {
-	/* Where instructions are counted no guest can run. */
+	/* No guest can run where instructions are counted. */
 	if (!p->vcpus || !tiny_can_nest()) {
 		note("nested: no nested SVM here");
 		return;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KVM's own accesses to guest memory: KVM_TRANSLATE walks page tables that lie
- * in the memory, one read of 8 bytes at each of four levels.  The vCPU does not
- * run, so instructions can be counted.
+ * The cost of KVM's own accesses to guest memory: KVM_TRANSLATE walks page
+ * tables in guest memory with one read of 8 bytes at each of four levels.  The
+ * vCPU does not run, so the benchmark can count instructions.
  */
 #include <errno.h>
 #include <linux/kvm.h>
@@ -16,9 +16,9 @@
 #include "tiny.h"
 
 #define LEVELS		4
-/* Of the tables, in the memory; the page after them is what they map. */
+/* The offset of the tables in the memory; they map the page after them. */
 #define TABLES		(BLOCK + 16 * PAGE)
-/* Present, writable, accessed: KVM has nothing to set. */
+/* Present, writable, accessed: KVM sets no bit. */
 #define ENTRY		0x23
 
 static void write_tables(struct tiny *t)
@@ -44,7 +44,7 @@ static void translate(struct tiny *t, unsigned int count)
 	}
 }
 
-/* What the ioctl and the walk cost without an access: CR0.PG is off. */
+/* Measures the ioctl without an access to guest memory, with CR0.PG clear. */
 static void baseline(struct tiny *t, unsigned int count, uint64_t *cost)
 {
 	struct kvm_sregs sregs, off;
@@ -91,7 +91,10 @@ static void set_level(struct tiny *t, uint64_t offset, uint64_t size, uint32_t l
 		die(-err, "SET_ACCESS");
 }
 
-/* At the first level; after a change elsewhere in the file; and at NONE. */
+/*
+ * Measures at the first level, after a level change elsewhere in the file, and
+ * at NONE.
+ */
 void figure_translate(const struct parameters *p)
 {
 	for (unsigned int rep = 0; rep < p->reps; rep++) {

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A guest that says which of its memory the host may use: by the hypercall
- * KVM_HC_MAP_GPA_RANGE, for which it must be a kernel. It runs on the first
- * vCPU alone, with the page tables that it was started with, and says on the
- * serial port, a line each:
+ * A guest without an operating system that converts parts of its memory by the
+ * hypercall KVM_HC_MAP_GPA_RANGE, which only kernel mode may use. It runs on
+ * the first vCPU, with the page tables that the VMM has written, and prints
+ * lines on the serial port:
  *
- *   convert: good TEXT              of every check
- *   convert: bad TEXT (0x...)       with what it got instead
- *   convert: stage NAME             then it waits for a line
- *   convert: granted=N refused=N    as the VMM should have counted
+ *   convert: good TEXT              a check has passed
+ *   convert: bad TEXT (0x...)       a check has failed, with the result
+ *   convert: stage NAME             the guest now waits for a line of input
+ *   convert: granted=N refused=N    the numbers that the VMM must have counted
  *
- * In the end it asks for a reset.
+ * At the end it requests a reset.
  */
 #include <stdbool.h>
 #include <stdint.h>
@@ -20,12 +20,12 @@
 #define PAGE		4096UL
 #define MIB		(1UL << 20)
 
-/* The secret's pages: a block of 2 MiB and half of each of its neighbours. */
+/* The secret is in one block of 2 MiB and in half of each adjacent block. */
 #define SECRET_SEED	4242
 #define SECRET_START	(61 * MIB)
 #define SECRET_PAGES	1024UL
 #define CLOCK		(32 * MIB)	/* a page for kvm-clock */
-#define OWN_START	MIB		/* all that is not the first megabyte */
+#define OWN_START	MIB		/* the end of the first megabyte */
 
 #define SERIAL		0x3f8
 #define SERIAL_IER	1
@@ -46,7 +46,7 @@
 static bool amd;
 static unsigned long granted, refused;
 
-/* On the stack that the VMM has set up. */
+/* The entry; the VMM has set up a stack. */
 asm(".section .text.start, \"ax\"\n"
     ".globl start\n"
     "start:\n"
@@ -134,7 +134,7 @@ static void stage(const char *name)
 	} while (inb(SERIAL) != '\n');
 }
 
-/* What the VMM is asked; not what KVM itself refuses. */
+/* Calls and counts a hypercall that KVM passes to the VMM. */
 static long map(unsigned long start, unsigned long pages, unsigned long attributes)
 {
 	long ret = hypercall(HC_MAP_GPA_RANGE, start, pages, attributes);
@@ -211,7 +211,7 @@ static void check_refusals(unsigned long memory)
 	check("an unknown attribute", map(SECRET_START, 1, PRIVATE << 1), -KVM_EINVAL);
 	check("an unknown page size", map(SECRET_START, 1, PRIVATE | 7), -KVM_EINVAL);
 	check("more pages than there are", map(SECRET_START, 1UL << 51, PRIVATE), -KVM_EINVAL);
-	/* KVM does not ask the VMM about these. */
+	/* KVM refuses these itself, so do not count them. */
 	check("an address within a page",
 	      hypercall(HC_MAP_GPA_RANGE, SECRET_START + 8, 1, PRIVATE), -KVM_EINVAL);
 	check("no pages", hypercall(HC_MAP_GPA_RANGE, SECRET_START, 0, PRIVATE), -KVM_EINVAL);
@@ -219,7 +219,7 @@ static void check_refusals(unsigned long memory)
 	check("contents after that", intact(), SECRET_PAGES);
 }
 
-/* The first words of the structure that kvm-clock's MSR is the address of. */
+/* Turns kvm-clock on and returns whether KVM has written its structure. */
 static unsigned long clock_ticks(void)
 {
 	volatile uint32_t *version = (uint32_t *)CLOCK;
@@ -228,7 +228,7 @@ static unsigned long clock_ticks(void)
 	version[0] = 0;
 	stamp[0] = 0;
 	wrmsr(MSR_KVM_CLOCK, CLOCK | 1);
-	/* It is written before the next entry, and any exit leads to one. */
+	/* Cause an exit: KVM writes the structure before the next entry. */
 	inb(SERIAL + SERIAL_LSR);
 	return version[0] && stamp[0];
 }
@@ -252,7 +252,7 @@ static void check_own(unsigned long memory)
 	stage("all-private");
 }
 
-/* Of the last entry of the memory map, which is that of RAM below the hole. */
+/* Returns the end of the last entry of the memory map, RAM below the hole. */
 static unsigned long memory_end(const uint8_t *boot_params)
 {
 	const uint8_t *entry = boot_params + 0x2d0 + (boot_params[0x1e8] - 1) * 20;
@@ -260,14 +260,14 @@ static unsigned long memory_end(const uint8_t *boot_params)
 	return *(const uint64_t *)entry + *(const uint64_t *)(entry + 8);
 }
 
-/* Called with the registers of the boot protocol: rsi is the second argument. */
+/* The boot protocol passes @boot_params in rsi, the second argument. */
 __attribute__((used)) void run(unsigned long unused, const uint8_t *boot_params)
 {
 	unsigned long memory = memory_end(boot_params);
 	uint32_t regs[4];
 
 	(void)unused;
-	outb(SERIAL + SERIAL_IER, 1);	/* the VMM takes that for listening */
+	outb(SERIAL + SERIAL_IER, 1);	/* the VMM now passes input on */
 	cpuid(0, regs);
 	amd = regs[1] == 0x68747541;	/* Auth(enticAMD) */
 	cpuid(FEATURES, regs);

@@ -2,10 +2,10 @@
 #ifndef MESSAGE_H
 #define MESSAGE_H
 
-/* One line on stderr, prefixed "guestmem: ". */
+/* Prints one line to stderr, with the prefix "guestmem: ". */
 void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* The same, and the given status back: return fail(EXIT_USAGE, "..."); */
+/* Prints such a line and returns @status: return fail(STATUS_USAGE, "..."); */
 int fail(int status, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 #endif

@@ -5,10 +5,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* "512M" and the like: a decimal number, then nothing or one of K, M, G. */
+/* Parses a decimal number, as in "512M", that may end with K, M or G. */
 bool parse_size(const char *text, uint64_t *size);
 
-/* A decimal number within [min, max]. */
+/* Parses a decimal number within [min, max]. */
 bool parse_number(const char *text, unsigned long min, unsigned long max,
 		  unsigned long *number);
 

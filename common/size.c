@@ -8,7 +8,7 @@ static bool parse_digits(const char *text, unsigned long long *value, const char
 {
 	char *end;
 
-	/* strtoull() would take a sign or a blank. */
+	/* strtoull() would accept a sign or leading white space. */
 	if (*text < '0' || *text > '9')
 		return false;
 	errno = 0;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The subcommands of guestmem.  Each gets its own name as argv[0], answers
- * --help, and returns the exit status of the process (2: wrong usage).
+ * The subcommands of guestmem.  Each is called with its own name as argv[0],
+ * prints its options for --help, and returns the exit status of the process
+ * (2 for wrong usage).
  */
 #ifndef COMMANDS_H
 #define COMMANDS_H

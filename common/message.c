@@ -4,7 +4,7 @@
 
 #include "message.h"
 
-/* One write per line, so that lines of several threads do not mix. */
+/* Writes the line by one call, so that lines of several threads do not mix. */
 static void print(const char *format, va_list args)
 {
 	char line[512];
