@@ -171,7 +171,7 @@ int guest_memfd_error_folio(struct address_space *mapping, struct folio *folio);
 void guest_memfd_free_folio(struct folio *folio);
 
 /**
- * guest_memfd_fault_lock - keep levels stable while a guest fault inserts a page
+ * guest_memfd_fault_lock - keep levels stable during a guest fault
  * @gm: The file's memory.
  *
  * A guest fault that populates a NO_DIRECT_MAP file initialises the state of

@@ -44,7 +44,7 @@ static inline bool guest_memfd_follow_allowed(const struct folio *folio,
 }
 
 /**
- * get_user_pages_no_direct_map - get user pages that may have no direct map entry
+ * get_user_pages_no_direct_map - get user pages that may be hidden
  * @start: The first user address.
  * @nr_pages: Number of pages.
  * @gup_flags: FOLL_* flags that get_user_pages_unlocked() accepts.

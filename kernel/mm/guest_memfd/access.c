@@ -197,7 +197,7 @@ static void set_change(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 }
 
 /**
- * guest_memfd_access_user_allowed - may a user fault map a page of a plain file?
+ * guest_memfd_access_user_allowed - may a user fault map a plain file's page?
  * @gm: The memory of a plain file.
  * @index: Index in the file, in pages.
  *

@@ -385,7 +385,10 @@ static void test_leaves_pinned_and_shared(struct kunit *test)
 	leave_pinned(test, 9, true);
 }
 
-/* The library refuses to change a part of a block while another task has a reference to it. */
+/*
+ * The library refuses to change a part of a block to which another task has a
+ * reference.
+ */
 static void test_part_of_held_block(struct kunit *test)
 {
 	static const unsigned int levels[] = {

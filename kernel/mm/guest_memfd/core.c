@@ -90,7 +90,7 @@ int guest_memfd_get_direct_map(struct page *page)
 EXPORT_SYMBOL_FOR_MODULES(guest_memfd_get_direct_map, GUEST_MEMFD_OWNERS);
 
 /**
- * guest_memfd_get_direct_map_user - take a direct-map reference to a page found by GUP
+ * guest_memfd_get_direct_map_user - take a direct-map reference after GUP
  * @page: Any page, with a reference that the caller holds.
  *
  * The caller found the page by get_user_pages_no_direct_map() and does not know

@@ -152,7 +152,7 @@ void direct_map_merge(struct page *page, bool (*in_use)(struct page *page))
 }
 
 /**
- * direct_map_merge_huge - merge the large entries around a page into a larger one
+ * direct_map_merge_huge - merge large entries around a page into a larger one
  * @page: A page in the range of the mapping; it may be hidden.
  * @in_use: As for direct_map_merge(), for all memory in that range.
  *

@@ -533,7 +533,7 @@ static void test_marked(struct kunit *test)
 }
 
 /*
- * A poisoned page stays hidden for ever, but the limit of the mount does not
+ * A poisoned page stays hidden forever, but the limit of the mount does not
  * count it.
  */
 static void test_poisoned(struct kunit *test)

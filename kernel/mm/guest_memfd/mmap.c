@@ -156,7 +156,7 @@ static vm_fault_t wait_for_room(struct vm_fault *vmf, struct guest_memfd *gm,
 
 	/*
 	 * No reservation will end: fail instead of retrying, because KVM would
-	 * repeat the retried fault for ever.
+	 * repeat the retried fault forever.
 	 */
 	if (!gm_limit_could_have(gm->limit, 1))
 		return VM_FAULT_SIGBUS;

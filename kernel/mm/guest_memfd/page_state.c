@@ -122,7 +122,7 @@ bool gm_folio_next_word(struct folio *folio, unsigned int *nr, unsigned long *st
 }
 
 /**
- * gm_folio_nr_referenced - count the pages of a folio that have direct-map references
+ * gm_folio_nr_referenced - count a folio's pages with direct-map references
  * @folio: A locked folio.
  *
  * Context: Any.

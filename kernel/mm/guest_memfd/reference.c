@@ -824,7 +824,7 @@ int gm_get_direct_map(struct page *page)
 }
 
 /**
- * gm_put_direct_map_hidden - drop the last reference to a page that was just hidden
+ * gm_put_direct_map_hidden - drop the last reference to a hidden page
  * @page: A page with one direct-map reference; its folio is locked.
  *
  * The caller drops the reference to the folio that the direct-map reference

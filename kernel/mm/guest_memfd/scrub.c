@@ -92,9 +92,9 @@ static bool release_single(struct folio *folio, bool held)
 
 /*
  * Free a block with poisoned pages by cutting it into single pages.  The
- * library and memory_failure() keep their references to a poisoned page for
- * ever.  The second reference also prevents debugfs from freeing the page,
- * which is hidden, when it unpoisons the page.
+ * library and memory_failure() never drop their references to a poisoned page.
+ * The second reference also prevents debugfs from freeing the page, which is
+ * hidden, when it unpoisons the page.
  */
 static bool release_poisoned(struct folio *folio, unsigned int nr_failed, bool held)
 {

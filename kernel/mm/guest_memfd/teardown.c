@@ -157,12 +157,14 @@ static unsigned long take_some(struct gm_teardown *teardown, struct list_head *f
 }
 
 /**
- * gm_scrub_some - clear and free a block, or some single pages, of a closed file
+ * gm_scrub_some - clear and free some memory of a closed file
  * @memcg: Select only files whose pages count in this cgroup, or NULL.
  * @limit: Select only files that have this limit, or NULL.
  * @reclaim: True if the caller may hold any lock under which the kernel
  *	allocates memory.
  * @nr_freed: The function adds the number of pages that it has freed.
+ *
+ * The function processes a block, or some single pages.
  *
  * Context: May sleep.
  * Return: The number of pages processed; 0 if there are none to process.
