@@ -14,13 +14,14 @@
  * or after one of these two points, and none of them waits while the change
  * processes the pages of the range.
  *
- * Between the two points the range is in transition and has its old level.  If
- * the range is raised to KERNEL or lowered from it, its pages carry the level's
- * reference but are not PINNABLE, so GUP refuses them.  This includes pages
- * that are populated during the transition.  To lower a range from KERNEL, the
- * library unmaps and freezes every page and clears PINNABLE; drops the
- * references, which hides many pages with one flush; and commits.  To raise a
- * range to KERNEL, it takes the references, commits, and sets PINNABLE.  The
+ * Between the two points the range is in transition and has its old level.  In
+ * a range that is being raised to KERNEL or lowered from it, a page that the
+ * change has processed may still carry the level's reference, but is not
+ * PINNABLE, so GUP refuses it.  A page that is populated during the transition
+ * carries the reference and is not PINNABLE either.  To lower a range from
+ * KERNEL, the library unmaps and freezes every page and clears PINNABLE; drops
+ * the references, which hides many pages with one flush; and commits.  To raise
+ * a range to KERNEL, it takes the references, commits, and sets PINNABLE.  The
  * state of each page records which of these steps were done, so undo needs no
  * other record: it makes each page that carries the reference PINNABLE again,
  * and it restores or hides as one piece what was hidden or restored as one
@@ -469,9 +470,9 @@ static unsigned int lock_run(struct folio *folio, pgoff_t end,
 }
 
 /*
- * Before the middle of its range a change stops at a fatal signal and undoes
- * what it did.  After the middle it ignores the signal and completes.  In both
- * cases the caller returns soon.
+ * A change that has taken or dropped the references of less than half of its
+ * range stops at a fatal signal and undoes what it did.  After that it ignores
+ * the signal and completes.  In both cases the caller returns soon.
  */
 static pgoff_t middle(pgoff_t start, pgoff_t end)
 {
@@ -1153,8 +1154,8 @@ static int begin_change(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 	} else if (level != GUEST_MEMFD_ACCESS_NONE &&
 		   gm_range_has_donated(gm, start, end, false)) {
 		/*
-		 * Only the guest can end a donation, and no page is donated
-		 * while its range is in transition.
+		 * Only the guest can make its page accessible to the host, and
+		 * no page is donated while its range is in transition.
 		 */
 		return -EPERM;
 	}

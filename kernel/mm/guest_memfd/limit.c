@@ -6,8 +6,9 @@
  * them.  A reservation stays with the memory when the library removes it from
  * the file, and ends when the memory has been scrubbed and another file, or the
  * page allocator, can use it.  A reserved page is therefore either in a file or
- * outside: allocated but not inserted yet, perhaps unnecessarily, or removed
- * but not scrubbed yet.
+ * outside.  A page is outside before it is inserted into a file, which may turn
+ * out not to need it, and after it was removed from the file, until it has been
+ * scrubbed.
  *
  * Tasks insert or scrub the pages that are outside within a short time, unless
  * a task or a device holds such a page by a reference or a pin.  A task that
