@@ -166,8 +166,8 @@ struct folio *guest_memfd_memory_failure(struct page *page)
 	if (folio_test_large(folio))
 		gm_page_set_failed(page, GFP_KERNEL);
 	/*
-	 * Truncation waits for the folio lock, so a folio that is in a file now
-	 * has an inode.
+	 * Truncation waits for the folio lock, so the inode of a folio that is
+	 * in a file is not freed before folio_unlock().
 	 */
 	gm = folio->mapping ? gm_of_mapping(folio->mapping) : NULL;
 	if (!gm || !gm_get_user(gm)) {

@@ -581,8 +581,8 @@ again:
 		if (drained)
 			return false;
 		/*
-		 * Evicting the file, while the folio is unlocked, drops its
-		 * reference.
+		 * While the folio is unlocked, a concurrent eviction of the
+		 * file may drop the file's reference to the queue.
 		 */
 		refcount_inc(&queue->refs);
 		folio_unlock(page_folio(page));
