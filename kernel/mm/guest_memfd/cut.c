@@ -252,7 +252,8 @@ bool gm_cut_block(struct page *first)
 
 /**
  * gm_cut_forget - undo gm_cut_prepare()
- * @first: First page of a block of which no page was given by gm_cut_give().
+ * @first: First page of a block, none of whose pages was passed to
+ *	gm_cut_give().
  *
  * Context: Any but interrupt.
  */
@@ -305,8 +306,8 @@ static struct page *take_one(struct gm_cuts *node, struct gm_cut *cut)
  * that other blocks become complete.
  *
  * Context: Any but interrupt.
- * Return: A page that is hidden, clean and charged to no cgroup, and has no
- * state and one reference; or NULL.
+ * Return: A page that is hidden, clean and charged to no cgroup, and has one
+ * reference and no state; or NULL.
  */
 struct page *gm_cut_take(int nid)
 {
@@ -402,7 +403,7 @@ bool gm_cut_lose(struct page *page)
 /**
  * gm_cut_free - free a page to the page allocator
  * @page: A page of any block, or of none.  It is hidden and clean, and has no
- *	state and one reference, which the caller holds.
+ *	state.  The caller has the only reference to it.
  * @merge: Merge the entries of its 2 MiB again, if no file has memory there.
  *
  * Context: May sleep.  Allocates only if the page belongs to a block that is

@@ -56,7 +56,8 @@ static int scrub_single(struct folio *folio)
 	if (!folio_ref_freeze(folio, 1))
 		return 0;
 	/*
-	 * The page is frozen, so memory_failure() cannot take a reference now.
+	 * Check again: memory_failure() cannot take a reference while the page
+	 * is frozen.
 	 */
 	if (folio_test_hwpoison(folio)) {
 		folio_ref_unfreeze(folio, 1);
