@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * An owner of guest_memfd files that is not KVM, and has no hardware: its guests
- * are driven by ioctls of /dev/test_guest_memfd.
+ * An owner of guest_memfd files that is not KVM and needs no hardware: user
+ * space drives its guests by ioctls on /dev/test_guest_memfd.
  *
- * It models a hypervisor such as pKVM or Gunyah.  Memory starts shared with the
- * host, all of which may use it (GUEST_MEMFD_ACCESS_KERNEL).  A guest makes a
- * range private by a hypercall: the memory is then lent to it, the host has it in
- * no mapping, and cannot raise its level (GUEST_MEMFD_ACCESS_NONE).  The guest
- * may share it again; when it is dead, the host gets back memory that holds
- * nothing any more.
+ * It models a hypervisor such as pKVM or Gunyah.  At first the host shares all
+ * memory with the guest and may use it (GUEST_MEMFD_ACCESS_KERNEL).  A guest
+ * makes a range private by a hypercall.  The host has then lent the memory to
+ * the guest: no process maps it, the direct map has no entry for it, and the
+ * host cannot raise its level (GUEST_MEMFD_ACCESS_NONE).  The guest may share
+ * the memory again.  When the guest is dead, the host reclaims the memory after
+ * its contents were discarded.
  */
 
 #include <linux/bitmap.h>
@@ -37,11 +38,11 @@
 
 /**
  * struct test_guest - a guest
- * @refs: One of its device file, one of each file of its memory.
- * @lock: Of all fields; held by hypercalls, so that there is one at a time.
- *	Outside of the invalidate_lock.
- * @files: The files of its memory.
- * @dead: It runs no more.
+ * @refs: One for its device file, one for each file of its memory.
+ * @lock: Protects all fields.  Hypercalls hold it, so they are serialised.
+ *	Taken before the invalidate_lock.
+ * @files: List of the files of its memory.
+ * @dead: True if the guest was killed.
  */
 struct test_guest {
 	struct kref refs;
@@ -54,15 +55,18 @@ struct test_guest {
  * struct test_inode - a file of a guest's memory
  * @gm: The library's part.
  * @inode: The VFS's part.
- * @guest: The guest; good while the file is open.
- * @entry: In the guest's list; of the guest's lock.
- * @lock: Of all that follows.  Inside of the invalidate_lock.
- * @wait: For @nr_invalidating to become zero.
- * @nr_invalidating: Invalidations that are under way: map nothing.
- * @dead: The guest's @dead: map nothing ever again.
- * @stage2: The pages that the guest has mapped.  No references: a mapping ends
- *	before its page leaves the file.
- * @lent: For each page: is it the guest's alone?  Changed with the guest's lock.
+ * @guest: The guest; valid while the file is open.
+ * @entry: Entry in the guest's list; protected by the guest's lock.
+ * @lock: Protects the fields that follow.  Taken under the invalidate_lock.
+ * @wait: Woken when @nr_invalidating becomes zero.
+ * @nr_invalidating: Number of invalidations in progress.  While it is not zero,
+ *	guest faults map nothing.
+ * @dead: Copy of the guest's @dead.  If true, guest faults map nothing.
+ * @stage2: The pages that the guest has mapped.  The array holds no references,
+ *	because an invalidation unmaps a page before the library removes it from
+ *	the file.
+ * @lent: Bitmap of the pages that are lent to the guest.  Written with the
+ *	guest's lock held, too.
  */
 struct test_inode {
 	struct guest_memfd gm;
@@ -77,7 +81,10 @@ struct test_inode {
 	unsigned long *lent;
 };
 
-/* Each guest pins it, and each file of one: only then can the module not go. */
+/*
+ * Each guest and each of its files pins the mount, and the mount pins the
+ * module.
+ */
 static struct vfsmount *test_mnt;
 static int test_mnt_count;
 
@@ -102,7 +109,7 @@ static void guest_put(struct test_guest *guest)
 	kref_put(&guest->refs, guest_free);
 }
 
-/* The guest's mappings */
+/* Mappings of the guest */
 
 static void stage2_unmap(struct test_inode *ti, pgoff_t start, pgoff_t end)
 {
@@ -134,7 +141,10 @@ static void test_invalidate_end(struct guest_memfd *gm, pgoff_t start,
 		wake_up_all(&ti->wait);
 }
 
-/* A page fault of the guest.  Return: -EAGAIN to try it again. */
+/*
+ * Handle a page fault of the guest.  Return: 0; -EAGAIN if the caller must
+ * retry; or another error.
+ */
 static int map_page(struct test_inode *ti, pgoff_t index)
 {
 	struct address_space *mapping = ti->inode.i_mapping;
@@ -148,7 +158,7 @@ static int map_page(struct test_inode *ti, pgoff_t index)
 		err = PTR_ERR(folio);
 		goto unlock;
 	}
-	/* Of a file that is not hidden. */
+	/* Clear a new page of a file whose memory is not hidden. */
 	if (!folio_test_uptodate(folio)) {
 		clear_highpage(folio_page(folio, 0));
 		folio_mark_uptodate(folio);
@@ -156,7 +166,7 @@ static int map_page(struct test_inode *ti, pgoff_t index)
 	folio_unlock(folio);
 	page = folio_file_page(folio, index);
 
-	/* The file keeps the page as long as the lock is held. */
+	/* The invalidate_lock keeps the page in the file. */
 	mutex_lock(&ti->lock);
 	if (ti->dead)
 		err = -EIO;
@@ -202,7 +212,9 @@ static int guest_unmap(struct test_inode *ti, pgoff_t start, pgoff_t end)
 	return 0;
 }
 
-/* What the guest's processor does, with a page of its own. */
+/*
+ * Do what the guest's processor would do with a page that the guest has mapped.
+ */
 static int access_page(struct test_inode *ti, loff_t pos, void *buf, size_t len,
 		       bool write)
 {
@@ -243,12 +255,12 @@ static int guest_io(struct test_inode *ti, const struct test_gmem_io *io)
 			err = -EFAULT;
 		cond_resched();
 	}
-	/* The only copy that the host has of it. */
+	/* Clear the host's only copy of the guest's data. */
 	kfree_sensitive(buf);
 	return err;
 }
 
-/* Whose memory it is */
+/* Lending of memory to the guest */
 
 static void set_lent(struct test_inode *ti, pgoff_t start, pgoff_t end,
 		     bool lent)
@@ -260,7 +272,10 @@ static void set_lent(struct test_inode *ti, pgoff_t start, pgoff_t end,
 		bitmap_clear(ti->lent, start, end - start);
 }
 
-/* The host may have less of what is lent to a guest, but it has nothing. */
+/*
+ * The host may lower the level of memory that is lent to a guest, but must not
+ * raise it.
+ */
 static int test_may_set_access(struct guest_memfd *gm, pgoff_t start,
 			       pgoff_t end, unsigned int level)
 {
@@ -280,8 +295,9 @@ static const struct guest_memfd_operations test_ops = {
 };
 
 /*
- * The guest makes memory private.  It is marked first, so that the host cannot
- * raise the level behind our back; the guest is told only when it is done.
+ * Make memory private on behalf of the guest.  Mark the memory as lent first,
+ * so that user space cannot raise the level concurrently.  The hypercall
+ * returns to the guest only after the level was lowered.
  */
 static int guest_lend(struct test_inode *ti, pgoff_t start, pgoff_t end,
 		      pgoff_t *error_index)
@@ -300,7 +316,10 @@ static int guest_lend(struct test_inode *ti, pgoff_t start, pgoff_t end,
 	return err;
 }
 
-/* The other way round, in the other order. */
+/*
+ * Undo guest_lend() in the reverse order: raise the level first, then clear the
+ * mark.
+ */
 static int give_back(struct test_inode *ti, pgoff_t start, pgoff_t end,
 		     pgoff_t *error_index)
 {
@@ -347,7 +366,10 @@ static void guest_kill(struct test_guest *guest)
 	}
 }
 
-/* Nobody will call RECLAIM any more.  The host may raise the level itself. */
+/*
+ * No task can call RECLAIM any more, so discard the contents and clear the
+ * marks.  The host may raise the level itself.
+ */
 static void reclaim_all(struct test_guest *guest)
 {
 	unsigned long start, end;
@@ -362,7 +384,7 @@ static void reclaim_all(struct test_guest *guest)
 	}
 }
 
-/* The files */
+/* Files */
 
 static struct inode *test_alloc_inode(struct super_block *sb)
 {
@@ -424,7 +446,10 @@ static int test_file_release(struct inode *inode, struct file *file)
 	struct test_inode *ti = to_test(inode);
 	struct test_guest *guest = ti->guest;
 
-	/* The last user of the file: no mapping comes any more. */
+	/*
+	 * This was the last user of the file, so no task can map a page any
+	 * more.
+	 */
 	mutex_lock(&guest->lock);
 	list_del(&ti->entry);
 	mutex_unlock(&guest->lock);
@@ -435,7 +460,10 @@ static int test_file_release(struct inode *inode, struct file *file)
 	return 0;
 }
 
-/* Without an owner: the file's mount keeps the module, longer than that would. */
+/*
+ * No .owner: the file's mount pins the module, and does so longer than the file
+ * would.
+ */
 static const struct file_operations test_file_fops = {
 	.release	= test_file_release,
 	.mmap		= guest_memfd_mmap,
@@ -526,7 +554,7 @@ static int guest_create(struct test_guest *guest,
 	return fd;
 }
 
-/* The guest, as user space sees it */
+/* ioctls on the guest */
 
 static bool range_valid(struct test_inode *ti,
 			const struct test_gmem_range *range)
@@ -539,7 +567,7 @@ static bool range_valid(struct test_inode *ti,
 	       end <= i_size_read(&ti->inode);
 }
 
-/* Is it a file of this guest? */
+/* Return: The file's inode if it is a file of this guest, or NULL. */
 static struct test_inode *guest_file(struct test_guest *guest, struct file *file)
 {
 	struct test_inode *ti;
@@ -699,7 +727,7 @@ static int __init test_guest_memfd_init(void)
 static void __exit test_guest_memfd_exit(void)
 {
 	misc_deregister(&test_device);
-	/* The last inodes are freed by us, after a while. */
+	/* Wait for test_free_inode(), which RCU calls after a grace period. */
 	rcu_barrier();
 }
 

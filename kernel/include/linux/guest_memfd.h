@@ -3,9 +3,11 @@
 #define _LINUX_GUEST_MEMFD_H
 
 /*
- * Guest memory as a file, for hypervisor drivers.  An owner embeds a struct
- * guest_memfd in its inode; the memory of a file created with
- * GM_FILE_NO_DIRECT_MAP is hidden: the kernel's direct map has no entry for it,
+ * Guest memory as a file, for hypervisor drivers.
+ *
+ * A hypervisor driver, called the owner here, embeds a struct guest_memfd in
+ * its inode.  The library hides the memory of a file that was created with
+ * GM_FILE_NO_DIRECT_MAP: the kernel's direct map has no entry for a page of it,
  * except while the page has a direct-map reference.
  */
 
@@ -26,27 +28,31 @@ struct guest_memfd_put_queue;
 struct seq_file;
 
 /*
- * Flags of a file, fixed when guest_memfd_init() creates it.  The owner checks
- * what its user space may ask for.  fdinfo shows these values, so they are ABI.
+ * Flags of a file.  guest_memfd_init() stores them, and they do not change
+ * afterwards.  The owner checks which of them its user space may ask for.
+ * fdinfo shows these values, so they are ABI.
  */
 /* User space may map the file. */
 #define GM_FILE_MMAP		BIT(0)
-/* The file starts at the highest level that keeps its memory hidden. */
+/* The file starts at the highest level at which its memory is hidden. */
 #define GM_FILE_INIT_ACCESS	BIT(1)
-/* The pages of the file are out of the direct map. */
+/* The library hides the pages of the file. */
 #define GM_FILE_NO_DIRECT_MAP	BIT(2)
 
 /**
- * struct guest_memfd_operations - what the library asks of a file's owner
+ * struct guest_memfd_operations - callbacks into the owner of a file
  * @invalidate_start: Unmap [start, end) from every guest and from every cache
- *	of the owner, and keep new mappings out until @invalidate_end.  May
- *	sleep; the mapping's invalidate_lock is held alone.
- * @invalidate_end: Pairs with @invalidate_start, same range and same lock.
- * @may_set_access: Optional.  May user space change the level of [start, end) to
- *	@level?  Asked with the invalidate_lock held alone, before anything is
- *	changed; the change can still fail.  Not asked of what the owner does
- *	itself by guest_memfd_set_access().  Return: 0, or an error that the
- *	user gets.
+ *	of the owner, and prevent new mappings of the range until
+ *	@invalidate_end.  The callback may sleep.  The library holds the
+ *	mapping's invalidate_lock exclusively.
+ * @invalidate_end: Allow new mappings again.  The library calls it with the
+ *	same range as @invalidate_start and under the same lock.
+ * @may_set_access: Optional.  Decides whether user space may change the level
+ *	of [start, end) to @level.  The library calls it with the
+ *	invalidate_lock held exclusively, before it changes anything; the change
+ *	can still fail afterwards.  The library does not call it when the owner
+ *	itself changes a level by guest_memfd_set_access().  Return: 0, or an
+ *	error that the ioctl returns to user space.
  */
 struct guest_memfd_operations {
 	void (*invalidate_start)(struct guest_memfd *gm, pgoff_t start,
@@ -61,44 +67,59 @@ struct guest_memfd_operations {
 
 /**
  * struct guest_memfd - the memory of one file
- * @inode: The inode that this is embedded in.
+ * @inode: The inode that embeds this structure.
  * @ops: The owner's callbacks.
- * @flags: GM_FILE_* the file was created with, fixed from then on.
- * @policy: NUMA policy, set by mbind() on a mapping of the file.
- * @nr_blocks: The library's: large folios in the file.
- * @orphans: The library's: folios that have left the file and are not cleared yet, by
- *	folio->lru.
- * @levels: The library's: access levels that are not the file's first one.
- * @block_order: The library's: order of the blocks, 0 for single pages.
- * @populate_locks: By the block, hashed: tasks that want the same block wait for the first
- *	of them, and need no memory then.  Taken under the invalidate_lock, and
- *	folio locks under it.
- * @change_lock: Serialises changes of levels and holes.  Taken before the
- *	invalidate_lock, never under the mmap_lock.
- * @change_start: First index of the range whose level is being changed to or from
- *	KERNEL, or in a plain file to NONE; written with the invalidate_lock held
- *	exclusively.
- * @change_end: Index after that range, 0 when there is none; written likewise.
- * @change_raises: The change is one to KERNEL; written likewise.
- * @unmap_lock: A change holds it exclusively while it unmaps and lowers a few
- *	pages; it is taken under @change_lock, and for plain files also under the
- *	invalidate_lock.  A user fault on these pages waits for it and releases it
- *	before it takes another lock of the file.
+ * @flags: The GM_FILE_* flags that the file was created with; constant.
+ * @policy: The NUMA policy that mbind() sets on a mapping of the file.
+ * @nr_blocks: Private to the library: number of large folios in the file.
+ * @orphans: Private to the library: list, by folio->lru, of folios that have
+ *	been removed from the file and are not cleared yet.
+ * @levels: Private to the library: access levels of the ranges that are not at
+ *	the file's initial level.
+ * @block_order: Private to the library: order of the blocks, 0 for single
+ *	pages.
+ * @populate_locks: Hashed by block.  Tasks that populate the same block
+ *	serialise on its lock, so that the later ones find the pages that the
+ *	first has inserted.  Taken under the invalidate_lock; folio locks nest
+ *	inside.
+ * @change_lock: Serialises changes of levels and hole punches.  Taken before
+ *	the invalidate_lock and never under the mmap_lock.
+ * @change_start: First index of the range whose level is being changed.  A
+ *	change of a plain file to a level above NONE does not set it.  Written
+ *	with the invalidate_lock held exclusively.
+ * @change_end: Index after that range, or 0 when no change is in progress;
+ *	written with the invalidate_lock held exclusively.
+ * @change_raises: True if that change raises the range to KERNEL; written with
+ *	the invalidate_lock held exclusively.
+ * @unmap_lock: A change of level holds it exclusively while it unmaps and
+ *	lowers a few pages, or splits a block.  Taken under @change_lock, and
+ *	for plain files also under the invalidate_lock.  A user fault on one of
+ *	these pages waits for it and releases it before it takes another lock of
+ *	the file.
  * @unmap_start: First index of these pages; written under @unmap_lock.
- * @unmap_end: Index after them, 0 when there are none; written likewise.
- * @nr_referenced: The library's: pages in the file that have a direct-map
- *	reference; protected by the lock of the mapping's i_pages.
- * @users: The library's: one of the inode, and one of each memory_failure() that
- *	has found the file by a page of it; eviction waits for those.
- * @left: The library's: counts pages that left the file and are still referenced.
- * @put_queue: The library's: for the lazy last put of the pages, or NULL.
- * @nr_donated: The library's: pages of the file that a guest has for itself; protected by
- *	the lock of the mapping's i_pages.
- * @nr_shared: The library's: those that a guest has, and shares with the host; likewise.
- * @nr_holes: The library's: holes that are being punched.  No page of the file is donated
- *	meanwhile.  Incremented with the invalidate_lock held exclusively.
- * @limit: What the pages are reserved against (mm/guest_memfd/limit.c), or NULL.  Set
- *	between guest_memfd_init() and the first page.
+ * @unmap_end: Index after them, or 0 when no page is being unmapped; written
+ *	under @unmap_lock.
+ * @nr_referenced: Private to the library: number of pages in the file that have
+ *	a direct-map reference; protected by the lock of the mapping's i_pages.
+ * @users: Private to the library: one for the inode, and one for each task that
+ *	has found the file by one of its pages (memory_failure(), or KVM for a
+ *	plain memslot).  Eviction of the inode waits for these tasks.
+ * @left: Private to the library: counts pages that have been removed from the
+ *	file while they still had direct-map references.
+ * @put_queue: Private to the library: queue for lazy last puts of direct-map
+ *	references, or NULL.
+ * @nr_donated: Private to the library: number of pages of the file that are
+ *	donated to a guest and that the guest does not share with the host;
+ *	protected by the lock of the mapping's i_pages.
+ * @nr_shared: Private to the library: number of pages that are donated to a
+ *	guest and that the guest shares with the host; protected by the lock of
+ *	the mapping's i_pages.
+ * @nr_holes: Private to the library: number of hole punches in progress.  While
+ *	it is not zero, no page of the file can be donated.  Incremented with
+ *	the invalidate_lock held exclusively.
+ * @limit: The limit that the pages are reserved against
+ *	(mm/guest_memfd/limit.c), or NULL.  Set after guest_memfd_init() and
+ *	before the first page is allocated.
  */
 struct guest_memfd {
 	struct inode *inode;
@@ -109,8 +130,8 @@ struct guest_memfd {
 	struct list_head orphans;
 	struct maple_tree levels;
 	unsigned int block_order;
-	struct mutex populate_locks[GM_POPULATE_LOCKS]; /* Of tasks that want the same block. */
-	struct mutex change_lock; /* Serialises changes of levels and holes. */
+	struct mutex populate_locks[GM_POPULATE_LOCKS]; /* Hashed by block. */
+	struct mutex change_lock; /* Serialises level changes and holes. */
 	pgoff_t change_start, change_end;
 	bool change_raises;
 	struct rw_semaphore unmap_lock; /* Held while user faults wait. */
@@ -129,7 +150,7 @@ struct guest_memfd {
 
 #ifdef CONFIG_GUEST_MEMFD
 
-/* The modules that own guest memory; a test module only where it is built. */
+/* Modules that may call the library.  A test module only if it is built. */
 #if IS_MODULE(CONFIG_TEST_GUEST_MEMFD)
 #define GUEST_MEMFD_OWNERS "kvm,test_guest_memfd"
 #else
@@ -143,19 +164,20 @@ void guest_memfd_init(struct guest_memfd *gm, struct inode *inode,
 		      const struct guest_memfd_operations *ops, u64 flags);
 void guest_memfd_evict_inode(struct inode *inode);
 
-/* For the owner's address_space_operations. */
+/* Callbacks for the owner's address_space_operations. */
 int guest_memfd_migrate_folio(struct address_space *mapping, struct folio *dst,
 			      struct folio *src, enum migrate_mode mode);
 int guest_memfd_error_folio(struct address_space *mapping, struct folio *folio);
 void guest_memfd_free_folio(struct folio *folio);
 
 /**
- * guest_memfd_fault_lock - keep levels stable while a guest's fault inserts a page
+ * guest_memfd_fault_lock - keep levels stable during a guest fault
  * @gm: The file's memory.
  *
- * A new page of a NO_DIRECT_MAP file gets the state that the level of its range
- * demands.  The pages of a plain file have no state, so a guest's fault on one
- * takes no lock.
+ * A guest fault that populates a NO_DIRECT_MAP file initialises the state of
+ * the new page from the level of its range, so the level must not change
+ * meanwhile.  The pages of a plain file have no state, so a guest fault on a
+ * plain file takes no lock.
  *
  * Context: May sleep; takes the invalidate_lock of a NO_DIRECT_MAP file.
  */
@@ -168,6 +190,8 @@ static inline void guest_memfd_fault_lock(struct guest_memfd *gm)
 /**
  * guest_memfd_fault_unlock - undo guest_memfd_fault_lock()
  * @gm: The file's memory.
+ *
+ * Context: Any.
  */
 static inline void guest_memfd_fault_unlock(struct guest_memfd *gm)
 {
@@ -215,14 +239,17 @@ void guest_memfd_show_fdinfo(struct seq_file *m, struct file *file);
 bool guest_memfd_can_hide(void);
 
 /**
- * guest_memfd_user_disabled - is a page at GUEST_MEMFD_ACCESS_NONE?
+ * guest_memfd_user_disabled - is user access to a page disabled?
  * @gm: The file's memory.
  * @index: Index in the file, in pages.
  *
- * A file whose levels never changed is decided without a walk of the tree.
+ * User access is disabled at level GUEST_MEMFD_ACCESS_NONE.  If no level of the
+ * file has ever changed, the tree of levels is empty and the file's flags
+ * decide, without a walk of the tree.
  *
- * Context: Any.  The answer stays true while the invalidate_lock is held.
- * Return: True when user space and KVM's user-address accesses cannot use it.
+ * Context: Any.  The result stays valid while the invalidate_lock is held.
+ * Return: True if neither user space nor KVM can access the page by a user
+ * address.
  */
 static inline bool guest_memfd_user_disabled(struct guest_memfd *gm,
 					     pgoff_t index)

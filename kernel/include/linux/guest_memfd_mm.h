@@ -3,22 +3,23 @@
 #define _LINUX_GUEST_MEMFD_MM_H
 
 /*
- * What the rest of mm must know of memory outside the direct map.  Owners of
- * such memory include <linux/guest_memfd.h> instead.
+ * What the memory management core needs to know about memory outside the direct
+ * map.  Owners of such memory include <linux/guest_memfd.h> instead.
  */
 
 #include <linux/bits.h>
 #include <linux/pagemap.h>
 
-/* In folio->private of a page at level KERNEL: the kernel may pin the page. */
+/* In folio->private of a page at level KERNEL: GUP may return the page. */
 #define GUEST_MEMFD_PAGE_PINNABLE	BIT(1)
 
 /*
- * May get_user_pages() hand out @folio?  @mapping is that of the folio, or of
- * the VMA that maps it.  @hidden says that the caller called
- * get_user_pages_no_direct_map(), which also hands out guest_memfd folios that
+ * May GUP return @folio?  @mapping is the mapping of the folio, or of the file
+ * of the VMA that maps it.  @hidden is true if the caller called
+ * get_user_pages_no_direct_map(), which also returns guest_memfd folios that
  * have no entry in the direct map.  Folios of memfd_secret() have no private
- * data, and their mapping is not inaccessible: no caller gets those.
+ * data and their mapping is not inaccessible, so GUP refuses them for every
+ * caller.
  */
 static inline bool guest_memfd_gup_allowed(const struct folio *folio,
 					   const struct address_space *mapping,
@@ -30,7 +31,10 @@ static inline bool guest_memfd_gup_allowed(const struct folio *folio,
 		GUEST_MEMFD_PAGE_PINNABLE);
 }
 
-/* May a GUP that has found @folio in the page tables of @vma take a reference? */
+/*
+ * May GUP take a reference to @folio, which it has found in the page tables of
+ * @vma?
+ */
 static inline bool guest_memfd_follow_allowed(const struct folio *folio,
 					      const struct vm_area_struct *vma,
 					      bool hidden)
@@ -40,24 +44,24 @@ static inline bool guest_memfd_follow_allowed(const struct folio *folio,
 }
 
 /**
- * get_user_pages_no_direct_map - get user pages that may have no direct map entry
+ * get_user_pages_no_direct_map - get user pages that may be hidden
  * @start: The first user address.
- * @nr_pages: How many pages.
+ * @nr_pages: Number of pages.
  * @gup_flags: FOLL_* flags that get_user_pages_unlocked() accepts.
- * @fast_only: Only use page table entries that are present, and do not sleep.
- * @pages: Where to store the pages.
+ * @fast_only: Use only page table entries that are present, and do not sleep.
+ * @pages: Array that receives the pages.
  *
- * This is get_user_pages_unlocked(), or get_user_pages_fast_only(), for a caller
- * that maps the pages into a guest and does not use them through the direct map.
- * It also returns guest_memfd pages whose range is at
- * GUEST_MEMFD_ACCESS_USER, which every other way into GUP refuses.  The
- * caller drops the references after it has mapped the pages, because a change
- * of the access level waits for them, and MMU notifiers tell it when it must
- * unmap them.
+ * This is get_user_pages_unlocked(), or get_user_pages_fast_only(), for a
+ * caller that maps the pages into a guest and does not access them through the
+ * direct map.  It also returns guest_memfd pages at level
+ * GUEST_MEMFD_ACCESS_USER, which every other GUP function refuses.  The caller
+ * must drop the references once it has mapped the pages, because a change of
+ * the access level waits for them.  MMU notifiers tell the caller when it must
+ * unmap the pages.
  *
  * Context: Process context; may sleep unless @fast_only.
- * Return: The number of pages, each with a reference for the caller; or an error
- * as get_user_pages_unlocked() returns.
+ * Return: The number of pages, each with a reference that the caller must drop;
+ * or an error as from get_user_pages_unlocked().
  */
 long get_user_pages_no_direct_map(unsigned long start, int nr_pages,
 				  unsigned int gup_flags, bool fast_only,

@@ -3,27 +3,28 @@
 #define _LINUX_KVM_GMEM_ACCESS_H
 
 /*
- * KVM's own accesses to guest memory.  They use the memslot's user address.  At
- * level NONE nothing of the guest is mapped there, and they use the file.
- * Included by kvm_host.h only.
+ * KVM's own accesses to guest memory.  KVM uses the memslot's user address.  At
+ * level NONE no guest memory is mapped there, and KVM uses the file instead.
+ * Only kvm_host.h includes this header.
  *
- * The level can change between the test of the level and the access.  The file
- * serves at every level.  An access by the user address that fails tests the
- * level again, and is also repeated: the level may have been NONE for a moment.
+ * The level can change between KVM's test of the level and its access.  An
+ * access through the file works at every level.  When an access by the user
+ * address fails, KVM tests the level again and also retries the access, because
+ * the level may have been NONE only for a moment.
  *
- * A memslot without a page that can be at level NONE costs one test more than
- * the access itself.  Each function accesses bytes of one page.
+ * If no page of a memslot can be at level NONE, an access costs one more test.
+ * Each function accesses bytes of one page.
  */
 
 #include <linux/uaccess.h>
 
-/* KVM reaches this memory only with a direct-map reference to the page. */
+/* Must KVM take a direct-map reference to map a page of this memslot? */
 static inline bool kvm_slot_is_hidden(const struct kvm_memory_slot *slot)
 {
 	return slot && (slot->flags & KVM_MEMSLOT_GMEM_HIDDEN);
 }
 
-/* The index in the file of the slot's first page. */
+/* Return: The index in the file of the memslot's first page. */
 static inline pgoff_t kvm_gmem_pgoff(const struct kvm_memory_slot *slot)
 {
 #ifdef CONFIG_KVM_GUEST_MEMFD
@@ -33,17 +34,21 @@ static inline pgoff_t kvm_gmem_pgoff(const struct kvm_memory_slot *slot)
 #endif
 }
 
-/* What became of a revocable mapping whose page has left its file or memslot. */
+/*
+ * State of a revocable mapping, relative to the removal of its page from the
+ * file or the memslot.
+ */
 enum kvm_map_revoke {
 	KVM_MAP_STAYS,
-	KVM_MAP_LEFT,		/* the page has left */
-	KVM_MAP_REVOKING,	/* the vCPU was requested to map again */
-	KVM_MAP_REVOKED,	/* there is no mapping any more */
+	KVM_MAP_LEFT,		/* the page was removed */
+	KVM_MAP_REVOKING,	/* the vCPU was asked to map again */
+	KVM_MAP_REVOKED,	/* the mapping was removed */
 };
 
 /*
- * A mapping that ends when its page leaves the guest_memfd or the memslot.  The
- * caller reads map->hva with vcpu->gmem_maps_lock held only, and maps again upon
+ * Map a page until it is removed from the guest_memfd or the memslot; KVM then
+ * revokes the mapping.  The caller reads map->hva only with
+ * vcpu->gmem_maps_lock held, and maps the page again on
  * KVM_REQ_GET_NESTED_STATE_PAGES.
  */
 static inline int kvm_vcpu_map_revocable(struct kvm_vcpu *vcpu, gfn_t gfn,
@@ -62,19 +67,25 @@ kvm_pfn_t kvm_faultin_guest_pfn(struct kvm *kvm,
 #define kvm_faultin_guest_pfn(kvm, ...) ((void)(kvm), __kvm_faultin_pfn(__VA_ARGS__))
 #endif
 
-/* Is there anything to unmap?  A revoked mapping has a reference without address. */
+/*
+ * Does the caller have to unmap @map?  A mapping that was revoked has no
+ * address, but direct_map_ref is still set.
+ */
 static inline bool kvm_vcpu_map_held(const struct kvm_host_map *map)
 {
 	return READ_ONCE(map->hva) || map->direct_map_ref;
 }
 
-/* vcpu->gmem_maps_lock is held. */
+/* The caller holds vcpu->gmem_maps_lock. */
 static inline bool kvm_vcpu_map_revoked(const struct kvm_host_map *map)
 {
 	return map->revoke == KVM_MAP_REVOKED;
 }
 
-/* Values of 1, 2, 4 and 8 bytes are read by one load, as the guest sees them. */
+/*
+ * Read a value of 1, 2, 4 or 8 bytes by one load, because the guest may change
+ * it concurrently.
+ */
 static __always_inline int kvm_read_user(void *data, const void __user *from,
 					 unsigned int len)
 {
@@ -92,7 +103,10 @@ static __always_inline int kvm_read_user(void *data, const void __user *from,
 	}
 }
 
-/* The same for writing. */
+/*
+ * Write a value of 1, 2, 4 or 8 bytes by one store, as kvm_read_user() reads
+ * it.
+ */
 static __always_inline int kvm_write_user(void __user *to, const void *data,
 					  unsigned int len)
 {
@@ -145,7 +159,7 @@ static inline bool kvm_gmem_has_levels(const struct kvm_memory_slot *slot)
 	return slot && READ_ONCE(slot->gmem.levels);
 }
 
-/* Is this gfn at level NONE, where KVM must use the file? */
+/* Is this gfn at level NONE, so that KVM must use the file? */
 static inline bool kvm_gmem_user_disabled(const struct kvm_memory_slot *slot,
 					  gfn_t gfn)
 {
@@ -192,8 +206,9 @@ kvm_gmem_access_page(struct kvm_memory_slot *slot, gfn_t gfn, bool atomic)
 #endif /* CONFIG_KVM_GUEST_MEMFD */
 
 /*
- * After an access by the user address failed, or was not tried: KVM tests the level
- * where the memslot can have pages at NONE.  Elsewhere the access has failed.
+ * KVM's access by the user address has failed, or KVM did not try it.  If the
+ * memslot can have pages at level NONE, test the level and retry; otherwise the
+ * access fails.
  */
 static inline int kvm_gmem_reread(struct kvm_memory_slot *slot, gfn_t gfn,
 				  void *data, const void __user *from,
@@ -204,7 +219,7 @@ static inline int kvm_gmem_reread(struct kvm_memory_slot *slot, gfn_t gfn,
 	return __kvm_gmem_read(slot, gfn, data, from, len, atomic);
 }
 
-/* The same for writing. */
+/* As kvm_gmem_reread(), for a write. */
 static inline int kvm_gmem_rewrite(struct kvm_memory_slot *slot, gfn_t gfn,
 				   void __user *to, const void *data,
 				   unsigned int len)
@@ -224,7 +239,7 @@ static inline int kvm_gmem_copy_from_user(struct kvm_memory_slot *slot,
 	return kvm_gmem_reread(slot, gfn, data, from, len, false);
 }
 
-/* With page faults disabled. */
+/* The caller has disabled page faults. */
 static inline int kvm_gmem_copy_from_user_inatomic(struct kvm_memory_slot *slot,
 						   gfn_t gfn, void *data,
 						   const void __user *from,
@@ -265,7 +280,7 @@ static __always_inline int kvm_gmem_write_value(struct kvm_memory_slot *slot,
 	return kvm_gmem_rewrite(slot, gfn, to, value, size);
 }
 
-/* get_user() of guest memory: stores a value of 1, 2, 4 or 8 bytes to @x. */
+/* get_user() for guest memory: stores a value of 1, 2, 4 or 8 bytes to @x. */
 #define kvm_gmem_get_user(slot, gfn, x, ptr)				\
 ({									\
 	typeof(ptr) __kg_ptr = (ptr);					\
@@ -278,7 +293,7 @@ static __always_inline int kvm_gmem_write_value(struct kvm_memory_slot *slot,
 	__kg_ret;							\
 })
 
-/* put_user() to guest memory. */
+/* put_user() for guest memory. */
 #define kvm_gmem_put_user(slot, gfn, x, ptr)				\
 ({									\
 	typeof(ptr) __kg_ptr = (ptr);					\
@@ -341,8 +356,8 @@ static inline int kvm_gmem_cmpxchg_value(struct kvm_vcpu *vcpu, gfn_t gfn,
 }
 
 /*
- * __try_cmpxchg_user() of guest memory: returns a negative error, 0, or 1 when
- * *@oldp was not the value found, and now is.
+ * __try_cmpxchg_user() for guest memory: returns a negative error; 0; or 1 if
+ * the value was not *@oldp, which then receives the value that was found.
  */
 #define kvm_gmem_try_cmpxchg_user(vcpu, gfn, ptr, oldp, nval)		\
 ({									\

@@ -3,11 +3,12 @@
 #define _LINUX_TEMP_MAP_H
 
 /*
- * Mappings, for an instant, of pages that are not in the direct map.
+ * Short-lived mappings of pages that are not in the direct map.
  *
- * With CONFIG_TEMP_MAP_MM the mapping is in an mm of the CPU's own, so that no
- * other CPU can translate its address at any time.  Without it, the mapping is
- * at an address in init_mm which any CPU can translate while it is there.
+ * With CONFIG_TEMP_MAP_MM each CPU maps the pages in an mm of its own, so no
+ * other CPU can translate the address at any time.  Without it, the kernel maps
+ * a page at an address in init_mm, and any CPU can translate that address while
+ * the mapping exists.
  */
 
 #include <linux/bits.h>
@@ -17,10 +18,10 @@
 #include <linux/types.h>
 
 #ifdef CONFIG_TEMP_MAP_MM
-/* Bounds the time for which interrupts are off. */
+/* Limits the time for which temp_map() disables interrupts. */
 #define TEMP_MAP_PAGES	64
 
-/* Where temp_map() maps, on every CPU. */
+/* The address at which temp_map() maps pages, on every CPU. */
 #ifdef CONFIG_X86_64
 #define TEMP_MAP_ADDR	LDT_BASE_ADDR
 #else

@@ -2,26 +2,30 @@
 /*
  * Access levels: what the host may do with a range of a file.
  *
- * Levels are kept by ranges, whether there are pages in them or not.  A page of
- * a NO_DIRECT_MAP file at level KERNEL carries that level's direct-map reference
- * (GM_PAGE_LEVEL) and is PINNABLE, from before it enters the file on.
+ * The library stores levels by ranges, whether the ranges are populated or not.
+ * A page of a NO_DIRECT_MAP file at level KERNEL carries that level's
+ * direct-map reference (GM_PAGE_LEVEL) and is PINNABLE.  Both are set before
+ * the page is inserted into the file.
  *
- * gm->change_lock serialises changes of levels and holes, so a page that a
- * change finds stays in the file.  The invalidate_lock is held exclusively only
- * to begin a change and to commit it: faults, population and direct-map gets
- * hold it shared, so each of them sees the range before one of these two points
- * or after it, and none waits for the pages of the range.
+ * gm->change_lock serialises changes of levels and hole punches, so a page that
+ * a change finds stays in the file.  A change holds the invalidate_lock
+ * exclusively only when it begins and when it commits.  Faults, population and
+ * direct-map gets hold the lock shared, so each of them sees the range before
+ * or after one of these two points, and none of them waits while the change
+ * processes the pages of the range.
  *
- * Between the two points the range is in transition.  It has its old level.  The
- * pages of a range that leaves or reaches KERNEL, those that are populated now
- * included, carry the level's reference and are not PINNABLE, so GUP refuses
- * them.  To leave KERNEL is to unmap and freeze every page and to clear PINNABLE;
- * then to drop the references, which hides many pages with one flush; then to
- * commit.  To reach KERNEL is to take the references; to commit; then to set
- * PINNABLE.  The state of each page says what was done to it, so undo needs no
- * other record: a page that carries the reference becomes PINNABLE again, and
- * what was hidden or restored as one piece is restored or hidden as one piece,
- * whether or not a page of it was poisoned since.
+ * Between the two points the range is in transition and has its old level.  In
+ * a range that is being raised to KERNEL or lowered from it, a page that the
+ * change has processed may still carry the level's reference, but is not
+ * PINNABLE, so GUP refuses it.  A page that is populated during the transition
+ * carries the reference and is not PINNABLE either.  To lower a range from
+ * KERNEL, the library unmaps and freezes every page and clears PINNABLE; drops
+ * the references, which hides many pages with one flush; and commits.  To raise
+ * a range to KERNEL, it takes the references, commits, and sets PINNABLE.  The
+ * state of each page records which of these steps were done, so undo needs no
+ * other record: it makes each page that carries the reference PINNABLE again,
+ * and it restores or hides as one piece what was hidden or restored as one
+ * piece, even if a page of it was poisoned meanwhile.
  */
 
 #include <linux/delay.h>
@@ -45,40 +49,47 @@
 #include "page_state.h"
 #include "reference.h"
 
-/* Attempts to freeze a page before the first sleep. */
+/* Number of attempts to freeze a page before the first sleep. */
 #define FREEZE_TRIES 64
 
 /*
- * A change waits for pages that have other references.  It tries the first of them
- * again after each of PAGE_SLEEPS sleeps; a short reference ends sooner, and a pin
- * is reported within 100 ms.  The sleeps of a whole change are limited too, against
- * a task that takes short references to one page after the other.
+ * A change waits for pages that have other references.  It sleeps up to
+ * PAGE_SLEEPS times for the first such page, which is long enough for a
+ * short-lived reference to be dropped and reports a pin within 100 ms.
+ * MAX_SLEEPS limits the number of sleeps of the whole change, because a task
+ * might take short-lived references to one page after the other.
  */
 #define PAGE_SLEEPS 48
 #define MAX_SLEEPS 4096
 #define MIN_SLEEP_US 500
 #define MAX_SLEEP_US 1000
 
-/* Attempts of what must not fail, a tick apart, when there is no memory. */
+/*
+ * Number of attempts, one per tick, of an operation that must not fail but
+ * needs memory.
+ */
 #define UNDO_TRIES HZ
 
-/* Pages that one look into the page cache returns. */
+/* Number of folios that one page cache lookup returns. */
 #define FOLIOS_PER_LOOK 64
 
 /*
- * Pages that are unmapped from user space by one call, and lowered while user
- * faults on them wait.
+ * Number of pages that one call unmaps from user space, and that a change
+ * lowers while user faults on them wait.
  */
 #define PAGES_PER_UNMAP (1UL << GM_BLOCK_MAX_ORDER)
 
 /*
- * Limits of what one flush hides: ranges, which may be blocks, and folios, which are
- * locked meanwhile.
+ * Limits of what one flush hides: the number of ranges, each of which may be a
+ * block, and the number of folios, which stay locked until after the flush.
  */
 #define RANGES_PER_FLUSH 64
 #define FOLIOS_PER_FLUSH (8U << GM_BLOCK_MAX_ORDER)
 
-/* The same for one block, of whose pages some stay in the direct map. */
+/*
+ * The same limit for ranges within one block, some of whose pages stay in the
+ * direct map.
+ */
 #define PARTS_PER_FLUSH 16
 
 static unsigned int initial_level(const struct guest_memfd *gm)
@@ -88,7 +99,10 @@ static unsigned int initial_level(const struct guest_memfd *gm)
 	return gm_hides(gm) ? GUEST_MEMFD_ACCESS_USER : GUEST_MEMFD_ACCESS_KERNEL;
 }
 
-/* The level that a file was created with is no entry, and takes no memory. */
+/*
+ * The tree has no entry for a range at the file's initial level, so such a
+ * range takes no memory.
+ */
 static void *level_entry(const struct guest_memfd *gm, unsigned int level)
 {
 	return level == initial_level(gm) ? NULL : xa_mk_value(level);
@@ -100,7 +114,7 @@ static unsigned int entry_level(const struct guest_memfd *gm, void *entry)
 }
 
 /**
- * guest_memfd_access_init - give all of a new file its first level
+ * guest_memfd_access_init - set the initial level of a new file
  * @gm: The memory of a file.
  */
 void guest_memfd_access_init(struct guest_memfd *gm)
@@ -117,8 +131,8 @@ void guest_memfd_access_init(struct guest_memfd *gm)
 }
 
 /**
- * guest_memfd_access_destroy - forget the levels of a file that is going
- * @gm: The file's memory; the invalidate_lock is held.
+ * guest_memfd_access_destroy - free the levels of a file that is evicted
+ * @gm: The file's memory; the caller holds the invalidate_lock.
  */
 void guest_memfd_access_destroy(struct guest_memfd *gm)
 {
@@ -126,11 +140,11 @@ void guest_memfd_access_destroy(struct guest_memfd *gm)
 }
 
 /**
- * guest_memfd_access_level - the access level of a page
+ * guest_memfd_access_level - get the access level of a page
  * @gm: The file's memory.
  * @index: Index in the file, in pages.
  *
- * Context: Any.  The answer stays true while the invalidate_lock is held.
+ * Context: Any.  The result stays valid while the invalidate_lock is held.
  * Return: GUEST_MEMFD_ACCESS_*.
  */
 unsigned int guest_memfd_access_level(struct guest_memfd *gm, pgoff_t index)
@@ -140,13 +154,13 @@ unsigned int guest_memfd_access_level(struct guest_memfd *gm, pgoff_t index)
 EXPORT_SYMBOL_FOR_MODULES(guest_memfd_access_level, GUEST_MEMFD_OWNERS);
 
 /**
- * guest_memfd_access_run - how far the level of a page runs
+ * guest_memfd_access_run - get the level of a page and the extent of that level
  * @gm: The file's memory.
  * @index: Index in the file, in pages.
- * @first: Where to put the first index of the run.
- * @last: Where to put the last; may be beyond the end of the file.
+ * @first: Receives the first index around @index that has the same level.
+ * @last: Receives the last such index; it may be beyond the end of the file.
  *
- * Context: Any.  The answer stays true while the invalidate_lock is held.
+ * Context: Any.  The result stays valid while the invalidate_lock is held.
  * Return: GUEST_MEMFD_ACCESS_*.
  */
 unsigned int guest_memfd_access_run(struct guest_memfd *gm, pgoff_t index,
@@ -163,9 +177,10 @@ unsigned int guest_memfd_access_run(struct guest_memfd *gm, pgoff_t index,
 }
 
 /*
- * Publish the range that a change is about, or withdraw it with @end = 0.  User
- * faults on a plain file read it without the invalidate_lock, so it is published
- * before the change looks for pages and withdrawn after the new level is stored.
+ * Publish the range of a change, or withdraw it with @end = 0.  User faults on
+ * a plain file read it without the invalidate_lock, so the change publishes the
+ * range before it searches for pages, and withdraws it after it has stored the
+ * new level.
  */
 static void set_change(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 		       bool raises)
@@ -173,44 +188,51 @@ static void set_change(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 	gm->change_raises = raises;
 	/* Pairs with guest_memfd_access_user_allowed(). */
 	smp_store_release(&gm->change_start, start);
-	/* Likewise. */
+	/* Pairs with guest_memfd_access_user_allowed(). */
 	smp_store_release(&gm->change_end, end);
-	/* The range, then the search for pages; pairs with the same function. */
+	/*
+	 * Publish the range before the search for pages.  Pairs with the
+	 * barrier in guest_memfd_access_user_allowed().
+	 */
 	smp_mb();
 }
 
 /**
- * guest_memfd_access_user_allowed - may a user fault map a page of a plain file?
+ * guest_memfd_access_user_allowed - may a user fault map a plain file's page?
  * @gm: The memory of a plain file.
  * @index: Index in the file, in pages.
  *
- * For a fault that does not hold the invalidate_lock.  If it holds the folio lock
- * of the page, and the answer is true, then a later change to NONE waits for the
- * folio lock and unmaps the page.
+ * A fault calls this without the invalidate_lock.  If the fault holds the folio
+ * lock of the page and the result is true, a later change to NONE waits for the
+ * folio lock and then unmaps the page.
  *
  * Context: Any.
- * Return: False at level NONE, and while the range is being lowered to it; then
- * only the level that is read under the invalidate_lock counts.
+ * Return: False at level NONE, and while the range is being lowered to NONE;
+ * the fault must then read the level under the invalidate_lock.
  */
 bool guest_memfd_access_user_allowed(struct guest_memfd *gm, pgoff_t index)
 {
 	pgoff_t start, end;
 
-	/* The page is in the file, then the range is read. */
+	/*
+	 * Insert the page into the file before reading the range.  Pairs with
+	 * the barrier in set_change().
+	 */
 	smp_mb();
 	/*
-	 * If these are of two changes, the first one is over, and its level is
-	 * read below; and the second one will find the page.
+	 * Two changes may have stored the two ends of the range that is read
+	 * here.  Then the first change is complete, and its level is read
+	 * below; and the second one will find the page.
 	 */
 	end = smp_load_acquire(&gm->change_end);
-	/* Pairs with set_change(), like the one above. */
+	/* Pairs with set_change(). */
 	start = smp_load_acquire(&gm->change_start);
 	if (index >= start && index < end)
 		return false;
 	return guest_memfd_access_level(gm, index) != GUEST_MEMFD_ACCESS_NONE;
 }
 
-/* Let user faults on these pages wait until end_unmap(). */
+/* Make user faults on these pages wait until end_unmap(). */
 static void begin_unmap(struct guest_memfd *gm, pgoff_t start, pgoff_t end)
 {
 	down_write(&gm->unmap_lock);
@@ -229,13 +251,15 @@ static void end_unmap(struct guest_memfd *gm)
  * @gm: The file's memory.
  * @index: Index in the file, in pages.
  *
- * For a user fault, before it takes any lock of the file.  A page that a fault
- * maps before the change has lowered it must be unmapped alone, with a flush of
- * the TLBs, so faults wait until the change is done with the pages around.  It
- * does not sleep for references meanwhile.  A fault that does not see the change
- * maps the page, and the change unmaps it.
+ * A user fault calls this before it takes any lock of the file.  If a fault
+ * maps a page again before a change has lowered it, the change must unmap that
+ * page alone, with a TLB flush of its own.  Faults therefore wait until the
+ * change has lowered the pages around.  The change does not sleep for
+ * references during that time.  A fault that does not see the change maps the
+ * page, and the change unmaps it.
  *
- * Context: May sleep, for as long as it takes to lower PAGES_PER_UNMAP pages.
+ * Context: May sleep, for the time that the change needs to lower
+ * PAGES_PER_UNMAP pages.
  */
 void guest_memfd_access_wait_unmap(struct guest_memfd *gm, pgoff_t index)
 {
@@ -247,7 +271,8 @@ void guest_memfd_access_wait_unmap(struct guest_memfd *gm, pgoff_t index)
 }
 
 /*
- * Get ready to store @level for [start, end), joined with its neighbours.
+ * Prepare to store @level for [start, end), merged with neighbours that have
+ * the same level.
  *
  * Return: 0, or -ENOMEM.
  */
@@ -267,18 +292,20 @@ static int prepare_store(struct guest_memfd *gm, struct ma_state *mas,
 }
 
 /**
- * guest_memfd_access_carries - does a page populated now carry KERNEL's reference?
+ * guest_memfd_access_carries - must a new page carry KERNEL's reference?
  * @gm: The memory of a NO_DIRECT_MAP file.
- * @index: Index in the file, in pages.
- * @first: Where to put the first index for which the answer is the same.
- * @last: Where to put the last; may be beyond the end of the file.
- * @pinnable: Where to put whether the page is to be PINNABLE as well.
+ * @index: Index in the file, in pages, of a page that is populated now.
+ * @first: Receives the first index around @index for which the result is the
+ *	same.
+ * @last: Receives the last such index; it may be beyond the end of the file.
+ * @pinnable: Receives whether the page must also be PINNABLE.
  *
- * A run ends where a change of level under way begins or ends, so that no block
- * which is restored as one piece has pages on both sides.
+ * The run [@first, @last] ends where the range of a change in progress begins
+ * or ends, so a block that is restored as one piece never has pages on both
+ * sides of that boundary.
  *
- * Context: The invalidate_lock is held, shared or exclusively.
- * Return: True if it does.
+ * Context: The caller holds the invalidate_lock, shared or exclusively.
+ * Return: True if the page must carry the reference.
  */
 bool guest_memfd_access_carries(struct guest_memfd *gm, pgoff_t index,
 				pgoff_t *first, pgoff_t *last, bool *pinnable)
@@ -304,7 +331,9 @@ bool guest_memfd_access_carries(struct guest_memfd *gm, pgoff_t index,
 	return gm->change_raises || kernel;
 }
 
-/* The next page of [*index, end).  gm->change_lock keeps it in the file. */
+/*
+ * Find the first folio in [*index, end).  gm->change_lock keeps it in the file.
+ */
 static struct folio *next_folio(struct guest_memfd *gm, pgoff_t *index,
 				pgoff_t end)
 {
@@ -315,7 +344,10 @@ static struct folio *next_folio(struct guest_memfd *gm, pgoff_t *index,
 		       XA_PRESENT);
 }
 
-/* The next pages of [*index, end), and *index behind them. */
+/*
+ * Find the next folios in [*index, end), and set *index to the index after
+ * them.
+ */
 static unsigned int next_folios(struct guest_memfd *gm, pgoff_t *index,
 				pgoff_t end, struct folio **folios)
 {
@@ -343,7 +375,10 @@ static bool is_poisoned(const struct folio *folio)
 	return folio_test_hwpoison(folio) || folio_contain_hwpoisoned_page((struct folio *)folio);
 }
 
-/* Return: The number of the first poisoned page of a folio that has one. */
+/*
+ * Return: The number, in the folio, of its first poisoned page.  The folio has
+ * one.
+ */
 static unsigned int first_poisoned(struct folio *folio)
 {
 	unsigned int i, last = folio_nr_pages(folio) - 1;
@@ -354,10 +389,10 @@ static unsigned int first_poisoned(struct folio *folio)
 }
 
 /*
- * The next part of [*start, @end) that is at @least or above, as the tree has
- * it: [*start, *run_end).
+ * Find the next part [*start, *run_end) of [*start, @end) that has one level,
+ * which is @least or above.
  *
- * Return: Its level, or -1 when there is none.
+ * Return: The level, or -1 if there is no such part.
  */
 static int next_run(struct guest_memfd *gm, pgoff_t *start, pgoff_t end,
 		    pgoff_t *run_end, unsigned int least)
@@ -375,7 +410,7 @@ static int next_run(struct guest_memfd *gm, pgoff_t *start, pgoff_t end,
 	return -1;
 }
 
-/* The same of level KERNEL; false when there is none. */
+/* As next_run() for level KERNEL.  Return: False if there is none. */
 static bool next_kernel_run(struct guest_memfd *gm, pgoff_t *start, pgoff_t end,
 			    pgoff_t *run_end)
 {
@@ -383,17 +418,20 @@ static bool next_kernel_run(struct guest_memfd *gm, pgoff_t *start, pgoff_t end,
 }
 
 /*
- * Lock @folio and, if it is a single page, those that follow it in the same 2 MiB of the
- * file and of memory and before @end, while they are alike: @level is what they have of
- * GM_PAGE_LEVEL and PINNABLE, @count is their number of direct-map references.
+ * Lock @folio.  If it is a single page, also lock the single pages that follow
+ * it in the same 2 MiB of the file and of memory, up to @end, as long as they
+ * have the same state: @level is their GM_PAGE_LEVEL and PINNABLE bits, @count
+ * is their number of direct-map references.
  *
- * A poisoned page ends the run only if @stop_at_poison: whether pages can be
- * hidden or restored as one piece depends on the page tables, not on poison.
+ * A poisoned page ends the run only with @stop_at_poison, because the page
+ * tables, not poison, determine whether pages can be hidden or restored as one
+ * piece.
  *
- * Only the holder of gm->change_lock locks several folios, in the order of the
- * file, so that it cannot deadlock.
+ * Only the holder of gm->change_lock waits for a folio lock of the file while
+ * it holds others.  It takes them in the order of the file, so it cannot
+ * deadlock.
  *
- * Return: The number of pages of the folios that are locked.
+ * Return: The number of pages in the folios that were locked.
  */
 static unsigned int lock_run(struct folio *folio, pgoff_t end,
 			     unsigned long level, unsigned long count,
@@ -422,7 +460,9 @@ static unsigned int lock_run(struct folio *folio, pgoff_t end,
 			return GM_BLOCK_PAGES;
 		if (index + ++nr >= end)
 			break;
-		/* A page that is not in the file may belong to another owner. */
+		/*
+		 * A page that is not in the file may belong to another owner.
+		 */
 		folio = page_folio(page + nr);
 	} while (READ_ONCE(folio->mapping) == mapping &&
 		 READ_ONCE(folio->index) == index + nr);
@@ -430,8 +470,9 @@ static unsigned int lock_run(struct folio *folio, pgoff_t end,
 }
 
 /*
- * A fatal signal undoes a change that has not done half of its range yet, and
- * lets another one complete: in both cases the caller ends soon.
+ * A change that has taken or dropped the references of less than half of its
+ * range stops at a fatal signal and undoes what it did.  After that it ignores
+ * the signal and completes.  In both cases the caller returns soon.
  */
 static pgoff_t middle(pgoff_t start, pgoff_t end)
 {
@@ -444,17 +485,20 @@ struct hide_batch {
 	unsigned int nr_ranges, nr_folios;
 };
 
-/* How many folios a range has: a block is one, and a range has no part of one. */
+/*
+ * Return: The number of folios in a range.  A block is one folio, and no range
+ * contains a part of one.
+ */
 static unsigned int nr_folios(struct page *first, unsigned int nr)
 {
 	return folio_test_large(page_folio(first)) ? 1 : nr;
 }
 
 /*
- * Hide the ranges with one flush, drop level KERNEL's reference of what is
- * hidden, and unlock all.
+ * Hide the ranges with one flush, drop level KERNEL's reference of each folio
+ * that is hidden, and unlock all folios.
  *
- * Return: 0, or -ENOMEM when ranges are left as they were.
+ * Return: 0, or -ENOMEM if some ranges were not hidden; they are unchanged.
  */
 static int hide_batch(struct hide_batch *batch)
 {
@@ -489,10 +533,11 @@ static int hide_parts(const struct gm_range *parts, unsigned int nr)
 }
 
 /*
- * Hide, or restore, the pages of a locked folio that have no own word.  If others have one
- * their direct map entries are single ones already, and this cannot fail.
+ * Hide or restore the pages of a locked folio that have no own word.  If other
+ * pages have one, the block's direct map entry is split already, and this
+ * cannot fail.
  *
- * Return: 0, or -ENOMEM with nothing changed.
+ * Return: 0, or -ENOMEM if nothing was changed.
  */
 static int change_rest(struct folio *folio, bool hide)
 {
@@ -525,7 +570,10 @@ static int change_rest(struct folio *folio, bool hide)
 	return err;
 }
 
-/* Drop the level's reference of a folio that may have others; it is locked. */
+/*
+ * Drop level KERNEL's reference of a locked folio, which may have other
+ * direct-map references.
+ */
 static int drop_locked(struct folio *folio)
 {
 	unsigned long state = gm_folio_state(folio);
@@ -556,11 +604,13 @@ static int drop_one(struct folio *folio)
 }
 
 /*
- * Drop level KERNEL's reference of each page that carries it and is not PINNABLE,
- * and hide the pages that have no other.  A fatal signal is heeded before
- * @kill_before, from where on it takes less time to complete than to undo.
+ * Drop level KERNEL's reference of each page that carries it and is not
+ * PINNABLE, and hide the pages that have no other direct-map reference.  Before
+ * @kill_before the function stops at a fatal signal; from there on, completing
+ * the change takes less time than undoing it.
  *
- * Return: 0; or -ENOMEM or -EINTR, when some pages of the range still carry it.
+ * Return: 0; or -ENOMEM or -EINTR if some pages of the range still carry the
+ * reference.
  */
 static int drop_references(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 			   pgoff_t kill_before)
@@ -603,7 +653,10 @@ static int drop_references(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 	return hide_batch(&batch) ?: err;
 }
 
-/* Take the level's reference of a folio that may have others. */
+/*
+ * Take level KERNEL's reference of a folio that may have other direct-map
+ * references.
+ */
 static int take_one(struct folio *folio, bool undo)
 {
 	unsigned long state;
@@ -627,12 +680,12 @@ static int take_one(struct folio *folio, bool undo)
 }
 
 /*
- * Take level KERNEL's reference of each page that does not carry it.  With @undo
- * poison is no reason to stop: the page had the reference before.  @kill_before is
- * as for drop_references().
+ * Take level KERNEL's reference of each page that does not carry it.  With
+ * @undo the function does not stop at a poisoned page, because the page carried
+ * the reference before.  @kill_before is as for drop_references().
  *
- * Return: 0; -EINTR, -ENOMEM, -EOVERFLOW or -EHWPOISON with *@error_index the
- * first page without it.
+ * Return: 0; or -EINTR, -ENOMEM, -EOVERFLOW or -EHWPOISON with *@error_index
+ * set to the first page that does not carry the reference.
  */
 static int take_references(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 			   pgoff_t kill_before, bool undo, pgoff_t *error_index)
@@ -660,7 +713,10 @@ static int take_references(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 				return err;
 			continue;
 		}
-		/* All of it, or a part of a mapping that this splits: or none. */
+		/*
+		 * Restore the whole run or none of it.  If the run is part of a
+		 * hidden mapping, this splits the mapping.
+		 */
 		err = direct_map_restore(page, nr);
 		if (folio_test_large(folio)) {
 			if (!err)
@@ -681,8 +737,8 @@ static int take_references(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 }
 
 /*
- * All of a change to KERNEL that can fail.  Each run of one level is restored by
- * itself, as undo() hides it.
+ * Do everything in a change to KERNEL that can fail.  Restore each run of one
+ * level by itself, because undo() hides the runs one by one.
  *
  * Return: As take_references().
  */
@@ -705,7 +761,9 @@ static int raise_range(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 	return 0;
 }
 
-/* Let the kernel pin all pages of the range that carry the level's reference. */
+/*
+ * Set PINNABLE for all pages of the range that carry level KERNEL's reference.
+ */
 static void make_pinnable(struct guest_memfd *gm, pgoff_t start, pgoff_t end)
 {
 	struct folio *folios[FOLIOS_PER_LOOK];
@@ -727,8 +785,8 @@ static void make_pinnable(struct guest_memfd *gm, pgoff_t start, pgoff_t end)
 }
 
 /*
- * Lock the page, and remove what maps it into user space.  A fault that would map
- * it needs the folio lock.
+ * Lock the folio, and unmap it from user space.  A fault cannot map it again,
+ * because it needs the folio lock.
  */
 static void lock_unmapped(struct folio *folio)
 {
@@ -737,7 +795,7 @@ static void lock_unmapped(struct folio *folio)
 		gm_unmap_folio(folio);
 }
 
-/* Freeze the page if only @expected references are there. */
+/* Freeze the folio if it has only @expected references. */
 static bool freeze_folio(struct folio *folio, int expected, unsigned int tries)
 {
 	while (tries--) {
@@ -748,18 +806,24 @@ static bool freeze_folio(struct folio *folio, int expected, unsigned int tries)
 	return false;
 }
 
-/* Return: 0; -EAGAIN while the page has other references; -EHWPOISON. */
+/* Return: 0; -EAGAIN if the folio has other references; or -EHWPOISON. */
 static int end_pinnable(struct folio *folio, unsigned int tries)
 {
-	/* The page cache's, the library's, and those of direct-map references. */
+	/*
+	 * References of the page cache and of the library, and those that
+	 * direct-map references and donations hold.
+	 */
 	int expected = folio_nr_pages(folio) + 1 + gm_folio_references(folio);
 
 	if (!(gm_folio_state(folio) & GUEST_MEMFD_PAGE_PINNABLE))
 		return 0;
-	/* memory_failure() keeps a reference to a page that it poisoned. */
+	/* memory_failure() keeps a reference to a page that it has poisoned. */
 	if (is_poisoned(folio))
 		return -EHWPOISON;
-	/* A look-up retries while the page is frozen, at any priority. */
+	/*
+	 * A concurrent lookup spins while the folio is frozen, even if it runs
+	 * at a higher priority, so disable preemption.
+	 */
 	guard(preempt)();
 	if (!freeze_folio(folio, expected, tries))
 		return -EAGAIN;
@@ -769,8 +833,8 @@ static int end_pinnable(struct folio *folio, unsigned int tries)
 }
 
 /*
- * A page of a file that is in the direct map in any case: the page cache has the
- * only reference.
+ * A folio of a plain file must have only the page cache's references.  It stays
+ * in the direct map.
  */
 static int end_plain(struct folio *folio, unsigned int tries)
 {
@@ -783,13 +847,15 @@ static int end_plain(struct folio *folio, unsigned int tries)
 	return 0;
 }
 
-/* Take one page out of user space and out of GUP's reach. */
+/* Unmap a folio from user space and clear PINNABLE, so that GUP refuses it. */
 static int lower_folio(struct guest_memfd *gm, struct folio *folio,
 		       unsigned int tries)
 {
 	int err;
 
-	/* It was lowered before, or has been populated since. */
+	/*
+	 * This change, or population during it, has cleared PINNABLE already.
+	 */
 	if (gm_hides(gm) &&
 	    !(gm_folio_state(folio) & GUEST_MEMFD_PAGE_PINNABLE))
 		return 0;
@@ -803,8 +869,8 @@ static int lower_folio(struct guest_memfd *gm, struct folio *folio,
  * Lower the pages of [*index, end) that have no other references, while user
  * faults on them wait.
  *
- * Return: 0; or -EAGAIN or -EHWPOISON with *@index that of the first page that is
- * not lowered, or of the poisoned one.
+ * Return: 0; -EAGAIN with *@index set to the first page that was not lowered;
+ * or -EHWPOISON with *@index set to the poisoned page.
  */
 static int lower_pages(struct guest_memfd *gm, pgoff_t *index, pgoff_t end,
 		       bool unmap)
@@ -820,9 +886,12 @@ static int lower_pages(struct guest_memfd *gm, pgoff_t *index, pgoff_t end,
 				    false);
 	while (ret != -EHWPOISON && (nr = next_folios(gm, &next, end, folios))) {
 		for (i = 0; i < nr; i++) {
-			/* The change will wait for the first; do not spin at others. */
+			/*
+			 * The change will wait for the first folio that has
+			 * other references, so do not spin for the others.
+			 */
 			err = lower_folio(gm, folios[i], ret ? 1 : FREEZE_TRIES);
-			/* A poisoned page ends it all. */
+			/* Stop at a poisoned page. */
 			if (!err || (ret && err == -EAGAIN))
 				continue;
 			*index = folios[i]->index;
@@ -838,11 +907,11 @@ static int lower_pages(struct guest_memfd *gm, pgoff_t *index, pgoff_t end,
 }
 
 /*
- * As lower_pages(), but wait while pages have other references.  A vCPU that
- * faults, KVM's accesses and I/O on its way hold such references for a short time;
- * their holder may be preempted, or a GUP that has some pages and whose fault on the
- * next one waits in guest_memfd_access_wait_unmap().  *@sleeps is 0 for a plain
- * file, whose caller may hold the invalidate_lock.
+ * As lower_pages(), but wait while pages have other references.  vCPUs that
+ * fault, KVM's own accesses and I/O in progress hold such references for a
+ * short time.  The holder of a reference may be preempted; or it is a GUP whose
+ * fault on its next page waits in guest_memfd_access_wait_unmap().  *@sleeps is
+ * 0 for a plain file, because the caller may hold the invalidate_lock.
  */
 static int lower_pages_wait(struct guest_memfd *gm, pgoff_t *index, pgoff_t end,
 			    unsigned int *sleeps)
@@ -865,11 +934,12 @@ static int lower_pages_wait(struct guest_memfd *gm, pgoff_t *index, pgoff_t end,
 }
 
 /*
- * Take [start, end), which is at @old, out of user space, and where it is at
- * KERNEL out of GUP's reach.  *@sleeps says how often to wait for short
- * references.  With @only_unmap those do not count: the caller will look again.
+ * Unmap [start, end), which is at level @old, from user space.  If @old is
+ * KERNEL, also clear PINNABLE.  *@sleeps is the number of times that the
+ * function may sleep to wait for short-lived references.  With @only_unmap the
+ * function ignores other references: the caller will call it again.
  *
- * Return: 0; or -EAGAIN, -EHWPOISON or -EINTR with *@error_index.
+ * Return: 0; or -EAGAIN, -EHWPOISON or -EINTR with *@error_index set.
  */
 static int lower_run(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 		     int old, unsigned int *sleeps, bool only_unmap,
@@ -879,14 +949,19 @@ static int lower_run(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 	int err;
 
 	for (; start < end; start = part) {
-		/* A step has whole blocks, and the hole before the first of them. */
+		/*
+		 * Each step covers whole blocks, and the hole in the file
+		 * before the first of them.
+		 */
 		part = start;
 		if (!xa_find(&gm->inode->i_mapping->i_pages, &part, end - 1, XA_PRESENT))
 			part = end - 1;
 		part = min(end, round_down(part, PAGES_PER_UNMAP) + PAGES_PER_UNMAP);
 		index = start;
 		if (gm_hides(gm) && old != GUEST_MEMFD_ACCESS_KERNEL) {
-			/* Of a hidden page below KERNEL only the mapping ends. */
+			/*
+			 * A hidden page below KERNEL only needs to be unmapped.
+			 */
 			unmap_mapping_pages(gm->inode->i_mapping, start,
 					    part - start, false);
 			err = 0;
@@ -906,10 +981,11 @@ static int lower_run(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 }
 
 /*
- * All of lowering that can fail; the invalidate_lock is not needed.  @sleeps and
- * @only_unmap are as for lower_run().
+ * Do everything in a change to a lower level that can fail.  The function does
+ * not need the invalidate_lock.  @sleeps and @only_unmap are as for
+ * lower_run().
  *
- * Return: 0; or an error, and undo() is to be called.
+ * Return: 0; or an error, after which the caller must call undo().
  */
 static int lower(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 		 unsigned int level, unsigned int *sleeps, bool only_unmap,
@@ -918,7 +994,10 @@ static int lower(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 	pgoff_t run, run_end;
 	int old, err;
 
-	/* A plain page at USER is as good as one at KERNEL. */
+	/*
+	 * A page of a plain file at USER needs no change, because it can be
+	 * used like one at KERNEL.
+	 */
 	if (!gm_hides(gm) && level)
 		return 0;
 	for (run = start;
@@ -940,10 +1019,11 @@ static int lower(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 }
 
 /*
- * As drop_references(), where there is no way back: the range is below KERNEL.
- * What was restored as one piece is hidden as one, so page tables are needed only
- * where the direct map was merged since.  Such an allocation fails for a moment at
- * most; else a page that no task can pin stays in the direct map.
+ * As drop_references(), but when the change cannot be undone any more: the
+ * range is below KERNEL.  What was restored as one piece is hidden as one
+ * piece, so page tables are allocated only where the direct map was merged
+ * meanwhile.  Retry if such an allocation fails.  If it keeps failing, the page
+ * stays in the direct map, but GUP refuses it.
  */
 static void drop_all_references(struct guest_memfd *gm, pgoff_t start,
 				pgoff_t end)
@@ -957,8 +1037,9 @@ static void drop_all_references(struct guest_memfd *gm, pgoff_t start,
 }
 
 /*
- * As take_references(), where there is no way back: the range is at KERNEL.  A page
- * that is not restored stays out of reach of GUP.
+ * As take_references(), but when the change cannot be undone any more: the
+ * range is at KERNEL.  A page that cannot be restored does not become PINNABLE,
+ * so GUP refuses it.
  */
 static void take_all_references(struct guest_memfd *gm, pgoff_t start,
 				pgoff_t end)
@@ -973,8 +1054,8 @@ static void take_all_references(struct guest_memfd *gm, pgoff_t start,
 }
 
 /*
- * Undo what a change to @level did to the pages of a hidden file before it
- * failed.  The range has its old levels and is not in transition any more.
+ * Undo what a failed change to @level did to the pages of a hidden file.  The
+ * range has its old levels and is not in transition any more.
  */
 static void undo(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 		 unsigned int level)
@@ -1033,17 +1114,20 @@ static void finish_lower(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 		drop_all_references(gm, start, end);
 }
 
-/* Does a change to @level concern populations, or faults that take no lock? */
+/*
+ * Must a change to @level publish its range, for population or for faults that
+ * take no lock?
+ */
 static bool needs_transition(struct guest_memfd *gm, unsigned int level)
 {
-	/* No block is to be populated across the ends of the range. */
+	/* Population must not insert a block across the ends of the range. */
 	return gm_hides(gm) || level == GUEST_MEMFD_ACCESS_NONE;
 }
 
 /*
- * The first point of a change, with the invalidate_lock held exclusively.
+ * Begin a change.  The caller holds the invalidate_lock exclusively.
  *
- * Return: 1 when there is nothing to do, 0, or an error.
+ * Return: 1 if the range has the level already; 0; or an error.
  */
 static int begin_change(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 			unsigned int level, bool ask, const struct gm_request *request)
@@ -1064,7 +1148,10 @@ static int begin_change(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 		return 1;
 	} else if (level != GUEST_MEMFD_ACCESS_NONE &&
 		   gm_range_has_donated(gm, start, end, false)) {
-		/* Only the guest gives it back; none is donated in a transition. */
+		/*
+		 * Only the guest can make its page accessible to the host, and
+		 * no page is donated while its range is in transition.
+		 */
 		return -EPERM;
 	}
 	gm_references_drain(gm, start, end);
@@ -1074,16 +1161,18 @@ static int begin_change(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 }
 
 /**
- * guest_memfd_access_split - make sure that no block has pages on both sides of an index
- * @gm: The memory of a NO_DIRECT_MAP file; its change_lock is held.
+ * guest_memfd_access_split - split the block around an index
+ * @gm: The memory of a NO_DIRECT_MAP file; the caller holds its change_lock.
  * @index: Index in the file, in pages.
- * @sleeps: How often it may wait for short references to the block.
+ * @sleeps: How often the function may sleep to wait for short-lived references
+ *	to the block.  The function subtracts the number of sleeps.
  *
- * User faults on the block wait meanwhile: they would add references.
+ * User faults on the block wait during each attempt, because they would take
+ * references to it.
  *
  * Context: May sleep and allocate.
- * Return: 0; -ENOMEM; -EAGAIN if there are other references to the block; -EINTR by a fatal
- * signal.
+ * Return: 0 if no block has pages on both sides of the index now; -ENOMEM;
+ * -EAGAIN if the block has other references; or -EINTR after a fatal signal.
  */
 int guest_memfd_access_split(struct guest_memfd *gm, pgoff_t index, unsigned int *sleeps)
 {
@@ -1107,10 +1196,11 @@ int guest_memfd_access_split(struct guest_memfd *gm, pgoff_t index, unsigned int
 }
 
 /*
- * No level boundary lies inside a block: split those that the range has a part of.  A block
- * that is at @level already keeps it, with what pins it.
+ * Split the blocks that are partly in the range, because no level boundary may
+ * lie inside a block.  A block that is at @level already needs no split, so
+ * references to it do not matter.
  *
- * Return: 0; -ENOMEM; or -EAGAIN or -EINTR with *@error_index.
+ * Return: 0; -ENOMEM; or -EAGAIN or -EINTR with *@error_index set.
  */
 static int split_ends(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 		      unsigned int level, unsigned int *sleeps, pgoff_t *error_index)
@@ -1132,7 +1222,7 @@ static int change(struct guest_memfd *gm, pgoff_t start, pgoff_t end, unsigned i
 {
 	struct address_space *mapping = gm->inode->i_mapping;
 	bool hides = gm_hides(gm);
-	/* A request is about one page. */
+	/* A guest's request is about one page. */
 	unsigned int sleeps = hides && !request ? MAX_SLEEPS : PAGE_SLEEPS, none = 0;
 	int err;
 
@@ -1156,13 +1246,18 @@ again:
 
 	filemap_invalidate_lock(mapping);
 	/*
-	 * References to plain pages count only while no user fault can add one:
-	 * in a range that is being lowered, user faults on plain files wait for
-	 * this lock.  Nearly all pages are unmapped, so this is quick.
+	 * A lowered page of a plain file must have no other references, which
+	 * can only be checked while user faults cannot add one.  User faults on
+	 * a plain file wait for the invalidate_lock in a range that is being
+	 * lowered.  lower() has unmapped nearly all pages already, so this call
+	 * is fast.
 	 */
 	if (!err && !hides && level != GUEST_MEMFD_ACCESS_KERNEL)
 		err = lower(gm, start, end, level, &none, false, error_index);
-	/* Here, as the state of a maple tree does not outlive its lock. */
+	/*
+	 * Allocate only here, because the state of a maple tree walk is not
+	 * valid after its lock was released.
+	 */
 	if (!err)
 		err = prepare_store(gm, &mas, start, end, level);
 	if (!err && request) {
@@ -1173,7 +1268,11 @@ again:
 	}
 	if (err == -EAGAIN && (!hides || request) && sleeps && !fatal_signal_pending(current)) {
 		filemap_invalidate_unlock(mapping);
-		/* A page may wait for its LRU list; faults are likelier. */
+		/*
+		 * A concurrent user fault is the likely cause.  At the second
+		 * retry, also drain the per-CPU LRU batches, which may hold a
+		 * reference to the page.
+		 */
 		if (--sleeps == PAGE_SLEEPS - 2 && !hides)
 			lru_add_drain_all();
 		usleep_range(MIN_SLEEP_US, MAX_SLEEP_US);
@@ -1182,7 +1281,7 @@ again:
 	if (!err)
 		mas_store_prealloc(&mas, level_entry(gm, level));
 	set_change(gm, 0, 0, false);
-	/* References that were put lazily since the change began. */
+	/* Drop references that were put lazily since the change began. */
 	gm_references_drain(gm, start, end);
 	filemap_invalidate_unlock(mapping);
 
@@ -1203,12 +1302,13 @@ again:
  * @start: First index of the range, in pages.
  * @end: Index after the range, above @start, not above the file's size.
  * @level: GUEST_MEMFD_ACCESS_*.
- * @ask: May the owner refuse?
- * @request: What a guest asks for, of a range of one page; or NULL.
+ * @ask: Call the owner's may_set_access(), which may refuse the change.
+ * @request: A guest's request for a range of one page, or NULL.
  * @error_index: As for guest_memfd_set_access().
  *
  * Context: As guest_memfd_set_access().
- * Return: As guest_memfd_set_access(); or what the owner's veto says.
+ * Return: As guest_memfd_set_access(); or the error that may_set_access()
+ * returned.
  */
 int guest_memfd_access_change(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 			      unsigned int level, bool ask, const struct gm_request *request,
@@ -1216,7 +1316,7 @@ int guest_memfd_access_change(struct guest_memfd *gm, pgoff_t start, pgoff_t end
 {
 	int err;
 
-	/* For an owner whose veto is an error that has an offset. */
+	/* The owner's callback may return an error that has an offset. */
 	*error_index = start;
 	err = mutex_lock_killable(&gm->change_lock);
 	if (!err) {
@@ -1233,25 +1333,29 @@ int guest_memfd_access_change(struct guest_memfd *gm, pgoff_t start, pgoff_t end
  * @start: First index of the range, in pages.
  * @end: Index after the range, above @start, not above the file's size.
  * @level: GUEST_MEMFD_ACCESS_*.
- * @error_index: Where to put the index of the page that -EAGAIN or -EHWPOISON
- *	are about.
+ * @error_index: Receives the index of the page that caused -EAGAIN or
+ *	-EHWPOISON.
  *
- * All of the range changes or nothing, except that user mappings may be removed
- * in both cases; faults map the pages again.  Contents stay as they are.  So does
- * what the owner maps to its guests; but an owner that follows a user mapping by
- * an MMU notifier is told of its end.  The may_set_access callback is not asked:
- * it decides about requests of user space.
+ * The function changes the level of the whole range or of nothing.  In both
+ * cases it may remove user mappings; faults map the pages again.  The contents
+ * of the pages do not change.  The mappings of the owner's guests do not change
+ * either, but MMU notifiers tell an owner that follows user mappings when these
+ * are removed.  The function does not call may_set_access(), which decides
+ * about requests of user space only.
  *
- * Until this returns the range has its old level or, all of it at once, the new
- * one, and pins of pages that leave or reach KERNEL may be refused.
+ * Until the function returns, the range has its old level or, as a whole, its
+ * new one, and GUP may refuse pages that are being raised to KERNEL or lowered
+ * from it.
  *
- * Context: May sleep; takes gm->change_lock, and the invalidate_lock for a short
- * time that does not depend on the size of the range (of a plain file that is
- * lowered to NONE, the time that it takes to look at its pages).
- * Return: 0; -EAGAIN when a page still has other references after PAGE_SLEEPS
- * sleeps of up to 1 ms, or after MAX_SLEEPS in the whole range; -EHWPOISON for a
- * poisoned page on its way to or from KERNEL; -EPERM for a level above NONE when a page of
- * the range is donated and its guest does not share it; -EINTR after a fatal signal; or -ENOMEM.
+ * Context: May sleep.  Takes gm->change_lock.  Takes the invalidate_lock for a
+ * short time that does not depend on the size of the range.  When it lowers a
+ * plain file to NONE, it holds the invalidate_lock for as long as it takes to
+ * check the pages of the range.
+ * Return: 0; -EAGAIN if a page still has other references after PAGE_SLEEPS
+ * sleeps of up to 1 ms, or after MAX_SLEEPS sleeps for the whole range;
+ * -EHWPOISON if a page that is raised to KERNEL or lowered from it is poisoned;
+ * -EPERM for a level above NONE if a page of the range is donated to a guest
+ * that does not share it; -EINTR after a fatal signal; or -ENOMEM.
  */
 int guest_memfd_set_access(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 			   unsigned int level, pgoff_t *error_index)
@@ -1261,15 +1365,16 @@ int guest_memfd_set_access(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 EXPORT_SYMBOL_FOR_MODULES(guest_memfd_set_access, GUEST_MEMFD_OWNERS);
 
 /**
- * guest_memfd_access_take_back - hide pages at KERNEL that will leave the file
+ * guest_memfd_access_take_back - hide pages at KERNEL before truncation
  * @gm: The memory of a NO_DIRECT_MAP file.
  * @start: First index of the range, in pages.
  * @end: Index after the range.
  *
- * A page with other references, or that cannot be hidden for want of memory,
- * stays PINNABLE and keeps the level's reference: see guest_memfd_access_end().
+ * A page that has other references, or that cannot be hidden because an
+ * allocation fails, stays PINNABLE and keeps level KERNEL's reference: see
+ * guest_memfd_access_end().
  *
- * Context: May sleep.  The invalidate_lock is held exclusively, and
+ * Context: May sleep.  The caller holds the invalidate_lock exclusively, and
  * gm->change_lock unless the file is being evicted.
  */
 void guest_memfd_access_take_back(struct guest_memfd *gm, pgoff_t start,
@@ -1293,21 +1398,25 @@ void guest_memfd_access_take_back(struct guest_memfd *gm, pgoff_t start,
 }
 
 /**
- * guest_memfd_access_end - end the level KERNEL of a page that left its file
- * @folio: A folio that is in no file any more, and PINNABLE.
- * @held: Its limit counts it as held, as it does when this returns 0.
+ * guest_memfd_access_end - drop level KERNEL's reference of a truncated page
+ * @folio: A PINNABLE folio that was removed from its file.
+ * @held: True if the folio's limit counts it as held.  If the function returns
+ *	0, the limit counts it as held afterwards.
  *
  * Context: May sleep; takes the folio lock.
- * Return: 1 when the page is hidden now; 0 when another direct-map reference
- * keeps it, whose last put will give it back; -EAGAIN when this is to be called
- * again.
+ * Return: 1 if the folio is hidden now; 0 if it has another direct-map
+ * reference, whose last put will free it; -EAGAIN if the caller must retry
+ * later.
  */
 int guest_memfd_access_end(struct folio *folio, bool held)
 {
 	int expected, ret = -EAGAIN;
 
 	folio_lock(folio);
-	/* The library's, and those of direct-map references and of memory_failure(). */
+	/*
+	 * References of the library and of memory_failure(), and those that
+	 * direct-map references and donations hold.
+	 */
 	expected = 1 + gm_folio_references(folio);
 	if (folio_test_large(folio))
 		expected += gm_folio_nr_failed(folio, NULL);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Access levels: what a change does to pages that are there, that come later,
- * and that have other references.
+ * KUnit tests of access levels: what a change of level does to pages that are
+ * present, to pages that are populated later, and to pages that have other
+ * references.
  */
 
 #include <kunit/static_stub.h>
@@ -21,7 +22,7 @@
 
 #define NR_PAGES (TAIL + 16)
 
-/* The reference of level KERNEL, and PINNABLE. */
+/* Does a page carry the reference of level KERNEL, and is it PINNABLE? */
 static bool at_kernel(struct page *page)
 {
 	unsigned long state = gm_page_state(page);
@@ -35,7 +36,7 @@ static struct guest_memfd *sealed_file(struct kunit *test)
 	return gm_test_file(test, GM_FILE_NO_DIRECT_MAP);
 }
 
-/* Bring a page into the file; it stays there. */
+/* Populate a page.  The file keeps it. */
 static struct page *page_of(struct kunit *test, struct guest_memfd *gm,
 			    pgoff_t index)
 {
@@ -59,7 +60,10 @@ static bool is_block(struct guest_memfd *gm)
 	return guest_memfd_max_order(gm, 0) == GM_BLOCK_MAX_ORDER;
 }
 
-/* How many of the first block's pages are as level KERNEL wants them. */
+/*
+ * Return: The number of pages of the first block in the state that level KERNEL
+ * requires.
+ */
 static unsigned int count_at_kernel(struct kunit *test, struct guest_memfd *gm)
 {
 	unsigned int nr = 0;
@@ -86,7 +90,7 @@ static void test_level_of_pages(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, set(gm, 8, 12, GUEST_MEMFD_ACCESS_KERNEL), 0);
 	KUNIT_EXPECT_EQ(test, set(gm, 2, 4, GUEST_MEMFD_ACCESS_USER), 0);
 
-	/* Neighbours that are alike are one run. */
+	/* Neighbouring ranges of the same level form one run. */
 	KUNIT_EXPECT_EQ(test, guest_memfd_access_run(gm, 5, &first, &last),
 			GUEST_MEMFD_ACCESS_USER);
 	KUNIT_EXPECT_EQ(test, first, 2);
@@ -96,7 +100,7 @@ static void test_level_of_pages(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, first, 2);
 	KUNIT_EXPECT_EQ(test, last, 11);
 
-	/* The first level takes no memory. */
+	/* The tree has no entry for the initial level. */
 	KUNIT_EXPECT_EQ(test, set(gm, 0, NR_PAGES, GUEST_MEMFD_ACCESS_NONE), 0);
 	KUNIT_EXPECT_TRUE(test, mtree_empty(&gm->levels));
 	KUNIT_EXPECT_EQ(test, gm->inode->i_mapping->nrpages, 0);
@@ -114,7 +118,7 @@ static void test_block_up_and_down(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, count_at_kernel(test, gm), BLOCK_PAGES);
 	KUNIT_EXPECT_EQ(test, gm_test_nr_hidden(), t->hidden_before);
 	KUNIT_EXPECT_EQ(test, gm->nr_referenced, BLOCK_PAGES);
-	/* Those of the page cache, the library's, and one of the level. */
+	/* References of the page cache, the library and level KERNEL. */
 	KUNIT_EXPECT_EQ(test, page_count(page), BLOCK_PAGES + 2);
 	word = page_address(page);
 	*word = 0x1234;
@@ -128,7 +132,7 @@ static void test_block_up_and_down(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, page_count(page), BLOCK_PAGES + 1);
 	KUNIT_EXPECT_TRUE(test, is_block(gm));
 
-	/* Another level of a part splits the block. */
+	/* A change of level of a part splits the block. */
 	KUNIT_EXPECT_EQ(test, set(gm, 7, 8, GUEST_MEMFD_ACCESS_KERNEL), 0);
 	KUNIT_EXPECT_FALSE(test, is_block(gm));
 	KUNIT_EXPECT_EQ(test, page_count(page), 3);
@@ -152,7 +156,10 @@ static void test_part_down(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, count_at_kernel(test, gm), BLOCK_PAGES);
 }
 
-/* Pages that are populated in a range at KERNEL, a whole block and a single one. */
+/*
+ * Populate pages in a range that is at KERNEL already: a whole block and a
+ * single page.
+ */
 static void test_absent(struct kunit *test)
 {
 	struct guest_memfd *gm = sealed_file(test);
@@ -168,7 +175,7 @@ static void test_absent(struct kunit *test)
 			t->hidden_before + BLOCK_PAGES + 1);
 }
 
-/* A block of which only a part is at KERNEL when it is populated. */
+/* Populate a block of which only a part is at KERNEL. */
 static void test_absent_part(struct kunit *test)
 {
 	struct guest_memfd *gm = sealed_file(test);
@@ -181,7 +188,7 @@ static void test_absent_part(struct kunit *test)
 			t->hidden_before + BLOCK_PAGES - 3);
 }
 
-/* A page has another reference: nothing changes. */
+/* A page has another reference: the change fails and changes nothing. */
 static void test_held(struct kunit *test)
 {
 	struct guest_memfd *gm = sealed_file(test);
@@ -210,7 +217,10 @@ static void test_held(struct kunit *test)
 			t->hidden_before + BLOCK_PAGES + 1);
 }
 
-/* A block that is held cannot be split, nor leave KERNEL; it can be raised as a whole. */
+/*
+ * A block with another reference can neither be split nor lowered from KERNEL,
+ * but it can be raised as a whole.
+ */
 static void test_held_block(struct kunit *test)
 {
 	struct guest_memfd *gm = sealed_file(test);
@@ -241,7 +251,10 @@ static void test_held_block(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, count_at_kernel(test, gm), BLOCK_PAGES - 1);
 }
 
-/* Levels of a block change below references to some of its pages, and leave it whole. */
+/*
+ * A change of level of a block with direct-map references to some of its pages
+ * leaves the block whole.
+ */
 static void test_shared_in_block(struct kunit *test)
 {
 	static const unsigned int shared[] = { 0, 5, 6, BLOCK_PAGES - 1 };
@@ -268,7 +281,10 @@ static void test_shared_in_block(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, gm_page_count(gm_page_state(first + 5)), 2);
 	KUNIT_EXPECT_TRUE(test, gm_page_state(first + 5) & GUEST_MEMFD_PAGE_PINNABLE);
 	KUNIT_EXPECT_EQ(test, gm_test_nr_hidden(), t->hidden_before);
-	/* One is put at KERNEL, and its word is as that of the others then. */
+	/*
+	 * Dropping a reference at KERNEL makes the page's word equal to the
+	 * common word.
+	 */
 	guest_memfd_put_direct_map(first + 6);
 	KUNIT_EXPECT_EQ(test, count_at_kernel(test, gm), BLOCK_PAGES - nr + 1);
 
@@ -289,7 +305,10 @@ static void test_shared_in_block(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, gm_test_nr_hidden(), t->hidden_before + BLOCK_PAGES);
 }
 
-/* The reference of a KVM cache does not delay a change, and keeps the page visible. */
+/*
+ * A direct-map reference, for instance of a KVM cache, does not delay a change,
+ * and keeps the page in the direct map.
+ */
 static void test_shared_besides(struct kunit *test)
 {
 	struct guest_memfd *gm = sealed_file(test);
@@ -306,13 +325,16 @@ static void test_shared_besides(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, kernel_page_present(page));
 	KUNIT_EXPECT_FALSE(test, gm_page_state(page) & GUEST_MEMFD_PAGE_PINNABLE);
 	KUNIT_EXPECT_EQ(test, gm_test_nr_hidden(), t->hidden_before);
-	/* The rest of its block is in the direct map. */
+	/* The other pages of the block are in the direct map. */
 	guest_memfd_put_direct_map(page);
 	KUNIT_EXPECT_FALSE(test, kernel_page_present(page));
 	KUNIT_EXPECT_EQ(test, gm_test_nr_hidden(), t->hidden_before + 1);
 }
 
-/* It leaves its file pinned: visible until the pin goes, then cleared and freed. */
+/*
+ * A pinned page at KERNEL is truncated: it stays in the direct map until it is
+ * unpinned.  Then it is cleared and freed.
+ */
 static void leave_pinned(struct kunit *test, pgoff_t index, bool shared)
 {
 	struct guest_memfd *gm = sealed_file(test);
@@ -363,7 +385,10 @@ static void test_leaves_pinned_and_shared(struct kunit *test)
 	leave_pinned(test, 9, true);
 }
 
-/* The library refuses to change a part of a block while another task has a reference to it. */
+/*
+ * The library refuses to change a part of a block to which another task has a
+ * reference.
+ */
 static void test_part_of_held_block(struct kunit *test)
 {
 	static const unsigned int levels[] = {
@@ -407,7 +432,10 @@ static void test_poisoned(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, gm_page_state(page), GM_PAGE_HIDDEN);
 }
 
-/* Of what user space wants the owner is asked, not of what it does itself. */
+/*
+ * The library asks the owner about requests of user space, but not about the
+ * owner's own changes.
+ */
 static void test_veto(struct kunit *test)
 {
 	struct guest_memfd *gm = sealed_file(test);
@@ -426,8 +454,8 @@ static void test_veto(struct kunit *test)
 }
 
 /*
- * What goes wrong in a change of levels, and at which step of it: a page is
- * poisoned, and from then on every allocation of a page table page fails.  The
+ * A mishap in a change of level, and the step at which it happens: a page is
+ * poisoned, or from then on allocations of page tables fail, or both.  The
  * steps are the start of the change, the begin and the end of each edit of the
  * direct map, and one in EVENTS_PER_STEP of the puts and gets of single pages.
  */
@@ -436,17 +464,20 @@ static void test_veto(struct kunit *test)
 
 static struct {
 	unsigned int step, at, events;
-	/* Edits that were refused.  Undo tries again, and is not to need to. */
+	/*
+	 * Number of edits that failed.  Undo retries a failed edit, but should
+	 * not need to.
+	 */
 	unsigned int refused;
 	struct page *poison;
 	bool armed, may_fail, fail;
-	/* A page that is populated at that step, and its state then. */
+	/* The page that is populated at that step, and its state then. */
 	struct guest_memfd *populate;
 	struct page *populated;
 	unsigned long populated_state;
 } mishap;
 
-/* As memory_failure() does, which keeps a reference. */
+/* Poison a page as memory_failure() does, which keeps a reference. */
 static void poison(struct page *page)
 {
 	struct folio *folio = page_folio(page);
@@ -492,7 +523,10 @@ static void mishap_event(void *unused, unsigned long pfn, unsigned int nr_pages,
 		mishap_step();
 }
 
-/* A change needs no page table after the first that it does not get. */
+/*
+ * Refuse only the first edit that needs a page table.  A change should need
+ * none after that.
+ */
 static bool refuse(void)
 {
 	if (mishap.refused++)
@@ -508,7 +542,7 @@ static bool would_split(struct page *page, unsigned int nr_pages)
 	return size != PAGE_SIZE && !(size == PMD_SIZE && nr_pages == PTRS_PER_PMD);
 }
 
-/* Does one entry, or a larger one, map the block of this page? */
+/* Does one entry map the whole block of this page? */
 static bool covers_block(struct page *page)
 {
 	return gm_test_entry(page) != PAGE_SIZE;
@@ -579,11 +613,11 @@ static void be_failing(struct kunit *test, bool on)
 }
 
 /*
- * One change, with one mishap.  Either all pages are at the new level afterwards
- * or all are as they were, whatever went wrong.  @halves: Half of the first block
- * is at USER, and the rest of the file at @from.
+ * Make one change with one mishap.  Whatever the mishap, either all pages have
+ * the new level afterwards or all pages have their former state.  @halves: half
+ * of the first block is at USER, and the rest of the file at @from.
  *
- * Return: False when the change had no such step.
+ * Return: False if the change had no such step.
  */
 static bool change_with_mishap(struct kunit *test, struct guest_memfd *gm,
 			       struct page **pages, pgoff_t start, pgoff_t end,
@@ -633,7 +667,10 @@ static bool change_with_mishap(struct kunit *test, struct guest_memfd *gm,
 	return mishap.step > mishap.at && !wrong;
 }
 
-/* Is the large mapping of a block split, so that the next trial needs another? */
+/*
+ * Has a trial split the large mapping of a block, so that the next trial needs
+ * another block?
+ */
 static bool is_split(struct page **pages)
 {
 	return !pages[0] || !covers_block(pages[0]) ||
@@ -642,7 +679,10 @@ static bool is_split(struct page **pages)
 
 static void test_undo(struct kunit *test)
 {
-	/* Whole blocks, order-0 pages, and parts of blocks before and behind. */
+	/*
+	 * Whole blocks, order-0 pages, and ranges that begin or end inside a
+	 * block.
+	 */
 	static const pgoff_t ranges[][2] = {
 		{ 0, 2 * BLOCK_PAGES }, { 2 * BLOCK_PAGES, UNDO_PAGES },
 		{ 0, BLOCK_PAGES + 100 }, { 7, UNDO_PAGES },
@@ -657,7 +697,10 @@ static void test_undo(struct kunit *test)
 		{ GUEST_MEMFD_ACCESS_KERNEL, GUEST_MEMFD_ACCESS_USER },
 	};
 	struct guest_memfd *gm = sealed_file(test);
-	/* A trial takes a second there; the kernel without KASAN makes all of them. */
+	/*
+	 * With KASAN a trial takes a second, so skip some.  A kernel without
+	 * KASAN makes all of them.
+	 */
 	const unsigned int pace = IS_ENABLED(CONFIG_KASAN) ? 5 : 1;
 	unsigned int r, l, p, trials = 0;
 	bool few;
@@ -678,19 +721,31 @@ static void test_undo(struct kunit *test)
 		pgoff_t end = ranges[r / ARRAY_SIZE(levels)][1];
 
 		l = r % ARRAY_SIZE(levels);
-		/* One range has two halves of a block, and more behind them. */
+		/*
+		 * A range with two halves of a block, and more pages after
+		 * them.
+		 */
 		if (levels[l].halves && r >= ARRAY_SIZE(levels))
 			continue;
-		/* A part of a block needs other blocks for each trial. */
+		/*
+		 * A change of a part of a block needs new blocks for each
+		 * trial.
+		 */
 		few = levels[l].halves || r >= 2 * ARRAY_SIZE(levels);
-		/* Behind the halves: the change fails when it has raised them. */
+		/*
+		 * With halves, choose only a victim after them: the change
+		 * fails after it has raised the halves.
+		 */
 		for (p = levels[l].halves ? 4 : 0; p < 7; p += few ? 3 : 1) {
 			pgoff_t victim[] = { start, (start + end) / 2, end - 1 };
 
 			mishap.may_fail = p % 2 == 0;
 			mishap.at = 0;
 			do {
-				/* Blocks whose large mappings are whole. */
+				/*
+				 * Allocate blocks whose large mappings are not
+				 * split.
+				 */
 				if (is_split(pages)) {
 					truncate_all(gm);
 					guest_memfd_block_reap(gm);
@@ -716,8 +771,9 @@ static void test_undo(struct kunit *test)
 }
 
 /*
- * A page that a fault populates while its range changes the level has the level's
- * reference and is not PINNABLE; afterwards it is as the rest of the range.
+ * A page that a fault populates while its range changes the level carries the
+ * level's reference and is not PINNABLE.  After the change it has the same
+ * state as the rest of the range.
  */
 static void change_and_populate(struct kunit *test, unsigned int from,
 				unsigned int to)
@@ -728,7 +784,10 @@ static void change_and_populate(struct kunit *test, unsigned int from,
 
 	gm->inode->i_size = UNDO_PAGES * PAGE_SIZE;
 	KUNIT_ASSERT_EQ(test, set(gm, 0, UNDO_PAGES, from), 0);
-	/* The other page is populated when the change has passed its place. */
+	/*
+	 * The mishap populates the other page after the change has passed its
+	 * index.
+	 */
 	page_of(test, gm, UNDO_PAGES - 1);
 
 	memset(&mishap, 0, sizeof(mishap));

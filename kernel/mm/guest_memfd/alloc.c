@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Where the hidden memory of a file comes from, and where it goes.
+ * Allocation of hidden memory for files, and the way back.
  *
- * alloc.c gets a block from the pool (pool.c), or allocates, clears and hides one.  In the
- * pool, and on its way to the allocator, a block is 512 single pages whose reference
- * counts are frozen; for a file it is one large folio.  A single page is of a block that
- * is cut (cut.c), or is hidden by itself.
+ * alloc.c takes a block from the pool (pool.c), or allocates, clears and hides
+ * one.  In the pool, and before it is freed to the page allocator, a block is
+ * 512 single pages whose reference counts are frozen; for a file it is one
+ * large folio.  A single page belongs to a block that is cut (cut.c), or is
+ * hidden by itself.
  */
 
 #include <kunit/static_stub.h>
@@ -34,7 +35,7 @@
 #include "scrub.h"
 #include "teardown.h"
 
-/* So many pages are freed as one piece. */
+/* Number of pages that are freed by one call. */
 #define FREE_PAGES 64U
 
 static struct page *alloc_pages_by_policy(struct guest_memfd *gm, pgoff_t index,
@@ -60,10 +61,12 @@ static struct page *alloc_pages_by_policy(struct guest_memfd *gm, pgoff_t index,
 
 /*
  * Call @take for the nodes that the policy allows, in its order of preference,
- * until it returns a page; with @preferred_only for the first of them.
+ * until it returns a page.  With @preferred_only, call it only for the first
+ * node.
  *
- * Return: The page or NULL.  With @preferred_only, also NULL for a task's policy that
- * takes the next node each time, and would skip one for a look.
+ * Return: The page or NULL.  With @preferred_only, also NULL if the task's
+ * policy selects the next node at each allocation, because this look-up would
+ * make it skip a node.
  */
 static struct page *take_by_policy(struct guest_memfd *gm, pgoff_t index, gfp_t gfp,
 				   bool preferred_only, struct page *(*take)(int nid))
@@ -104,9 +107,10 @@ static struct page *take_by_policy(struct guest_memfd *gm, pgoff_t index, gfp_t 
 }
 
 /*
- * Free a block whose pages' reference counts are frozen.  In large pieces: page by page
- * the allocator would queue and merge each of them.  Not in one, as it looks for poison in
- * all pages of a piece before it frees the first.
+ * Free a block whose pages' reference counts are frozen.  Free large pieces,
+ * because the allocator would queue and merge single pages one by one.  Do not
+ * free the block as one piece, because the allocator looks for poison in all
+ * pages of a piece before it frees the first.
  */
 static void free_pages_of_block(struct page *first)
 {
@@ -119,23 +123,26 @@ static void free_pages_of_block(struct page *first)
 }
 
 /**
- * gm_give_block - give a block to the pool, or else to the allocator
- * @first: The first of its pages, which are single ones, hidden, clean, charged to no cgroup,
- *	and whose reference counts are frozen.
+ * gm_give_block - add a block to the pool, or free it to the page allocator
+ * @first: The first page of the block.  The pages are single ones, hidden,
+ *	clean and charged to no cgroup, and their reference counts are frozen.
  *
  * Context: May sleep.
  */
 void gm_give_block(struct page *first)
 {
-	/* Reclaim has more use for the memory, and may run under locks that merging takes. */
+	/*
+	 * Reclaim needs the memory more than the pool does, and may run under
+	 * locks that merging takes.
+	 */
 	const bool reclaim = current->flags & PF_MEMALLOC;
 
 	if (!reclaim && gm_pool_give(first))
 		return;
-	/* A page that was marked since the block was cleared stays hidden. */
+	/* A page that was poisoned after it was cleared stays hidden. */
 	if (gm_pool_set_bad(first))
 		return;
-	/* A block that cannot be restored must not reach the allocator. */
+	/* A block that cannot be restored must not reach the page allocator. */
 	if (WARN_ON_ONCE(direct_map_restore(first, GM_BLOCK_PAGES)))
 		return;
 	if (!reclaim)
@@ -156,8 +163,9 @@ static struct folio *make_folio(struct page *first)
 }
 
 /**
- * gm_dissolve_folio - make 512 pages of a block, with reference counts that are frozen
- * @folio: The block, in no file, charged to no cgroup, and its reference count frozen.
+ * gm_dissolve_folio - make a block 512 pages with frozen reference counts
+ * @folio: The block, in no file and charged to no cgroup, with a frozen
+ *	reference count.
  *
  * Context: Any.
  */
@@ -179,10 +187,13 @@ void gm_dissolve_folio(struct folio *folio)
 }
 
 /**
- * gm_free_fresh - free a hidden block that was in no file, and so is still clean
- * @folio: The block, and with it its reservation.
+ * gm_free_fresh - free a hidden block that was in no file and is still clean
+ * @folio: The block.  The function also returns its reservation.
  *
- * Another task may have a reference for an instant.  A worker tries again then.
+ * If another task has a short-lived reference to the block, a worker frees the
+ * block later.
+ *
+ * Context: May sleep.
  */
 void gm_free_fresh(struct folio *folio)
 {
@@ -202,16 +213,20 @@ void gm_free_fresh(struct folio *folio)
 
 static void set_fresh(struct folio *folio)
 {
-	/* memory_failure() can mark a page of the pool at the same time. */
+	/* memory_failure() can mark a page of the pool concurrently. */
 	folio_mark_uptodate(folio);
 	gm_folio_set_state(folio, GM_PAGE_HIDDEN);
-	/* Those who have reserved it say so at the end. */
+	/*
+	 * gm_get_blocks() or gm_get_single() sets the limit when it succeeds.
+	 */
 	gm_folio_set_limit(folio, NULL);
 }
 
 /*
- * Return: How many blocks of the pool are in @folios, charged, from @index on; -ENOMEM when
- * the first cannot be charged.
+ * Take blocks for the range at @index from the pool, and charge them.
+ *
+ * Return: The number of blocks in @folios; -ENOMEM if the first block cannot be
+ * charged.
  */
 static int take_from_pool(struct guest_memfd *gm, pgoff_t index, gfp_t gfp,
 			  struct folio **folios, unsigned int nr_blocks)
@@ -234,7 +249,10 @@ static int take_from_pool(struct guest_memfd *gm, pgoff_t index, gfp_t gfp,
 	return n;
 }
 
-/* As take_from_pool(), of blocks from the allocator: cleared, and not hidden yet. */
+/*
+ * As take_from_pool(), but allocate the blocks from the page allocator.  They
+ * are cleared but not hidden yet.
+ */
 static int alloc_blocks(struct guest_memfd *gm, pgoff_t index, gfp_t gfp,
 			struct folio **folios, unsigned int nr_blocks)
 {
@@ -258,10 +276,11 @@ static int alloc_blocks(struct guest_memfd *gm, pgoff_t index, gfp_t gfp,
 }
 
 /*
- * Hide what alloc_blocks() gave, with one flush for all of it.  What cannot be
- * hidden is freed, and its place in @folios set to NULL.
+ * Hide the blocks from alloc_blocks() with one flush.  If a block cannot be
+ * hidden, free it and set its entry in @folios to NULL.
  *
- * Return: How many are hidden and up to date, from the first on.
+ * Return: The number of blocks, from the first on, that are hidden and up to
+ * date.
  */
 static unsigned int hide_blocks(struct folio **folios, unsigned int nr_blocks)
 {
@@ -283,19 +302,26 @@ static unsigned int hide_blocks(struct folio **folios, unsigned int nr_blocks)
 	return done;
 }
 
-/* Give a page to the allocator that is hidden, clean, and has one reference. */
+/*
+ * Free a page to the page allocator.  It is hidden and clean, and has one
+ * reference.
+ */
 static void free_to_allocator(struct page *page)
 {
 	bool lone = gm_forget_lone(page);
 
-	/* Others of the same 2 MiB may have kept its entries from being merged. */
+	/*
+	 * Other pages of the same 2 MiB may have prevented a merge of the
+	 * direct map entries.
+	 */
 	gm_cut_free(page, lone && !(current->flags & PF_MEMALLOC));
 }
 
 /**
  * gm_free_single - free a single page
- * @page: The page: hidden, clean, and with one reference and perhaps others that end in an
- *	instant.  Its reservation is given back.
+ * @page: A hidden, clean page with one reference of the caller and possibly
+ *	short-lived references of other tasks.  The function also returns its
+ *	reservation.
  *
  * Context: May sleep.
  */
@@ -317,8 +343,10 @@ void gm_free_single(struct page *page)
 }
 
 /*
- * Return: A hidden block that no task is charged for, without reclaim, or NULL.  Its pages
- * are single ones, and their reference counts frozen.
+ * Allocate and hide a block without reclaim and without a charge.
+ *
+ * Return: The first of its pages, which are single ones with frozen reference
+ * counts, or NULL.
  */
 static struct page *new_block_of_node(int nid)
 {
@@ -339,7 +367,12 @@ static struct page *new_block_of_node(int nid)
 	return NULL;
 }
 
-/* Return: A hidden page that no task is charged for, of a block that is cut, or NULL. */
+/*
+ * Take a hidden, uncharged page from a cut block of the node.  If the node has
+ * none, cut a block.
+ *
+ * Return: The page or NULL.
+ */
 static struct page *single_of_node(int nid)
 {
 	struct page *page = gm_cut_take(nid);
@@ -354,8 +387,10 @@ static struct page *single_of_node(int nid)
 }
 
 /*
- * Return: A page of a block that is cut, hidden and charged; NULL; or ERR_PTR(-ENOMEM)
- * when there is one, but it cannot be charged.
+ * Take a page of a cut block and charge it.
+ *
+ * Return: The page; NULL if there is none; or ERR_PTR(-ENOMEM) if it cannot be
+ * charged.
  */
 VISIBLE_IF_KUNIT struct page *gm_take_single(struct guest_memfd *gm,
 					     pgoff_t index, bool preferred_only)
@@ -376,7 +411,11 @@ VISIBLE_IF_KUNIT struct page *gm_take_single(struct guest_memfd *gm,
 	return ERR_PTR(-ENOMEM);
 }
 
-/* Hide a cleared page by itself, and charge it.  Return: As gm_take_single(). */
+/*
+ * Charge a cleared page and hide it by itself.
+ *
+ * Return: As gm_take_single().
+ */
 static struct page *make_lone(struct guest_memfd *gm, struct page *page)
 {
 	if (mem_cgroup_charge(page_folio(page), NULL,
@@ -395,7 +434,11 @@ static struct page *make_lone(struct guest_memfd *gm, struct page *page)
 	return NULL;
 }
 
-/* Return: A cleared page of the node, without reclaim, or NULL. */
+/*
+ * Allocate a cleared page of the node without reclaim.
+ *
+ * Return: The page or NULL.
+ */
 static struct page *page_of_node(int nid)
 {
 	gfp_t gfp = (GFP_HIGHUSER & ~__GFP_DIRECT_RECLAIM) | __GFP_THISNODE |
@@ -405,8 +448,9 @@ static struct page *page_of_node(int nid)
 }
 
 /*
- * With several nodes a page of the preferred one comes first, even if it is hidden by
- * itself and so splits the direct map; then a page of a block of any node.
+ * On a machine with several nodes, prefer a page of the preferred node that is
+ * hidden by itself, which splits the direct map, to a page of a cut block of
+ * another node.
  */
 static struct page *get_single(struct guest_memfd *gm, pgoff_t index)
 {
@@ -430,12 +474,12 @@ static struct page *get_single(struct guest_memfd *gm, pgoff_t index)
 }
 
 /**
- * gm_get_single - get a single page
- * @gm: The memory of the file that it is for.
- * @index: Where in the file, in pages.
+ * gm_get_single - allocate a single page
+ * @gm: The memory of the file for which the page is allocated.
+ * @index: Index in the file, in pages.
  *
  * Context: May sleep.
- * Return: A page that is hidden, charged and reserved, ERR_PTR(-ENOMEM), or
+ * Return: A page that is hidden, charged and reserved; ERR_PTR(-ENOMEM); or
  * ERR_PTR(-ENOSPC) if the file's limit has no room for it.
  */
 struct page *gm_get_single(struct guest_memfd *gm, pgoff_t index)
@@ -455,7 +499,7 @@ struct page *gm_get_single(struct guest_memfd *gm, pgoff_t index)
 static unsigned int get_blocks(struct guest_memfd *gm, pgoff_t start,
 			       struct folio **folios, unsigned int nr_blocks)
 {
-	/* A block is worth a try, but a page alone will do as well. */
+	/* Do not try hard to allocate a block: single pages serve as well. */
 	gfp_t gfp = mapping_gfp_mask(gm->inode->i_mapping) | __GFP_NORETRY |
 		    __GFP_NOWARN;
 	unsigned long ignored;
@@ -469,21 +513,25 @@ static unsigned int get_blocks(struct guest_memfd *gm, pgoff_t start,
 			return n;
 		if (!n)
 			n = alloc_blocks(gm, start, gfp, folios, nr_blocks);
-		/* Reclaim does not try hard for a block: clear what waits for it. */
+		/*
+		 * Reclaim does not try hard for a block.  Clear and free memory
+		 * of closed files, and retry.
+		 */
 	} while (!n && gm_scrub_some(NULL, NULL, true, &ignored));
 	return n > 0 ? hide_blocks(folios, n) : 0;
 }
 
 /**
- * gm_get_blocks - get hidden blocks, as many as there are
- * @gm: The memory of the file that they are for.
- * @start: Where in the file, in pages.
- * @folios: Where to put them.
- * @nr_blocks: How many are wanted.
+ * gm_get_blocks - allocate hidden blocks, up to the number wanted
+ * @gm: The memory of the file for which the blocks are allocated.
+ * @start: Index in the file, in pages.
+ * @folios: Array that receives the blocks.
+ * @nr_blocks: The number of blocks wanted.
  *
- * Context: May sleep.  Flushes the TLBs of all CPUs when memory is allocated.
- * Return: For how many blocks, from @start on, @folios is set; they are charged, reserved, up
- * to date, and the caller's.  -ENOSPC if the file's limit has no room for any.
+ * Context: May sleep.  Flushes the TLBs of all CPUs when it allocates memory.
+ * Return: The number of blocks, for the range from @start on, that are set in
+ * @folios.  They are charged, reserved and up to date, and the caller owns
+ * them.  -ENOSPC if the file's limit has no room for any block.
  */
 int gm_get_blocks(struct guest_memfd *gm, pgoff_t start,
 		  struct folio **folios, unsigned int nr_blocks)

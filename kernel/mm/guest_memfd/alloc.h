@@ -4,7 +4,7 @@
 
 #include <linux/guest_memfd.h>
 
-/* So many blocks are hidden with one flush. */
+/* Number of blocks that are hidden with one flush. */
 #define GM_BLOCKS_PER_FLUSH 8
 
 int gm_get_blocks(struct guest_memfd *gm, pgoff_t start,

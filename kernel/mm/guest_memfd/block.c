@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Hidden memory in its file, by blocks and by single pages.
+ * Insertion of hidden memory into files, by blocks and by single pages.
  *
- * A block is 2 MiB of memory, naturally aligned in the file and in physical memory,
- * and one large folio: one entry of the page cache, one charge, one entry in
- * each page table.  Where there is no such memory (alloc.c), or where a file cannot have a
- * block (its tail, a part that has pages already, or more than one access level), it gets
- * single pages.
+ * A block is 2 MiB of memory, naturally aligned in the file and in physical
+ * memory.  It is one large folio: one entry in the page cache, one memcg charge
+ * and one entry in each page table.  The library uses single pages if it cannot
+ * allocate a block (alloc.c), or if the range cannot be a block: it is the tail
+ * of the file, it has pages already, or it has more than one access level.
  *
- * What concerns a part of a block for good, a hole or another level, splits the block into
- * single pages.  A direct-map reference to a page does not.
+ * A hole or a change of level that covers part of a block splits the block into
+ * single pages.  A direct-map reference to one page does not.
  */
 
 #include <linux/bitmap.h>
@@ -38,8 +38,9 @@
 #include "reference.h"
 
 /*
- * Order of the blocks of files that are created from now on: GM_BLOCK_MAX_ORDER, or 0.  Without
- * huge pages the kernel neither splits a large folio nor maps one as a whole.
+ * Order of the blocks of files that are created from now on: GM_BLOCK_MAX_ORDER
+ * or 0.  A kernel without huge pages neither splits large folios nor maps them
+ * as a whole.
  */
 static unsigned int block_order = gm_can_have_blocks() ? GM_BLOCK_MAX_ORDER : 0;
 
@@ -57,7 +58,10 @@ static int add_to_file(struct guest_memfd *gm, struct folio *folio,
 		gm_tag_referenced(folio, gm_folio_nr_referenced(folio));
 		gm_limit_enter(gm->limit, folio_nr_pages(folio));
 	} else {
-		/* It has left an index there. */
+		/*
+		 * __filemap_add_folio() has overwritten the limit with an
+		 * index.
+		 */
 		gm_folio_set_limit(folio, gm->limit);
 	}
 	folio_unlock(folio);
@@ -65,8 +69,9 @@ static int add_to_file(struct guest_memfd *gm, struct folio *folio,
 }
 
 /*
- * The bits that a folio populated at @index has: those of level KERNEL, or only
- * its direct-map reference while the range changes its level, or none.
+ * Return: The state bits of a folio that is populated at @index: the bits of
+ * level KERNEL; only the level's direct-map reference while the range changes
+ * its level; or 0.
  */
 static unsigned long level_bits(struct guest_memfd *gm, pgoff_t index)
 {
@@ -79,8 +84,8 @@ static unsigned long level_bits(struct guest_memfd *gm, pgoff_t index)
 }
 
 /*
- * Take level KERNEL's reference of @folio, which is hidden, clean and in no file
- * yet, and set @bits.
+ * Take level KERNEL's reference to @folio, which is hidden, clean and not in a
+ * file yet, and set @bits.
  */
 static int begin_kernel(struct folio *folio, unsigned long bits)
 {
@@ -97,8 +102,9 @@ static int begin_kernel(struct folio *folio, unsigned long bits)
 }
 
 /*
- * After begin_kernel(), of a folio that does not enter the file.  The direct map
- * keeps it: to hide it again may fail, and it is clean.
+ * Undo begin_kernel() for a folio that is not inserted into the file.  Free the
+ * folio without hiding it again, because hiding may fail and the folio is
+ * clean.
  */
 static void undo_kernel(struct folio *folio)
 {
@@ -114,7 +120,10 @@ static void undo_kernel(struct folio *folio)
 	gm_limit_unreserve(limit, nr);
 }
 
-/* A single page: for files without blocks, and where no block fits. */
+/*
+ * Populate one page: for files without blocks, and for ranges that cannot be a
+ * block.
+ */
 static int populate_single(struct guest_memfd *gm, pgoff_t index)
 {
 	unsigned long bits = level_bits(gm, index);
@@ -122,7 +131,7 @@ static int populate_single(struct guest_memfd *gm, pgoff_t index)
 	struct page *page;
 	int err;
 
-	/* Hide a page at KERNEL too, so that hiding it later cannot fail. */
+	/* Hide a page at KERNEL, too, so that hiding it later cannot fail. */
 	page = gm_get_single(gm, index);
 	if (IS_ERR(page))
 		return PTR_ERR(page);
@@ -141,7 +150,10 @@ static int populate_single(struct guest_memfd *gm, pgoff_t index)
 
 		gm_cut_lose(page);
 		undo_kernel(folio);
-		/* While the page cannot go offline. */
+		/*
+		 * Merge before put_page(): this task's reference prevents
+		 * offlining of the page.
+		 */
 		if (lone)
 			gm_merge_block(page);
 		put_page(page);
@@ -151,7 +163,10 @@ static int populate_single(struct guest_memfd *gm, pgoff_t index)
 	return err == -EEXIST ? 0 : err;
 }
 
-/* Can a block enter the file at @start?  It has one level, and nothing is there yet. */
+/*
+ * Can a block be inserted at @start?  It can if the range has one level and no
+ * pages.
+ */
 static bool block_fits(struct guest_memfd *gm, pgoff_t start)
 {
 	pgoff_t first, last, index = start, end = start + GM_BLOCK_PAGES;
@@ -164,7 +179,7 @@ static bool block_fits(struct guest_memfd *gm, pgoff_t start)
 	return last >= end - 1;
 }
 
-/* Has memory_failure() marked a page of a block? */
+/* Has memory_failure() marked a page of the block poisoned? */
 static bool has_marked(struct folio *folio)
 {
 	unsigned int i;
@@ -177,9 +192,10 @@ static bool has_marked(struct folio *folio)
 }
 
 /*
- * Put a block into the file; it is the file's then.
+ * Insert a block into the file.  On success the file owns the block.
  *
- * Return: 0, or an error when it is still the caller's; -EALREADY when it was freed.
+ * Return: 0; -EALREADY if the function has freed the block; or another error if
+ * the caller still owns the block.
  */
 static int add_block(struct guest_memfd *gm, pgoff_t start, struct folio *folio)
 {
@@ -189,7 +205,11 @@ static int add_block(struct guest_memfd *gm, pgoff_t start, struct folio *folio)
 	err = gm_add_block(folio_pfn(folio));
 	if (err)
 		return err;
-	/* Until now memory_failure() did not find out whose page it is.  It marks, then looks. */
+	/*
+	 * Until now, memory_failure() could not find out that the page belongs
+	 * to the library.  It marks a page and then looks for the owner, so
+	 * search for marked pages after gm_add_block().
+	 */
 	smp_mb();
 	err = has_marked(folio) ? -EHWPOISON : 0;
 	if (!err && bits)
@@ -218,9 +238,10 @@ static struct mutex *populate_lock(struct guest_memfd *gm, pgoff_t start)
 }
 
 /*
- * Populate the block of @index, or only the page.  *@folio is a hidden block for it, or
- * NULL; then @got is what gm_get_blocks() returned, or 1 if it is still to be called.  The
- * file takes the block, or it stays in *@folio.
+ * Populate the block at @index, or only the page.  *@folio is a hidden block
+ * for it, or NULL.  If it is NULL, @got is the result of gm_get_blocks(), or 1
+ * if the caller has not called that function.  If the block is not inserted
+ * into the file, it stays in *@folio.
  */
 static int populate_block(struct guest_memfd *gm, pgoff_t index,
 			  struct folio **folio, int got)
@@ -243,7 +264,10 @@ static int populate_block(struct guest_memfd *gm, pgoff_t index,
 		if (!err)
 			goto out;
 	} else if (got < 0 && gm_limit_should_wait(gm->limit)) {
-		/* Single pages would be there for as long as the file is. */
+		/*
+		 * The range could not become a block again for as long as the
+		 * file has single pages there, so wait for a block.
+		 */
 		err = -EAGAIN;
 		goto out;
 	}
@@ -254,7 +278,7 @@ out:
 }
 
 /**
- * guest_memfd_block_init - choose the order of a new file's blocks
+ * guest_memfd_block_init - set the block order of a new file
  * @gm: The memory of a file whose pages are hidden.
  */
 void guest_memfd_block_init(struct guest_memfd *gm)
@@ -267,16 +291,17 @@ void guest_memfd_block_init(struct guest_memfd *gm)
 }
 
 /**
- * guest_memfd_block_populate - put a hidden page into a file
- * @gm: The file's memory; the invalidate_lock is held.
- * @index: Where in the file, in pages, below its size.
+ * guest_memfd_block_populate - insert a hidden page into a file
+ * @gm: The file's memory; the caller holds its invalidate_lock.
+ * @index: Index in the file, in pages, below its size.
  *
- * Where the file can have a block, the whole block enters it.
+ * If the file can have a block at the index, the function inserts the whole
+ * block.
  *
- * Context: May sleep.  Flushes the TLBs of all CPUs when memory is allocated.
- * Return: 0 when there is, or just was, a page at the index; -ENOMEM; -ENOSPC when the
- * file's limit has no room for a page; or -EAGAIN when it has none for a block, which
- * gm_limit_wait() helps with.
+ * Context: May sleep.  Flushes the TLBs of all CPUs when it allocates memory.
+ * Return: 0 if a page is present at the index; -ENOMEM; -ENOSPC if the file's
+ * limit has no room for a page; or -EAGAIN if the limit has no room for a block
+ * and gm_limit_wait() may make room.
  */
 int guest_memfd_block_populate(struct guest_memfd *gm, pgoff_t index)
 {
@@ -294,19 +319,22 @@ int guest_memfd_block_populate(struct guest_memfd *gm, pgoff_t index)
 }
 
 /**
- * guest_memfd_block_populate_range - put hidden pages into a file, many at once
- * @gm: The file's memory; the invalidate_lock is not held.
- * @index: Where in the file, in pages, below its size.
- * @end: Index after the last page that is wanted, not above the size.
+ * guest_memfd_block_populate_range - insert many hidden pages into a file
+ * @gm: The file's memory; the caller does not hold its invalidate_lock.
+ * @index: Index in the file, in pages, below its size.
+ * @end: Index after the last page to populate, not above the size.
  *
- * There is, or just was, a page at @index then, and perhaps at some that follow.
- * Memory is allocated, cleared and hidden, all with one flush, before the
- * invalidate_lock is taken.  The lock is held for one block at a time, as a
- * writer that waits for it blocks the faults of every vCPU.
+ * On success the function has inserted a page at @index, or found one there,
+ * and possibly some of the pages that follow.  A concurrent hole punch may have
+ * removed them again.  The function allocates and clears the memory, and hides
+ * all of it with one flush, before it takes the invalidate_lock.  It holds the
+ * lock for one block at a time, because a waiting writer blocks the faults of
+ * every vCPU.
  *
  * Context: May sleep; takes the invalidate_lock.  Flushes the TLBs of all CPUs
- * when memory is allocated.
- * Return: 0; -ENOMEM; -ENOSPC or -EAGAIN as guest_memfd_block_populate().
+ * when it allocates memory.
+ * Return: 0; -ENOMEM; or -ENOSPC or -EAGAIN as from
+ * guest_memfd_block_populate().
  */
 int guest_memfd_block_populate_range(struct guest_memfd *gm, pgoff_t index,
 				     pgoff_t end)
@@ -318,7 +346,7 @@ int guest_memfd_block_populate_range(struct guest_memfd *gm, pgoff_t index,
 	int err, got = 0, ret = 0;
 
 	if (gm->block_order) {
-		/* Asked again under the lock of the block. */
+		/* populate_block() checks this again under the block's lock. */
 		filemap_invalidate_lock_shared(mapping);
 		for (next = start; nr_blocks < GM_BLOCKS_PER_FLUSH && next < end &&
 		     block_fits(gm, next); next += GM_BLOCK_PAGES)
@@ -337,7 +365,10 @@ int guest_memfd_block_populate_range(struct guest_memfd *gm, pgoff_t index,
 			err = populate_single(gm, index);
 		filemap_invalidate_unlock_shared(mapping);
 		if (err) {
-			/* A later block is tried again when it is the first. */
+			/*
+			 * Only report an error for the first block.  The caller
+			 * retries the others.
+			 */
 			ret = n ? 0 : err;
 			break;
 		}
@@ -350,13 +381,15 @@ int guest_memfd_block_populate_range(struct guest_memfd *gm, pgoff_t index,
 	return ret;
 }
 
-/* So often a split looks whether others have references to the block. */
+/* Number of checks for other references to a block before a split fails. */
 #define SPLIT_TRIES 64
 
 /*
- * The folio is locked, a block, and unmapped from user space.  Guests can keep their mapping.
+ * Split a locked block that is unmapped from user space.  Guests can keep their
+ * mapping of it.
  *
- * Return: 0, each page is a locked folio then; -ENOMEM or -EAGAIN, nothing changed.
+ * Return: 0 if each page is a locked folio now; -ENOMEM or -EAGAIN if nothing
+ * was changed.
  */
 static int split_locked(struct guest_memfd *gm, struct folio *folio)
 {
@@ -403,14 +436,17 @@ static int split_locked(struct guest_memfd *gm, struct folio *folio)
 }
 
 /**
- * guest_memfd_block_split - make sure that no block has pages on both sides of an index
- * @gm: The memory of a NO_DIRECT_MAP file, whose pages cannot leave it meanwhile.
+ * guest_memfd_block_split - split the block around an index
+ * @gm: The memory of a NO_DIRECT_MAP file, from which no page can be removed
+ *	meanwhile.
  * @index: Index in the file, in pages.
  *
- * guest_memfd_access_split() keeps user faults from adding references meanwhile.
+ * guest_memfd_access_split() makes concurrent user faults wait, because they
+ * would take references to the block.
  *
  * Context: May sleep and allocate; takes the folio lock.
- * Return: 0; -ENOMEM; or -EAGAIN if there are other references to the block.
+ * Return: 0 if no block has pages on both sides now; -ENOMEM; or -EAGAIN if
+ * there are other references to the block.
  */
 int guest_memfd_block_split(struct guest_memfd *gm, pgoff_t index)
 {
@@ -424,7 +460,7 @@ int guest_memfd_block_split(struct guest_memfd *gm, pgoff_t index)
 	folio = filemap_lock_folio(gm->inode->i_mapping, index);
 	if (IS_ERR(folio))
 		return 0;
-	/* The page cache has one, and the lock keeps it there. */
+	/* The folio lock and the page cache's reference keep the folio. */
 	folio_put(folio);
 	if (!folio_test_large(folio)) {
 		folio_unlock(folio);

@@ -5,8 +5,9 @@
 #include <linux/guest_memfd.h>
 
 /*
- * Truncation clears folio->mapping before the file is told.  While a folio is on no list
- * its lru field points to the file, which is valid until the folio leaves it.
+ * Truncation clears folio->mapping before it calls free_folio(), so the library
+ * stores the file in the folio's lru field.  The field is valid until the folio
+ * is removed from the file, while the folio is on no list.
  */
 static inline void gm_set_file(struct folio *folio, struct guest_memfd *gm)
 {

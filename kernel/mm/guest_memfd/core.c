@@ -2,9 +2,10 @@
 /*
  * The memory object: a file whose pages are a guest's memory.
  *
- * A page of a NO_DIRECT_MAP file is hidden before it enters the file (alloc.c), and
- * restored after it has left and has been cleared (scrub.c).  In between only
- * a direct-map reference makes it visible to the kernel.
+ * The library hides a page of a NO_DIRECT_MAP file before it inserts the page
+ * into the file (alloc.c), and restores the page after it has removed it from
+ * the file and cleared it (scrub.c).  In between, the kernel's direct map has
+ * an entry for the page only while the page has a direct-map reference.
  */
 
 #include <linux/fs.h>
@@ -27,16 +28,16 @@
 #include "scrub.h"
 #include "teardown.h"
 
-/* Files that may hold hidden memory. */
+/* Number of NO_DIRECT_MAP files, which may contain hidden memory. */
 static atomic_t nr_hidden_files;
 
 /**
- * guest_memfd_can_hide - can GM_FILE_NO_DIRECT_MAP be offered?
+ * guest_memfd_can_hide - does this machine support GM_FILE_NO_DIRECT_MAP?
  *
  * Context: Any.
- * Return: True if the architecture keeps what the flag promises, this machine's
- * direct map can be changed page by page, and its caches need no maintenance
- * through the direct map.
+ * Return: True if the architecture can keep guest memory out of the direct map,
+ * this machine's direct map can be changed page by page, and cache maintenance
+ * does not need the direct map.
  */
 bool guest_memfd_can_hide(void)
 {
@@ -50,8 +51,9 @@ EXPORT_SYMBOL_FOR_MODULES(guest_memfd_can_hide, GUEST_MEMFD_OWNERS);
  * guest_memfd_active - is there memory that the kernel cannot save or dump?
  *
  * Context: Any.
- * Return: True while a NO_DIRECT_MAP file exists or a page of one is hidden.  The
- * pool frees its pages when hibernation begins, so that they count only after that.
+ * Return: True while a NO_DIRECT_MAP file exists or a page of one is hidden.
+ * The pool frees its pages when hibernation begins, so pages of the pool count
+ * only after that.
  */
 bool guest_memfd_active(void)
 {
@@ -60,16 +62,17 @@ bool guest_memfd_active(void)
 }
 
 /**
- * guest_memfd_get_direct_map - take a right to use a page through the direct map
+ * guest_memfd_get_direct_map - take a direct-map reference to a page
  * @page: A page of a guest_memfd file; its folio is locked.
  *
- * The first reference to a hidden page restores its direct map entry.  It holds a
- * reference to the folio: it survives truncation, and keeps the page from reuse.
+ * The first reference to a hidden page restores its direct map entry.  A
+ * direct-map reference includes a reference to the folio, so the page is not
+ * reused before the last one is dropped, even if the page is truncated.
  *
- * Context: May sleep; the folio is locked, and the invalidate_lock of its file is
- * held.
- * Return: 0; -ESTALE when the folio has left its file; -EFAULT when the page is
- * donated; -EOVERFLOW; -ENOMEM.
+ * Context: May sleep.  The caller has locked the folio and holds the
+ * invalidate_lock of its file.
+ * Return: 0; -ESTALE if the folio was removed from its file; -EFAULT if the
+ * page is donated; -EOVERFLOW; or -ENOMEM.
  */
 int guest_memfd_get_direct_map(struct page *page)
 {
@@ -80,23 +83,23 @@ int guest_memfd_get_direct_map(struct page *page)
 	lockdep_assert_held(&folio->mapping->invalidate_lock);
 	if (gm_page_has_state(folio))
 		return gm_get_direct_map(page);
-	/* A plain file's page is in the direct map: the reference will do. */
+	/* A plain file's page stays in the direct map: pin the folio only. */
 	folio_get(folio);
 	return 0;
 }
 EXPORT_SYMBOL_FOR_MODULES(guest_memfd_get_direct_map, GUEST_MEMFD_OWNERS);
 
 /**
- * guest_memfd_get_direct_map_user - take such a right to a page found by its user address
- * @page: Any page, with a reference for the caller.
+ * guest_memfd_get_direct_map_user - take a direct-map reference after GUP
+ * @page: Any page, with a reference that the caller holds.
  *
- * The caller found the page by get_user_pages_no_direct_map(), and does not know
- * its file.  The page can have left the file by now.
+ * The caller found the page by get_user_pages_no_direct_map() and does not know
+ * its file.  Truncation may have removed the page from the file since then.
  *
  * Context: May sleep; the caller holds no lock of the file.
- * Return: 1 with a direct-map reference; 0 if the page is not hidden memory, and
- * needs none; -ESTALE when the page has left its file; -EFAULT when it is donated;
- * -EHWPOISON; -EOVERFLOW; -ENOMEM.
+ * Return: 1 if the function took a direct-map reference; 0 if the page is not
+ * hidden memory and needs none; -ESTALE if the page was removed from its file;
+ * -EFAULT if it is donated; -EHWPOISON; -EOVERFLOW; or -ENOMEM.
  */
 int guest_memfd_get_direct_map_user(struct page *page)
 {
@@ -128,12 +131,12 @@ int guest_memfd_get_direct_map_user(struct page *page)
 EXPORT_SYMBOL_FOR_MODULES(guest_memfd_get_direct_map_user, GUEST_MEMFD_OWNERS);
 
 /**
- * guest_memfd_put_direct_map - drop a right to use a page through the direct map
- * @page: A page that the caller has a direct-map reference to.
+ * guest_memfd_put_direct_map - drop a direct-map reference to a page
+ * @page: A page to which the caller has a direct-map reference.
  *
- * The last put hides the page again: within 100 ms, if the file has a queue for
- * lazy puts, else at once.  If the page has left its file in the meantime, it is
- * then cleared and freed.
+ * The last put hides the page again: within 100 ms if the file has a queue for
+ * lazy puts, else before this function returns.  If the page was removed from
+ * its file in the meantime, the last put also clears and frees it.
  *
  * Context: May sleep; takes the folio lock.
  */
@@ -148,20 +151,24 @@ void guest_memfd_put_direct_map(struct page *page)
 			folio_unlock(page_folio(page));
 			return;
 		}
-		/* It may have been split in the meantime. */
+		/*
+		 * gm_put_lazily() may have unlocked the folio, and another task
+		 * may have split it.
+		 */
 		folio = page_folio(page);
 		own = gm_folio_has_own_words(folio);
 		ret = gm_put_direct_map(page);
 		/*
-		 * The first reference has split the large mapping, so this
-		 * cannot fail.  If it does, the page stays visible and is leaked
-		 * with the caller's reference.
+		 * The first reference has split the large mapping, so hiding
+		 * the page allocates nothing and cannot fail.  If it does fail,
+		 * leak the page: it stays in the direct map and keeps the
+		 * caller's reference.
 		 */
 		if (WARN_ON_ONCE(ret < 0)) {
 			folio_unlock(folio);
 			return;
 		}
-		/* It is on no list, so no other path frees it. */
+		/* The folio is on no list, so no other path frees it. */
 		release = (ret || own) && gm_is_free_orphan(folio);
 	}
 	folio_unlock(folio);
@@ -185,8 +192,9 @@ static struct folio *grab_plain_folio(struct guest_memfd *gm, pgoff_t index)
 }
 
 /*
- * As filemap_lock_folio(), but to wait for the lock of a block does not keep the holder of
- * the lock from splitting it.
+ * Lock the folio at @index like filemap_lock_folio(), but drop the reference
+ * while waiting for the lock.  A waiter's reference would prevent the holder of
+ * the lock from splitting a block.
  */
 static struct folio *lock_folio(struct guest_memfd *gm, pgoff_t index)
 {
@@ -213,15 +221,17 @@ static struct folio *lock_folio(struct guest_memfd *gm, pgoff_t index)
  * @gm: The file's memory.
  * @index: Index in the file, in pages, below its size.
  *
- * Never changes the state of a folio that is already there.  A new folio of a
- * NO_DIRECT_MAP file is cleared, hidden and up to date, or visible if its range
- * is at GUEST_MEMFD_ACCESS_KERNEL; one of a plain file is not up to date until
- * the caller has cleared or filled it and says so.
+ * This function never changes the state of a folio that is already in the file.
+ * A new folio of a NO_DIRECT_MAP file is cleared, up to date and hidden, or in
+ * the direct map if its range is at GUEST_MEMFD_ACCESS_KERNEL.  A new folio of
+ * a plain file is not up to date; the caller clears or fills it and marks it up
+ * to date.
  *
- * Context: May sleep; the mapping's invalidate_lock is held, except for a plain
- * file.  Flushes TLBs when it hides a new folio.
- * Return: A locked folio with a reference for the caller, or an ERR_PTR();
- * -ENOSPC or -EAGAIN, if the file has a limit, as guest_memfd_block_populate().
+ * Context: May sleep; the caller holds the mapping's invalidate_lock, except
+ * for a plain file.  Flushes TLBs when it hides a new folio.
+ * Return: A locked folio with a reference that the caller must drop, or an
+ * ERR_PTR(): -ENOMEM; or -ENOSPC or -EAGAIN as from
+ * guest_memfd_block_populate() if the file has a limit.
  */
 struct folio *guest_memfd_grab_folio(struct guest_memfd *gm, pgoff_t index)
 {
@@ -231,7 +241,10 @@ struct folio *guest_memfd_grab_folio(struct guest_memfd *gm, pgoff_t index)
 	if (gm_hides(gm))
 		lockdep_assert_held(&gm->inode->i_mapping->invalidate_lock);
 	do {
-		/* The usual case, and the cheap one: no policy lookup. */
+		/*
+		 * The folio is usually present: look it up without the NUMA
+		 * policy.
+		 */
 		folio = lock_folio(gm, index);
 		if (!IS_ERR(folio))
 			break;
@@ -242,7 +255,7 @@ struct folio *guest_memfd_grab_folio(struct guest_memfd *gm, pgoff_t index)
 		err = guest_memfd_block_populate(gm, index);
 		if (err)
 			return ERR_PTR(err);
-		/* It may have left again: then once more. */
+		/* Look up and lock the folio that is now in the file. */
 	} while (true);
 
 	return folio;
@@ -250,13 +263,13 @@ struct folio *guest_memfd_grab_folio(struct guest_memfd *gm, pgoff_t index)
 EXPORT_SYMBOL_FOR_MODULES(guest_memfd_grab_folio, GUEST_MEMFD_OWNERS);
 
 /**
- * guest_memfd_get_page - get the page at an index, if it is there
+ * guest_memfd_get_page - get the page at an index if it is present
  * @gm: The file's memory.
  * @index: Index in the file, in pages.
  *
  * Context: Any but interrupt.
- * Return: A page that is up to date and not poisoned, with a reference for the
- * caller and not locked; or NULL.
+ * Return: A page that is up to date, not poisoned and not locked, with a
+ * reference that the caller must drop; or NULL.
  */
 struct page *guest_memfd_get_page(struct guest_memfd *gm, pgoff_t index)
 {
@@ -274,11 +287,12 @@ struct page *guest_memfd_get_page(struct guest_memfd *gm, pgoff_t index)
 EXPORT_SYMBOL_FOR_MODULES(guest_memfd_get_page, GUEST_MEMFD_OWNERS);
 
 /*
- * A page of a NO_DIRECT_MAP file is accessed in the same way at every level and
- * with or without direct-map references: those may change at the same time.
+ * The read, write and cmpxchg functions access a page of a NO_DIRECT_MAP file
+ * by a temporary mapping at every level, with or without direct-map references,
+ * because both can change concurrently.
  *
- * A donated page is not accessed.  The caller's reference to the page keeps it from
- * being donated until the access is over: see guest_memfd_donate().
+ * They refuse a donated page.  The caller's reference to the page prevents a
+ * donation until the access is over: see guest_memfd_donate().
  */
 static bool check_access(struct page *page, unsigned int offset, unsigned int len)
 {
@@ -287,18 +301,19 @@ static bool check_access(struct page *page, unsigned int offset, unsigned int le
 }
 
 /**
- * guest_memfd_read_page - read from a page, at whatever level it is
- * @page: A page of a guest_memfd file, with a reference.
- * @offset: Where in the page.
- * @buf: Kernel buffer; nothing else has to be mapped.
+ * guest_memfd_read_page - read from a page at any access level
+ * @page: A page of a guest_memfd file, with a reference that the caller holds.
+ * @offset: Offset in the page, in bytes.
+ * @buf: Kernel buffer to copy to.
  * @len: Number of bytes, up to the end of the page.
  *
- * A hidden page stays hidden.  An aligned word of 4 or 8 bytes is one access.
+ * A hidden page stays hidden.  An aligned word of 4 or 8 bytes is read by one
+ * load.
  *
- * Context: Any but interrupt; does not sleep.  Interrupts are off for the time
- * of the copy.
- * Return: 0, or -EFAULT if the page is donated or the memory has an uncorrectable
- * error.
+ * Context: Any but interrupt; does not sleep.  Interrupts are disabled during
+ * the copy.
+ * Return: 0, or -EFAULT if the page is donated or the memory has an
+ * uncorrectable error.
  */
 int guest_memfd_read_page(struct page *page, unsigned int offset, void *buf,
 			  unsigned int len)
@@ -320,17 +335,18 @@ int guest_memfd_read_page(struct page *page, unsigned int offset, void *buf,
 EXPORT_SYMBOL_FOR_MODULES(guest_memfd_read_page, GUEST_MEMFD_OWNERS);
 
 /**
- * guest_memfd_write_page - write to a page, at whatever level it is
- * @page: A page of a guest_memfd file, with a reference.
- * @offset: Where in the page.
- * @buf: Kernel buffer.
+ * guest_memfd_write_page - write to a page at any access level
+ * @page: A page of a guest_memfd file, with a reference that the caller holds.
+ * @offset: Offset in the page, in bytes.
+ * @buf: Kernel buffer to copy from.
  * @len: Number of bytes, up to the end of the page.
  *
- * As guest_memfd_read_page().
+ * A hidden page stays hidden.  An aligned word of 4 or 8 bytes is written by
+ * one store.
  *
  * Context: As guest_memfd_read_page().
- * Return: 0, or -EFAULT if the page is donated or the memory has an uncorrectable
- * error.
+ * Return: 0, or -EFAULT if the page is donated or the memory has an
+ * uncorrectable error.
  */
 int guest_memfd_write_page(struct page *page, unsigned int offset,
 			   const void *buf, unsigned int len)
@@ -352,15 +368,15 @@ int guest_memfd_write_page(struct page *page, unsigned int offset,
 EXPORT_SYMBOL_FOR_MODULES(guest_memfd_write_page, GUEST_MEMFD_OWNERS);
 
 /**
- * guest_memfd_cmpxchg_page - compare and exchange in a page, at whatever level
- * @page: A page of a guest_memfd file, with a reference.
- * @offset: Where in the page.
- * @old: What must be there; gets what was there.
- * @new: What to put there.
+ * guest_memfd_cmpxchg_page - compare and exchange in a page at any access level
+ * @page: A page of a guest_memfd file, with a reference that the caller holds.
+ * @offset: Offset in the page, in bytes.
+ * @old: The expected value; receives the value that was found.
+ * @new: The value to store.
  * @size: 1, 2, 4 or 8 bytes.
  *
  * Context: As guest_memfd_read_page().
- * Return: 0; 1 if something else than @old was there; -EFAULT if the page is donated
+ * Return: 0; 1 if the value found was not @old; -EFAULT if the page is donated
  * or the memory has an uncorrectable error.
  */
 int guest_memfd_cmpxchg_page(struct page *page, unsigned int offset,
@@ -382,14 +398,16 @@ int guest_memfd_cmpxchg_page(struct page *page, unsigned int offset,
 EXPORT_SYMBOL_FOR_MODULES(guest_memfd_cmpxchg_page, GUEST_MEMFD_OWNERS);
 
 /**
- * guest_memfd_max_order - how much of the memory around an index is in one piece
+ * guest_memfd_max_order - order of the largest mapping possible around an index
  * @gm: The file's memory.
  * @index: Index in the file, in pages.
  *
- * That much of the file, naturally aligned, is there, contiguous, aligned in
- * physical memory in the same way, and may be mapped into a guest at once.
+ * A naturally aligned range of this order around @index is present, physically
+ * contiguous and equally aligned in physical memory, and the owner may map it
+ * into a guest by one entry.
  *
- * Context: Any.  The answer is good until the next invalidation of the range.
+ * Context: Any.  The result stays valid until the next invalidation of the
+ * range.
  * Return: The order, 0 for a page.
  */
 unsigned int guest_memfd_max_order(struct guest_memfd *gm, pgoff_t index)
@@ -406,16 +424,17 @@ EXPORT_SYMBOL_FOR_MODULES(guest_memfd_max_order, GUEST_MEMFD_OWNERS);
 
 /**
  * guest_memfd_free_folio - the free_folio operation, or the last part of it
- * @folio: A locked folio that has just left its mapping.
+ * @folio: A locked folio that was just removed from its mapping.
  *
- * It may have other references, those to the direct map among them, so the page is
- * not freed here: its block frees it when they are gone.
+ * The folio may have other references, direct-map references among them, so
+ * this function does not free it.  scrub.c clears and frees it when these
+ * references have been dropped.
  */
 void guest_memfd_free_folio(struct folio *folio)
 {
 	unsigned long state = gm_folio_state(folio);
 
-	/* A page of a plain file. */
+	/* The folio is a page of a plain file. */
 	if (!state)
 		return;
 	gm_folio_set_state(folio, state | GM_PAGE_ORPHAN);
@@ -440,7 +459,10 @@ int guest_memfd_migrate_folio(struct address_space *mapping, struct folio *dst,
 }
 EXPORT_SYMBOL_FOR_MODULES(guest_memfd_migrate_folio, GUEST_MEMFD_OWNERS);
 
-/* The size is fixed, as levels, blocks and owners rely on it; so is the mode. */
+/*
+ * Levels, blocks and owners rely on a constant file size; the mode is constant,
+ * too.
+ */
 static int guest_memfd_setattr(struct mnt_idmap *idmap, struct dentry *dentry,
 			       struct iattr *attr)
 {
@@ -452,12 +474,12 @@ static const struct inode_operations guest_memfd_iops = {
 };
 
 /**
- * guest_memfd_new_inode - make the inode of a new file
+ * guest_memfd_new_inode - allocate the inode of a new file
  * @sb: The owner's superblock, whose alloc_inode embeds a struct guest_memfd.
- * @name: What the file is called, in brackets; security modules know it by that.
- * @size: Size of the file in bytes, page-aligned; fixed from then on.
+ * @name: The file's name, in brackets, by which security modules identify it.
+ * @size: Size of the file in bytes, page-aligned; constant afterwards.
  *
- * Until guest_memfd_init() nothing but iput() may be done with it.
+ * Before guest_memfd_init() the caller may only use iput() on the inode.
  *
  * Return: The inode, or an ERR_PTR().
  */
@@ -478,11 +500,12 @@ EXPORT_SYMBOL_FOR_MODULES(guest_memfd_new_inode, GUEST_MEMFD_OWNERS);
 /**
  * guest_memfd_init - set up the memory of a new file
  * @gm: The memory object, embedded in @inode.
- * @inode: What guest_memfd_new_inode() made, not yet visible to anybody.
- * @aops: The owner's operations, made of the guest_memfd_*_folio() above.
+ * @inode: A new inode, for instance from guest_memfd_new_inode(), that no other
+ *	task can find yet.
+ * @aops: The owner's operations, which call the guest_memfd_*_folio() above.
  * @ops: The owner's callbacks.
- * @flags: GM_FILE_*, checked by the owner;
- *	GM_FILE_NO_DIRECT_MAP only if guest_memfd_can_hide().
+ * @flags: GM_FILE_* flags that the owner has checked; GM_FILE_NO_DIRECT_MAP
+ *	only if guest_memfd_can_hide() returned true.
  */
 void guest_memfd_init(struct guest_memfd *gm, struct inode *inode,
 		      const struct address_space_operations *aops,
@@ -501,7 +524,7 @@ void guest_memfd_init(struct guest_memfd *gm, struct inode *inode,
 	mapping->a_ops = aops;
 	mapping_set_gfp_mask(mapping, GFP_HIGHUSER);
 	mapping_set_inaccessible(mapping);
-	/* Memory that cannot be moved must be unevictable too. */
+	/* Memory that cannot be migrated must be unevictable, too. */
 	WARN_ON_ONCE(!mapping_unevictable(mapping));
 	mpol_shared_policy_init(&gm->policy, NULL);
 	atomic_long_set(&gm->nr_blocks, 0);
@@ -518,10 +541,11 @@ EXPORT_SYMBOL_FOR_MODULES(guest_memfd_init, GUEST_MEMFD_OWNERS);
 
 /**
  * guest_memfd_evict_inode - the evict_inode operation of an owner's filesystem
- * @inode: An inode with a struct guest_memfd, or one that never got to it.
+ * @inode: An inode with a struct guest_memfd, or one for which
+ *	guest_memfd_init() was not called.
  *
- * Hidden pages leave the file here, but are cleared and freed by a worker; until
- * then they stay hidden and charged.
+ * This function removes the hidden pages from the file.  A worker clears and
+ * frees them; until then they stay hidden and charged.
  */
 void guest_memfd_evict_inode(struct inode *inode)
 {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The states of a page, from the moment it enters a file to the moment it is
- * back in the allocator, driven by an owner that has no guests.
+ * KUnit tests of the states of a page, from its insertion into a file until it
+ * is freed to the page allocator.  The owner of the file has no guests.
  */
 
 #include <kunit/static_stub.h>
@@ -78,7 +78,7 @@ static const struct address_space_operations test_aops = {
 	.free_folio	= guest_memfd_free_folio,
 };
 
-/* One test runs at a time. */
+/* KUnit runs one test at a time. */
 static struct gm_test *current_test;
 
 static void test_invalidate_start(struct guest_memfd *gm, pgoff_t start,
@@ -110,7 +110,7 @@ static const struct guest_memfd_operations test_ops = {
 	.may_set_access	= test_accessible,
 };
 
-/* A restored page must hold nothing of what the guest left in it. */
+/* A restored page must contain no data of the guest. */
 static void probe_restore(void *data, unsigned long pfn, unsigned int nr_pages)
 {
 	struct gm_test *t = data;
@@ -143,7 +143,9 @@ struct guest_memfd *gm_test_file(struct kunit *test, u64 flags)
 	KUNIT_ASSERT_NOT_NULL(test, inode);
 	gm = &container_of(inode, struct test_inode, inode)->gm;
 	inode->i_mode = S_IFREG;
-	/* A block and a tail, whose pages come alone. */
+	/*
+	 * The file has one block, and a tail that is populated by single pages.
+	 */
 	inode->i_size = (TAIL + 16) * PAGE_SIZE;
 	guest_memfd_init(gm, inode, &test_aops, &test_ops, flags);
 	t->gm = gm;
@@ -230,7 +232,7 @@ int gm_test_init(struct kunit *test)
 	t->mnt = kern_mount(&test_fs);
 	if (IS_ERR(t->mnt))
 		return PTR_ERR(t->mnt);
-	/* The parameter's file prints to a page. */
+	/* The parameter's get function prints to a page. */
 	t->former_pool = (char *)get_zeroed_page(GFP_KERNEL);
 	if (!t->former_pool) {
 		kern_unmount(t->mnt);
@@ -258,7 +260,9 @@ void gm_test_exit(struct kunit *test)
 	guest_memfd_block_wait();
 	gm_test_set_pool(test, "0");
 	KUNIT_EXPECT_EQ(test, gm_test_nr_hidden(), t->hidden_before);
-	/* Unless there are other files. */
+	/*
+	 * Other files may exist; their pages can have own words and references.
+	 */
 	if (!guest_memfd_active()) {
 		KUNIT_EXPECT_TRUE(test, gm_page_no_own_words());
 		KUNIT_EXPECT_TRUE(test, gm_references_none_left());
@@ -303,7 +307,10 @@ static void test_grab_keeps_shares(struct kunit *test)
 	unlock_page(page);
 	put_page(page);
 
-	/* Faulting on a shared page must not hide it under its user. */
+	/*
+	 * A fault on a page with a direct-map reference must not hide the page
+	 * while the reference is in use.
+	 */
 	page = gm_test_grab(test, gm, TAIL);
 	KUNIT_EXPECT_TRUE(test, kernel_page_present(page));
 	unlock_page(page);
@@ -325,7 +332,10 @@ static void test_share_count(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, gm_page_count(gm_page_state(page)), i);
 	}
 	unlock_page(page);
-	/* Page cache, block, eight direct-map references, and ours. */
+	/*
+	 * References of the page cache, the library, eight direct-map
+	 * references and this test.
+	 */
 	KUNIT_EXPECT_EQ(test, page_count(page), 11);
 	for (i = 7; i > 0; i--) {
 		guest_memfd_put_direct_map(page);
@@ -386,7 +396,9 @@ static void test_reference_delays_reuse(struct kunit *test)
 	unlock_page(page);
 	truncate_all(gm);
 	guest_memfd_block_reap(t->gm);
-	/* Out of the file, but not out of our hands: still hidden. */
+	/*
+	 * The page was truncated, but this test has a reference: still hidden.
+	 */
 	KUNIT_EXPECT_EQ(test, t->nr_restored, 0);
 	KUNIT_EXPECT_FALSE(test, kernel_page_present(page));
 
@@ -414,7 +426,7 @@ static void test_share_survives_truncation(struct kunit *test)
 	KUNIT_EXPECT_NULL(test, memchr_inv(page_address(page), PATTERN,
 					   PAGE_SIZE));
 
-	/* The file gets another page for the same place. */
+	/* The next fault populates the index with another page. */
 	next = gm_test_grab(test, gm, TAIL);
 	KUNIT_EXPECT_PTR_NE(test, next, page);
 	unlock_page(next);
@@ -460,7 +472,10 @@ static void test_share_outlives_file(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, t->nr_restored, 1);
 }
 
-/* fdinfo counts the referenced pages of the file, not those that left it. */
+/*
+ * fdinfo counts the referenced pages of the file, but not those that were
+ * removed from it.
+ */
 static void test_referenced_is_counted(struct kunit *test)
 {
 	struct guest_memfd *gm = gm_test_file(test, GM_FILE_NO_DIRECT_MAP);
@@ -496,13 +511,19 @@ static void test_gup(struct kunit *test)
 	clear_bit(AS_INACCESSIBLE, &gm->inode->i_mapping->flags);
 	KUNIT_EXPECT_FALSE(test, gup_allowed(gm, page, true));
 	mapping_set_inaccessible(gm->inode->i_mapping);
-	/* A direct-map reference is the kernel's own: it allows no pin. */
+	/*
+	 * A direct-map reference is for the kernel's own use: GUP still refuses
+	 * the page.
+	 */
 	KUNIT_EXPECT_EQ(test, gm_test_get(page), 0);
 	KUNIT_EXPECT_FALSE(test, gup_allowed(gm, page, false));
 	unlock_page(page);
 	guest_memfd_put_direct_map(page);
 
-	/* GUP-fast may hold it after that, without a mapping. */
+	/*
+	 * GUP-fast may have a reference after truncation, when the folio has no
+	 * mapping.
+	 */
 	truncate_all(gm);
 	KUNIT_EXPECT_FALSE(test, gup_allowed(gm, page, false));
 	put_page(page);
@@ -533,16 +554,18 @@ static void test_poisoned_page_stays_out(struct kunit *test)
 	t->restored_pfn = page_to_pfn(page);
 	SetPageHWPoison(page);
 	unlock_page(page);
-	/* Our reference is the one that memory_failure() keeps. */
+	/*
+	 * This test's reference stands for the one that memory_failure() keeps.
+	 */
 	truncate_all(gm);
 	guest_memfd_block_reap(t->gm);
 	KUNIT_EXPECT_EQ(test, t->nr_restored, 0);
 	KUNIT_EXPECT_FALSE(test, kernel_page_present(page));
 	KUNIT_EXPECT_EQ(test, page_count(page), 2);
-	/* And nothing polls for it. */
+	/* No worker retries to free the page. */
 	KUNIT_EXPECT_TRUE(test, list_empty(&page->lru));
 
-	/* The test restores it itself: no other code will. */
+	/* No other code restores the page, so the test does. */
 	put_page(page);
 	ClearPageHWPoison(page);
 	gm_folio_clear_state(page_folio(page));
@@ -561,7 +584,10 @@ static void test_memory_failure(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, t->starts, 1);
 	KUNIT_EXPECT_EQ(test, t->ends, 1);
 	truncate_all(gm);
-	/* Too late to tell a guest: nothing to do, and nothing to break. */
+	/*
+	 * The page was truncated, so there is no guest to invalidate.  The call
+	 * must be harmless.
+	 */
 	folio_put(guest_memfd_memory_failure(page));
 	KUNIT_EXPECT_EQ(test, t->starts, 1);
 	put_page(page);
@@ -597,7 +623,10 @@ static bool slow_is_over(struct slow_work *slow, unsigned int ms)
 	return wait_for_completion_timeout(&slow->done, msecs_to_jiffies(ms));
 }
 
-/* An owner that takes long to invalidate one file does not hold up others. */
+/*
+ * An owner that takes long to invalidate one file must not delay memory
+ * failures in other files.
+ */
 static void test_poison_delays_own_file_only(struct kunit *test)
 {
 	u64 flags = GM_FILE_NO_DIRECT_MAP;
@@ -651,7 +680,10 @@ static void test_active(struct kunit *test)
 	t->gm = NULL;
 	KUNIT_EXPECT_FALSE(test, guest_memfd_active());
 
-	/* Closed, and not cleared yet: the kernel cannot save it. */
+	/*
+	 * A worker has not cleared the memory of the closed file yet, so the
+	 * kernel cannot save it.
+	 */
 	page = gm_test_grab(test, gm_test_file(test, GM_FILE_NO_DIRECT_MAP), 0);
 	unlock_page(page);
 	iput(t->gm->inode);
@@ -668,7 +700,7 @@ static struct guest_memfd *new_block_file(struct kunit *test)
 {
 	struct guest_memfd *gm = gm_test_file(test, GM_FILE_NO_DIRECT_MAP);
 
-	/* Whatever guest_memfd.block_order is. */
+	/* Do not depend on guest_memfd.block_order. */
 	gm->block_order = GM_BLOCK_MAX_ORDER;
 	return gm;
 }
@@ -713,12 +745,12 @@ static void test_block_hidden_as_one(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, folio->index, 0);
 	KUNIT_EXPECT_PTR_EQ(test, folio_page(folio, 5), page);
 	KUNIT_EXPECT_EQ(test, gm_page_state(page), GM_PAGE_HIDDEN);
-	/* Those of the page cache, the library's, and ours. */
+	/* References of the page cache, the library and this test. */
 	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), BLOCK_PAGES + 2);
 	KUNIT_EXPECT_EQ(test, gm_test_nr_hidden(),
 			t->hidden_before + BLOCK_PAGES);
 	expect_counts(test, gm, 1, BLOCK_PAGES);
-	/* The memory may have been mapped by 4 KiB already. */
+	/* The memory may have been mapped by 4 KiB entries before. */
 	if (size != PMD_SIZE)
 		kunit_info(test, "mapped by entries of %lu KiB", size / SZ_1K);
 	put_page(page);
@@ -729,7 +761,7 @@ static void test_block_hidden_as_one(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, gm_test_nr_hidden(), t->hidden_before);
 }
 
-/* A hole splits the block, and nothing is hidden or restored for that. */
+/* A hole splits the block.  The split neither hides nor restores a page. */
 static void test_block_page_comes_back(struct kunit *test)
 {
 	struct guest_memfd *gm = new_block_file(test);
@@ -743,13 +775,16 @@ static void test_block_page_comes_back(struct kunit *test)
 	expect_counts(test, gm, 0, BLOCK_PAGES - 1);
 	KUNIT_EXPECT_FALSE(test, kernel_page_present(page));
 	KUNIT_EXPECT_TRUE(test, gm_cut_owns_pfn(page_to_pfn(page)));
-	/* Free, and charged to no cgroup. */
+	/* The page is free, and charged to no cgroup. */
 	KUNIT_EXPECT_EQ(test, page_count(page), 0);
 	KUNIT_EXPECT_FALSE(test, folio_memcg_charged(page_folio(page)));
 	KUNIT_EXPECT_EQ(test, gm_test_nr_hidden(),
 			t->hidden_before + BLOCK_PAGES - 1);
 
-	/* A single page, of this block or of one with fewer free pages. */
+	/*
+	 * The file allocates a single page, of this block or of one with fewer
+	 * free pages.
+	 */
 	again = gm_test_grab(test, gm, 7);
 	KUNIT_EXPECT_FALSE(test, PageCompound(again));
 	KUNIT_EXPECT_EQ(test, gm_page_state(again), GM_PAGE_HIDDEN);
@@ -763,7 +798,7 @@ static void test_block_page_comes_back(struct kunit *test)
 	put_page(again);
 }
 
-/* Leave a pattern in a page that is unlocked. */
+/* Write a pattern to a page that is not locked. */
 static void write_pattern(struct kunit *test, struct page *page)
 {
 	lock_page(page);
@@ -793,7 +828,10 @@ static void test_block_page_is_scrubbed(struct kunit *test)
 	punch(gm, 7);
 	expect_counts(test, gm, 0, BLOCK_PAGES - 1);
 
-	/* Others may have left free pages, which are taken first. */
+	/*
+	 * Earlier tests may have left free pages, which the library takes
+	 * first.
+	 */
 	gm_test_use_singles(test);
 	for (i = 0; i < 16; i++) {
 		again = gm_test_grab(test, gm, i ? TAIL + i - 1 : 7);
@@ -805,7 +843,7 @@ static void test_block_page_is_scrubbed(struct kunit *test)
 	}
 }
 
-/* The whole file goes: the block is cleared as one, in several steps. */
+/* The file is closed: the library clears the block as one, in several steps. */
 static void test_block_is_scrubbed(struct kunit *test)
 {
 	static const pgoff_t dirty[] = { 0, 1, 63, 64, 300, BLOCK_PAGES - 1 };
@@ -817,7 +855,7 @@ static void test_block_is_scrubbed(struct kunit *test)
 	first = gm_test_block_page(test, gm, 0);
 	for (i = 0; i < ARRAY_SIZE(dirty); i++) {
 		write_pattern(test, first + dirty[i]);
-		/* The references have not split it. */
+		/* The direct-map references have not split the block. */
 		KUNIT_EXPECT_EQ(test, guest_memfd_max_order(gm, 0), GM_BLOCK_MAX_ORDER);
 	}
 	put_page(first);
@@ -838,7 +876,7 @@ static void test_block_page_is_held(struct kunit *test)
 	punch(gm, 8);
 	get_page(page);
 	punch(gm, 7);
-	/* The file gets a page that came alone for the place. */
+	/* The next fault populates the index with another single page. */
 	other = gm_test_grab(test, gm, 7);
 	KUNIT_EXPECT_PTR_NE(test, other, page);
 	KUNIT_EXPECT_FALSE(test, kernel_page_present(other));
@@ -847,7 +885,7 @@ static void test_block_page_is_held(struct kunit *test)
 	unlock_page(other);
 	put_page(other);
 
-	/* The library's, and ours. */
+	/* References of the library and of this test. */
 	KUNIT_EXPECT_EQ(test, page_count(page), 2);
 	put_page(page);
 	guest_memfd_block_wait();
@@ -855,7 +893,10 @@ static void test_block_page_is_held(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, page_count(page), 0);
 }
 
-/* A hole cannot fail: what cannot be split is cleared, and stays in the file. */
+/*
+ * A hole punch cannot fail.  It clears the pages of a block that cannot be
+ * split, and the pages stay in the file.
+ */
 static void test_block_hole_is_held(struct kunit *test)
 {
 	struct guest_memfd *gm = new_block_file(test);
@@ -897,7 +938,7 @@ static void test_block_merged_again(struct kunit *test)
 		lock_page(page);
 		KUNIT_EXPECT_EQ(test, gm_test_get(page), 0);
 		KUNIT_EXPECT_TRUE(test, kernel_page_present(page));
-		/* Its neighbours stay hidden, and one with it. */
+		/* The neighbouring page stays hidden, and the block whole. */
 		KUNIT_EXPECT_FALSE(test, kernel_page_present(page + 1));
 		expect_counts(test, gm, 1, BLOCK_PAGES);
 		unlock_page(page);
@@ -913,7 +954,10 @@ static void test_block_merged_again(struct kunit *test)
 	KUNIT_EXPECT_GE(test, gm_test_entry(page), gm_test_whole_entry());
 }
 
-/* A block with a reference to one of its pages stays whole until that is put. */
+/*
+ * A block that is truncated while one of its pages has a direct-map reference
+ * stays whole until the last put.
+ */
 static void test_block_shared_outlives_file(struct kunit *test)
 {
 	struct guest_memfd *gm = new_block_file(test);
@@ -934,7 +978,7 @@ static void test_block_shared_outlives_file(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, guest_memfd_owns_pfn(page_to_pfn(page) + 1));
 	KUNIT_EXPECT_TRUE(test, kernel_page_present(page));
 	KUNIT_EXPECT_EQ(test, *(u8 *)page_address(page), PATTERN);
-	/* The library's, and that of the direct-map reference. */
+	/* References of the library and of the direct-map reference. */
 	KUNIT_EXPECT_EQ(test, page_count(page), 2);
 	t->restored_pfn = page_to_pfn(page + 1);
 	guest_memfd_put_direct_map(page);
@@ -949,7 +993,7 @@ static void test_block_not_over_pages(struct kunit *test)
 	struct guest_memfd *gm = new_block_file(test);
 	struct page *page;
 
-	/* As if there had been no memory for a block at the first time. */
+	/* Populate a single page, as if no block could be allocated. */
 	gm->block_order = 0;
 	page = gm_test_grab(test, gm, 3);
 	unlock_page(page);
@@ -962,7 +1006,10 @@ static void test_block_not_over_pages(struct kunit *test)
 	expect_counts(test, gm, 0, 2);
 }
 
-/* What leaves a block alone is freed before the block, and its entries merge after it. */
+/*
+ * The library frees a single page of a block before the rest of the block.  Its
+ * direct map entries are merged afterwards.
+ */
 static void test_block_shrinks(struct kunit *test)
 {
 	struct guest_memfd *gm = new_block_file(test);
@@ -997,7 +1044,10 @@ static void test_block_shrinks(struct kunit *test)
 	KUNIT_EXPECT_GE(test, gm_test_entry(first), gm_test_whole_entry());
 }
 
-/* memory_failure() marks a page that is about to enter a file. */
+/*
+ * memory_failure() marks a page of a block that is about to be inserted into a
+ * file.
+ */
 static void test_block_marked_on_its_way(struct kunit *test)
 {
 	struct guest_memfd *gm = new_block_file(test);
@@ -1013,7 +1063,7 @@ static void test_block_marked_on_its_way(struct kunit *test)
 	unlock_page(page);
 	put_page(page);
 	expect_counts(test, gm, 0, 1);
-	/* The allocator has the others, and the marked page stays hidden. */
+	/* The other pages were freed, and the marked page stays hidden. */
 	gm_pool_wait(page_to_nid(t->marked));
 	KUNIT_EXPECT_FALSE(test, PageCompound(t->marked));
 	KUNIT_EXPECT_FALSE(test, kernel_page_present(t->marked));
@@ -1026,7 +1076,10 @@ static void test_block_marked_on_its_way(struct kunit *test)
 	__free_page(t->marked);
 }
 
-/* A block that is not wanted, while another task has a reference to it. */
+/*
+ * The library frees a block that it does not insert, while another task has a
+ * reference to it.
+ */
 static void test_block_fresh_and_held(struct kunit *test)
 {
 	struct guest_memfd *gm = new_block_file(test);
@@ -1048,7 +1101,9 @@ static void test_block_poisoned_page(struct kunit *test)
 	struct gm_test *t = test->priv;
 	struct page *page = gm_test_block_page(test, gm, 2);
 
-	/* Our reference is the one that memory_failure() keeps. */
+	/*
+	 * This test's reference stands for the one that memory_failure() keeps.
+	 */
 	SetPageHWPoison(page);
 	folio_put(guest_memfd_memory_failure(page));
 	KUNIT_EXPECT_EQ(test, guest_memfd_max_order(gm, 3), 0);
@@ -1057,18 +1112,18 @@ static void test_block_poisoned_page(struct kunit *test)
 	guest_memfd_block_reap(gm);
 	guest_memfd_block_wait();
 	gm_test_drain();
-	/* All others are free. */
+	/* All other pages were freed. */
 	KUNIT_EXPECT_EQ(test, gm_test_nr_hidden(), t->hidden_before + 1);
 	KUNIT_EXPECT_FALSE(test, kernel_page_present(page));
 	KUNIT_EXPECT_TRUE(test, kernel_page_present(page - 1));
 	KUNIT_EXPECT_TRUE(test, kernel_page_present(page + 1));
 	KUNIT_EXPECT_FALSE(test, PageCompound(page));
-	/* That of memory_failure(), and the library's. */
+	/* References of memory_failure() and of the library. */
 	KUNIT_EXPECT_EQ(test, page_count(page), 2);
 	KUNIT_EXPECT_FALSE(test, guest_memfd_owns_pfn(page_to_pfn(page)));
 	expect_counts(test, gm, 0, 0);
 
-	/* The test restores it itself: no other code will. */
+	/* No other code restores the page, so the test does. */
 	ClearPageHWPoison(page);
 	gm_folio_clear_state(page_folio(page));
 	KUNIT_EXPECT_EQ(test, direct_map_restore(page, 1), 0);

@@ -1,21 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Single pages that are hidden: blocks of 2 MiB whose pages are used one by one.
+ * Blocks of 2 MiB that are cut: the library uses their pages one by one.
  *
- * A page that a file needs alone (the tail of a file, a hole that is filled again)
- * is taken out of a block that is cut already, where there is one.  So many small files
- * use few blocks, and the direct map does not fall to pieces.  A page that leaves a
- * block alone is given back here.
+ * A file needs single pages for its tail, for instance, or for a hole that is
+ * populated again.  The library takes them from blocks that are cut already, if
+ * there are any, so that many small files use few blocks and the direct map
+ * keeps its large entries.  Single pages of a block return to it here when the
+ * library has cleared them.
  *
- * Each page of a cut block is free (hidden, clean, charged to no cgroup, its
- * reference count frozen at zero), or gone (the allocator has it, or it is
- * poisoned), or in use.  When a block is cut, its entry in the direct map is split.
- * A split allocates, so that later the pages can be restored one by one
- * without memory, by the shrinker for instance, and they can be hidden
- * again by those who take direct-map references.
+ * Each page of a cut block is free (hidden, clean, charged to no cgroup, with
+ * its reference count frozen at zero), gone (freed to the page allocator, or
+ * poisoned), or in use.  Cutting a block splits its entry in the direct map.
+ * The split allocates, so that nothing has to be allocated later: the shrinker,
+ * for instance, can restore the pages one by one, and the last put of a
+ * direct-map reference can hide a page again.
  *
- * A block of which no page is in use any more is restored and freed by a worker,
- * which has its entries merged.  With the pool on, each node keeps one such block.
+ * A worker restores and frees a block that has no page in use any more, and
+ * merges its entries.  If the pool is on, each node keeps one such block.
  */
 
 #include <linux/bitmap.h>
@@ -40,20 +41,21 @@
 #include "pool.h"
 #include "teardown.h"
 
-/* The shrinker restores so many pages of a block at once. */
+/* Number of pages of a block that the shrinker restores at once. */
 #define SHRINK_PAGES	64U
 
 /**
  * struct gm_cut - a block that is cut
  * @first: Its first page.
- * @list: In one of its node's lists by the number of free pages, or in its list of
- *	complete blocks, or nowhere.
+ * @list: Entry in one of the node's lists by the number of free pages, or in
+ *	its list of complete blocks, or in no list.
  * @nr_free: Number of bits set in @free.
  * @nr_gone: Number of bits set in @gone.
- * @busy: A task is restoring pages that count as gone already; it has taken the
- *	block out of the lists.
- * @free: Pages that can be taken.
- * @gone: Pages that the allocator has, and poisoned ones.
+ * @busy: True while a task restores pages that are marked gone already.  The
+ *	task has removed the block from the lists.
+ * @free: Bitmap of the pages that can be taken.
+ * @gone: Bitmap of the pages that were freed to the page allocator or are
+ *	poisoned.
  */
 struct gm_cut {
 	struct page *first;
@@ -65,18 +67,22 @@ struct gm_cut {
 	DECLARE_BITMAP(gone, GM_BLOCK_PAGES);
 };
 
-/* Lists by the order of the number of free pages: 1, 2 and 3, 4 to 7, ..., 512. */
+/*
+ * The lists hold blocks by the binary logarithm of the number of free pages: 1,
+ * 2 and 3, 4 to 7, ..., 512.
+ */
 #define NR_LISTS	(GM_BLOCK_MAX_ORDER + 1)
 
 /**
- * struct gm_cuts - the blocks of a node that are cut
- * @lock: Of all other fields, of the blocks, and of their way out of cuts_by_pfn.
+ * struct gm_cuts - the cut blocks of a node
+ * @lock: Protects all other fields, the blocks, and their removal from
+ *	cuts_by_pfn.
  * @lists: Blocks that have free pages.
- * @complete: Blocks that the worker has to free.
- * @nr_free: Free pages of all blocks.
+ * @complete: Blocks that the worker must free.
+ * @nr_free: Number of free pages of all blocks.
  */
 struct gm_cuts {
-	spinlock_t lock; /* Of all other fields, and of the blocks. */
+	spinlock_t lock; /* Protects all other fields, and the blocks. */
 	struct list_head lists[NR_LISTS];
 	struct list_head complete;
 	unsigned long nr_free;
@@ -84,10 +90,13 @@ struct gm_cuts {
 
 static struct gm_cuts *cuts[MAX_NUMNODES] __ro_after_init;
 
-/* Pages of all nodes that are free, or not yet restored on their way to the allocator. */
+/*
+ * Number of pages of all nodes that are free, or that a task has taken to free
+ * them to the page allocator and has not restored yet.
+ */
 static atomic_long_t nr_hidden_free;
 
-/* By pfn >> GM_BLOCK_MAX_ORDER. */
+/* The struct gm_cut of each cut block, by pfn >> GM_BLOCK_MAX_ORDER. */
 static DEFINE_XARRAY(cuts_by_pfn);
 
 static void free_complete(struct work_struct *work);
@@ -103,7 +112,9 @@ static unsigned int nr_of(const struct page *page)
 	return page_to_pfn(page) & (GM_BLOCK_PAGES - 1);
 }
 
-/* Return: The block that has the page, its node's lock held; or NULL. */
+/*
+ * Return: The block that contains the page, with its node's lock held; or NULL.
+ */
 static struct gm_cut *lock_cut(struct page *page, struct gm_cuts **node)
 {
 	struct gm_cut *cut;
@@ -118,7 +129,9 @@ static struct gm_cut *lock_cut(struct page *page, struct gm_cuts **node)
 	return cut;
 }
 
-/* Move a block whose numbers have changed to the list that it belongs to. */
+/*
+ * Move a block to the list that matches its new numbers of free and gone pages.
+ */
 static void update_list(struct gm_cuts *node, struct gm_cut *cut)
 {
 	unsigned int list = NR_LISTS;
@@ -135,8 +148,9 @@ static void update_list(struct gm_cuts *node, struct gm_cut *cut)
 		list = NR_LISTS - 1;
 	} else {
 		/*
-		 * Now, as the allocator may have all of its pages before the
-		 * worker runs, and a file may get them as a block.
+		 * Remove the block from cuts_by_pfn before the worker runs: the
+		 * page allocator may have all of its pages by then, and may
+		 * allocate them for a file as a block.
 		 */
 		xa_erase(&cuts_by_pfn, key_of(cut->first));
 		list_add_tail(&cut->list, &node->complete);
@@ -156,16 +170,18 @@ static void count_free(struct gm_cuts *node, struct gm_cut *cut, int nr)
 }
 
 /**
- * gm_cut_prepare - cut a block, some of whose pages may be in use
- * @first: First page of the block, hidden as a whole or split already.
- * @gone: Pages that the allocator has or that are poisoned, a bit for each.
+ * gm_cut_prepare - cut a block some of whose pages may be in use
+ * @first: First page of the block, which is hidden as a whole or split already.
+ * @gone: Bitmap of the pages that were freed to the page allocator or are
+ *	poisoned.
  *
- * The caller knows that the block cannot be freed meanwhile.  When this returns 0
- * gm_cut_give() of its pages succeeds.
+ * The caller ensures that the block cannot be freed meanwhile.  After the
+ * function has returned 0, gm_cut_give() finds the block, and refuses its pages
+ * only for the other reasons that it names.
  *
- * Context: May sleep and allocate.  Flushes the TLBs of all CPUs if it splits the
- * block's entry.
- * Return: 0, also if it is cut already; or -ENOMEM.
+ * Context: May sleep and allocate.  Flushes the TLBs of all CPUs if it splits
+ * the block's entry.
+ * Return: 0, also if the block is cut already; or -ENOMEM.
  */
 int gm_cut_prepare(struct page *first, const unsigned long *gone)
 {
@@ -200,7 +216,7 @@ int gm_cut_prepare(struct page *first, const unsigned long *gone)
  * gm_cut_is_cut - is a block cut?
  * @first: Its first page.
  *
- * Context: Any.  The caller knows that the block cannot be freed meanwhile.
+ * Context: Any.  The caller ensures that the block cannot be freed meanwhile.
  * Return: True if gm_cut_prepare() would have nothing to do.
  */
 bool gm_cut_is_cut(struct page *first)
@@ -209,13 +225,13 @@ bool gm_cut_is_cut(struct page *first)
 }
 
 /**
- * gm_cut_block - cut a block that no file has, and take its first page
- * @first: The first of the block's pages: hidden, clean, charged to no cgroup,
- *	without state, and their reference counts frozen.
+ * gm_cut_block - cut a block that belongs to no file, and take its first page
+ * @first: The first page of the block.  The pages are hidden, clean and charged
+ *	to no cgroup, have no state, and their reference counts are frozen.
  *
  * Context: As gm_cut_prepare().
- * Return: True if @first can be used as a single page, with one reference; false if the
- * block is still the caller's.
+ * Return: True if the caller can use @first as a single page, which has one
+ * reference now; false if the caller still owns the block.
  */
 bool gm_cut_block(struct page *first)
 {
@@ -235,8 +251,9 @@ bool gm_cut_block(struct page *first)
 }
 
 /**
- * gm_cut_forget - a block is whole again
- * @first: First page of a block of which no page was ever given.
+ * gm_cut_forget - undo gm_cut_prepare()
+ * @first: First page of a block, none of whose pages was passed to
+ *	gm_cut_give().
  *
  * Context: Any but interrupt.
  */
@@ -259,7 +276,10 @@ static struct page *take_one(struct gm_cuts *node, struct gm_cut *cut)
 	struct page *page = NULL;
 	unsigned int i;
 
-	/* It is about to go offline, and the drain that comes will free its pages. */
+	/*
+	 * The block is about to go offline.  The drain that follows will free
+	 * its pages.
+	 */
 	if (is_migrate_isolate_page(cut->first))
 		return NULL;
 	while (!page && cut->nr_free) {
@@ -280,13 +300,14 @@ static struct page *take_one(struct gm_cuts *node, struct gm_cut *cut)
 
 /**
  * gm_cut_take - take a single page
- * @nid: The node that it must be of.
+ * @nid: The node of the page.
  *
- * The block with the fewest free pages gives it, so that others become complete.
+ * The function takes the page from the block that has the fewest free pages, so
+ * that other blocks become complete.
  *
  * Context: Any but interrupt.
- * Return: A page that is hidden, clean, charged to no cgroup, with one reference
- * and no state; or NULL.
+ * Return: A page that is hidden, clean and charged to no cgroup, and has one
+ * reference and no state; or NULL.
  */
 struct page *gm_cut_take(int nid)
 {
@@ -312,14 +333,15 @@ struct page *gm_cut_take(int nid)
 }
 
 /**
- * gm_cut_give - give a single page back
- * @page: A page of a block that is cut: hidden, clean, charged to no cgroup, no
- *	state, and its reference count frozen at zero.
+ * gm_cut_give - add a page to the free pages of its cut block
+ * @page: A page that is hidden, clean and charged to no cgroup, has no state,
+ *	and whose reference count is frozen at zero.
  *
  * Context: Any but interrupt.
- * Return: False when the page is still the caller's, for gm_cut_free(): it is of no such
- * block, or its memory goes offline, or the machine hibernates, or the caller is a task in
- * reclaim, which needs memory now.
+ * Return: False if the caller still owns the page and must call gm_cut_free(),
+ * because the page's block is not cut, its memory is about to go offline, the
+ * machine is about to hibernate, or the caller is in reclaim, which needs
+ * memory now.
  */
 bool gm_cut_give(struct page *page)
 {
@@ -332,13 +354,19 @@ bool gm_cut_give(struct page *page)
 	cut = lock_cut(page, &node);
 	if (!cut)
 		return false;
-	/* A drain takes the lock after one of the last two is set: see enter_pool(). */
+	/*
+	 * A drain takes the lock after hibernation has set @stopped or the
+	 * memory was isolated: see enter_pool().
+	 */
 	if (test_bit(i, cut->gone) || gm_pool_is_stopped() ||
 	    is_migrate_isolate_page(page)) {
 		spin_unlock(&node->lock);
 		return false;
 	}
-	/* The allocator, which clears them, does not see the page. */
+	/*
+	 * Clear these flags here, because the page allocator does not see the
+	 * page.
+	 */
 	set_mask_bits(&page->flags.f, PAGE_FLAGS_CHECK_AT_PREP, 0);
 	WARN_ON_ONCE(__test_and_set_bit(i, cut->free));
 	count_free(node, cut, 1);
@@ -349,11 +377,12 @@ bool gm_cut_give(struct page *page)
 }
 
 /**
- * gm_cut_lose - a page will not be given back
- * @page: A page in use, of any block: it is poisoned, or the allocator gets it.
+ * gm_cut_lose - mark a page as gone
+ * @page: A page in use, of any block.  It is poisoned, or the caller frees it
+ *	to the page allocator.
  *
  * Context: Any but interrupt.
- * Return: True if the block was cut, and has no other page.
+ * Return: True if the block was cut and all its other pages are gone, too.
  */
 bool gm_cut_lose(struct page *page)
 {
@@ -372,31 +401,39 @@ bool gm_cut_lose(struct page *page)
 }
 
 /**
- * gm_cut_free - give a page to the allocator
- * @page: A page of any block, or of none: hidden, clean, no state, and with one
- *	reference of the caller's.
- * @merge: Have one entry for its 2 MiB again, if no file has memory there.
+ * gm_cut_free - free a page to the page allocator
+ * @page: A page of any block, or of none.  It is hidden and clean, and has no
+ *	state.  The caller has the only reference to it.
+ * @merge: Merge the entries of its 2 MiB again, if no file has memory there.
  *
- * Context: May sleep; allocates only if the page is of a block that is neither
- * cut nor split.
+ * Context: May sleep.  Allocates only if the page belongs to a block that is
+ * neither cut nor split.
  */
 void gm_cut_free(struct page *page, bool merge)
 {
-	/* A page that was marked since it was cleared stays hidden. */
+	/* A page that was poisoned after it was cleared stays hidden. */
 	bool restored = !PageHWPoison(page) &&
 			!WARN_ON_ONCE(direct_map_restore(page, 1));
 
-	/* After that, as the block may be merged at once; but not under locks of reclaim. */
+	/*
+	 * Call gm_cut_lose() after the restore, because a worker may merge the
+	 * block's entries at once.  Do not merge in reclaim, which may hold
+	 * locks that merging takes.
+	 */
 	merge |= gm_cut_lose(page) && !(current->flags & PF_MEMALLOC);
 	/*
-	 * A page that cannot be restored must not reach the allocator.  With two references debugfs
-	 * does not free it when it unpoisons it.
+	 * A page that cannot be restored must not reach the page allocator.
+	 * Its second reference prevents debugfs from freeing it when it
+	 * unpoisons the page.
 	 */
 	if (!restored) {
 		get_page(page);
 		return;
 	}
-	/* While the page cannot go offline. */
+	/*
+	 * Merge before put_page(): this task's reference prevents offlining of
+	 * the page.
+	 */
 	if (merge)
 		gm_merge_block(page);
 	gm_merge_later(page);
@@ -404,12 +441,12 @@ void gm_cut_free(struct page *page, bool merge)
 }
 
 /**
- * gm_cut_uses - is there a block that is cut in a range?
+ * gm_cut_uses - is a block in a range cut?
  * @first: First page frame of whole blocks.
- * @last: The last one.
+ * @last: Last page frame.
  *
- * Context: Any but interrupt.  The answer may be old.
- * Return: True if there is one.
+ * Context: Any.  The result may be stale.
+ * Return: True if there is such a block.
  */
 bool gm_cut_uses(unsigned long first, unsigned long last)
 {
@@ -419,7 +456,7 @@ bool gm_cut_uses(unsigned long first, unsigned long last)
 }
 
 /**
- * gm_cut_owns_pfn - is this page of a block that is cut?
+ * gm_cut_owns_pfn - does a page belong to a cut block?
  * @pfn: Any page frame number of memory.
  *
  * Context: Any but interrupt.
@@ -431,7 +468,7 @@ bool gm_cut_owns_pfn(unsigned long pfn)
 	struct gm_cut *cut;
 	bool owned;
 
-	/* Most pages are of no such block: ask without the lock. */
+	/* Most pages belong to no cut block: check that without the lock. */
 	if (!xa_load(&cuts_by_pfn, pfn >> GM_BLOCK_MAX_ORDER))
 		return false;
 	cut = lock_cut(pfn_to_page(pfn), &node);
@@ -443,8 +480,8 @@ bool gm_cut_owns_pfn(unsigned long pfn)
 }
 
 /**
- * gm_cut_count - how many pages are free
- * @nid: Of this node.
+ * gm_cut_count - count the free pages of a node
+ * @nid: The node.
  *
  * Context: Any.
  * Return: The number of pages.
@@ -455,17 +492,18 @@ unsigned long gm_cut_count(int nid)
 }
 
 /*
- * Give pages to the allocator; the entries are there, so nothing is allocated.  With @merge
- * no file has pages of the block any more.
+ * Restore pages and free them to the page allocator.  The function allocates
+ * nothing, because the pages have entries of their own.  With @merge no file
+ * has pages of the block any more.
  *
- * Return: How many it got.
+ * Return: The number of pages that were freed.
  */
 static unsigned int restore_and_free(struct page *first, unsigned long *which, bool merge)
 {
 	unsigned int i, start, end, nr = 0, nr_all = bitmap_weight(which, GM_BLOCK_PAGES);
 
 	for_each_set_bit(i, which, GM_BLOCK_PAGES) {
-		/* A poisoned page stays hidden, and out of the allocator. */
+		/* A poisoned page stays hidden and is not freed. */
 		if (PageHWPoison(first + i))
 			__clear_bit(i, which);
 	}
@@ -474,8 +512,9 @@ static unsigned int restore_and_free(struct page *first, unsigned long *which, b
 			bitmap_clear(which, start, end - start);
 	}
 	/*
-	 * Files may have got other pages of it as fresh memory.  While this task holds a page the
-	 * block cannot go offline; without one the worker merges it later.
+	 * Files may have allocated other pages of the block as fresh memory.
+	 * The block cannot go offline while this task holds one of its pages.
+	 * If the task holds none, the worker merges the block later.
 	 */
 	if (merge && !bitmap_empty(which, GM_BLOCK_PAGES))
 		gm_merge_block(first);
@@ -490,10 +529,11 @@ static unsigned int restore_and_free(struct page *first, unsigned long *which, b
 }
 
 /*
- * Take up to @nr_pages free pages of a block, in @which, for the allocator to get.  No other
- * block has many more of them: that leaves the fewest blocks in pieces.
+ * Take up to @nr_pages free pages of a block, which the caller frees to the
+ * page allocator, and set their bits in @which.  Select a block that has many
+ * free pages, so that few blocks are partly freed.
  *
- * Return: The block, on no list, or NULL.
+ * Return: The block, which is on no list now, or NULL.
  */
 static struct gm_cut *take_many(struct gm_cuts *node, unsigned long nr_pages,
 				unsigned long *which)
@@ -515,7 +555,7 @@ static struct gm_cut *take_many(struct gm_cuts *node, unsigned long nr_pages,
 		if (list_entry_is_head(cut, &node->complete, list))
 			return NULL;
 	}
-	/* A block without a page in use is freed in one piece. */
+	/* Free a block without a page in use in one piece. */
 	if (cut->nr_free + cut->nr_gone == GM_BLOCK_PAGES)
 		nr_pages = GM_BLOCK_PAGES;
 	for_each_set_bit(i, cut->free, GM_BLOCK_PAGES) {
@@ -533,7 +573,7 @@ static struct gm_cut *take_many(struct gm_cuts *node, unsigned long nr_pages,
 }
 
 /**
- * gm_cut_nr_hidden - how many hidden pages are free, or on their way to the allocator
+ * gm_cut_nr_hidden - count hidden pages that are free or are being freed
  *
  * Context: Any.
  * Return: The number of pages of all nodes.
@@ -544,12 +584,12 @@ unsigned long gm_cut_nr_hidden(void)
 }
 
 /**
- * gm_cut_shrink - give free pages to the allocator
- * @nid: Of this node.
- * @nr_pages: So many, or a few more.
+ * gm_cut_shrink - free unused pages of cut blocks to the page allocator
+ * @nid: The node.
+ * @nr_pages: The number of pages to free.  The function may free a few more.
  *
  * Context: May sleep; does not allocate and does not flush.
- * Return: How many were freed.
+ * Return: The number of pages that were freed.
  */
 unsigned long gm_cut_shrink(int nid, unsigned long nr_pages)
 {
@@ -566,7 +606,10 @@ unsigned long gm_cut_shrink(int nid, unsigned long nr_pages)
 			spin_unlock(&node->lock);
 			break;
 		}
-		/* As in update_list(); a complete block is out of it already. */
+		/*
+		 * Remove the block as update_list() does.  A complete block was
+		 * removed already.
+		 */
 		last = cut->nr_gone == GM_BLOCK_PAGES;
 		if (last && xa_load(&cuts_by_pfn, key_of(cut->first)) == cut)
 			xa_erase(&cuts_by_pfn, key_of(cut->first));
@@ -578,7 +621,7 @@ unsigned long gm_cut_shrink(int nid, unsigned long nr_pages)
 		spin_lock(&node->lock);
 		cut->busy = false;
 		if (last) {
-			/* To be merged. */
+			/* Have the worker merge the block's entries. */
 			list_add_tail(&cut->list, &node->complete);
 			queue_work(guest_memfd_wq, &complete_work);
 		} else {
@@ -619,8 +662,8 @@ static void free_complete(struct work_struct *work)
 }
 
 /**
- * gm_cut_trim - free a block that is kept without a page in use
- * @nid: Of this node, whose pool has just been turned off.
+ * gm_cut_trim - free the block that a node keeps without a page in use
+ * @nid: The node, whose pool was just turned off.
  *
  * Context: Any but interrupt.
  */
@@ -640,7 +683,7 @@ void gm_cut_trim(int nid)
 }
 
 /**
- * gm_cut_flush - wait until complete blocks are freed
+ * gm_cut_flush - wait until the worker has freed all complete blocks
  *
  * Context: May sleep.
  */
@@ -654,7 +697,7 @@ static int __init cut_init(void)
 	unsigned int list;
 	int nid;
 
-	/* A node may get memory later. */
+	/* Allocate for all nodes, because a node may receive memory later. */
 	for_each_node(nid) {
 		struct gm_cuts *node = kzalloc_obj(*node, GFP_KERNEL);
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Taking pages out of the kernel's direct map, restoring them, and accessing
- * one of them while it is hidden.  No other file of this library edits the
- * direct map, and nothing here is exported to modules.
+ * Remove pages from the kernel's direct map, restore them, and access a page
+ * while it is hidden.  No other file of this library changes the direct map,
+ * and this file exports nothing to modules.
  */
 
 #include <kunit/static_stub.h>
@@ -19,7 +19,10 @@
 
 #include "direct_map.h"
 
-/* Where the architecture makes its entries once and for all. */
+/*
+ * The architecture sets up the entries of its direct map at boot, and never
+ * splits or merges them.
+ */
 #ifndef set_direct_map_merge
 static int set_direct_map_split(struct page *page)
 {
@@ -41,11 +44,11 @@ static atomic_long_t nr_hidden_pages;
 static atomic_long_t nr_flushes;
 
 /**
- * direct_map_can_hide - can single pages leave the direct map on this machine?
+ * direct_map_can_hide - can this machine hide single pages?
  *
  * Context: Any.
- * Return: False where the architecture cannot change the direct map page by
- * page, or where the temporary mapping could not be set up at boot.
+ * Return: False if the architecture cannot change the direct map page by page,
+ * or if the temporary mapping could not be set up at boot.
  */
 bool direct_map_can_hide(void)
 {
@@ -67,7 +70,7 @@ module_param_cb(flushes, &flushes_ops, NULL, 0444);
 MODULE_PARM_DESC(flushes, "How often memory was hidden, each with one flush of all CPUs");
 
 /**
- * direct_map_nr_hidden - how many pages of the machine are hidden now
+ * direct_map_nr_hidden - get the number of hidden pages of the machine
  *
  * Context: Any.
  * Return: The number of pages, memfd_secret's included.
@@ -79,7 +82,7 @@ unsigned long direct_map_nr_hidden(void)
 
 static int set_present(struct page *page, unsigned int nr_pages, bool present)
 {
-	/* Some architectures flush in the call for several pages. */
+	/* Some architectures flush in the function for several pages. */
 	if (nr_pages > 1)
 		return set_direct_map_valid_noflush(page, nr_pages, present);
 	if (present)
@@ -88,17 +91,18 @@ static int set_present(struct page *page, unsigned int nr_pages, bool present)
 }
 
 /**
- * direct_map_restore - put hidden pages back into the direct map
+ * direct_map_restore - restore hidden pages in the direct map
  * @page: First of @nr_pages contiguous pages, all hidden.
  * @nr_pages: Number of pages.
  *
- * Cannot fail for the pages of one direct_map_hide() together, or for a page
- * that was restored before: all entries it edits are there.  A part of what was
- * hidden as one may need a page table page, the first time.  No TLB flush:
- * absent entries are not cached.
+ * The function cannot fail for all pages of one direct_map_hide(), nor for a
+ * page that was restored alone before, because all entries that it changes
+ * exist.  Restoring a part of what was hidden as one piece may allocate a page
+ * table the first time.  The function does not flush TLBs, because CPUs do not
+ * cache absent entries.
  *
  * Context: May sleep.
- * Return: 0, or -ENOMEM with nothing changed.
+ * Return: 0, or -ENOMEM if nothing was changed.
  */
 int direct_map_restore(struct page *page, unsigned int nr_pages)
 {
@@ -114,11 +118,11 @@ int direct_map_restore(struct page *page, unsigned int nr_pages)
 }
 
 /**
- * direct_map_split - make sure that a page can be hidden alone
+ * direct_map_split - make sure that hiding a single page does not allocate
  * @page: A page, in the direct map or hidden.
  *
  * Context: May sleep and allocate a page table.  Flushes the TLBs of all CPUs
- * when a large mapping was split.
+ * if it splits a large mapping.
  * Return: 0, or -ENOMEM.
  */
 int direct_map_split(struct page *page)
@@ -128,15 +132,18 @@ int direct_map_split(struct page *page)
 }
 
 /**
- * direct_map_merge - use a large mapping again around a page, where possible
- * @page: A page of the memory that the mapping is to have; it may be hidden.
- * @in_use: Is memory around the page in use that has to be hidden without an allocation?
- *	Then nothing is merged that only an allocation can split.  Asked under a spinlock
- *	that each change of an entry takes.  NULL if the caller knows that there is none.
+ * direct_map_merge - merge the entries around a page into a large one
+ * @page: A page in the range of the large mapping; it may be hidden.
+ * @in_use: Callback that returns true if memory around the page must be hidden
+ *	later without an allocation.  Then the function merges nothing that only
+ *	an allocation could split again.  It calls @in_use under a spinlock that
+ *	every change of an entry takes.  NULL if the caller knows that there is
+ *	no such memory.
  *
- * Undoes the split that restoring a part of a large mapping made.
+ * If possible, the function undoes the split that restoring a part of a large
+ * mapping made.
  *
- * Context: May sleep.  Flushes the TLBs of all CPUs when something was merged.
+ * Context: May sleep.  Flushes the TLBs of all CPUs if it merges something.
  */
 void direct_map_merge(struct page *page, bool (*in_use)(struct page *page))
 {
@@ -145,11 +152,11 @@ void direct_map_merge(struct page *page, bool (*in_use)(struct page *page))
 }
 
 /**
- * direct_map_merge_huge - use a mapping of the next level around a large one, where possible
- * @page: A page of the memory that the mapping is to have; it may be hidden.
- * @in_use: As for direct_map_merge(), of all memory that the mapping is to have.
+ * direct_map_merge_huge - merge large entries around a page into a larger one
+ * @page: A page in the range of the mapping; it may be hidden.
+ * @in_use: As for direct_map_merge(), for all memory in that range.
  *
- * Context: May sleep.  Flushes the TLBs of all CPUs when something was merged.
+ * Context: May sleep.  Flushes the TLBs of all CPUs if it merges something.
  */
 void direct_map_merge_huge(struct page *page, bool (*in_use)(struct page *page))
 {
@@ -158,12 +165,12 @@ void direct_map_merge_huge(struct page *page, bool (*in_use)(struct page *page))
 }
 
 /**
- * direct_map_is_split - has a page an entry alone that was part of a large one?
+ * direct_map_is_split - does a page have an entry of its own after a split?
  * @page: A page, hidden or not.
  *
  * Context: May sleep.
- * Return: True where direct_map_merge() would have something to do, once the page and
- * its neighbours are restored.
+ * Return: True if direct_map_merge() could merge the page's entry once the page
+ * and its neighbours are restored.
  */
 bool direct_map_is_split(struct page *page)
 {
@@ -171,18 +178,19 @@ bool direct_map_is_split(struct page *page)
 }
 
 /**
- * direct_map_hide_ranges - take several ranges out of the direct map at once
- * @ranges: Of pages that have no other users.
+ * direct_map_hide_ranges - remove several ranges from the direct map at once
+ * @ranges: Ranges of pages that no other task uses through the direct map.
  * @nr_ranges: Number of ranges.
  *
- * When this returns, no CPU has a translation of the hidden pages through the
- * direct map or another kernel address, in no PCID.  All ranges together take
- * one flush.
+ * When this function returns, no CPU has a translation of the hidden pages
+ * through the direct map or another kernel address, in any PCID.  All ranges
+ * together take one flush.
  *
- * Context: May sleep and allocate page tables.  Interrupts on: it flushes the
- * TLBs of all CPUs.
- * Return: How many ranges are hidden, from the first on; for the others there
- * was no memory, and they are mapped as before.
+ * Context: May sleep and allocate page tables.  Interrupts must be enabled,
+ * because the function flushes the TLBs of all CPUs.
+ * Return: The number of ranges, from the first on, that are hidden.  The others
+ * could not be hidden because an allocation failed; their mappings are
+ * unchanged.
  */
 unsigned int direct_map_hide_ranges(const struct gm_range *ranges,
 				    unsigned int nr_ranges)
@@ -196,7 +204,10 @@ unsigned int direct_map_hide_ranges(const struct gm_range *ranges,
 			nr_pages += ranges[done].nr;
 			continue;
 		}
-		/* Some of a range may be out already, from its start on: those needed no split. */
+		/*
+		 * The call may have removed some pages at the start of the
+		 * range, for which it needed no split.
+		 */
 		WARN_ON_ONCE(!kernel_page_present(ranges[done].first) &&
 			     set_present(ranges[done].first, ranges[done].nr, true));
 		break;
@@ -206,20 +217,22 @@ unsigned int direct_map_hide_ranges(const struct gm_range *ranges,
 
 	/*
 	 * One flush for any number of pages, however they were mapped.  On x86,
-	 * flush_tlb_all() has every CPU, lazy ones included, drop its global
-	 * entries and those of all PCIDs of kernel and user
-	 * (__flush_tlb_all()), or broadcasts an INVLPGB that does.
-	 * flush_tlb_kernel_range() would use INVLPG for a few pages
-	 * (flush_tlb_one_kernel()), which removes non-global entries of the
-	 * current PCID only, and with PTI off it takes kernel entries for
-	 * global: what is hidden must not depend on that.
+	 * flush_tlb_all() makes every CPU, lazy ones included, drop its global
+	 * entries and those of all kernel and user PCIDs (__flush_tlb_all()),
+	 * or broadcasts an INVLPGB that does.  flush_tlb_kernel_range() would
+	 * use INVLPG for a few pages (flush_tlb_one_kernel()).  INVLPG removes
+	 * non-global entries of the current PCID only, and with PTI off
+	 * flush_tlb_one_kernel() assumes that kernel entries are global.
+	 * Whether a page is hidden must not depend on that.
 	 *
-	 * It also covers what other mappings of these pages left in the TLBs:
-	 * vunmap() and vm_unmap_ram() clear the entries before the pages are
-	 * freed and delay only the flush, so vm_unmap_aliases() is not needed.
-	 * A temporary mapping leaves nothing.
+	 * The flush also covers TLB entries of former mappings of these pages
+	 * at other addresses: vunmap() and vm_unmap_ram() clear the page table
+	 * entries before the pages are freed and delay only the flush, so no
+	 * vm_unmap_aliases() is needed.  A temporary mapping leaves no TLB
+	 * entry behind.
 	 *
-	 * On s390 it does nothing: there, editing the direct map flushes.
+	 * On s390 flush_tlb_all() does nothing, because changing the direct map
+	 * flushes there.
 	 */
 	flush_tlb_all();
 	atomic_long_inc(&nr_flushes);
@@ -230,12 +243,13 @@ unsigned int direct_map_hide_ranges(const struct gm_range *ranges,
 }
 
 /**
- * direct_map_hide - take pages out of the direct map
- * @page: First of @nr_pages contiguous pages that have no other users.
+ * direct_map_hide - remove pages from the direct map
+ * @page: First of @nr_pages contiguous pages that no other task uses through
+ *	the direct map.
  * @nr_pages: Number of pages.
  *
  * Context: As direct_map_hide_ranges().
- * Return: 0, or -ENOMEM with the direct map as it was.
+ * Return: 0, or -ENOMEM if the direct map is unchanged.
  */
 int direct_map_hide(struct page *page, unsigned int nr_pages)
 {
@@ -247,12 +261,12 @@ int direct_map_hide(struct page *page, unsigned int nr_pages)
 /**
  * direct_map_read_hidden - read from a page that may be hidden
  * @page: The page.
- * @offset: Where in the page.
- * @to: Kernel buffer.
+ * @offset: Offset in the page, in bytes.
+ * @to: Kernel buffer to copy to.
  * @len: Number of bytes, up to the end of the page.
  *
  * Context: Any but interrupt; does not sleep.
- * Return: Number of bytes not copied because of a machine check.
+ * Return: The number of bytes that were not copied because of a machine check.
  */
 unsigned long direct_map_read_hidden(struct page *page, unsigned int offset,
 				     void *to, unsigned int len)
@@ -267,12 +281,12 @@ unsigned long direct_map_read_hidden(struct page *page, unsigned int offset,
 /**
  * direct_map_write_hidden - write to a page that may be hidden
  * @page: The page.
- * @offset: Where in the page.
- * @from: Kernel buffer.
+ * @offset: Offset in the page, in bytes.
+ * @from: Kernel buffer to copy from.
  * @len: Number of bytes, up to the end of the page.
  *
  * Context: Any but interrupt; does not sleep.
- * Return: Number of bytes not copied because of a machine check.
+ * Return: The number of bytes that were not copied because of a machine check.
  */
 unsigned long direct_map_write_hidden(struct page *page, unsigned int offset,
 				      const void *from, unsigned int len)
@@ -287,9 +301,9 @@ unsigned long direct_map_write_hidden(struct page *page, unsigned int offset,
 /**
  * direct_map_cmpxchg_hidden - compare and exchange in a page that may be hidden
  * @page: The page.
- * @offset: Where in the page, aligned to @size.
- * @old: What must be there; gets what was there.
- * @new: What to put there.
+ * @offset: Offset in the page, in bytes, aligned to @size.
+ * @old: The expected value; receives the value that was found.
+ * @new: The value to store.
  * @size: 1, 2, 4 or 8 bytes.
  *
  * Context: Any but interrupt; does not sleep.
@@ -328,12 +342,12 @@ void direct_map_zero_hidden(struct page *page)
 }
 
 /**
- * direct_map_zero_hidden_large - clear pages of a large page
+ * direct_map_zero_hidden_large - clear pages of a block
  * @first: First of PTRS_PER_PTE contiguous pages.
- * @which: Which of the pages to clear: they are hidden and not poisoned, and no
- *	other CPU can write to them.
+ * @which: A bit for each page to clear.  These pages are hidden and not
+ *	poisoned, and no other CPU can write to them.
  *
- * Only pages of @which are mapped, at most TEMP_MAP_PAGES at a time.
+ * The function maps only pages of @which, at most TEMP_MAP_PAGES at a time.
  *
  * Context: May sleep.
  */

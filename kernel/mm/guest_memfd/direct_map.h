@@ -6,9 +6,9 @@
 #include <linux/set_memory.h>
 
 /**
- * struct gm_range - pages that are contiguous in memory
- * @first: The first of them.
- * @nr: Their number.
+ * struct gm_range - a range of physically contiguous pages
+ * @first: The first page.
+ * @nr: The number of pages.
  */
 struct gm_range {
 	struct page *first;
@@ -117,7 +117,10 @@ static inline unsigned long direct_map_nr_hidden(void)
 
 #endif /* CONFIG_DIRECT_MAP_HIDE */
 
-/* Can hypervisors map guest memory without reading it through the direct map? */
+/*
+ * Can hypervisors on this machine map guest memory without accessing it through
+ * the direct map?
+ */
 #ifndef arch_can_hide_guest_memory
 static inline bool arch_can_hide_guest_memory(void)
 {
@@ -125,7 +128,7 @@ static inline bool arch_can_hide_guest_memory(void)
 }
 #endif
 
-/* Can split mappings of the direct map be merged here? */
+/* Can this machine merge split mappings of the direct map? */
 #ifndef set_direct_map_merges
 static inline bool set_direct_map_merges(void)
 {

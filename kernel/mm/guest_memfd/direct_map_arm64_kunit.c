@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The linear map's entries, and the temporary mappings, of arm64. */
+/* KUnit tests of the linear map's entries and temporary mappings on arm64. */
 
 #include <kunit/test.h>
 #include <linux/guest_memfd.h>
@@ -15,7 +15,10 @@
 #include "direct_map.h"
 #include "kunit.h"
 
-/* Return: The entry that maps @addr in the page table at @pgd; its size in @size. */
+/*
+ * Return: The entry that maps @addr in the page table at @pgd.  @size receives
+ * its size.
+ */
 static u64 lookup(pgd_t *pgd, unsigned long addr, unsigned long *size)
 {
 	p4d_t *p4dp;
@@ -41,7 +44,7 @@ static u64 lookup(pgd_t *pgd, unsigned long addr, unsigned long *size)
 	return pte_val(__ptep_get(pte_offset_kernel(pmdp, addr)));
 }
 
-/* Return: The entry that maps the page, with the pfn. */
+/* Return: The entry that maps the page, including the pfn. */
 static u64 entry_of(struct page *page, unsigned long *size)
 {
 	guard(mmap_read_lock)(&init_mm);
@@ -56,7 +59,7 @@ unsigned long gm_test_flags(struct page *page, unsigned long *size)
 	       ((entry & PTE_VALID) ? PTE_TYPE_PAGE : 0);
 }
 
-/* The linear map is tagged memory for MTE. */
+/* The linear map has the memory type that MTE's tags need. */
 unsigned long gm_test_boot_flags(void)
 {
 	return pgprot_val(pgprot_tagged(PAGE_KERNEL));
@@ -87,12 +90,12 @@ const enum vm_event_item gm_test_flush_events[] = { NR_TLB_REMOTE_FLUSH };
 const unsigned int gm_test_nr_flush_events = ARRAY_SIZE(gm_test_flush_events);
 
 /*
- * Hiding one page, whose entry is there already, is one broadcast.  Another task may
- * flush at the same time.
+ * Hiding one page that has an entry of its own takes one broadcast.  Another
+ * task may flush concurrently, so try several times.
  */
 static void test_one_flush(struct kunit *test)
 {
-	/* Too large for the stack. */
+	/* These arrays are too large for the stack. */
 	static unsigned long before[NR_VM_EVENT_ITEMS], after[NR_VM_EVENT_ITEMS];
 	struct page *page = gm_test_new_pages(test, 0);
 	unsigned int tries;
@@ -111,7 +114,7 @@ static void test_one_flush(struct kunit *test)
 	__free_page(page);
 }
 #else
-/* This kernel does not count flushes. */
+/* A kernel without this option does not count flushes. */
 const enum vm_event_item gm_test_flush_events[] = {};
 const unsigned int gm_test_nr_flush_events;
 
@@ -135,7 +138,7 @@ static bool is_cont(struct page *page, unsigned long *size)
 	return entry_of(page, size) & PTE_CONT;
 }
 
-/* Return: How many groups of 64 KiB the block has. */
+/* Return: The number of groups of 64 KiB in the block. */
 static unsigned int count_groups(struct page *page)
 {
 	unsigned int i, nr = 0;
@@ -146,7 +149,10 @@ static unsigned int count_groups(struct page *page)
 	return nr;
 }
 
-/* Hiding a page splits its group, and a merge after restoring it sets CONT again. */
+/*
+ * Hiding a page splits its group, and a merge after the restore sets CONT
+ * again.
+ */
 static void test_groups_of_pages(struct kunit *test)
 {
 	const unsigned int nr = BLOCK_PAGES / CONT_PTES;
@@ -166,7 +172,9 @@ static void test_groups_of_pages(struct kunit *test)
 	direct_map_merge(page, NULL);
 	KUNIT_EXPECT_EQ(test, gm_test_entry(page), PAGE_SIZE);
 	KUNIT_EXPECT_EQ(test, count_groups(page), nr - 1);
-	/* A group is merged although the block still has hidden pages. */
+	/*
+	 * The merge restores a group although the block still has hidden pages.
+	 */
 	KUNIT_EXPECT_EQ(test, direct_map_restore(page + 5 * CONT_PTES + 3, 1), 0);
 	direct_map_merge(page, NULL);
 	KUNIT_EXPECT_EQ(test, gm_test_entry(page), PAGE_SIZE);
@@ -209,7 +217,10 @@ static void test_groups_of_blocks(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, size, PMD_SIZE);
 
 	KUNIT_EXPECT_EQ(test, direct_map_restore(page, BLOCK_PAGES), 0);
-	/* With a file in use there the merge sets CONT and keeps the table. */
+	/*
+	 * If a file uses memory there, the merge sets CONT but keeps the page
+	 * table.
+	 */
 	direct_map_merge_huge(page, in_use);
 	KUNIT_EXPECT_TRUE(test, is_cont(page, &size));
 	KUNIT_EXPECT_EQ(test, size, PMD_SIZE);
@@ -223,7 +234,7 @@ static void test_groups_of_blocks(struct kunit *test)
 /* /proc/vmstat counts splits and merges as on x86. */
 static void test_counters(struct kunit *test)
 {
-	/* Too large for the stack. */
+	/* These arrays are too large for the stack. */
 	static unsigned long before[NR_VM_EVENT_ITEMS], after[NR_VM_EVENT_ITEMS];
 	struct page *page;
 

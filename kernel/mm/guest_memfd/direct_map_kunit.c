@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The direct map's entries themselves: what hiding takes from them is what
- * restoring puts back, and no other kernel address translates to a hidden page.
+ * KUnit tests of the direct map's entries: restoring a page puts back exactly
+ * the entry that hiding removed, and no other kernel address translates to a
+ * hidden page.
  */
 
 #include <kunit/static_stub.h>
@@ -50,7 +51,10 @@ void gm_test_expect_flags(struct kunit *test, struct page *page, unsigned int nr
 	}
 }
 
-/* Pages that no test before this one has hidden may still be what it left. */
+/*
+ * Allocate pages, and expect that their entries have the flags of boot: an
+ * earlier test may have hidden and restored these pages.
+ */
 struct page *gm_test_new_pages(struct kunit *test, unsigned int order)
 {
 	struct page *page = alloc_pages(GFP_KERNEL | __GFP_NOWARN, order);
@@ -87,7 +91,7 @@ static void test_flags_block(struct kunit *test)
 	hide_and_restore(test, GM_BLOCK_MAX_ORDER);
 }
 
-/* The first page restored alone splits the block while it is hidden. */
+/* Restoring the first page alone splits the entry of the hidden block. */
 static void test_flags_after_split(struct kunit *test)
 {
 	struct page *page = gm_test_new_pages(test, GM_BLOCK_MAX_ORDER);
@@ -107,7 +111,7 @@ static void test_flags_after_split(struct kunit *test)
 	__free_pages(page, GM_BLOCK_MAX_ORDER);
 }
 
-/* A worker clears and frees the pages of a file that is gone. */
+/* Wait until a worker has cleared and freed the pages of a closed file. */
 static void wait_until_freed(struct page *page)
 {
 	unsigned int tries;
@@ -118,11 +122,14 @@ static void wait_until_freed(struct page *page)
 			break;
 		msleep(20);
 	}
-	/* It may be at the pages that follow. */
+	/* The worker may still be processing the pages that follow. */
 	guest_memfd_block_wait();
 }
 
-/* A page, and the block it is of, with a direct-map reference and without. */
+/*
+ * Check the entries of a page and of its block, with and without a direct-map
+ * reference.
+ */
 static void flags_of_file(struct kunit *test, pgoff_t index, unsigned int level)
 {
 	struct guest_memfd *gm = gm_test_file(test, GM_FILE_NO_DIRECT_MAP);
@@ -131,7 +138,7 @@ static void flags_of_file(struct kunit *test, pgoff_t index, unsigned int level)
 	struct page *page, *first;
 	pgoff_t error;
 
-	/* Whatever guest_memfd.block_order is. */
+	/* Do not depend on guest_memfd.block_order. */
 	gm->block_order = GM_BLOCK_MAX_ORDER;
 	if (nr > 1) {
 		page = gm_test_block_page(test, gm, index);
@@ -194,7 +201,7 @@ static void test_flags_kernel_block(struct kunit *test)
 
 #define SECRET 0x5ec2e75ec2e75ec2UL
 
-/* A CPU that reads an address which another CPU maps a hidden page at. */
+/* A CPU that reads the address at which another CPU maps a hidden page. */
 struct poll {
 	unsigned long addr;
 	unsigned long looks;
@@ -245,7 +252,10 @@ static bool looked(struct poll *poll, unsigned long more)
 	return false;
 }
 
-/* KASAN knows no memory at the address, where that is one of user space. */
+/*
+ * KASAN has no shadow for the address if it is in the user half of the address
+ * space.
+ */
 static noinline __no_sanitize_address void store(u64 *vaddr, u64 value)
 {
 	*vaddr = value;
@@ -284,7 +294,7 @@ static void test_poll_temporary_address(struct kunit *test)
 	put_page(page);
 }
 
-/* What temp_unmap() does before it leaves the temporary mm. */
+/* Records what temp_unmap() does before it leaves the temporary mm. */
 struct invalidation {
 	unsigned long which;
 	unsigned int calls;
@@ -303,9 +313,10 @@ static void note_invalidation(unsigned long which)
 }
 
 /*
- * QEMU has no PCIDs and ASIDs, and Bochs drops all PCIDs when CR3 is written, so that
- * no emulator shows an entry that was left.  What is tested is that the TLB is told: of
- * all pages, after their entries are cleared, while the mm is loaded.
+ * QEMU has no PCIDs and ASIDs, and Bochs drops all PCIDs on a write to CR3, so
+ * no emulator shows a stale TLB entry.  Check instead that temp_unmap()
+ * invalidates the TLB entries of all pages, after it has cleared their page
+ * table entries and while the mm is loaded.
  */
 static void test_invalidate(struct kunit *test)
 {
@@ -331,7 +342,9 @@ static void test_invalidate(struct kunit *test)
 	__free_pages(page, 6);
 }
 
-/* Entries of init_mm, outside the direct map, for pages of hidden files. */
+/*
+ * Entries of init_mm, outside the direct map, that map pages of hidden files.
+ */
 struct search {
 	unsigned long first;
 	unsigned long found;
@@ -390,7 +403,7 @@ static void search(struct search *s)
 #define NR_ACCESSES	100000
 #define NR_BLOCKS	20
 
-/* KASAN's shadow makes each search a long one. */
+/* With KASAN each search takes long, because it includes the shadow. */
 #define MIN_SEARCHES	(IS_ENABLED(CONFIG_KASAN) ? 2 : 100)
 
 struct accesses {
@@ -413,7 +426,7 @@ static void access_page(struct accesses *a, unsigned int i)
 		a->wrong++;
 }
 
-/* Every way in which the library reaches a hidden page. */
+/* Access hidden pages in every way that the library has. */
 static void access_all_ways(struct accesses *a)
 {
 	struct address_space *mapping = a->gm->inode->i_mapping;
@@ -423,7 +436,7 @@ static void access_all_ways(struct accesses *a)
 		access_page(a, i);
 		if (i % 1024)
 			continue;
-		/* One page is scrubbed. */
+		/* Make the library scrub one page. */
 		guest_memfd_punch_hole(a->gm, 0, 1);
 		filemap_invalidate_lock_shared(mapping);
 		if (guest_memfd_block_populate(a->gm, 0))
@@ -432,7 +445,7 @@ static void access_all_ways(struct accesses *a)
 		cond_resched();
 	}
 	for (i = 0; i < NR_BLOCKS; i++) {
-		/* A whole block is cleared. */
+		/* Make the library clear a whole block. */
 		guest_memfd_punch_hole(a->gm, 0, BLOCK_PAGES);
 		filemap_invalidate_lock_shared(mapping);
 		if (guest_memfd_block_populate(a->gm, 0))
@@ -488,7 +501,7 @@ static void test_no_other_address(struct kunit *test)
 	put_page(a.page);
 }
 
-/* At each level, and in a file that hides nothing. */
+/* Access a page at each level, and in a file whose memory is not hidden. */
 static void read_and_write(struct kunit *test, struct page *page)
 {
 	static const unsigned int lens[] = { 0, 1, 2, 3, 4, 7, 8, 9, 100, 511 };
@@ -531,7 +544,10 @@ static void read_and_write(struct kunit *test, struct page *page)
 		KUNIT_EXPECT_EQ(test, guest_memfd_read_page(page, 64, &now, 8), 0);
 		KUNIT_EXPECT_EQ(test, memcmp(&now, &new, i), 0);
 		KUNIT_EXPECT_EQ(test, memcmp((u8 *)&now + i, (u8 *)&old + i, 8 - i), 0);
-		/* Not what is there: nothing is written, and @old is told. */
+		/*
+		 * The expected value is wrong: the function writes nothing and
+		 * stores the value found to @old.
+		 */
 		KUNIT_EXPECT_EQ(test, guest_memfd_cmpxchg_page(page, 64, &old, &new, i), 1);
 		KUNIT_EXPECT_EQ(test, memcmp(&old, &new, i), 0);
 	}
@@ -564,9 +580,8 @@ static void test_read_and_write_plain(struct kunit *test)
 }
 
 /*
- * The page behind the one that is mapped faults, and the fault takes the way of
- * a machine check that was found to be recoverable, or of an access that pKVM
- * refuses: fixup_exception().
+ * An access beyond the mapped page faults.  fixup_exception() handles this
+ * fault like a recoverable machine check, or like an access that pKVM refuses.
  */
 static void test_fault_in_access(struct kunit *test)
 {
@@ -584,7 +599,7 @@ static void test_fault_in_access(struct kunit *test)
 				lens[i]);
 		KUNIT_EXPECT_FALSE(test, irqs_disabled());
 	}
-	/* A part of it is there. */
+	/* The first 16 bytes of the access are mapped. */
 	KUNIT_EXPECT_EQ(test, direct_map_read_hidden(page, PAGE_SIZE - 16, buf, 24), 8);
 	KUNIT_EXPECT_NULL(test, memchr_inv(buf, 0, 16));
 	for (i = 1; i <= 8; i *= 2) {
@@ -595,7 +610,7 @@ static void test_fault_in_access(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, old, 5);
 		KUNIT_EXPECT_FALSE(test, irqs_disabled());
 	}
-	/* The mapping is usable after that. */
+	/* The temporary mapping can be used again afterwards. */
 	KUNIT_EXPECT_EQ(test, direct_map_read_hidden(page, 0, buf, 8), 0);
 	__free_page(page);
 }

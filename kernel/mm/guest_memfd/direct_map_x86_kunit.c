@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The direct map's entries, the flush and the temporary mappings of x86. */
+/*
+ * KUnit tests of the direct map's entries, the flush and the temporary mappings
+ * on x86.
+ */
 
 #include <kunit/test.h>
 #include <linux/guest_memfd.h>
@@ -64,7 +67,10 @@ const enum vm_event_item gm_test_flush_events[] = {
 
 const unsigned int gm_test_nr_flush_events = ARRAY_SIZE(gm_test_flush_events);
 
-/* All that is below the direct map, then what vmalloc() can give. */
+/*
+ * The first range contains the kernel addresses below the direct map, the
+ * second one those of vmalloc().
+ */
 unsigned int gm_test_ranges(struct gm_test_range *ranges)
 {
 	ranges[0] = (struct gm_test_range){ LDT_BASE_ADDR, LDT_END_ADDR };
@@ -75,12 +81,12 @@ unsigned int gm_test_ranges(struct gm_test_range *ranges)
 }
 
 /*
- * Hiding one page, whose entry is there already, is one flush_tlb_all() and
- * nothing else.  Something else in the kernel may flush at the same time.
+ * Hiding one page that has an entry of its own takes one flush_tlb_all() and no
+ * other flush.  Another task may flush concurrently, so try several times.
  */
 static void test_one_flush(struct kunit *test)
 {
-	/* Too large for the stack. */
+	/* These arrays are too large for the stack. */
 	static unsigned long before[NR_VM_EVENT_ITEMS], after[NR_VM_EVENT_ITEMS];
 	struct page *page = gm_test_new_pages(test, 0);
 	unsigned int tries;
@@ -105,7 +111,10 @@ static void test_one_flush(struct kunit *test)
 	__free_page(page);
 }
 
-/* Entries of a function for which error_context() says IN_KERNEL_RECOV. */
+/*
+ * Count the exception table entries of a function for which error_context()
+ * returns IN_KERNEL_RECOV.
+ */
 static unsigned int count_mce_safe(void *fn)
 {
 	unsigned long start = (unsigned long)fn, size, offset, i;
@@ -121,12 +130,14 @@ static unsigned int count_mce_safe(void *fn)
 
 static void test_machine_check_entries(struct kunit *test)
 {
-	/* Two words, each a load and a store, and two string instructions. */
+	/*
+	 * Two words, each with a load and a store, and two string instructions.
+	 */
 	KUNIT_EXPECT_EQ(test, count_mce_safe(temp_copy), 6);
 	KUNIT_EXPECT_EQ(test, count_mce_safe(temp_cmpxchg), 4);
 }
 
-/* An NMI in the temporary mm must not take its user half for the task's. */
+/* An NMI in the temporary mm must not access its user half as the task's. */
 static atomic_t nmis, nmis_inside, nmis_wrong;
 
 static int count_nmi(unsigned int type, struct pt_regs *regs)

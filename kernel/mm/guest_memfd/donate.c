@@ -1,27 +1,31 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Donated pages: a hypervisor has taken them from the host for a guest.
+ * Donated pages: pages that a hypervisor has removed from the host for a guest.
  *
- * pKVM removes such a page from the host's stage 2.  Any access of the host then
- * faults at EL2, and the kernel's answer to that fault is to take the page from the
- * guest by force, so nothing in this library accesses a donated page, and nothing
- * gives it back, until the hypervisor has returned it.
+ * pKVM removes such a page from the host's stage 2.  Any access by the host
+ * then faults at EL2, and the kernel's handler of that fault takes the page
+ * from the guest by force.  This library therefore neither accesses nor frees a
+ * donated page until the hypervisor has returned it.
  *
- * Donation is GM_PAGE_DONATED in the state of a page, and one reference to the folio for
- * each such page.  It begins at level NONE only, where no process has the page
- * mapped and GUP does not return it, and only while the folio has no other reference.
- * That excludes accesses of KVM, which have a reference and take no lock: one that
- * began before has its reference counted and prevents the donation, a later one sees
- * the bit.  A level that permits more is not reached while a page of the range is
- * donated, and no such page leaves its file by a hole.
+ * A donated page has GM_PAGE_DONATED in its state, and each donated page holds
+ * one reference to its folio.  A donation can begin only at level NONE, where
+ * no process maps the page and GUP refuses it, and only while the folio has no
+ * other reference.  This excludes concurrent accesses of KVM, which take a
+ * reference but no lock: the reference of an access that began before prevents
+ * the donation, and an access that begins later sees the flag.  While a page of
+ * a range is donated, the library does not raise the level of the range, and a
+ * hole punch does not remove the page from its file.
  *
- * A block stays whole.  Which of its pages are donated is in a bitmap beside the folio.
+ * A block with donated pages stays one folio.  A bitmap beside the folio
+ * records which of its pages are donated.
  *
- * The guest decides about a page that it has.  It can share it with the host, which is
- * GM_PAGE_SHARED as well: the page is then a single one, at level USER, and the file's user
- * may choose another level.  It can take the page back, which is a change to NONE that also
- * waits for each reference to end, as a donation does.  The hypervisor commits both: to
- * share, before the host can see the page; to take back, after it cannot any more.
+ * The guest decides about its pages.  It can share a page with the host, which
+ * sets GM_PAGE_SHARED as well: the page is then a single page at level USER,
+ * and the user of the file may choose another level.  It can end the sharing,
+ * which is a change to NONE that also waits for other references to be dropped,
+ * as a donation does.  The hypervisor commits both: it shares a page before the
+ * host can see it, and ends the sharing after the host cannot see the page any
+ * more.
  */
 
 #include <linux/bitmap.h>
@@ -43,11 +47,12 @@
 
 /**
  * struct gm_donated - the donated pages of a block
- * @nr: Their number.
- * @which: Their bits.
- * @rcu: Accesses read @which without a lock.
+ * @nr: Number of bits set in @which.
+ * @which: Bitmap of the donated pages.
+ * @rcu: Frees the structure after a grace period, because KVM's accesses read
+ *	@which without a lock.
  *
- * The folio lock protects it.
+ * The folio lock protects the structure.
  */
 struct gm_donated {
 	unsigned int nr;
@@ -55,10 +60,13 @@ struct gm_donated {
 	struct rcu_head rcu;
 };
 
-/* The struct gm_donated of each block that has one, by pfn >> GM_BLOCK_MAX_ORDER. */
+/*
+ * The struct gm_donated of each block that has one, by pfn >>
+ * GM_BLOCK_MAX_ORDER.
+ */
 static DEFINE_XARRAY(donated_blocks);
 
-/* Attempts to freeze a folio. */
+/* Number of attempts to freeze a folio. */
 #define FREEZE_TRIES	64
 
 static struct gm_donated *donated_of(struct page *page)
@@ -88,11 +96,12 @@ bool gm_block_page_is_donated(struct page *page)
 }
 
 /**
- * __gm_page_is_donated - gm_page_is_donated() where the folio's word does not decide
+ * __gm_page_is_donated - is a page donated whose folio's word does not decide?
  * @page: The page.
  *
- * The word of a block says that there is a donated page.  While a block is split, its pages
- * are in the file before each of them has its own word; the bitmap stays until they have.
+ * The common word of a block only tells that some page of the block is donated.
+ * While a block is split, its pages are in the file before each of them has its
+ * own word; the bitmap exists until they have.
  *
  * Context: As gm_page_is_donated().
  * Return: True if it is.
@@ -106,7 +115,10 @@ bool __gm_page_is_donated(struct page *page)
 	donated = donated_of(page);
 	if (donated)
 		return test_bit(nr_in_block(page), donated->which);
-	/* No bitmap, then the word; pairs with gm_forget_donated(). */
+	/*
+	 * Read the word after the bitmap was not found.  Pairs with
+	 * gm_forget_donated().
+	 */
 	smp_rmb();
 	state = gm_folio_state(page_folio(page));
 	return state & GM_PAGE_DONATED && !(state & GM_PAGE_SHARED);
@@ -117,7 +129,8 @@ bool __gm_page_is_donated(struct page *page)
  * @folio: A locked folio.
  *
  * Context: Any.
- * Return: Their number, and so that of the references that they hold.
+ * Return: The number of pages, which is also the number of references that they
+ * hold.
  */
 unsigned int gm_folio_nr_donated(struct folio *folio)
 {
@@ -132,11 +145,11 @@ unsigned int gm_folio_nr_donated(struct folio *folio)
 }
 
 /**
- * gm_copy_donated - which pages of a block are donated?
- * @first: The first of them; its block has donated pages.
- * @which: Where to put their bits.
+ * gm_copy_donated - copy the bitmap of the donated pages of a block
+ * @first: The first page of the block, which has donated pages.
+ * @which: Receives the bitmap.
  *
- * Context: The pages are locked.
+ * Context: The caller has locked the pages.
  */
 void gm_copy_donated(struct page *first, unsigned long *which)
 {
@@ -148,27 +161,31 @@ void gm_copy_donated(struct page *first, unsigned long *which)
 }
 
 /**
- * gm_forget_donated - forget the bitmap of a block
- * @page: A page of a block that has no donated pages any more, or is no block any more.
+ * gm_forget_donated - delete the bitmap of a block
+ * @page: A page of a block that has no donated pages any more or was split.
  *
- * Context: The page is locked.  Does not allocate.
+ * Context: The caller has locked the page.  Does not allocate.
  */
 void gm_forget_donated(struct page *page)
 {
 	struct gm_donated *donated;
 
-	/* The words, then no bitmap; pairs with __gm_page_is_donated(). */
+	/*
+	 * Store the words before deleting the bitmap.  Pairs with
+	 * __gm_page_is_donated().
+	 */
 	smp_wmb();
 	donated = xa_erase(&donated_blocks, page_to_pfn(page) >> GM_BLOCK_MAX_ORDER);
 	kfree_rcu(donated, rcu);
 }
 
 /**
- * gm_split_donated - correct the tag of a page that was of a block
- * @mapping: The file's mapping; the lock of its i_pages is held.
- * @folio: The page, a locked folio with its state.  It has the tag that the block had.
+ * gm_split_donated - correct the tag of a page of a block that was split
+ * @mapping: The file's mapping; the caller holds the lock of its i_pages.
+ * @folio: The page, which is a locked folio and has its state.  It still has
+ *	the tag of the block.
  *
- * Context: Interrupts are off.
+ * Context: Interrupts are disabled.
  */
 void gm_split_donated(struct address_space *mapping, struct folio *folio)
 {
@@ -189,15 +206,16 @@ static bool part_is_donated(struct folio *folio, pgoff_t start, pgoff_t end)
 }
 
 /**
- * gm_range_has_donated - has a guest a page of a range for itself?
- * @gm: The file's memory; its change_lock is held, against splits of blocks, and the
- *	invalidate_lock exclusively.
+ * gm_range_has_donated - is a page of a range donated?
+ * @gm: The file's memory.  The caller holds its change_lock, which prevents
+ *	splits of blocks, and its invalidate_lock exclusively.
  * @start: First index of the range, in pages.
  * @end: Index after the range, above @start.
- * @shared_too: Do pages count that the guest shares?
+ * @shared_too: Also consider pages that their guest shares with the host.
  *
  * Context: May sleep; takes folio locks.
- * Return: True if one is.  False stays true while the lock is held.
+ * Return: True if one is donated.  False stays valid while the invalidate_lock
+ * is held.
  */
 bool gm_range_has_donated(struct guest_memfd *gm, pgoff_t start, pgoff_t end, bool shared_too)
 {
@@ -213,7 +231,10 @@ bool gm_range_has_donated(struct guest_memfd *gm, pgoff_t start, pgoff_t end, bo
 	index = start;
 	for (folio = xa_find(pages, &index, end - 1, GM_TAG_DONATED); folio;
 	     folio = xa_find_after(pages, &index, end - 1, GM_TAG_DONATED)) {
-		/* A donation can end meanwhile, but none begins. */
+		/*
+		 * A concurrent end of a donation is possible, a new donation is
+		 * not.
+		 */
 		folio_lock(folio);
 		found = part_is_donated(folio, start, end);
 		folio_unlock(folio);
@@ -224,17 +245,17 @@ bool gm_range_has_donated(struct guest_memfd *gm, pgoff_t start, pgoff_t end, bo
 }
 
 /**
- * gm_begin_hole - let no page be donated while a hole is punched
+ * gm_begin_hole - prevent donations while a hole is punched
  * @gm: The file's memory.
  * @start: First index of the hole, in pages.
  * @end: Index after the hole, above @start.
  *
- * A hole is punched in steps.  Guests that would be given a page of the file meanwhile
- * fault again until gm_end_hole().
+ * A hole is punched in steps.  A guest fault that needs a donation in this file
+ * fails with -EAGAIN until gm_end_hole(), and the guest faults again.
  *
  * Context: May sleep; takes gm->change_lock and the invalidate_lock.
- * Return: 0; or -EBUSY when a guest has a page of the hole, and gm_end_hole() is not to
- * be called.
+ * Return: 0; or -EBUSY if a page of the hole is donated, in which case the
+ * caller must not call gm_end_hole().
  */
 int gm_begin_hole(struct guest_memfd *gm, pgoff_t start, pgoff_t end)
 {
@@ -264,7 +285,10 @@ void gm_end_hole(struct guest_memfd *gm)
 		atomic_dec(&gm->nr_holes);
 }
 
-/* The bitmap of the block of @page, which is locked.  Return: 0 or -ENOMEM. */
+/*
+ * Allocate the bitmap of the block of @page, which is locked.  Return: 0 or
+ * -ENOMEM.
+ */
 static int prepare(struct page *page)
 {
 	unsigned long key = page_to_pfn(page) >> GM_BLOCK_MAX_ORDER;
@@ -282,7 +306,10 @@ static int prepare(struct page *page)
 	return err;
 }
 
-/* Set the page's bit.  The caller takes the reference that the donation has from now on. */
+/*
+ * Mark a page as donated.  The caller takes the reference that the donation
+ * holds.
+ */
 static void set_donated(struct page *page)
 {
 	struct folio *folio = page_folio(page);
@@ -296,7 +323,7 @@ static void set_donated(struct page *page)
 	gm_folio_set_state(folio, gm_folio_state(folio) | GM_PAGE_DONATED);
 }
 
-/* A page of the folio was donated. */
+/* Account for a page of the folio that was donated. */
 static void count_donated(struct folio *folio)
 {
 	struct address_space *mapping = folio->mapping;
@@ -325,7 +352,7 @@ static void clear_donated(struct page *page)
 		gm_folio_change_bits(folio, 0, GM_PAGE_DONATED | GM_PAGE_SHARED);
 	if (donated && !donated->nr)
 		gm_forget_donated(page);
-	/* Its file does not count a page that has left it. */
+	/* A file does not count a page that was removed from it. */
 	if (!mapping)
 		return;
 	gm = gm_of_mapping(mapping);
@@ -348,7 +375,10 @@ static void set_shared(struct folio *folio, bool shared)
 	gm_folio_set_state(folio, state | (shared ? GM_PAGE_SHARED : 0));
 }
 
-/* The guest began or ended to share a single page, which is in its file. */
+/*
+ * Account for a single page, in its file, that the guest has begun or ended to
+ * share.
+ */
 static void count_shared(struct folio *folio, bool shared)
 {
 	struct address_space *mapping = folio->mapping;
@@ -364,16 +394,21 @@ static void count_shared(struct folio *folio, bool shared)
 }
 
 /*
- * Freeze a locked folio if the caller's @own references are the only ones that the library
- * does not know.  The caller has preemption off: a look-up retries while the folio is
- * frozen, at any priority.
+ * Freeze a locked folio if it has only the caller's @own references besides
+ * those that the library knows.  The caller has disabled preemption, because a
+ * concurrent lookup spins while the folio is frozen, even if it runs at a
+ * higher priority.
  *
- * Return: The count for folio_ref_unfreeze(), or 0 when there are others.
+ * Return: The count for folio_ref_unfreeze(), or 0 if there are other
+ * references.
  */
 static int freeze_alone(struct folio *folio, int own)
 {
 	unsigned int tries = FREEZE_TRIES;
-	/* The page cache's and the library's; those of states and of poison. */
+	/*
+	 * References of the page cache, the library and memory_failure(), and
+	 * those that direct-map references and donations hold.
+	 */
 	int expected = own + folio_nr_pages(folio) + 1 + gm_folio_references(folio);
 
 	if (folio_test_large(folio))
@@ -386,7 +421,7 @@ static int freeze_alone(struct folio *folio, int own)
 	return expected;
 }
 
-/* The folio is locked.  Return: 0; or -EAGAIN when there are other references. */
+/* The folio is locked.  Return: 0; or -EAGAIN if it has other references. */
 static int set_donated_alone(struct page *page)
 {
 	struct folio *folio = page_folio(page);
@@ -403,7 +438,10 @@ static int set_donated_alone(struct page *page)
 	return 0;
 }
 
-/* Make a page that the guest shares donated again; the caller has no reference. */
+/*
+ * End the sharing of a page that the guest shares.  The caller has no
+ * reference.
+ */
 static int end_shared_alone(struct folio *folio)
 {
 	/* A page that is not hidden has a direct-map reference. */
@@ -420,7 +458,10 @@ static int end_shared_alone(struct folio *folio)
 	return 0;
 }
 
-/* The folio of a page that a guest has; gm->change_lock keeps it in the file. */
+/*
+ * Return: The folio of a page for which a guest makes a request.
+ * gm->change_lock keeps it in the file.
+ */
 static struct folio *request_folio(struct guest_memfd *gm, pgoff_t index)
 {
 	lockdep_assert_held(&gm->change_lock);
@@ -429,13 +470,15 @@ static struct folio *request_folio(struct guest_memfd *gm, pgoff_t index)
 }
 
 /**
- * gm_check_request - can a page be what its guest asks for?
- * @gm: The file's memory; its change_lock is held, and the invalidate_lock exclusively.
+ * gm_check_request - may a guest change the sharing of a page?
+ * @gm: The file's memory.  The caller holds its change_lock, and its
+ *	invalidate_lock exclusively.
  * @index: Index in the file, in pages.
  * @request: The request.
  *
  * Context: Does not sleep.
- * Return: 0; or -EPERM when the page is not the guest's, or is so already.
+ * Return: 0; or -EPERM if the page is not donated, or has the requested state
+ * already.
  */
 int gm_check_request(struct guest_memfd *gm, pgoff_t index, const struct gm_request *request)
 {
@@ -447,16 +490,18 @@ int gm_check_request(struct guest_memfd *gm, pgoff_t index, const struct gm_requ
 }
 
 /**
- * gm_commit_request - let the hypervisor do what a guest asks for
- * @gm: The file's memory; its change_lock is held, and the invalidate_lock exclusively.
- * @index: Index in the file, in pages, of a single page that gm_check_request() permits.
+ * gm_commit_request - commit a guest's request
+ * @gm: The file's memory.  The caller holds its change_lock, and its
+ *	invalidate_lock exclusively.
+ * @index: Index in the file, in pages, of a single page for which
+ *	gm_check_request() has returned 0.
  * @request: The request.
  *
- * The caller stores the level after this.
+ * The caller stores the level after this function.
  *
  * Context: May sleep; takes the folio lock.
- * Return: 0; -EAGAIN when the page has other references; -EHWPOISON; or what
- * @request->commit returns.  Then nothing has changed.
+ * Return: 0; -EAGAIN if the page has other references; -EHWPOISON; or the error
+ * of @request->commit.  After an error nothing has changed.
  */
 int gm_commit_request(struct guest_memfd *gm, pgoff_t index, const struct gm_request *request)
 {
@@ -464,7 +509,7 @@ int gm_commit_request(struct guest_memfd *gm, pgoff_t index, const struct gm_req
 	int err = 0;
 
 	folio_lock(folio);
-	/* By a fault that saw the former level. */
+	/* A fault that saw the former level may have mapped the folio. */
 	if (folio_mapped(folio))
 		gm_unmap_folio(folio);
 	if (folio_test_hwpoison(folio))
@@ -473,7 +518,10 @@ int gm_commit_request(struct guest_memfd *gm, pgoff_t index, const struct gm_req
 		err = end_shared_alone(folio);
 	if (!err) {
 		err = request->commit(request->arg);
-		/* Now, or again. */
+		/*
+		 * Set the flag if the page is shared now, or set it again if
+		 * the guest's request to end the sharing failed.
+		 */
 		if (request->share == !err)
 			set_shared(folio, true);
 		if (!err)
@@ -488,7 +536,7 @@ int gm_commit_request(struct guest_memfd *gm, pgoff_t index, const struct gm_req
  * @gm: The memory of a NO_DIRECT_MAP file.
  * @index: Index in the file, in pages.
  *
- * Context: Does not sleep; the invalidate_lock is held.
+ * Context: Does not sleep.  The caller holds the invalidate_lock.
  * Return: True if it does.
  */
 bool guest_memfd_is_shared(struct guest_memfd *gm, pgoff_t index)
@@ -506,24 +554,27 @@ bool guest_memfd_is_shared(struct guest_memfd *gm, pgoff_t index)
 EXPORT_SYMBOL_FOR_MODULES(guest_memfd_is_shared, GUEST_MEMFD_OWNERS);
 
 /**
- * guest_memfd_guest_request - share a page that a guest has, or end that
+ * guest_memfd_guest_request - share a donated page with the host, or end that
  * @gm: The memory of a NO_DIRECT_MAP file.
  * @index: Index in the file, in pages; below the file's size.
- * @share: Is the page to be shared with the host?  Else it is to be the guest's alone.
- * @commit: Has the hypervisor do it, on the guest's behalf; it does not sleep.
- * @arg: For @commit.
+ * @share: True to share the page with the host, false to end the sharing.
+ * @commit: Callback that makes the hypervisor do it on the guest's behalf.  It
+ *	must not sleep.
+ * @arg: Argument of @commit.
  *
- * A page that is shared is at level USER, and then at each level that is set for it.  After
- * changes of levels that are under way, the library waits for short references as
- * guest_memfd_set_access() does: for those to the page's block, which it splits, and to end
- * the sharing for those to the page.
+ * A page that its guest shares is at level USER at first, and later at each
+ * level to which the range is changed.  The function waits for changes of
+ * levels in progress.  Like guest_memfd_set_access(), it also waits for
+ * short-lived references: to the page's block, which it splits, and, if it ends
+ * the sharing, to the page.
  *
- * Context: May sleep; takes gm->change_lock, the invalidate_lock, and the folio lock.
- * @commit is called with all of them held.
- * Return: 0; -EPERM when the guest has no such page, or it is so already; -EAGAIN when the
- * page has other references; -EHWPOISON; -ENOMEM; -EAGAIN or -EINTR after a fatal signal; or what
- * @commit returns.  In each of these cases the page and its level are as before, but user
- * mappings can have ended, and the block of the page can have been split.
+ * Context: May sleep; takes gm->change_lock, the invalidate_lock and the folio
+ * lock, and calls @commit with all of them held.
+ * Return: 0; -EPERM if the page is not donated to a guest, or has the requested
+ * state already; -EAGAIN if the page has other references; -EHWPOISON; -ENOMEM;
+ * -EAGAIN or -EINTR after a fatal signal; or the error of @commit.  After an
+ * error the page and its level are unchanged, but user mappings may have been
+ * removed and the page's block may have been split.
  */
 int guest_memfd_guest_request(struct guest_memfd *gm, pgoff_t index, bool share,
 			      int (*commit)(void *arg), void *arg)
@@ -540,19 +591,21 @@ int guest_memfd_guest_request(struct guest_memfd *gm, pgoff_t index, bool share,
 EXPORT_SYMBOL_FOR_MODULES(guest_memfd_guest_request, GUEST_MEMFD_OWNERS);
 
 /**
- * guest_memfd_donate - let a hypervisor take a page from the host
- * @page: A page of a NO_DIRECT_MAP file, with one reference of the caller's; its folio is
- *	locked.
+ * guest_memfd_donate - permit a hypervisor to remove a page from the host
+ * @page: A page of a NO_DIRECT_MAP file, with one reference that the caller
+ *	holds; its folio is locked.
  *
- * From then on the library does not access the page, whether or not the hypervisor has
- * taken it yet.  The owner ends it by guest_memfd_undo_donation() when the hypervisor
- * has not taken the page, and by guest_memfd_end_donation() when it has returned it.
+ * After this function has returned 0, the library does not access the page,
+ * whether or not the hypervisor has removed it yet.  The owner ends the
+ * donation by guest_memfd_undo_donation() if the hypervisor has not removed the
+ * page, and by guest_memfd_end_donation() when the hypervisor has returned it.
  *
- * Context: May sleep; the folio is locked, and the invalidate_lock of its file is held
- * shared.
- * Return: 0; -EPERM above GUEST_MEMFD_ACCESS_NONE; -EEXIST when the page is donated;
- * -EAGAIN when it has other references, or while a level or a hole of the file is
- * changing; -ESTALE when it has left its file; -EHWPOISON; or -ENOMEM.
+ * Context: May sleep.  The caller has locked the folio and holds the
+ * invalidate_lock of its file shared.
+ * Return: 0; -EPERM above GUEST_MEMFD_ACCESS_NONE; -EEXIST if the page is
+ * donated already; -EAGAIN if it has other references, or while a change of
+ * levels or a hole punch is in progress; -ESTALE if the page was removed from
+ * its file; -EHWPOISON; or -ENOMEM.
  */
 int guest_memfd_donate(struct page *page)
 {
@@ -572,17 +625,23 @@ int guest_memfd_donate(struct page *page)
 		return -EPERM;
 	if (PageHWPoison(page))
 		return -EHWPOISON;
-	/* Each of them relies on what it finds donated under the invalidate_lock. */
+	/*
+	 * A change or a hole punch relies on the donations that it has found
+	 * under the invalidate_lock.
+	 */
 	if (atomic_read(&gm->nr_holes) ||
 	    (index >= gm->change_start && index < gm->change_end))
 		return -EAGAIN;
 	state = gm_page_state(page);
 	if (state & GM_PAGE_DONATED)
 		return -EEXIST;
-	/* A change to NONE that is about to end has not hidden it yet, or a reference has. */
+	/*
+	 * A change to NONE that is about to complete has not hidden the page
+	 * yet, or the page has a direct-map reference.
+	 */
 	if (!(state & GM_PAGE_HIDDEN))
 		return -EAGAIN;
-	/* By a fault that saw the former level. */
+	/* A fault that saw the former level may have mapped the folio. */
 	if (folio_mapped(folio))
 		gm_unmap_folio(folio);
 	err = prepare(page);
@@ -596,9 +655,10 @@ int guest_memfd_donate(struct page *page)
 EXPORT_SYMBOL_FOR_MODULES(guest_memfd_donate, GUEST_MEMFD_OWNERS);
 
 /**
- * guest_memfd_undo_donation - the hypervisor has not taken a page
- * @page: A page that guest_memfd_donate() donated; its folio is locked since, and the
- *	caller has a reference.
+ * guest_memfd_undo_donation - undo guest_memfd_donate()
+ * @page: A page that guest_memfd_donate() has donated and the hypervisor has
+ *	not removed.  The caller has not unlocked its folio since, and has a
+ *	reference.
  *
  * Context: Does not sleep.
  */
@@ -610,11 +670,13 @@ void guest_memfd_undo_donation(struct page *page)
 EXPORT_SYMBOL_FOR_MODULES(guest_memfd_undo_donation, GUEST_MEMFD_OWNERS);
 
 /**
- * guest_memfd_end_donation - the hypervisor has returned a page to the host
- * @page: Any page that cannot be freed meanwhile.
+ * guest_memfd_end_donation - end the donation of a returned page
+ * @page: Any page that cannot be freed meanwhile.  If it is donated, the
+ *	hypervisor has returned it.
  *
- * A page that has left its file is cleared and freed, as soon as no page of its block is
- * donated.  One that is still in its file stays there, with what the hypervisor left in it:
+ * If the page was removed from its file, the function clears and frees it, as
+ * soon as no page of its block is donated.  A page that is still in its file
+ * stays there with the contents that the hypervisor has left in it.  It stays
  * hidden, unless the guest shared it and it has a direct-map reference.
  *
  * Context: May sleep; takes the folio lock.

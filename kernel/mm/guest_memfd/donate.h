@@ -7,10 +7,11 @@
 #include "page_state.h"
 
 /**
- * struct gm_request - what a guest asks of a page that it has
- * @share: To share it with the host, at level USER; or to have it for itself.
- * @commit: Has the hypervisor do it.  Does not sleep.
- * @arg: For @commit.
+ * struct gm_request - a guest's request to change the sharing of a donated page
+ * @share: True to share the page with the host at level USER, false to end the
+ *	sharing.
+ * @commit: Callback that makes the hypervisor do it.  It must not sleep.
+ * @arg: Argument of @commit.
  */
 struct gm_request {
 	bool share;
@@ -98,15 +99,19 @@ static inline void gm_init_donated(struct guest_memfd *gm)
 #endif
 
 /*
- * Has a guest a page of a NO_DIRECT_MAP file for itself?  The caller has the folio locked;
- * or a reference to the page, and then "no" stays true until it is dropped.
+ * Is a page of a NO_DIRECT_MAP file donated to a guest that does not share it?
+ * The caller has locked the folio; or it has a reference to the page, and then
+ * false stays valid until it drops the reference.
  */
 static inline bool gm_page_is_donated(struct page *page)
 {
 	struct folio *folio = page_folio(page);
 	unsigned long state = gm_folio_state(folio);
 
-	/* A page of a plain file has no word; one of a block that is split has it soon. */
+	/*
+	 * A page of a plain file has no word.  A page of a block that is being
+	 * split will have one soon.
+	 */
 	if (!state)
 		return gm_page_has_state(folio) && __gm_page_is_donated(page);
 	if (!(state & GM_PAGE_DONATED) || state & GM_PAGE_SHARED)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Donated pages, without a hypervisor: what the library refuses, and where the
- * reference of each donation goes.
+ * KUnit tests of donated pages, without a hypervisor: what the library refuses,
+ * and what happens to the reference of each donation.
  */
 
 #include <kunit/test.h>
@@ -24,7 +24,7 @@ static struct guest_memfd *new_file(struct kunit *test, u64 flags)
 	return gm;
 }
 
-/* As an owner does it. */
+/* Donate a page as an owner does. */
 static int donate(struct guest_memfd *gm, pgoff_t index, struct page **page)
 {
 	struct address_space *mapping = gm->inode->i_mapping;
@@ -52,7 +52,10 @@ static int set_level(struct guest_memfd *gm, pgoff_t start, pgoff_t end, unsigne
 	return guest_memfd_set_access(gm, start, end, level, &ignored);
 }
 
-/* A page is donated, and @other of the same file is not. */
+/*
+ * Expect that the library refuses accesses to a donated page, and allows them
+ * to @other, a page of the same file that is not donated.
+ */
 static void check_refused(struct kunit *test, struct guest_memfd *gm, pgoff_t index,
 			  struct page *other)
 {
@@ -115,7 +118,7 @@ static void test_refused_block(struct kunit *test)
 	check_refused(test, gm, 7, other);
 }
 
-/* What prevents a donation. */
+/* Check each condition that prevents a donation. */
 static void test_not_donated(struct kunit *test)
 {
 	struct guest_memfd *gm = new_file(test, GM_FILE_INIT_ACCESS);
@@ -125,7 +128,7 @@ static void test_not_donated(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, donate(gm, 7, &page), -EPERM);
 	KUNIT_ASSERT_EQ(test, set_level(gm, 0, TAIL, GUEST_MEMFD_ACCESS_NONE), 0);
 
-	/* An access under way has a reference. */
+	/* An access in progress has a reference. */
 	get_page(page);
 	KUNIT_EXPECT_EQ(test, donate(gm, 7, &page), -EAGAIN);
 	KUNIT_EXPECT_EQ(test, donate(gm, 8, &page), -EAGAIN);
@@ -134,17 +137,17 @@ static void test_not_donated(struct kunit *test)
 	put_page(page);
 	unlock_page(page);
 
-	/* A direct-map reference. */
+	/* A direct-map reference prevents the donation of its page. */
 	lock_page(page);
 	KUNIT_ASSERT_EQ(test, gm_test_get(page), 0);
 	unlock_page(page);
 	KUNIT_EXPECT_EQ(test, donate(gm, 7, &page), -EAGAIN);
-	/* It does not prevent that of another page of the block. */
+	/* It does not prevent the donation of another page of the block. */
 	KUNIT_EXPECT_EQ(test, donate(gm, 8, &page), 0);
 	KUNIT_EXPECT_TRUE(test, guest_memfd_end_donation(page));
 	guest_memfd_put_direct_map(page - 1);
 
-	/* A change of level, or a hole, that is under way. */
+	/* A change of level or a hole punch is in progress. */
 	gm->change_start = 7;
 	gm->change_end = 8;
 	KUNIT_EXPECT_EQ(test, donate(gm, 7, &page), -EAGAIN);
@@ -159,7 +162,10 @@ static void test_not_donated(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, guest_memfd_end_donation(page));
 }
 
-/* Each page takes its bit and its reference along. */
+/*
+ * Splitting a block moves the bit and the reference of each donation to its
+ * page.
+ */
 static void test_split(struct kunit *test)
 {
 	struct guest_memfd *gm = new_file(test, 0);
@@ -193,7 +199,10 @@ static void test_split(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, guest_memfd_punch_hole(gm, 0, BLOCK_PAGES), 0);
 }
 
-/* Pages that left their file stay hidden, with what is in them, until the donation ends. */
+/*
+ * Donated pages that are truncated stay hidden, with their contents, until the
+ * donation ends.
+ */
 static void test_left(struct kunit *test)
 {
 	struct guest_memfd *gm = new_file(test, 0);
@@ -225,7 +234,10 @@ static void test_left(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, t->restored_dirty);
 }
 
-/* What the hypervisor finds when it is asked, and answers. */
+/*
+ * The test's hypervisor: what it finds when the library calls it, and its
+ * answer.
+ */
 struct commit {
 	struct guest_memfd *gm;
 	struct page *page;
@@ -266,7 +278,7 @@ static void check_page(struct kunit *test, struct commit *commit, unsigned long 
 			-EBUSY);
 }
 
-/* The guest shares a page of a block and takes it back, from each level. */
+/* The guest shares a page of a block, and ends the sharing from each level. */
 static void test_share(struct kunit *test)
 {
 	const unsigned long alone = GM_PAGE_HIDDEN | GM_PAGE_DONATED;
@@ -283,7 +295,7 @@ static void test_share(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, request(&commit, false), -EPERM);
 	KUNIT_EXPECT_EQ(test, commit.calls, 0);
 
-	/* The hypervisor refuses: the block is split, and that is all. */
+	/* The hypervisor refuses: only the block is split. */
 	commit.ret = -EINVAL;
 	KUNIT_EXPECT_EQ(test, request(&commit, true), -EINVAL);
 	KUNIT_EXPECT_EQ(test, commit.calls, 1);
@@ -305,7 +317,7 @@ static void test_share(struct kunit *test)
 		KUNIT_ASSERT_EQ(test, set_level(gm, 7, 8, level), 0);
 		check_page(test, &commit, state, level);
 
-		/* An access under way has a reference. */
+		/* An access in progress has a reference. */
 		commit.calls = 0;
 		get_page(commit.page);
 		KUNIT_EXPECT_EQ(test, request(&commit, false), -EAGAIN);
@@ -328,7 +340,7 @@ static void test_share(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, guest_memfd_read_page(commit.page, 0, &word, 8), -EFAULT);
 	}
 
-	/* It comes back while it is shared. */
+	/* The hypervisor returns the page while the guest shares it. */
 	KUNIT_ASSERT_EQ(test, request(&commit, true), 0);
 	KUNIT_ASSERT_EQ(test, set_level(gm, 7, 8, GUEST_MEMFD_ACCESS_KERNEL), 0);
 	KUNIT_EXPECT_TRUE(test, guest_memfd_end_donation(commit.page));
@@ -349,7 +361,7 @@ static void end_reference(struct work_struct *work)
 	put_page(container_of(work, struct short_reference, work.work)->page);
 }
 
-/* A reference that ends soon is waited for. */
+/* The library waits for a short-lived reference to be dropped. */
 static void test_share_waits(struct kunit *test)
 {
 	struct guest_memfd *gm = new_file(test, 0);
@@ -369,7 +381,7 @@ static void test_share_waits(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, guest_memfd_end_donation(commit.page));
 }
 
-/* A direct-map reference prevents that the guest takes the page back. */
+/* A direct-map reference prevents the guest from ending the sharing. */
 static void test_share_referenced(struct kunit *test)
 {
 	struct guest_memfd *gm = new_file(test, 0);
@@ -390,7 +402,7 @@ static void test_share_referenced(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, guest_memfd_end_donation(commit.page));
 }
 
-/* The undo of an owner whose hypervisor refuses. */
+/* An owner undoes a donation because its hypervisor refuses the page. */
 static void test_undo(struct kunit *test)
 {
 	struct guest_memfd *gm = new_file(test, 0);

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/*
- * Pages with an uncorrectable memory error.
- */
+/* Memory failures: pages with an uncorrectable memory error. */
 
 #include <linux/delay.h>
 #include <linux/guest_memfd.h>
@@ -16,16 +14,17 @@
 #include "reference.h"
 
 /**
- * gm_get_user - keep a file from being evicted, for a task that found it by a page
+ * gm_get_user - prevent eviction of a file that the task found by a page
  * @gm: The file's memory.
  *
- * memory_failure(), and KVM for a plain memslot, know a file by a page of it only.
- * An inode reference would not keep the superblock, nor the module that owns the
- * file, so eviction of that one file waits instead.
+ * memory_failure(), and KVM for a plain memslot, find a file only by one of its
+ * pages.  A reference to the inode would pin neither the superblock nor the
+ * module that owns the file.  Eviction of the inode waits for these tasks
+ * instead.
  *
- * Context: The caller has locked a folio of the file, so truncation cannot finish
- * before.
- * Return: False when the file is being evicted.
+ * Context: The caller has locked a folio of the file, so truncation cannot
+ * complete before it unlocks the folio.
+ * Return: False if the file is being evicted.
  */
 bool gm_get_user(struct guest_memfd *gm)
 {
@@ -34,7 +33,7 @@ bool gm_get_user(struct guest_memfd *gm)
 
 /**
  * gm_put_user - undo gm_get_user()
- * @gm: The file's memory; the file may be freed as soon as the count is zero.
+ * @gm: The file's memory.  The file may be freed as soon as the count is zero.
  *
  * Context: Any.
  */
@@ -45,8 +44,8 @@ void gm_put_user(struct guest_memfd *gm)
 }
 
 /**
- * gm_wait_for_users - wait until no task is at work in a file that it found by a page
- * @gm: The memory of a file that is evicted.
+ * gm_wait_for_users - wait for the tasks that called gm_get_user()
+ * @gm: The memory of a file that is being evicted.
  *
  * Context: May sleep.
  */
@@ -56,12 +55,15 @@ void gm_wait_for_users(struct guest_memfd *gm)
 		wait_var_event(&gm->users, !atomic_read_acquire(&gm->users));
 }
 
-/* The folio of the page at @index is not locked. */
+/* The caller has not locked the folio of the page at @index. */
 static void take_from_guests(struct guest_memfd *gm, pgoff_t index)
 {
 	struct address_space *mapping = gm->inode->i_mapping;
 
-	/* Exclusively: the owner may be making a cache of a page valid. */
+	/*
+	 * Lock exclusively, because the owner may be about to mark a cache of
+	 * the page valid under the shared lock.
+	 */
 	filemap_invalidate_lock(mapping);
 	gm_invalidate_start(gm, index, index + 1);
 	gm_invalidate_end(gm, index, index + 1);
@@ -71,11 +73,11 @@ static void take_from_guests(struct guest_memfd *gm, pgoff_t index)
 /**
  * guest_memfd_error_folio - the error_remove_folio operation
  * @mapping: The mapping of a plain file.
- * @folio: A locked, poisoned folio in it, with a reference for the caller; it is
- *	unlocked in between.
+ * @folio: A locked, poisoned folio of the file, to which the caller has a
+ *	reference.  The function unlocks it and locks it again.
  *
- * Takes the page away from the guests.  It stays in the file, so that the
- * next access finds the poison and the VMM decides what to do.
+ * The function unmaps the page from the guests.  The page stays in the file, so
+ * that the next access finds the poison and the VMM decides what to do.
  *
  * Return: MF_DELAYED.
  */
@@ -85,7 +87,10 @@ int guest_memfd_error_folio(struct address_space *mapping, struct folio *folio)
 
 	if (!gm_get_user(gm))
 		return MF_DELAYED;
-	/* Faults and truncation take these locks the other way round. */
+	/*
+	 * Faults and truncation take the invalidate_lock before the folio lock,
+	 * so unlock the folio first.
+	 */
 	folio_unlock(folio);
 	take_from_guests(gm, folio->index);
 	gm_put_user(gm);
@@ -95,10 +100,11 @@ int guest_memfd_error_folio(struct address_space *mapping, struct folio *folio)
 EXPORT_SYMBOL_FOR_MODULES(guest_memfd_error_folio, GUEST_MEMFD_OWNERS);
 
 /*
- * Split the block of a poisoned page, so that its other pages become ordinary single
- * ones.  Other references to the block, and a change of levels or a hole under way
- * in the file, can prevent that.  The wait is limited, as the caller's
- * mutex delays the memory failures of all other files.
+ * Split the block of a poisoned page into single pages, so that only the
+ * poisoned page is lost.  Other references to the block, or a concurrent change
+ * of levels or hole punch, can prevent the split.  The function waits for a
+ * limited time, because its caller holds a mutex that delays all other memory
+ * failures.
  */
 static void split_poisoned(struct guest_memfd *gm, struct page *page)
 {
@@ -108,7 +114,10 @@ static void split_poisoned(struct guest_memfd *gm, struct page *page)
 	for (tries = 0; tries < GM_SPLIT_SLEEPS; tries++) {
 		int err = -EAGAIN;
 
-		/* Only the holder of the lock splits blocks, and removes pages. */
+		/*
+		 * Only the holder of change_lock splits blocks and removes
+		 * pages.
+		 */
 		if (mutex_trylock(&gm->change_lock)) {
 			struct folio *folio = page_folio(page);
 
@@ -124,16 +133,20 @@ static void split_poisoned(struct guest_memfd *gm, struct page *page)
 }
 
 /**
- * guest_memfd_memory_failure - take a poisoned page of a NO_DIRECT_MAP file out of use
- * @page: A page that is marked poisoned, with a reference for the caller.  Its folio
- *	is not locked: truncation takes the invalidate_lock before folio locks.
+ * guest_memfd_memory_failure - handle a memory failure in a NO_DIRECT_MAP file
+ * @page: A page that is marked poisoned, with a reference that the caller
+ *	holds.  The caller must not lock its folio, because truncation takes the
+ *	invalidate_lock before folio locks.
  *
- * User space and the guests lose the page, except a guest to which it is donated.  If it
- * is of a block, the block is split.  A block that cannot be split is mapped page by page
- * from then on, without this one.
+ * The function unmaps the page from user space and from the guests, except from
+ * a guest to which it is donated.  If the page belongs to a block, the function
+ * splits the block.  If the block cannot be split, faults map it page by page
+ * afterwards, without the poisoned page.
  *
- * Context: May sleep, for 100 ms if other references to the block prevent the split.
- * Return: The folio that has the page then, with a reference for the caller.
+ * Context: May sleep, for 100 ms if other references to the block prevent the
+ * split.
+ * Return: The folio that contains the page now, with a reference that the
+ * caller must drop.
  */
 struct folio *guest_memfd_memory_failure(struct page *page)
 {
@@ -141,12 +154,21 @@ struct folio *guest_memfd_memory_failure(struct page *page)
 	struct guest_memfd *gm;
 	pgoff_t index;
 
-	/* Once the note is there, the caller's reference prevents neither a split nor a release. */
+	/*
+	 * Take another reference, because gm_page_set_failed() makes splits and
+	 * releases ignore the caller's reference.
+	 */
 	folio_get(folio);
-	/* Before the block is unmapped, so that no fault maps it whole again. */
+	/*
+	 * Record the failure before the block is unmapped, so that no fault
+	 * maps the block as a whole again.
+	 */
 	if (folio_test_large(folio))
 		gm_page_set_failed(page, GFP_KERNEL);
-	/* Truncation waits for the folio: what is in a file now has its inode. */
+	/*
+	 * Truncation waits for the folio lock, so the inode of a folio that is
+	 * in a file is not freed before folio_unlock().
+	 */
 	gm = folio->mapping ? gm_of_mapping(folio->mapping) : NULL;
 	if (!gm || !gm_get_user(gm)) {
 		folio_unlock(folio);

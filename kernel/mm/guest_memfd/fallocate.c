@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/*
- * Populate a range of a file, or take its memory away.
- */
+/* Population of ranges of a file, and hole punching. */
 
 #include <linux/fs.h>
 #include <linux/falloc.h>
@@ -22,14 +20,14 @@
 #include "scrub.h"
 
 /*
- * Holes and populations of plain files release the invalidate_lock after this
- * many pages, which is as many as a block of 2 MiB has.
+ * Hole punches, and populations of plain files, release the invalidate_lock
+ * after this many pages, which is the number of pages of a 2 MiB block.
  */
 #define PAGES_PER_STEP 512
 
 /*
- * Return: The end of the first step of a hole.  At most PAGES_PER_STEP pages
- * are in the file before it.
+ * Return: The end of the first step of a hole punch.  At most PAGES_PER_STEP
+ * pages are present before it.
  */
 static pgoff_t step_end(struct guest_memfd *gm, pgoff_t start, pgoff_t end)
 {
@@ -60,30 +58,36 @@ static bool is_in_block(struct guest_memfd *gm, pgoff_t index)
 }
 
 /*
- * Return: The index up to which [@start, @end) is punched; @start if a block is to be
- * split first.
+ * Punch one step of a hole.
+ *
+ * Return: The index up to which [@start, @end) is punched; @start if the caller
+ * must split a block first.
  */
 static pgoff_t punch_step(struct guest_memfd *gm, pgoff_t start, pgoff_t end)
 {
 	struct address_space *mapping = gm->inode->i_mapping;
 
-	/* The lock also keeps the owner's bindings the same from start to end. */
+	/*
+	 * The lock also prevents the owner from changing its bindings between
+	 * invalidate_start() and invalidate_end().
+	 */
 	filemap_invalidate_lock(mapping);
 	end = step_end(gm, start, end);
 	/*
-	 * A fault may have populated it after split_for_hole() found nothing to split.
-	 * Truncation would remove it whole.
+	 * A fault may have inserted the block after split_for_hole() found
+	 * nothing to split.  Truncation would remove the block as a whole.
 	 */
 	if (is_in_block(gm, start) || is_in_block(gm, end)) {
 		filemap_invalidate_unlock(mapping);
 		return start;
 	}
 	/*
-	 * No more than the range: a guest that is about to map a whole block has a reference to it,
-	 * so the block would not have been split.
+	 * Invalidate no more than the range.  A guest fault that is about to
+	 * map a whole block has a reference to the block, so the block could
+	 * not have been split.
 	 */
 	gm->ops->invalidate_start(gm, start, end);
-	/* Truncation would do it folio by folio. */
+	/* Truncation would unmap the folios one by one. */
 	unmap_mapping_pages(mapping, start, end - start, false);
 	if (gm_hides(gm)) {
 		guest_memfd_access_take_back(gm, start, end);
@@ -93,7 +97,7 @@ static pgoff_t punch_step(struct guest_memfd *gm, pgoff_t start, pgoff_t end)
 	}
 	truncate_inode_pages_range(mapping, (loff_t)start << PAGE_SHIFT,
 				   ((loff_t)end << PAGE_SHIFT) - 1);
-	/* References that were put lazily since the first drain. */
+	/* Drop references that were put lazily since the first drain. */
 	if (gm_hides(gm))
 		gm_references_drain(gm, start, end);
 	gm->ops->invalidate_end(gm, start, end);
@@ -102,8 +106,8 @@ static pgoff_t punch_step(struct guest_memfd *gm, pgoff_t start, pgoff_t end)
 }
 
 /*
- * Clear pages of a block that cannot be split, as a device has pinned it for instance.  They
- * stay in the file.
+ * Clear pages of a block that cannot be split, for instance because a device
+ * has pinned it.  The pages stay in the file.
  */
 static void clear_in_place(struct guest_memfd *gm, pgoff_t start, pgoff_t end)
 {
@@ -124,8 +128,9 @@ static void clear_in_place(struct guest_memfd *gm, pgoff_t start, pgoff_t end)
 }
 
 /*
- * A part of a block cannot leave the file: split the blocks at both ends of a hole.  Where
- * that is impossible the part is cleared, and the hole ends before it.
+ * Split the blocks at both ends of a hole, because no part of a block can be
+ * removed from the file.  If a block cannot be split, clear the part of it that
+ * is in the hole, and shrink the hole by that part.
  */
 static void split_for_hole(struct guest_memfd *gm, pgoff_t *start, pgoff_t *end)
 {
@@ -144,22 +149,24 @@ static void split_for_hole(struct guest_memfd *gm, pgoff_t *start, pgoff_t *end)
 }
 
 /**
- * guest_memfd_punch_hole - take a range of memory away from everybody
+ * guest_memfd_punch_hole - remove the memory of a range
  * @gm: The file's memory.
  * @start: First index of the range, in pages.
  * @end: Index after the range, above @start.
  *
- * The guests lose it, and what was in it is lost.  The next access to the range
- * gets new pages, cleared, at the access level that the range has; or the old ones, where
- * a block that the range has a part of cannot be split: those are cleared.  A hidden
- * page is cleared before the kernel sees it again; one of a plain file as any
- * other page that is freed.  The range is punched in steps: a concurrent fault
- * may populate a part that is punched already while the rest still has its
- * pages.
+ * The function unmaps the range from user space and from the guests, and its
+ * contents are lost.  The next access to the range populates it with new,
+ * cleared pages at the access level that the range has.  If a block that is
+ * partly in the range cannot be split, the function clears those pages in
+ * place, and the next access finds them.  It clears a hidden page before the
+ * kernel can read it through the direct map; it frees a page of a plain file
+ * like any other page.  The function punches the range in steps: a concurrent
+ * fault may populate a part that is punched already while the rest still has
+ * its pages.
  *
  * Context: May sleep; takes gm->change_lock and the invalidate_lock.
- * Return: 0; or -EBUSY, with nothing changed, when a page of the range is donated, shared by
- * its guest or not.
+ * Return: 0; or -EBUSY, with nothing changed, if a page of the range is
+ * donated, whether or not its guest shares it.
  */
 int guest_memfd_punch_hole(struct guest_memfd *gm, pgoff_t start, pgoff_t end)
 {
@@ -171,7 +178,7 @@ int guest_memfd_punch_hole(struct guest_memfd *gm, pgoff_t start, pgoff_t end)
 	if (err)
 		return err;
 	while (start < end) {
-		/* A change of levels relies on pages that stay in the file. */
+		/* A change of levels relies on pages staying in the file. */
 		scoped_guard(mutex, &gm->change_lock) {
 			if (gm_hides(gm))
 				split_for_hole(gm, &start, &end);
@@ -188,7 +195,7 @@ int guest_memfd_punch_hole(struct guest_memfd *gm, pgoff_t start, pgoff_t end)
 EXPORT_SYMBOL_FOR_MODULES(guest_memfd_punch_hole, GUEST_MEMFD_OWNERS);
 
 /*
- * Put the pages of a plain file into [@start, @end).
+ * Populate [@start, @end) of a plain file.
  *
  * Return: 0, or a negative error code.
  */
@@ -214,8 +221,8 @@ static int populate_plain(struct guest_memfd *gm, pgoff_t start, pgoff_t end)
 }
 
 /*
- * The invalidate_lock is released between steps: a writer that waits for it
- * blocks every fault on hidden memory.
+ * Release the invalidate_lock between steps: a waiting writer blocks every
+ * fault on hidden memory.
  */
 static long populate(struct guest_memfd *gm, loff_t offset, loff_t len)
 {
@@ -227,7 +234,10 @@ static long populate(struct guest_memfd *gm, loff_t offset, loff_t len)
 		if (signal_pending(current))
 			return -EINTR;
 		if (gm_hides(gm)) {
-			/* By blocks, and past what is there then. */
+			/*
+			 * Populate by blocks, then skip the pages that are
+			 * present.
+			 */
 			ret = guest_memfd_block_populate_range(gm, index, end);
 			if (ret == -ENOSPC || ret == -EAGAIN) {
 				ret = gm_limit_wait(gm->limit,
@@ -258,14 +268,16 @@ static long populate(struct guest_memfd *gm, loff_t offset, loff_t len)
 /**
  * guest_memfd_fallocate - the fallocate file operation of an owner's file
  * @file: The file.
- * @mode: FALLOC_FL_KEEP_SIZE to populate, with FALLOC_FL_PUNCH_HOLE to free.
+ * @mode: FALLOC_FL_KEEP_SIZE to populate, with FALLOC_FL_PUNCH_HOLE to punch a
+ *	hole.
  * @offset: Start of the range in bytes, page-aligned.
  * @len: Length of the range in bytes, page-aligned.
  *
+ * Context: May sleep; takes the inode lock when the operation has succeeded.
  * Return: 0; -EOPNOTSUPP for another mode; -EINVAL for a range that is not
- * aligned or, when populating, not inside the file; -EBUSY, with nothing changed, for a
- * hole over donated pages; -EINTR, -ENOMEM or -ENOSPC (the
- * file's limit is reached) with a part of the range populated.
+ * aligned or, when populating, not inside the file; -EBUSY, with nothing
+ * changed, for a hole that covers donated pages; or -EINTR, -ENOMEM or -ENOSPC
+ * (the file's limit is reached) with a part of the range populated.
  */
 long guest_memfd_fallocate(struct file *file, int mode, loff_t offset,
 			   loff_t len)
@@ -287,7 +299,10 @@ long guest_memfd_fallocate(struct file *file, int mode, loff_t offset,
 	else
 		ret = populate(gm, offset, len);
 
-	/* The lock is for the mode bits that it may clear; populate() can wait for long. */
+	/*
+	 * file_modified() may clear mode bits, which needs the lock.  Do not
+	 * hold it during populate(), which can wait for long.
+	 */
 	if (!ret) {
 		inode_lock(gm->inode);
 		file_modified(file);

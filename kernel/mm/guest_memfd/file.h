@@ -10,8 +10,8 @@ static inline struct guest_memfd *gm_of_mapping(const struct address_space *mapp
 }
 
 /*
- * A guest may be about to map a block as a whole because of a fault beside the
- * range: whole blocks are invalidated, so that it notices.
+ * Invalidate whole blocks.  A guest fault beside the range may be about to map
+ * a block as a whole, and must notice the invalidation.
  */
 static inline void gm_invalidate_start(struct guest_memfd *gm, pgoff_t start, pgoff_t end)
 {
@@ -28,15 +28,18 @@ static inline void gm_invalidate_end(struct guest_memfd *gm, pgoff_t start, pgof
 }
 
 /*
- * Unmap a folio that stays in its file.  unmap_mapping_folio() would also remove
- * userfaultfd's markers, so that later writes went unnoticed.
+ * Unmap a folio that stays in its file.  unmap_mapping_folio() would also
+ * remove userfaultfd's markers, so userfaultfd would miss later writes.
  */
 static inline void gm_unmap_folio(struct folio *folio)
 {
 	unmap_mapping_pages(folio->mapping, folio->index, folio_nr_pages(folio), false);
 }
 
-/* A split waits so often for short references, up to a millisecond each time. */
+/*
+ * How often a split sleeps to wait for short-lived references, up to a
+ * millisecond each time.
+ */
 #define GM_SPLIT_SLEEPS	100
 
 bool gm_get_user(struct guest_memfd *gm);

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Which page frames are the library's.
+ * Records of the page frames that belong to the library.
  *
- * A hidden page is of a block in a file, of a block that is cut into single pages (cut.c),
- * of the pool (pool.c), or is hidden by itself.  frames.c keeps the first and the last
- * kind, until the page goes to the pool, to a cut block, or to the allocator, and answers
- * for all of them.
+ * A hidden page belongs to a block in a file, to a block that is cut into
+ * single pages (cut.c), or to the pool (pool.c), or it is hidden by itself.
+ * frames.c records the blocks in files and the pages that are hidden by
+ * themselves, until they are moved to the pool, to a cut block or to the page
+ * allocator.  Its functions answer for all four kinds.
  */
 
 #include <linux/xarray.h>
@@ -16,14 +17,17 @@
 #include "page_state.h"
 #include "pool.h"
 
-/* A value for each block in a file, or that has left its own, by pfn >> GM_BLOCK_MAX_ORDER. */
+/*
+ * An entry, by pfn >> GM_BLOCK_MAX_ORDER, for each block that is in a file or
+ * was removed from its file.
+ */
 static DEFINE_XARRAY(blocks_by_pfn);
 
-/* A value for each page that is hidden by itself, by pfn. */
+/* An entry, by pfn, for each page that is hidden by itself. */
 static DEFINE_XARRAY(lone_pages);
 
 /**
- * gm_add_block - note that a block is for a file
+ * gm_add_block - record that a block belongs to a file
  * @pfn: Its first page frame.
  *
  * Context: May sleep.
@@ -36,7 +40,7 @@ int gm_add_block(unsigned long pfn)
 }
 
 /**
- * gm_forget_block - note that no file has a block any more
+ * gm_forget_block - delete the record that a block belongs to a file
  * @pfn: Its first page frame.
  *
  * Context: Any but interrupt.
@@ -47,7 +51,7 @@ void gm_forget_block(unsigned long pfn)
 }
 
 /**
- * gm_add_lone - note that a page is hidden by itself
+ * gm_add_lone - record that a page is hidden by itself
  * @page: The page.
  *
  * Context: May sleep.
@@ -59,11 +63,11 @@ int gm_add_lone(struct page *page)
 }
 
 /**
- * gm_forget_lone - a page is not to be freed as one that was hidden by itself
- * @page: A page that may have been.
+ * gm_forget_lone - delete the record that a page is hidden by itself
+ * @page: A page that may have such a record.
  *
  * Context: Any but interrupt.
- * Return: True if it was hidden by itself.
+ * Return: True if the page had a record.
  */
 bool gm_forget_lone(struct page *page)
 {
@@ -71,12 +75,12 @@ bool gm_forget_lone(struct page *page)
 }
 
 /**
- * gm_lone_uses - is a page hidden by itself in a range?
+ * gm_lone_uses - is a page in a range hidden by itself?
  * @first: First page frame.
- * @last: The last one.
+ * @last: Last page frame.
  *
- * Context: Any.  The answer may be old.
- * Return: True if there is one.
+ * Context: Any.  The result may be stale.
+ * Return: True if there is such a page.
  */
 bool gm_lone_uses(unsigned long first, unsigned long last)
 {
@@ -84,12 +88,12 @@ bool gm_lone_uses(unsigned long first, unsigned long last)
 }
 
 /**
- * gm_block_uses - is a block of a file in a range?
+ * gm_block_uses - does a block in a range belong to a file?
  * @first: First page frame.
- * @last: The last one.
+ * @last: Last page frame.
  *
- * Context: Any.  The answer may be old.
- * Return: True if there is one.
+ * Context: Any.  The result may be stale.
+ * Return: True if there is such a block.
  */
 bool gm_block_uses(unsigned long first, unsigned long last)
 {
@@ -99,12 +103,12 @@ bool gm_block_uses(unsigned long first, unsigned long last)
 }
 
 /**
- * gm_files_use - has any file, or a cut block, memory in a range?
+ * gm_files_use - does a file or a cut block have memory in a range?
  * @first: First page frame of whole blocks.
- * @last: The last one.
+ * @last: Last page frame.
  *
- * Context: Any.  The answer may be old.
- * Return: True if there is any.
+ * Context: Any.  The result may be stale.
+ * Return: True if there is such memory.
  */
 bool gm_files_use(unsigned long first, unsigned long last)
 {
@@ -113,14 +117,15 @@ bool gm_files_use(unsigned long first, unsigned long last)
 }
 
 /**
- * guest_memfd_owns_pfn - is this page the library's?
+ * guest_memfd_owns_pfn - does a page frame belong to the library?
  * @pfn: Any page frame number.
  *
- * Finds the pages of NO_DIRECT_MAP files, pages that have left their file and
- * are not freed yet, the pages of the pool, and free single ones.
+ * The function returns true for pages of NO_DIRECT_MAP files, for pages that
+ * were removed from such a file and are not freed yet, for pages of the pool,
+ * and for free single pages.
  *
- * Context: Any.  The answer can change unless the caller holds a reference to
- * the page.
+ * Context: Any but interrupt.  The result can change unless the caller has a
+ * reference to the page.
  * Return: True for such a page.
  */
 bool guest_memfd_owns_pfn(unsigned long pfn)

@@ -4,9 +4,10 @@
  *
  *	mount -t guestmem -o size=50% guestmem /dev/guestmem
  *
- * A VMM that takes its guest's memory from a file by mmap() runs on such a file as it is.
- * The file system is an owner of the library as KVM is, with ordinary inodes
- * (fs_inode.c) and a limit on the memory of all files of a mount (limit.c).
+ * A VMM that maps its guest's memory from a file by mmap() can use such a file
+ * without changes.  The file system is an owner of the library, like KVM, with
+ * ordinary inodes (fs_inode.c) and a limit on the memory of all files of a
+ * mount (limit.c).
  */
 
 #include <linux/bits.h>
@@ -32,7 +33,7 @@
 #include "fs.h"
 #include "limit.h"
 
-/* Options that a mount has without being asked. */
+/* Defaults of the mount options. */
 #define DEFAULT_PERCENT	50
 #define DEFAULT_INODES	65536UL
 #define DEFAULT_MODE	0755
@@ -47,12 +48,12 @@ enum {
 
 /**
  * struct gm_fs_options - the options of one mount() or remount
- * @seen: Which of them were given, a bit for each.
- * @max_pages: Size in pages.
- * @max_inodes: Number of inodes.
+ * @seen: Bitmap of the options that were given.
+ * @max_pages: Maximum size in pages.
+ * @max_inodes: Maximum number of inodes.
  * @mode: Permissions of the root directory.
- * @uid: Its owner.
- * @gid: Its group.
+ * @uid: Owner of the root directory.
+ * @gid: Group of the root directory.
  */
 struct gm_fs_options {
 	unsigned int seen;
@@ -115,7 +116,7 @@ static const struct super_operations gm_fs_super_operations = {
 };
 
 /*
- * A decimal number, which k, m, g or t can follow, or %.
+ * Parse a decimal number, which k, m, g, t or % can follow.
  *
  * Return: 0, or -EINVAL.
  */
@@ -231,7 +232,7 @@ static int gm_fs_fill_super(struct super_block *sb, struct fs_context *fc)
 
 	if (!info)
 		return -ENOMEM;
-	/* From here on gm_fs_kill_sb() frees it. */
+	/* gm_fs_kill_sb() frees info after this. */
 	sb->s_fs_info = info;
 	spin_lock_init(&info->lock);
 	info->max_inodes = options->max_inodes;
@@ -250,9 +251,12 @@ static int gm_fs_fill_super(struct super_block *sb, struct fs_context *fc)
 	sb->s_blocksize_bits = PAGE_SHIFT;
 	sb->s_time_gran = 1;
 	sb->s_d_flags = DCACHE_DONTCACHE;
-	/* Guests' memory is neither a program nor a device. */
+	/* Guest memory contains neither programs nor device nodes. */
 	sb->s_iflags |= SB_I_NOEXEC | SB_I_NODEV;
-	/* overlayfs and its kin read and write the files below them. */
+	/*
+	 * overlayfs and similar file systems read and write the files below
+	 * them, which hidden memory does not support.
+	 */
 	sb->s_stack_depth = FILESYSTEM_MAX_STACK_DEPTH;
 
 	inode = gm_fs_new_inode(&nop_mnt_idmap, sb, NULL, S_IFDIR | info->mode);
@@ -273,7 +277,7 @@ static int gm_fs_get_tree(struct fs_context *fc)
 	return get_tree_nodev(fc, gm_fs_fill_super);
 }
 
-/* util-linux repeats on a remount what /proc/mounts shows. */
+/* On a remount, util-linux repeats the options from /proc/mounts. */
 static int check_fixed(struct fs_context *fc, const struct gm_fs_options *options,
 		       const struct gm_fs_info *info)
 {
@@ -341,13 +345,16 @@ static void gm_fs_kill_sb(struct super_block *sb)
 	kill_anon_super(sb);
 	if (!info)
 		return;
-	/* Memory that waits to be scrubbed keeps it. */
+	/* The limit stays allocated until all memory has been scrubbed. */
 	gm_limit_put(info->limit);
 	simple_xattr_cache_cleanup(&info->xattr_cache);
 	kfree(info);
 }
 
-/* Not in user namespaces: the memory cannot be reclaimed. */
+/*
+ * User namespaces must not mount the file system, because its memory cannot be
+ * reclaimed.
+ */
 static struct file_system_type gm_fs_type = {
 	.name		 = "guestmem",
 	.init_fs_context = gm_fs_init_fs_context,

@@ -11,14 +11,14 @@ struct gm_limit;
 
 /**
  * struct gm_fs_info - a mount of the guestmem file system
- * @limit: How much memory its files may have; outlives the mount.
+ * @limit: Limits the memory of the mount's files.  It can outlive the mount.
  * @xattr_cache: Finds the extended attributes of all inodes.
- * @mode: Permissions of the root directory when it was mounted.
- * @uid: Its owner then.
- * @gid: Its group then.
- * @lock: Protects the fields that follow.  The lock of @limit is taken under it.
- * @max_inodes: How many files and directories there may be, the root included.
- * @nr_inodes: How many there are, those without a name included.
+ * @mode: Permissions of the root directory at the time of the mount.
+ * @uid: Owner of the root directory at the time of the mount.
+ * @gid: Group of the root directory at the time of the mount.
+ * @lock: Protects @max_inodes and @nr_inodes.  The lock of @limit nests inside.
+ * @max_inodes: Maximum number of files and directories, the root included.
+ * @nr_inodes: Number of files and directories, unlinked ones included.
  */
 struct gm_fs_info {
 	struct gm_limit *limit;

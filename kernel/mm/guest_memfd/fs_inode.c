@@ -2,10 +2,11 @@
 /*
  * Files and directories of the guestmem file system.
  *
- * A regular file is the memory of a guest, at level USER at first.  Its size is set once:
- * what is said of the size in the library (levels, blocks) holds from then on, and no
- * page can be in the file before.  There is no read() and no write(): the
- * kernel does not copy from and to hidden memory for others.
+ * A regular file is the memory of a guest, initially at level USER.  Its size
+ * can be set once.  Before that the file has no pages; after that the library
+ * (levels, blocks) can rely on a constant size.  There is no read() and no
+ * write(), because the kernel does not copy from or to hidden memory on behalf
+ * of user space.
  */
 
 #include <linux/dcache.h>
@@ -31,8 +32,8 @@
 /**
  * struct gm_fs_inode - a file or a directory
  * @gm: The library's part of a file; all zeroes in a directory.
- * @xattrs: Extended attributes.
- * @xattr_limits: Counts them.
+ * @xattrs: List of extended attributes.
+ * @xattr_limits: Counts the extended attributes.
  * @vfs_inode: The VFS's part.
  */
 struct gm_fs_inode {
@@ -49,9 +50,12 @@ static struct gm_fs_inode *to_gm_fs(struct inode *inode)
 	return container_of(inode, struct gm_fs_inode, vfs_inode);
 }
 
-/* The library's owner */
+/* Callbacks for the library */
 
-/* What user mappings do not show is in no other place. */
+/*
+ * Nothing to invalidate: the file system has no mapping of a page besides the
+ * user mappings, which the library unmaps.
+ */
 static void gm_fs_invalidate(struct guest_memfd *gm, pgoff_t start, pgoff_t end)
 {
 }
@@ -70,7 +74,10 @@ static const struct address_space_operations gm_fs_aops = {
 
 /* Files */
 
-/* How many pages of a range are not in the file.  Others may come and go. */
+/*
+ * Return: The number of pages of a range that are not in the file.  It can
+ * change concurrently.
+ */
 static unsigned long count_absent(struct address_space *mapping, pgoff_t start,
 				  pgoff_t end)
 {
@@ -94,12 +101,15 @@ static unsigned long count_absent(struct address_space *mapping, pgoff_t start,
 	return nr;
 }
 
-/* No part of a range is populated if there is clearly no room for all of it. */
+/*
+ * Is there room for all of a range?  If there clearly is not, fallocate() fails
+ * before it populates a part of the range.
+ */
 static bool room_for(struct file *file, loff_t offset, loff_t len)
 {
 	struct guest_memfd *gm = gm_of_mapping(file->f_mapping);
 
-	/* guest_memfd_fallocate() refuses it. */
+	/* guest_memfd_fallocate() refuses such a range. */
 	if (offset + len > i_size_read(gm->inode) || !PAGE_ALIGNED(offset | len))
 		return true;
 	return gm_limit_could_have(gm->limit,
@@ -111,7 +121,10 @@ static bool room_for(struct file *file, loff_t offset, loff_t len)
 static long gm_fs_fallocate(struct file *file, int mode, loff_t offset,
 			    loff_t len)
 {
-	/* The size is fixed in any case: beyond it is an error. */
+	/*
+	 * fallocate() never changes the size: a range beyond the end is an
+	 * error.
+	 */
 	if (!mode)
 		mode = FALLOC_FL_KEEP_SIZE;
 	if (mode == FALLOC_FL_KEEP_SIZE && !room_for(file, offset, len))
@@ -121,7 +134,10 @@ static long gm_fs_fallocate(struct file *file, int mode, loff_t offset,
 
 static long gm_fs_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 {
-	/* A reader does not take the memory away from those who can write. */
+	/*
+	 * A task that opened the file for reading only must not disable user
+	 * access for other tasks.
+	 */
 	if (cmd == GUEST_MEMFD_SET_ACCESS && !(file->f_mode & FMODE_WRITE))
 		return -EBADF;
 	return guest_memfd_ioctl(file, cmd, arg);
@@ -153,7 +169,10 @@ static int set_size(struct inode *inode, loff_t size)
 		return 0;
 	if (inode->i_size || !PAGE_ALIGNED(size))
 		return -EINVAL;
-	/* For a guest that turns its clock on and off. */
+	/*
+	 * The queue makes last puts lazy, for instance for a guest that turns
+	 * its clock on and off.
+	 */
 	queue = guest_memfd_put_queue_alloc();
 	if (!queue)
 		return -ENOMEM;
@@ -246,7 +265,7 @@ static ssize_t gm_fs_listxattr(struct dentry *dentry, char *buffer, size_t size)
 	return simple_xattr_list(inode, &to_gm_fs(inode)->xattrs, buffer, size);
 }
 
-/* What a security module labels a new inode with. */
+/* Store the attributes with which a security module labels a new inode. */
 static int init_xattrs(struct inode *inode, const struct xattr *xattrs, void *unused)
 {
 	const struct xattr *xattr;
@@ -323,7 +342,7 @@ static int gm_fs_tmpfile(struct mnt_idmap *idmap, struct inode *dir,
 	return finish_open_simple(file, PTR_ERR_OR_ZERO(inode));
 }
 
-/* One name for each inode, so that nr_inodes limits the names too. */
+/* Permit one name for each inode, so that nr_inodes limits the names, too. */
 static int gm_fs_link(struct dentry *old_dentry, struct inode *dir,
 		      struct dentry *dentry)
 {
@@ -370,14 +389,15 @@ static void uncount_inode(struct gm_fs_info *info)
 }
 
 /**
- * gm_fs_new_inode - make a file or a directory
+ * gm_fs_new_inode - allocate a file or a directory
  * @idmap: The mount's id mapping.
  * @sb: The superblock.
- * @dir: The directory that it is made in, or NULL for the root.
+ * @dir: The parent directory, or NULL for the root.
  * @mode: S_IFREG or S_IFDIR, and permissions.
  *
  * Context: May sleep.
- * Return: The inode; ERR_PTR(-ENOSPC) when there are too many; ERR_PTR(-ENOMEM).
+ * Return: The inode; ERR_PTR(-ENOSPC) if the mount has nr_inodes inodes
+ * already; or ERR_PTR(-ENOMEM).
  */
 struct inode *gm_fs_new_inode(struct mnt_idmap *idmap, struct super_block *sb,
 			      struct inode *dir, umode_t mode)
@@ -393,12 +413,12 @@ struct inode *gm_fs_new_inode(struct mnt_idmap *idmap, struct super_block *sb,
 		uncount_inode(info);
 		return ERR_PTR(-ENOMEM);
 	}
-	/* From here on the eviction of the inode counts it out. */
+	/* gm_fs_evict_inode() calls uncount_inode() after this. */
 	inode->i_ino = get_next_ino();
 	inode_init_owner(idmap, inode, dir, mode);
 	simple_inode_init_ts(inode);
 	if (S_ISDIR(mode)) {
-		/* Of its own ".". */
+		/* Count the link from the directory's own ".". */
 		inc_nlink(inode);
 		inode->i_op = &gm_fs_dir_inode_operations;
 		inode->i_fop = &simple_dir_operations;
@@ -443,9 +463,9 @@ void gm_fs_free_inode(struct inode *inode)
 
 /**
  * gm_fs_evict_inode - the evict_inode operation
- * @inode: An inode of gm_fs_new_inode().
+ * @inode: An inode from gm_fs_new_inode().
  *
- * The memory of a file is scrubbed later; until then the limit has it.
+ * Workers scrub the memory of a file later.  Until then the limit counts it.
  */
 void gm_fs_evict_inode(struct inode *inode)
 {
@@ -464,7 +484,7 @@ static void init_once(void *object)
 }
 
 /**
- * gm_fs_init_inodes - make what inodes are allocated from
+ * gm_fs_init_inodes - create the slab cache of the inodes
  *
  * Return: 0, or -ENOMEM.
  */

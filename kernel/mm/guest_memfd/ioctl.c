@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/*
- * What user space asks a file: access levels, and the counts in fdinfo.
- */
+/* ioctls on a file for access levels, and the statistics in fdinfo. */
 
 #include <linux/fs.h>
 #include <linux/guest_memfd.h>
@@ -29,7 +27,7 @@ static bool access_valid(struct guest_memfd *gm,
 
 static bool level_valid(struct guest_memfd *gm, unsigned int level)
 {
-	/* Without a mapping there is nothing at USER. */
+	/* A file that cannot be mapped has no level USER. */
 	if (level == GUEST_MEMFD_ACCESS_USER)
 		return gm->flags & GM_FILE_MMAP;
 	return level == GUEST_MEMFD_ACCESS_NONE ||
@@ -84,8 +82,10 @@ static int ioctl_get_access(struct guest_memfd *gm,
  * @cmd: GUEST_MEMFD_SET_ACCESS or GUEST_MEMFD_GET_ACCESS.
  * @arg: Address of a struct guest_memfd_access in user space.
  *
- * Return: 0; -ENOTTY for another command; -EFAULT; -EINVAL for what the structure
- * does not allow; what the owner's veto says; or as guest_memfd_set_access().
+ * Context: May sleep.
+ * Return: 0; -ENOTTY for another command; -EFAULT; -EINVAL if a field of the
+ * structure is invalid; the error of the owner's may_set_access(); or an error
+ * of guest_memfd_set_access().
  */
 long guest_memfd_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 {
@@ -105,8 +105,10 @@ EXPORT_SYMBOL_FOR_MODULES(guest_memfd_ioctl, GUEST_MEMFD_OWNERS);
 
 /**
  * guest_memfd_show_fdinfo - the show_fdinfo file operation of an owner's file
- * @m: Where to write; the text is ABI.
+ * @m: The seq_file to write to.  The text is ABI.
  * @file: The file.
+ *
+ * Context: May sleep.
  */
 void guest_memfd_show_fdinfo(struct seq_file *m, struct file *file)
 {
@@ -118,7 +120,10 @@ void guest_memfd_show_fdinfo(struct seq_file *m, struct file *file)
 	unsigned long nr_blocks = atomic_long_read(&gm->nr_blocks);
 	bool hides = gm_hides(gm);
 
-	/* Each run as it is when it is counted. */
+	/*
+	 * Read each run without a lock: the sums can mix levels from before and
+	 * after a concurrent change.
+	 */
 	for (index = 0; index < nr; index = last + 1) {
 		unsigned int level;
 
@@ -127,7 +132,7 @@ void guest_memfd_show_fdinfo(struct seq_file *m, struct file *file)
 		levels[level] += last - index + 1;
 		cond_resched();
 	}
-	/* A single page is a block of its own. */
+	/* fdinfo counts a single page as a block. */
 	if (hides)
 		nr_blocks += pages - min(pages, nr_blocks * GM_BLOCK_PAGES);
 
@@ -135,21 +140,29 @@ void guest_memfd_show_fdinfo(struct seq_file *m, struct file *file)
 	seq_printf(m, "guest_memfd-flags:\t0x%llx\n", gm->flags);
 	seq_printf(m, "guest_memfd-populated:\t%lu\n", pages);
 	seq_printf(m, "guest_memfd-blocks:\t%lu\n", nr_blocks);
-	/* A page that entered the file after @pages was read may be referenced. */
+	/*
+	 * A page that was inserted into the file after @pages was read may be
+	 * included in @referenced.
+	 */
 	seq_printf(m, "guest_memfd-hidden:\t%lu\n",
 		   hides ? pages - min(pages, referenced) : 0);
 	seq_printf(m, "guest_memfd-referenced:\t%lu\n", referenced);
-	/* Counted above, and dropped unless they are taken over soon. */
+	/*
+	 * These pages are included in guest_memfd-referenced, and will be
+	 * hidden soon unless a get takes back the reference.
+	 */
 	seq_printf(m, "guest_memfd-put-pending:\t%lu\n",
 		   gm_references_pending(gm));
-	/* In no other sum: these are not in the file any more. */
+	/*
+	 * These pages are in no other number, because they are not in the file.
+	 */
 	seq_printf(m, "guest_memfd-left-referenced:\t%lu\n",
 		   gm_references_left(gm));
 #ifdef CONFIG_GUEST_MEMFD_DONATE
 	seq_printf(m, "guest_memfd-donated:\t%lu\n", READ_ONCE(gm->nr_donated));
 	seq_printf(m, "guest_memfd-shared:\t%lu\n", READ_ONCE(gm->nr_shared));
 #endif
-	/* Of the file's pages, whether they are there or not. */
+	/* These numbers include pages of the file that are not populated. */
 	seq_printf(m, "guest_memfd-level-none:\t%lu\n",
 		   levels[GUEST_MEMFD_ACCESS_NONE]);
 	seq_printf(m, "guest_memfd-level-user:\t%lu\n",

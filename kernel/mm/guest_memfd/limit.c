@@ -1,18 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * How much memory the files of one mount may have.
+ * Limit on the memory of the files of one mount.
  *
- * alloc.c reserves pages against the limit of the file before it allocates them.
- * The reservation follows the memory out of the file: it ends when the memory has been
- * scrubbed and another file, or the allocator, can have it.  So a reserved page
- * is in a file or outside: on its way into one, which may not need it, or on its way
- * out.
+ * alloc.c reserves pages against the limit of the file before it allocates
+ * them.  A reservation stays with the memory when the library removes it from
+ * the file, and ends when the memory has been scrubbed and another file, or the
+ * page allocator, can use it.  A reserved page is therefore either in a file or
+ * outside.  A page is outside before it is inserted into a file, which may turn
+ * out not to need it, and after it was removed from the file, until it has been
+ * scrubbed.
  *
- * A page that is outside comes back as soon as a task has had the time for it, unless a
- * task or a device holds it by a reference or a pin.  A task that finds no room
- * therefore releases its locks, helps to scrub, and waits.  It waits for held pages until
- * the number of held pages has not changed for a second; the next task then does
- * not wait for them again.
+ * Tasks insert or scrub the pages that are outside within a short time, unless
+ * a task or a device holds such a page by a reference or a pin.  A task that
+ * finds no room therefore releases its locks, helps to scrub, and waits.  It
+ * waits for held pages until their number has not changed for a second; after
+ * that, no task waits for them until the number changes.
  *
  * A limit outlives its mount for as long as pages are reserved against it.
  */
@@ -30,25 +32,28 @@
 #include "page_state.h"
 #include "teardown.h"
 
-/* How long what is held is waited for. */
+/* Time for which tasks wait for held pages. */
 #define PATIENCE	HZ
-/* A task waits for so long at most. */
+/* Maximum time for which a task waits. */
 #define MAX_WAIT	(10 * HZ)
-/* It looks for something to scrub at least so often. */
+/* Interval at which a waiting task looks for pages to scrub. */
 #define LOOK_AGAIN	(HZ / 20)
 
 /**
- * struct gm_limit - how much memory the files of one mount may have
- * @lock: Protects the other fields; no other lock but that of @wait is taken under it.
- * @wait: Woken when a page enters a file, or its reservation ends.
+ * struct gm_limit - limit on the memory of the files of one mount
+ * @lock: Protects the other fields.  No other lock but that of @wait is taken
+ *	under it.
+ * @wait: Woken when a page is inserted into a file or a reservation ends.
  * @max: The limit, in pages.
- * @used: Reserved pages.
- * @outside: Reserved pages that are in no file.
- * @held: Those of them that a task or a device has a reference to.
- * @moved: When @held changed last, in jiffies.
- * @vain: When a task last waited MAX_WAIT for a block, in jiffies.
- * @events: Counts what @wait is woken for.
- * @mounted: The mount exists.
+ * @used: Number of reserved pages.
+ * @outside: Number of reserved pages that are in no file.
+ * @held: Number of pages of @outside to which a task or a device has a
+ *	reference.
+ * @moved: Time, in jiffies, when @held last changed.
+ * @vain: Time, in jiffies, when a task last waited MAX_WAIT for a block in
+ *	vain.
+ * @events: Number of wake-ups of @wait.
+ * @mounted: True while the mount exists.
  */
 struct gm_limit {
 	spinlock_t lock; /* Protects the other fields. */
@@ -66,7 +71,7 @@ struct gm_limit {
 #if IS_ENABLED(CONFIG_KUNIT)
 static atomic_t nr_limits;
 
-/* How many limits there are. */
+/* Return: The number of limits of all mounts. */
 unsigned int gm_limit_count(void)
 {
 	return atomic_read(&nr_limits);
@@ -83,7 +88,7 @@ static void count_limits(int nr)
 #endif
 
 /**
- * gm_limit_alloc - make the limit of a mount
+ * gm_limit_alloc - allocate the limit of a mount
  * @max: The limit, in pages.
  *
  * Context: May sleep.
@@ -113,8 +118,8 @@ static void free_limit(struct gm_limit *limit)
 }
 
 /**
- * gm_limit_put - the mount does not exist any more
- * @limit: Its limit, or NULL.
+ * gm_limit_put - drop the mount's reference to its limit
+ * @limit: The limit, or NULL.
  *
  * Context: Any but interrupt.
  */
@@ -143,10 +148,10 @@ static void wake_waiters(struct gm_limit *limit)
 /**
  * gm_limit_resize - change a limit
  * @limit: The limit.
- * @max: The new one, in pages.
+ * @max: The new limit, in pages.
  *
  * Context: Any but interrupt.
- * Return: False if more is reserved; nothing is changed then.
+ * Return: False if more pages are reserved; then the limit is unchanged.
  */
 bool gm_limit_resize(struct gm_limit *limit, unsigned long max)
 {
@@ -159,9 +164,9 @@ bool gm_limit_resize(struct gm_limit *limit, unsigned long max)
 }
 
 /**
- * gm_limit_read - read the numbers of a limit, all of the same instant
+ * gm_limit_read - read a consistent snapshot of a limit's numbers
  * @limit: The limit.
- * @info: Where to store them.
+ * @info: Receives the numbers.
  *
  * Context: Any but interrupt.
  */
@@ -173,7 +178,10 @@ void gm_limit_read(struct gm_limit *limit, struct gm_limit_info *info)
 	info->outside = limit->outside;
 }
 
-/* How much of what is outside comes back soon? */
+/*
+ * Return: The number of pages outside that are expected to be inserted or
+ * scrubbed soon.
+ */
 static unsigned long expected(struct gm_limit *limit)
 {
 	lockdep_assert_held(&limit->lock);
@@ -183,12 +191,12 @@ static unsigned long expected(struct gm_limit *limit)
 }
 
 /**
- * gm_limit_could_have - is there room, or will there be when what is outside has come back?
+ * gm_limit_could_have - is there room for pages, now or soon?
  * @limit: The limit, or NULL for none.
- * @nr: For so many pages.
+ * @nr: The number of pages.
  *
  * Context: Any but interrupt.
- * Return: False if gm_limit_wait() would be in vain, as of now.
+ * Return: False if gm_limit_wait() would wait in vain, as of now.
  */
 bool gm_limit_could_have(struct gm_limit *limit, unsigned long nr)
 {
@@ -199,16 +207,16 @@ bool gm_limit_could_have(struct gm_limit *limit, unsigned long nr)
 }
 
 /**
- * gm_limit_reserve - reserve memory that is about to be allocated
+ * gm_limit_reserve - reserve pages before they are allocated
  * @limit: The limit, or NULL for none.
- * @nr: So many pieces at most.
- * @pages: Pages of a piece.
+ * @nr: The maximum number of pieces to reserve.
+ * @pages: Number of pages in a piece.
  *
- * The pages are outside.  Does not wait: the caller may hold locks that others need to
- * get memory into their files.
+ * The reserved pages count as outside.  The function does not wait, because the
+ * caller may hold locks that other tasks need to insert pages into their files.
  *
  * Context: Any but interrupt.
- * Return: For how many pieces there was room.
+ * Return: The number of pieces that were reserved.
  */
 unsigned int gm_limit_reserve(struct gm_limit *limit, unsigned int nr,
 			      unsigned int pages)
@@ -222,7 +230,10 @@ unsigned int gm_limit_reserve(struct gm_limit *limit, unsigned int nr,
 	return nr;
 }
 
-/* Pages are outside no more, for one or the other reason. */
+/*
+ * Subtract pages from the number of pages outside: they were inserted into a
+ * file, or their reservation ends.
+ */
 static void come_back(struct gm_limit *limit, unsigned long nr)
 {
 	lockdep_assert_held(&limit->lock);
@@ -233,11 +244,12 @@ static void come_back(struct gm_limit *limit, unsigned long nr)
 }
 
 /**
- * gm_limit_unreserve - give a reservation back
+ * gm_limit_unreserve - end a reservation
  * @limit: The limit, or NULL for none.
- * @nr: Of so many pages outside.
+ * @nr: The number of pages, all of them outside.
  *
- * The caller does not use the limit any more, which may be freed.
+ * The caller must not use the limit afterwards, because the function may free
+ * it.
  *
  * Context: Any but interrupt.
  */
@@ -259,7 +271,7 @@ void gm_limit_unreserve(struct gm_limit *limit, unsigned long nr)
 }
 
 /**
- * gm_limit_enter - reserved pages have entered a file
+ * gm_limit_enter - account for reserved pages that were inserted into a file
  * @limit: The file's limit, or NULL for none.
  * @nr: The number of pages.
  *
@@ -274,7 +286,7 @@ void gm_limit_enter(struct gm_limit *limit, unsigned long nr)
 }
 
 /**
- * gm_limit_leave - reserved pages have left a file
+ * gm_limit_leave - account for reserved pages that were removed from a file
  * @limit: The file's limit, or NULL for none.
  * @nr: The number of pages.
  *
@@ -289,7 +301,7 @@ void gm_limit_leave(struct gm_limit *limit, unsigned long nr)
 }
 
 /**
- * gm_limit_hold - count pages that are outside as held
+ * gm_limit_hold - count pages outside as held
  * @limit: The limit, or NULL for none.
  * @nr: The number of pages.
  *
@@ -305,9 +317,9 @@ void gm_limit_hold(struct gm_limit *limit, unsigned long nr)
 }
 
 /**
- * gm_limit_unhold - count pages that are outside as not held any more
+ * gm_limit_unhold - undo gm_limit_hold()
  * @limit: The limit, or NULL for none.
- * @nr: The number of pages, of gm_limit_hold().
+ * @nr: The number of pages.
  *
  * Context: Any but interrupt.
  */
@@ -323,14 +335,14 @@ void gm_limit_unhold(struct gm_limit *limit, unsigned long nr)
 }
 
 /**
- * gm_limit_should_wait - is a block worth to be waited for?
+ * gm_limit_should_wait - should the caller wait for room for a block?
  * @limit: The limit, or NULL for none.
  *
- * To be called when there was no room for one.
+ * The caller has found no room for a block.
  *
  * Context: Any but interrupt.
- * Return: True if gm_limit_wait() may lead to room for one, or has nothing to wait for
- * because a block came back just now.
+ * Return: True if gm_limit_wait() may make room for a block, or if another task
+ * has just made room.
  */
 bool gm_limit_should_wait(struct gm_limit *limit)
 {
@@ -342,7 +354,10 @@ bool gm_limit_should_wait(struct gm_limit *limit)
 	room = limit->max - limit->used;
 	if (room >= GM_BLOCK_PAGES)
 		return true;
-	/* A task has waited for very long, and found that others are faster. */
+	/*
+	 * A task has waited for MAX_WAIT in vain, because other tasks took the
+	 * room.  Use single pages for a while.
+	 */
 	if (time_before(jiffies, limit->vain + PATIENCE))
 		return false;
 	return room + expected(limit) >= GM_BLOCK_PAGES;
@@ -360,16 +375,19 @@ static void wait_for_event(struct gm_limit *limit, unsigned long events,
 }
 
 /**
- * gm_limit_wait - help to scrub what has left the files of a mount, and wait for it
+ * gm_limit_wait - help to scrub memory of a mount's files, and wait for room
  * @limit: The limit, or NULL for none.
- * @nr: For so many pages, which there was no room for: one, or those of a block.
- * @state: TASK_KILLABLE or TASK_INTERRUPTIBLE, the signals that end the wait.
+ * @nr: The number of pages for which there was no room: one, or those of a
+ *	block.
+ * @state: TASK_KILLABLE or TASK_INTERRUPTIBLE; selects the signals that end the
+ *	wait.
  *
- * The caller holds no reservation, and no lock that is held while pages enter a file or
- * are scrubbed.
+ * The caller must have no reservation, and must hold no lock that other tasks
+ * need to insert or scrub pages.
  *
- * Context: Sleeps, ten seconds at most.
- * Return: 0 if there is room for a page at least; -ENOSPC if there is none; -EINTR.
+ * Context: Sleeps for ten seconds at most.
+ * Return: 0 if there is room for at least one page; -ENOSPC if there is none;
+ * or -EINTR.
  */
 int gm_limit_wait(struct gm_limit *limit, unsigned long nr, unsigned int state)
 {
@@ -389,7 +407,10 @@ int gm_limit_wait(struct gm_limit *limit, unsigned long nr, unsigned int state)
 		events = limit->events;
 		spin_unlock(&limit->lock);
 
-		/* Others have the block; pages may be on their way. */
+		/*
+		 * No room for a block is expected any more.  Wait for a single
+		 * page instead, which may be scrubbed soon.
+		 */
 		if (!wait && !late && !room && nr > 1) {
 			nr = 1;
 			continue;

@@ -8,8 +8,9 @@
 struct gm_limit;
 
 /*
- * A folio in no file has no index: the field has the limit that its pages are reserved
- * against, or NULL.  The file's index replaces it when the folio enters a file.
+ * A folio that is in no file has no index.  Its index field then points to the
+ * limit against which its pages are reserved, or is NULL.  Inserting the folio
+ * into a file replaces the field by the index.
  */
 static inline void gm_folio_set_limit(struct folio *folio, struct gm_limit *limit)
 {
@@ -22,8 +23,9 @@ static inline struct gm_limit *gm_folio_limit(struct folio *folio)
 }
 
 /*
- * The folio is about to be freed: the caller gives its reservation back by
- * gm_limit_unreserve() when the memory can be used again.
+ * Take the limit from a folio that the caller is about to free.  The caller
+ * ends the reservation by gm_limit_unreserve() when the memory can be used
+ * again.
  */
 static inline struct gm_limit *gm_folio_take_limit(struct folio *folio)
 {
@@ -37,7 +39,8 @@ static inline struct gm_limit *gm_folio_take_limit(struct folio *folio)
  * struct gm_limit_info - the numbers of a limit, in pages
  * @max: The limit.
  * @used: Reserved pages.
- * @outside: Those of them that are in no file: not yet, or not any more.
+ * @outside: Reserved pages that are not inserted into a file yet, or were
+ *	removed from one.
  */
 struct gm_limit_info {
 	unsigned long max;

@@ -2,12 +2,12 @@
 /*
  * KUnit tests of the limit on the memory of a mount's files.
  *
- * Proves that no more is reserved than the limit allows, at no time; that a
- * reservation ends when the memory has been scrubbed, and not when it leaves its
- * file, whether as a block, as single pages of a block that was split, or by a failure on
- * its way into the file; that a task which finds no room waits for memory that
- * comes back, once and not for ever for memory that does not; and that a
- * limit is freed with the last of its mount and its reservations.
+ * Proves that the reserved pages never exceed the limit; that a reservation
+ * ends when the memory has been scrubbed, and not when it is removed from its
+ * file, whether as a block, as single pages of a block that was split, or after
+ * a failed insertion; that a task which finds no room waits for memory that is
+ * freed soon, but waits only once for memory that is held; and that a limit is
+ * freed with the last of its mount and its reservations.
  *
  * Not covered: what user space sees of it, which guest_memfd_fs_test.c tests.
  */
@@ -32,7 +32,7 @@
 #include "scrub.h"
 #include "teardown.h"
 
-/* A file of one block and a tail that is one of the limit's mount. */
+/* Create a file, of one block and a tail, that has the limit of a mount. */
 static struct guest_memfd *new_file(struct kunit *test, struct gm_limit *limit)
 {
 	struct guest_memfd *gm = gm_test_file(test, GM_FILE_NO_DIRECT_MAP);
@@ -85,7 +85,10 @@ static bool is_block(struct guest_memfd *gm, pgoff_t index)
 	return folio && folio_test_large(folio);
 }
 
-/* All of the direct map's blocks may be in use, which is no failure of ours. */
+/*
+ * Skip the test if no block can be allocated: other memory may use all blocks
+ * of the direct map.
+ */
 static void populate_block(struct kunit *test, struct guest_memfd *gm)
 {
 	KUNIT_ASSERT_EQ(test, populate(gm, 3), 0);
@@ -171,7 +174,7 @@ static unsigned int ms_of_wait(struct gm_limit *limit, unsigned long nr, bool *r
 	return jiffies_to_msecs(jiffies - start);
 }
 
-/* A block that has left a file and is held. */
+/* Reserve a block that was removed from a file and is held. */
 static void reserve_held(struct kunit *test, struct gm_limit *limit)
 {
 	KUNIT_ASSERT_EQ(test, gm_limit_reserve(limit, 1, BLOCK_PAGES), 1);
@@ -193,24 +196,27 @@ static void test_wait_gives_up(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, room);
 	KUNIT_EXPECT_GE(test, ms, 900);
 	KUNIT_EXPECT_LE(test, ms, 5000);
-	/* The next task knows that. */
+	/* The next task does not wait again. */
 	KUNIT_EXPECT_FALSE(test, gm_limit_should_wait(limit));
 	KUNIT_EXPECT_FALSE(test, gm_limit_could_have(limit, 1));
 	ms = ms_of_wait(limit, 1, &room);
 	KUNIT_EXPECT_FALSE(test, room);
 	KUNIT_EXPECT_LE(test, ms, 500);
-	/* A page comes back after all: so may the others. */
+	/* One held page is freed after all, so the others may be freed, too. */
 	gm_limit_unhold(limit, 1);
 	KUNIT_EXPECT_TRUE(test, gm_limit_could_have(limit, BLOCK_PAGES));
 	gm_limit_unreserve(limit, 1);
 	KUNIT_EXPECT_TRUE(test, gm_limit_should_wait(limit));
-	/* Who needs a page does not wait for a block. */
+	/* A task that needs a page does not wait for a block. */
 	ms = ms_of_wait(limit, 1, &room);
 	KUNIT_EXPECT_TRUE(test, room);
 	KUNIT_EXPECT_LE(test, ms, 500);
 	gm_limit_unhold(limit, BLOCK_PAGES - 1);
 	gm_limit_unreserve(limit, BLOCK_PAGES - 1);
-	/* Some pages, but no block: there is nothing to wait for. */
+	/*
+	 * There is room for some pages but not for a block, and no page is
+	 * outside, so the task does not wait.
+	 */
 	KUNIT_EXPECT_EQ(test, gm_limit_reserve(limit, 2, 1), 2);
 	gm_limit_enter(limit, 2);
 	ms = ms_of_wait(limit, BLOCK_PAGES, &room);
@@ -222,8 +228,9 @@ static void test_wait_gives_up(struct kunit *test)
 }
 
 /*
- * A task waits for pages that are not held, but not for ever.  For a second after that
- * no task waits for a block, while a task that needs a page does.
+ * A task waits for pages that are not held, but only for a limited time.  For a
+ * second after that no task waits for a block, while a task that needs a page
+ * does.
  */
 static void test_wait_for_coming(struct kunit *test)
 {
@@ -253,7 +260,10 @@ static void test_wait_ends_with_signal(struct kunit *test)
 	struct gm_limit *limit = new_limit(test, BLOCK_PAGES);
 
 	KUNIT_EXPECT_EQ(test, gm_limit_reserve(limit, 1, BLOCK_PAGES), 1);
-	/* As a signal does, without one that the test's thread would have to handle. */
+	/*
+	 * Pretend that a signal is pending, which the test's thread need not
+	 * handle.
+	 */
 	set_thread_flag(TIF_SIGPENDING);
 	KUNIT_EXPECT_EQ(test, gm_limit_wait(limit, 1, TASK_INTERRUPTIBLE), -EINTR);
 	clear_thread_flag(TIF_SIGPENDING);
@@ -267,7 +277,10 @@ struct later {
 	unsigned int left;
 };
 
-/* A piece each 600 ms: together they take longer than anybody waits for nothing. */
+/*
+ * Free a piece each 600 ms.  Together the pieces take longer than a task waits
+ * for held pages.
+ */
 static void come_back_later(struct work_struct *work)
 {
 	struct later *later = container_of(to_delayed_work(work), struct later, work);
@@ -290,7 +303,9 @@ static void test_wait_for_progress(struct kunit *test)
 	schedule_delayed_work(&later.work, 3 * HZ / 5);
 	ms = ms_of_wait(limit, BLOCK_PAGES, &room);
 	KUNIT_EXPECT_TRUE(test, room);
-	/* For all four of them, as only then a block fits. */
+	/*
+	 * The task waited for all four pieces, because only then a block fits.
+	 */
 	KUNIT_EXPECT_GE(test, ms, 2000);
 	flush_delayed_work(&later.work);
 	destroy_delayed_work_on_stack(&later.work);
@@ -298,7 +313,7 @@ static void test_wait_for_progress(struct kunit *test)
 	gm_limit_put(limit);
 }
 
-/* First another task gets the block, then some of the pages come back. */
+/* Let another task take the block first, and then free some of the pages. */
 static void take_block(struct work_struct *work)
 {
 	struct later *later = container_of(to_delayed_work(work), struct later, work);
@@ -340,11 +355,11 @@ static void test_block(struct kunit *test)
 
 	populate_block(test, gm);
 	expect(test, limit, BLOCK_PAGES, 0);
-	/* There already. */
+	/* The page is present already, so it needs no reservation. */
 	KUNIT_EXPECT_EQ(test, populate(gm, 4), 0);
 	expect(test, limit, BLOCK_PAGES, 0);
 
-	/* What holds a page of it keeps it from being scrubbed. */
+	/* A reference to a page of the block prevents the scrub. */
 	page = guest_memfd_get_page(gm, 3);
 	KUNIT_ASSERT_NOT_NULL(test, page);
 	close_file(test);
@@ -363,7 +378,7 @@ static void test_hole(struct kunit *test)
 
 	gm_test_use_singles(test);
 	populate_block(test, gm);
-	/* The block is split: each of its pages is reserved then. */
+	/* The hole splits the block.  Each of its pages stays reserved. */
 	guest_memfd_punch_hole(gm, 10, 20);
 	guest_memfd_block_wait();
 	expect(test, limit, BLOCK_PAGES - 10, 0);
@@ -385,7 +400,7 @@ static void test_single(struct kunit *test)
 	struct gm_limit *limit = new_limit(test, 3);
 	struct guest_memfd *gm = new_file(test, limit);
 
-	/* No block fits, so pages come alone. */
+	/* No block fits, so the file is populated by single pages. */
 	KUNIT_EXPECT_EQ(test, populate(gm, 0), 0);
 	KUNIT_EXPECT_FALSE(test, is_block(gm, 0));
 	KUNIT_EXPECT_EQ(test, populate(gm, 1), 0);
@@ -403,7 +418,10 @@ static void test_single(struct kunit *test)
 	gm_limit_put(limit);
 }
 
-/* Memory that waits to be scrubbed is waited for before a block becomes single pages. */
+/*
+ * A fault waits for memory that is being scrubbed before it uses single pages
+ * instead of a block.
+ */
 static void test_waits_for_block(struct kunit *test)
 {
 	struct gm_limit *limit = new_limit(test, BLOCK_PAGES + 8);
@@ -416,7 +434,7 @@ static void test_waits_for_block(struct kunit *test)
 	close_file(test);
 	gm = new_file(test, limit);
 	KUNIT_EXPECT_EQ(test, populate(gm, 3), -EAGAIN);
-	/* Its tail has no block in any case. */
+	/* The tail of the file never is a block. */
 	KUNIT_EXPECT_EQ(test, populate(gm, TAIL), 0);
 	put_page(page);
 	KUNIT_EXPECT_EQ(test, gm_limit_wait(limit, BLOCK_PAGES, TASK_KILLABLE), 0);
@@ -429,7 +447,7 @@ static void test_waits_for_block(struct kunit *test)
 	gm_limit_put(limit);
 }
 
-/* A fresh block that another task has a reference to is held, and not lost. */
+/* A new block to which another task has a reference is held, and not leaked. */
 static void test_fresh_held(struct kunit *test)
 {
 	struct gm_limit *limit = new_limit(test, BLOCK_PAGES);
@@ -450,7 +468,7 @@ static void test_fresh_held(struct kunit *test)
 	gm_limit_put(limit);
 }
 
-/* The same, but it does not come back. */
+/* As above, but the other task keeps its reference. */
 static void test_single_after_all(struct kunit *test)
 {
 	struct gm_limit *limit = new_limit(test, BLOCK_PAGES + 8);
@@ -474,7 +492,7 @@ static void test_single_after_all(struct kunit *test)
 	gm_limit_put(limit);
 }
 
-/* The test restores it itself: no other code will. */
+/* No other code restores the page, so the test does. */
 static void free_poisoned(struct kunit *test, struct page *page)
 {
 	ClearPageHWPoison(page);
@@ -483,7 +501,10 @@ static void free_poisoned(struct kunit *test, struct page *page)
 	put_page(page);
 }
 
-/* A block that is marked on its way into the file is given back, and a page comes instead. */
+/*
+ * The library frees a block that is marked poisoned before it is inserted, and
+ * uses a single page instead.
+ */
 static void test_marked(struct kunit *test)
 {
 	struct gm_limit *limit = new_limit(test, BLOCK_PAGES);
@@ -494,7 +515,10 @@ static void test_marked(struct kunit *test)
 	t->marks = true;
 	err = populate(gm, 3);
 	t->marks = false;
-	/* There is room for the page only when the block's reservation has ended. */
+	/*
+	 * There is room for the page only after the block's reservation has
+	 * ended.
+	 */
 	KUNIT_EXPECT_EQ(test, err, -ENOSPC);
 	KUNIT_ASSERT_NOT_NULL(test, t->marked);
 	expect(test, limit, 0, 0);
@@ -508,7 +532,10 @@ static void test_marked(struct kunit *test)
 	gm_limit_put(limit);
 }
 
-/* A poisoned page stays hidden for good, but not on the mount's account. */
+/*
+ * A poisoned page stays hidden forever, but the limit of the mount does not
+ * count it.
+ */
 static void test_poisoned(struct kunit *test)
 {
 	struct gm_limit *limit = new_limit(test, BLOCK_PAGES + 2);
@@ -517,7 +544,9 @@ static void test_poisoned(struct kunit *test)
 
 	populate_block(test, gm);
 	KUNIT_EXPECT_EQ(test, populate(gm, TAIL), 0);
-	/* Our references are those that memory_failure() keeps. */
+	/*
+	 * This test's references stand for those that memory_failure() keeps.
+	 */
 	page = guest_memfd_get_page(gm, 3);
 	single = guest_memfd_get_page(gm, TAIL);
 	KUNIT_ASSERT_NOT_NULL(test, page);
@@ -537,7 +566,7 @@ static void test_poisoned(struct kunit *test)
 	gm_limit_put(limit);
 }
 
-/* The same in a block that cannot be split. */
+/* As above, in a block that cannot be split. */
 static void test_poisoned_block(struct kunit *test)
 {
 	struct gm_limit *limit = new_limit(test, BLOCK_PAGES);
@@ -561,7 +590,10 @@ static void test_poisoned_block(struct kunit *test)
 	gm_limit_put(limit);
 }
 
-/* At level KERNEL, where pages enter the file with a direct-map reference. */
+/*
+ * At level KERNEL, where pages have a direct-map reference when they are
+ * inserted into the file.
+ */
 static void test_kernel(struct kunit *test)
 {
 	struct gm_limit *limit = new_limit(test, BLOCK_PAGES + 2);

@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Large mappings of the direct map, when the memory of files is back.
+ * Merging of direct map entries after the memory of files was restored.
  *
- * To hide a page the kernel splits a mapping of 2 MiB: the task that frees the last such
- * page has it merged at once, unless it is in reclaim.  To hide a block the kernel splits
- * a mapping of 1 GiB: a worker merges what is left of both kinds a second after memory was
- * restored.  A GiB becomes one entry where all of it is in the direct map and no file has
- * memory there; arm64's groups of contiguous entries, which can be split again without an
- * allocation, are merged beside memory of files as well.  The tasks that free memory do not
- * merge a GiB, as the next file would hide a block there at once.
+ * To hide a single page, the kernel splits a 2 MiB entry.  The task that frees
+ * the last such page merges the entry again at once, unless the task is in
+ * reclaim.  To hide a block, the kernel splits a 1 GiB entry.  A worker merges
+ * what remains of both kinds one second after memory was restored.  It merges a
+ * GiB into one entry if all of it is in the direct map and no file has memory
+ * there.  It merges arm64's groups of contiguous entries even beside memory of
+ * files, because splitting them again needs no allocation.  The tasks that free
+ * memory do not merge a GiB, because the next file would hide a block there at
+ * once.
  */
 
 #include <linux/memory_hotplug.h>
@@ -21,16 +23,19 @@
 #include "merge.h"
 #include "page_state.h"
 
-/* Memory that was restored rests for so long before it is merged. */
+/* Delay between the restore of memory and the merge. */
 #define MERGE_DELAY	HZ
 
-/* What one entry of the next level maps. */
+/* Order of the range that an entry of the next level maps. */
 #define HUGE_ORDER	(PUD_SHIFT - PAGE_SHIFT)
 
-/* Reclaim does not need it: the merge waits for memory hotplug, and may take long. */
+/*
+ * This workqueue needs no WQ_MEM_RECLAIM: reclaim does not need a merge, and
+ * the merge waits for memory hotplug and may take long.
+ */
 static struct workqueue_struct *merge_wq __ro_after_init;
 
-/* A value for each GiB in which memory was restored, by pfn >> HUGE_ORDER. */
+/* An entry, by pfn >> HUGE_ORDER, for each GiB in which memory was restored. */
 static DEFINE_XARRAY(restored);
 
 static bool block_in_use(struct page *page)
@@ -41,13 +46,14 @@ static bool block_in_use(struct page *page)
 }
 
 /**
- * gm_merge_block - have one entry in the direct map for 2 MiB again
- * @page: A page of these 2 MiB, which need not be the caller's.
+ * gm_merge_block - merge the direct map entries of 2 MiB again
+ * @page: A page of these 2 MiB, to which the caller need not have a reference.
  *
- * A page of a file that is visible at the moment must not need memory for a split when
- * its last direct-map reference is put: so nothing is merged while files have one there.
- * Memory for a file is hidden, noted as the file's, and may be restored only then, so the
- * merge sees the note, or an entry that is not present.
+ * The last put of a direct-map reference to a page of a file must not allocate,
+ * so the function merges nothing while files have memory in the 2 MiB.  The
+ * library hides memory for a file, records it as the file's (frames.c), and
+ * only then may restore it.  The merge therefore finds the record, or an entry
+ * that is not present.
  *
  * Context: May sleep.  Flushes the TLBs of all CPUs if it merges.
  */
@@ -64,13 +70,16 @@ static bool huge_in_use(struct page *page)
 	return gm_files_use(pfn, pfn + (1UL << HUGE_ORDER) - 1);
 }
 
-/* Hotplug may remove a part of the GiB, and then needs the table. */
+/*
+ * Hotplug may remove a part of the GiB, which needs the page table: treat the
+ * GiB as in use.
+ */
 static bool partly_offline(struct page *page)
 {
 	return true;
 }
 
-/* Blocks that reclaim has freed still have small entries. */
+/* Reclaim frees blocks without merging their entries: merge them here. */
 static void merge_huge(unsigned long pfn)
 {
 	struct page *page, *last = NULL;
@@ -108,11 +117,11 @@ static void merge_work(struct work_struct *work)
 static DECLARE_DELAYED_WORK(merger, merge_work);
 
 /**
- * gm_merge_later - have a mapping of 1 GiB around memory that was restored
- * @page: A page that is for the allocator.
+ * gm_merge_later - schedule a merge of the GiB around memory that was restored
+ * @page: A page that is about to be freed to the page allocator.
  *
- * Context: Any but interrupt.  If there is no memory for a note, the mapping stays as it
- * is until other memory there is restored.
+ * Context: Any but interrupt.  If the allocation of a record fails, the entries
+ * stay split until other memory of the GiB is restored.
  */
 void gm_merge_later(struct page *page)
 {

@@ -2,7 +2,7 @@
 /*
  * Mappings of a file in user space.
  *
- * A fault maps what the level of the range allows, a whole block at once.
+ * A fault maps what the level of the range permits, and a whole block at once.
  */
 
 #include <linux/guest_memfd.h>
@@ -21,10 +21,13 @@
 #include "limit.h"
 #include "page_state.h"
 
-/* The kernel's own default for fault_around_bytes. */
+/* The kernel's default for fault_around_bytes. */
 #define FAULT_AROUND_PAGES (65536UL / PAGE_SIZE)
 
-/* Maps what is there of [start, end] and has the level of the page that faults. */
+/*
+ * Map the present pages of [start, end] that have the level of the page that
+ * faults.
+ */
 static vm_fault_t map_allowed(struct vm_fault *vmf, pgoff_t start, pgoff_t end)
 {
 	struct guest_memfd *gm = gm_of_mapping(vmf->vma->vm_file->f_mapping);
@@ -32,15 +35,16 @@ static vm_fault_t map_allowed(struct vm_fault *vmf, pgoff_t start, pgoff_t end)
 
 	if (!guest_memfd_access_run(gm, vmf->pgoff, &first, &last))
 		return 0;
-	/* A change of the level would have to unmap them again. */
+	/* The change in progress would have to unmap the pages again. */
 	if (vmf->pgoff >= gm->change_start && vmf->pgoff < gm->change_end)
 		return 0;
 	return filemap_map_pages(vmf, max(start, first), min(end, last));
 }
 
 /*
- * The kernel maps the neighbours at a read fault, which is of no use for a file
- * that is written first.  Where the block is whole all of them are there.
+ * The kernel maps neighbouring pages at read faults only, which does not help a
+ * file that is written first.  In a whole block all neighbouring pages are
+ * present.
  */
 static vm_fault_t map_around(struct vm_fault *vmf)
 {
@@ -60,7 +64,10 @@ static vm_fault_t guest_memfd_map_pages(struct vm_fault *vmf, pgoff_t start,
 	struct address_space *mapping = vmf->vma->vm_file->f_mapping;
 	vm_fault_t ret;
 
-	/* No sleep here; the fault itself can wait for a change of levels. */
+	/*
+	 * Fault-around must not sleep.  The fault itself can wait for a change
+	 * of levels.
+	 */
 	if (!filemap_invalidate_trylock_shared(mapping))
 		return 0;
 	ret = map_allowed(vmf, start, end);
@@ -77,17 +84,18 @@ static void clear_new(struct folio *folio)
 }
 
 /*
- * Faults on plain memory take no invalidate_lock: populations and changes of
- * level elsewhere in the file would stall them.
+ * Grab a page of a plain file for a user fault.  The fault takes no
+ * invalidate_lock, because populations and changes of level elsewhere in the
+ * file would delay it.
  *
- * Return: A locked folio of a range that the user may map, or an ERR_PTR();
- * NULL when only the invalidate_lock can tell.
+ * Return: A locked folio of a range that user space may map, or an ERR_PTR();
+ * NULL if the fault must read the level under the invalidate_lock.
  */
 static struct folio *grab_plain_for_user(struct guest_memfd *gm, pgoff_t index)
 {
 	struct folio *folio;
 
-	/* Do not hold a reference while the level is being lowered. */
+	/* Do not take a reference to a page that is being lowered. */
 	if (!guest_memfd_access_user_allowed(gm, index))
 		return NULL;
 	folio = guest_memfd_grab_folio(gm, index);
@@ -98,7 +106,10 @@ static struct folio *grab_plain_for_user(struct guest_memfd *gm, pgoff_t index)
 	return NULL;
 }
 
-/* The invalidate_lock keeps the page in the file, though its block may be split. */
+/*
+ * The invalidate_lock keeps the page in the file, but a concurrent split of its
+ * block is possible.
+ */
 static bool block_is_there(struct guest_memfd *gm, pgoff_t index)
 {
 	struct folio *folio = xa_load(&gm->inode->i_mapping->i_pages, index);
@@ -107,8 +118,9 @@ static bool block_is_there(struct guest_memfd *gm, pgoff_t index)
 }
 
 /*
- * As guest_memfd_grab_folio().  Charges what is allocated to the owner of the mapping, as
- * KVM's worker and a debugger fault for others.
+ * As guest_memfd_grab_folio(), but charge what is allocated to the cgroup of
+ * the VMA's mm, because KVM's worker and debuggers fault on behalf of other
+ * processes.
  */
 static struct folio *grab_for(struct vm_area_struct *vma, struct guest_memfd *gm,
 			      pgoff_t index)
@@ -127,10 +139,12 @@ static struct folio *grab_for(struct vm_area_struct *vma, struct guest_memfd *gm
 }
 
 /*
- * The limit of the file's mount has no room for @nr pages.  Wait without the lock of the
- * mapping where the fault may be tried again, as others map memory meanwhile.
+ * The limit of the file's mount has no room for @nr pages: wait.  If the fault
+ * may be retried, release the fault lock first, because other tasks need it to
+ * map memory meanwhile.
  *
- * Return: 0 to look again; or what the fault returns.  @vmf is of no use any more then.
+ * Return: 0 if the caller must look again; otherwise the result of the fault,
+ * and the caller must not use @vmf any more.
  */
 static vm_fault_t wait_for_room(struct vm_fault *vmf, struct guest_memfd *gm,
 				unsigned long nr)
@@ -140,7 +154,10 @@ static vm_fault_t wait_for_room(struct vm_fault *vmf, struct guest_memfd *gm,
 	struct file *file;
 	int err;
 
-	/* The last word: KVM repeats for ever what has been told to try again. */
+	/*
+	 * No reservation will end: fail instead of retrying, because KVM would
+	 * repeat the retried fault forever.
+	 */
 	if (!gm_limit_could_have(gm->limit, 1))
 		return VM_FAULT_SIGBUS;
 	if (vmf->flags & FAULT_FLAG_RETRY_NOWAIT)
@@ -150,13 +167,16 @@ static vm_fault_t wait_for_room(struct vm_fault *vmf, struct guest_memfd *gm,
 		return err ? vmf_error(err) : 0;
 	}
 	/*
-	 * KVM's worker has the mm of a process that may have been killed, and whose
-	 * memory others wait for.  The guest will fault again.
+	 * KVM's worker faults on behalf of a process that may have been killed
+	 * and whose memory other tasks wait for.  Fail, and the guest will
+	 * fault again.
 	 */
 	if (current->flags & PF_KTHREAD && again)
 		return VM_FAULT_SIGBUS;
 
-	/* The kernel's own access goes on for all but a fatal signal. */
+	/*
+	 * The kernel's own access continues after any signal but a fatal one.
+	 */
 	if (vmf->flags & FAULT_FLAG_INTERRUPTIBLE &&
 	    !(again && !(vmf->flags & FAULT_FLAG_USER) && signal_pending(current)))
 		state = TASK_INTERRUPTIBLE;
@@ -191,14 +211,14 @@ again:
 	guest_memfd_access_wait_unmap(gm, vmf->pgoff);
 	/*
 	 * A change of levels waits for this lock, and then for the folio lock,
-	 * which is held until the page is mapped.
+	 * which this fault holds until it has mapped the page.
 	 */
 	filemap_invalidate_lock_shared(inode->i_mapping);
 	if (!guest_memfd_access_level(gm, vmf->pgoff)) {
 		folio = ERR_PTR(-EACCES);
 		goto out;
 	}
-	/* It locks the folio itself. */
+	/* map_around() locks the folio itself. */
 	if ((vmf->flags & FAULT_FLAG_WRITE) && block_is_there(gm, vmf->pgoff) &&
 	    !uffd_disable_fault_around(vmf->vma))
 		ret = map_around(vmf);
@@ -212,7 +232,10 @@ again:
 
 	page = folio_file_page(folio, vmf->pgoff);
 	if (PageHWPoison(page)) {
-		/* The core would unmap the whole block, with userfaultfd's marks. */
+		/*
+		 * For VM_FAULT_LOCKED with a poisoned page the core would unmap
+		 * the whole block and remove userfaultfd's markers.
+		 */
 		folio_unlock(folio);
 		folio_put(folio);
 		filemap_invalidate_unlock_shared(inode->i_mapping);
@@ -243,7 +266,7 @@ static int guest_memfd_set_policy(struct vm_area_struct *vma,
 	return mpol_set_shared_policy(&gm->policy, vma, policy);
 }
 
-/* NULL, not the task's policy, says that mbind() has set none here. */
+/* Return NULL, not the task's policy, if mbind() has set no policy here. */
 static struct mempolicy *guest_memfd_get_policy(struct vm_area_struct *vma,
 						unsigned long addr,
 						pgoff_t *ilx)
@@ -258,15 +281,19 @@ static struct mempolicy *guest_memfd_get_policy(struct vm_area_struct *vma,
 
 #ifdef CONFIG_USERFAULTFD
 /*
- * Write protection alone: the page tables hold all of its state.  A guest that
- * maps the file by its guest_memfd, and not by the user address, is not stopped.
+ * Support only write protection, whose state is in the page tables.  It does
+ * not stop a guest that maps the file by its guest_memfd instead of by the user
+ * address.
  */
 static bool guest_memfd_can_userfault(struct vm_area_struct *vma, vm_flags_t flags)
 {
 	return !(flags & ~VM_UFFD_WP);
 }
 
-/* UFFDIO_COPY asks without looking at the registered mode, and gets ENOMEM. */
+/*
+ * UFFDIO_COPY calls this without checking the registered mode, and fails with
+ * ENOMEM.
+ */
 static struct folio *guest_memfd_uffd_alloc(struct vm_area_struct *vma,
 					    unsigned long addr)
 {
@@ -304,7 +331,7 @@ static const struct vm_operations_struct plain_vm_ops = {
  * @file: The file.
  * @vma: The mapping to set up; must be shared.
  *
- * Return: 0, -ENODEV without GM_FILE_MMAP, or -EINVAL.
+ * Return: 0; -ENODEV without GM_FILE_MMAP; or -EINVAL.
  */
 int guest_memfd_mmap(struct file *file, struct vm_area_struct *vma)
 {
@@ -312,11 +339,17 @@ int guest_memfd_mmap(struct file *file, struct vm_area_struct *vma)
 
 	if (!(gm->flags & GM_FILE_MMAP))
 		return -ENODEV;
-	/* Without VM_SHARED it is a shared mapping of a file that is open for reading only. */
+	/*
+	 * A shared mapping without VM_SHARED maps a file that was opened for
+	 * reading only.
+	 */
 	if (!(vma->vm_flags & VM_MAYSHARE))
 		return -EINVAL;
 
-	/* A core dump could not read hidden pages: do not let it try. */
+	/*
+	 * A core dump cannot read hidden pages, so exclude the mapping from
+	 * core dumps.
+	 */
 	if (gm_hides(gm))
 		vm_flags_set(vma, VM_DONTDUMP);
 	vma->vm_ops = gm_hides(gm) ? &hidden_vm_ops : &plain_vm_ops;

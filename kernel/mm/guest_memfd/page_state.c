@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The words of single pages of blocks: see page_state.h.
+ * Own words of single pages of blocks: see page_state.h.
  *
- * Few pages have one, those with kvm-clocks for instance, and a block stays one folio
- * while some do.
+ * Few pages have an own word, for instance those that contain kvm-clocks.  A
+ * block with such pages stays one folio.
  */
 
 #include <linux/mm.h>
@@ -13,20 +13,27 @@
 #include "donate.h"
 #include "page_state.h"
 
-/* The words, as values, by pfn.  A place is reserved before the first one is stored. */
+/*
+ * The own words, as xarray values, by pfn.  gm_page_reserve_word() allocates
+ * the entry before the first word is stored.
+ */
 static DEFINE_XARRAY(own_words);
 
-/* A value for each page of a block that memory_failure() has a reference to, by pfn. */
+/*
+ * An entry, by pfn, for each page of a block to which memory_failure() has a
+ * reference.
+ */
 static DEFINE_XARRAY(failed_pages);
 
-/* Flags that are never in an own word. */
+/* Flags that an own word never has. */
 #define OF_FOLIO	(GM_PAGE_ORPHAN | GM_PAGE_OWN_WORDS | GM_PAGE_DONATED)
 
 /**
- * gm_page_state - the state of a page
- * @page: A page of a NO_DIRECT_MAP file, or one that was.
+ * gm_page_state - get the state of a page
+ * @page: A page of a NO_DIRECT_MAP file, or one that was removed from such a
+ *	file.
  *
- * Context: The folio is locked, or the caller looks again.
+ * Context: The caller has locked the folio, or checks the result again later.
  * Return: GM_PAGE_* flags and the number of direct-map references.
  */
 unsigned long gm_page_state(struct page *page)
@@ -44,7 +51,7 @@ unsigned long gm_page_state(struct page *page)
 }
 
 /**
- * gm_page_reserve_word - make sure that the state of one page can be set
+ * gm_page_reserve_word - allocate what gm_page_set_state() needs
  * @page: A page of a locked folio, which may be a block.
  *
  * Context: May sleep.
@@ -59,8 +66,8 @@ int gm_page_reserve_word(struct page *page)
 
 /**
  * gm_page_set_state - set the state of one page
- * @page: A page of a locked folio.  If the folio is a block, the page has an own word, or
- *	gm_page_reserve_word() was called.
+ * @page: A page of a locked folio.  If the folio is a block and the page has no
+ *	own word, the caller has called gm_page_reserve_word().
  * @state: The state.
  *
  * Context: Does not allocate.
@@ -89,13 +96,14 @@ void gm_page_set_state(struct page *page, unsigned long state)
 }
 
 /**
- * gm_folio_next_word - find the next own word of a page of a block
+ * gm_folio_next_word - find the next page of a block that has an own word
  * @folio: A locked folio.
- * @nr: The number of the page in the folio from which to look on; that of the page found.
- * @state: Where to put its state.
+ * @nr: Number, in the folio, of the page at which the search starts; receives
+ *	the number of the page found.
+ * @state: Receives the state of the page found.
  *
  * Context: Any.
- * Return: False if there is none.
+ * Return: False if there is no such page.
  */
 bool gm_folio_next_word(struct folio *folio, unsigned int *nr, unsigned long *state)
 {
@@ -114,7 +122,7 @@ bool gm_folio_next_word(struct folio *folio, unsigned int *nr, unsigned long *st
 }
 
 /**
- * gm_folio_nr_referenced - count the pages of a folio that have direct-map references
+ * gm_folio_nr_referenced - count a folio's pages with direct-map references
  * @folio: A locked folio.
  *
  * Context: Any.
@@ -133,11 +141,12 @@ unsigned int gm_folio_nr_referenced(struct folio *folio)
 }
 
 /**
- * gm_folio_references - how many references to a folio the states of its pages hold
+ * gm_folio_references - count the references that page states hold
  * @folio: A locked folio.
  *
- * Each direct-map reference holds one, and so does each donated page.  Level KERNEL's
- * reference, which all pages have in common, holds one.
+ * Each direct-map reference holds a reference to the folio, and so does each
+ * donated page.  Level KERNEL's reference, which all pages of a block share,
+ * holds one.
  *
  * Context: Any.
  * Return: The number of references.
@@ -154,9 +163,10 @@ unsigned long gm_folio_references(struct folio *folio)
 }
 
 /**
- * gm_folio_change_bits - set or clear a flag of all pages of a folio
+ * gm_folio_change_bits - set and clear flags of all pages of a folio
  * @folio: A locked folio.
- * @set: The flags to set, which the direct-map references of all pages allow.
+ * @set: The flags to set.  They must be valid for each page with the direct-map
+ *	references that it has.
  * @clear: The flags to clear.
  *
  * Context: Does not allocate.
@@ -172,15 +182,17 @@ void gm_folio_change_bits(struct folio *folio, unsigned long set, unsigned long 
 }
 
 /**
- * gm_page_set_failed - note that memory_failure() has a reference to a page
+ * gm_page_set_failed - record that memory_failure() has a reference to a page
  * @page: A page of a locked block, which is marked poisoned.
- * @gfp: How to allocate the note.
+ * @gfp: Flags for the allocation of the record.
  *
- * memory_failure() keeps that reference.  The mark alone does not say that there is one: it
- * is set before, and stays if memory_failure() gets none.  Without the memory for the
- * note nothing knows whose reference it is, so the block stays whole and is never freed.
+ * memory_failure() keeps that reference.  The poison mark alone does not prove
+ * that memory_failure() has a reference: it sets the mark first, and the mark
+ * stays if it gets no reference.  If the record cannot be allocated, the
+ * library cannot tell to whom the reference belongs, so it neither splits nor
+ * frees the block.
  *
- * Context: As @gfp says, but no interrupt.
+ * Context: Depends on @gfp; not in interrupt.
  */
 void gm_page_set_failed(struct page *page, gfp_t gfp)
 {
@@ -189,12 +201,12 @@ void gm_page_set_failed(struct page *page, gfp_t gfp)
 }
 
 /**
- * gm_folio_nr_failed - find the pages of a block that memory_failure() has references to
+ * gm_folio_nr_failed - count the pages that memory_failure() references
  * @folio: A block.
- * @which: Where to set their bits, or NULL.
+ * @which: Bitmap that receives a bit for each such page, or NULL.
  *
- * Context: The folio is locked, or in no file.
- * Return: Their number, and so that of the references.
+ * Context: The caller has locked the folio, or the folio is in no file.
+ * Return: The number of pages, which is also the number of references.
  */
 unsigned int gm_folio_nr_failed(struct folio *folio, unsigned long *which)
 {
@@ -213,8 +225,8 @@ unsigned int gm_folio_nr_failed(struct folio *folio, unsigned long *which)
 }
 
 /**
- * gm_forget_failed - the pages of a block are single ones from now on
- * @first: The first of them.
+ * gm_forget_failed - delete the records of gm_page_set_failed() of a block
+ * @first: The first page of the block, whose pages are single ones from now on.
  *
  * Context: Any but interrupt.
  */
@@ -228,12 +240,13 @@ void gm_forget_failed(struct page *first)
 }
 
 /**
- * gm_folio_distribute_words - give each page of a former block its word
- * @first: The first of the pages, each of them a locked folio now, with a reference of
- *	the library's.
- * @common: The state that the block had.
+ * gm_folio_distribute_words - set the words of the pages of a split block
+ * @first: The first of the pages.  Each of them is a locked folio now, and the
+ *	library has a reference to it.
+ * @common: The common word that the block had.
  *
- * The pages get the references that their direct-map references and donations hold.
+ * The function also takes the references to the pages that their direct-map
+ * references and donations hold.
  *
  * Context: Does not allocate.
  */
@@ -259,13 +272,19 @@ void gm_folio_distribute_words(struct page *first, unsigned long common)
 		page_ref_add(first + i, gm_page_count(state));
 		gm_folio_set_state(page_folio(first + i), state);
 	}
-	/* Who does not find the bitmap any more finds the words. */
+	/*
+	 * A task that does not find the bitmap finds the words: see
+	 * gm_forget_donated().
+	 */
 	if (common & GM_PAGE_DONATED)
 		gm_forget_donated(first);
 }
 
 #if IS_ENABLED(CONFIG_KUNIT)
-/* Has no page an own word, a place for one, or a note? */
+/*
+ * Is there neither an own word, nor a reserved entry, nor a record of
+ * gm_page_set_failed()?
+ */
 bool gm_page_no_own_words(void)
 {
 	return xa_empty(&own_words) && xa_empty(&failed_pages);

@@ -3,18 +3,20 @@
 #define _MM_GUEST_MEMFD_PAGE_STATE_H
 
 /*
- * The state of each page of a NO_DIRECT_MAP file, one word.
+ * The state of each page of a NO_DIRECT_MAP file is one word.
  *
- * folio->private has the word of a single page.  In a block, which is one large
- * folio, it is the word of all pages but those that have an own one in page_state.c:
- * pages with a direct-map reference that the others do not have.
+ * The word of a single page is in folio->private.  In a block, which is one
+ * large folio, folio->private has the common word: the word of all pages except
+ * those that have an own word in page_state.c.  A page of a block needs an own
+ * word if it has a direct-map reference that the other pages do not have.
  *
- * The folio lock protects the words while the folio is in a file or has direct-map
- * references; the task that allocates or frees a folio needs no lock.  GUP reads
- * folio->private without a lock.  It is set before the folio is added to its file and
- * cleared when the folio is freed.  In between either HIDDEN is set or the number of
- * direct-map references is above zero, never both, so no word is ever zero.
- * A page of a plain file has no such word.
+ * The folio lock protects the words while the folio is in a file or has
+ * direct-map references.  The task that allocates or frees a folio needs no
+ * lock.  GUP reads folio->private without a lock.  The library sets the word
+ * before it adds the folio to its file, and clears the word when it frees the
+ * folio.  In between, either HIDDEN is set or the number of direct-map
+ * references is above zero, never both, so no word is ever zero.  A page of a
+ * plain file has no such word.
  */
 
 #include <linux/bits.h>
@@ -23,22 +25,33 @@
 #include <linux/mmdebug.h>
 #include <linux/pagemap.h>
 
-/* No direct map entry, and no stale TLB entry on any CPU. */
+/*
+ * The direct map has no entry for the page, and no CPU has a stale TLB entry
+ * for it.
+ */
 #define GM_PAGE_HIDDEN		BIT(0)
 /* BIT(1) is GUEST_MEMFD_PAGE_PINNABLE. */
-/* Of the folio: it has left its file; the last put of a direct-map reference frees it. */
+/*
+ * A flag of the folio: it was removed from its file.  The last put of a
+ * direct-map reference frees it.
+ */
 #define GM_PAGE_ORPHAN		BIT(2)
-/* Of the folio: pages of it have an own word. */
+/* A flag of the folio: some of its pages have an own word. */
 #define GM_PAGE_OWN_WORDS	BIT(3)
 /*
- * A guest has the page, and that holds a reference to the folio.  Unless it is SHARED as
- * well, the hypervisor has taken it from the host: it is HIDDEN, and its range is at NONE.
- * In the common word of a block: a guest has pages of it, and donate.c knows which.
+ * The page is donated to a guest, and the donation holds a reference to the
+ * folio.  Unless the page is SHARED as well, the hypervisor has removed it from
+ * the host: it is HIDDEN, and its range is at level NONE.  In the common word
+ * of a block, the flag means that some pages of the block are donated; donate.c
+ * knows which.
  */
 #define GM_PAGE_DONATED		(IS_ENABLED(CONFIG_GUEST_MEMFD_DONATE) ? BIT(4) : 0)
 /* The guest shares its page with the host.  Only a single page is SHARED. */
 #define GM_PAGE_SHARED		(IS_ENABLED(CONFIG_GUEST_MEMFD_DONATE) ? BIT(5) : 0)
-/* The count includes the reference of level KERNEL; PINNABLE implies it. */
+/*
+ * The number of references includes that of level KERNEL.  PINNABLE implies
+ * this flag.
+ */
 #define GM_PAGE_LEVEL		BIT(7)
 
 /* 2 MiB with pages of 4 KiB. */
@@ -48,10 +61,15 @@
 /* Does this kernel split large folios? */
 #define gm_can_have_blocks()	IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE)
 
-/* Counted by its file among the pages that left it and are still referenced. */
+/*
+ * The page was removed from its file while it had a direct-map reference, and
+ * the file counts it.
+ */
 #define GM_PAGE_LEFT		BIT(8)
 
-/* The only reference was put and is to be dropped soon: it is in a queue. */
+/*
+ * The last reference was put lazily: it is in a queue and will be dropped soon.
+ */
 #define GM_PAGE_LAZY		BIT(9)
 
 /* The number of direct-map references, above the flags. */
@@ -60,21 +78,25 @@
 #define GM_PAGE_COUNT_ONE	BIT(GM_PAGE_COUNT_SHIFT)
 #define GM_PAGE_COUNT_MAX	(GM_PAGE_COUNT_MASK >> GM_PAGE_COUNT_SHIFT)
 
-/* A page at KERNEL with no other reference than the level's. */
+/* A page at level KERNEL that has no reference except the level's. */
 #define GM_PAGE_AT_KERNEL	(GM_PAGE_LEVEL | GUEST_MEMFD_PAGE_PINNABLE | \
 				 GM_PAGE_COUNT_ONE)
 
-/* Tag of folios with direct-map references in the mapping; nothing is written back here. */
+/*
+ * Page cache tag of folios with direct-map references.  The kernel never writes
+ * these folios back, so it does not use the tag.
+ */
 #define GM_TAG_REFERENCED		PAGECACHE_TAG_TOWRITE
 
 /*
- * Tags of folios with DONATED pages, one for those that the guest does not share and one for
- * those that it does.  cachestat(2) takes them for writeback and for dirty pages.
+ * Page cache tags of folios with DONATED pages: one for pages that the guest
+ * does not share, one for pages that it shares.  cachestat(2) reports them as
+ * pages under writeback and as dirty pages.
  */
 #define GM_TAG_DONATED			PAGECACHE_TAG_WRITEBACK
 #define GM_TAG_SHARED			PAGECACHE_TAG_DIRTY
 
-/* Are the pages of this file out of the direct map? */
+/* Does the library hide the pages of this file? */
 static inline bool gm_hides(const struct guest_memfd *gm)
 {
 	return gm->flags & GM_FILE_NO_DIRECT_MAP;
@@ -96,7 +118,7 @@ static inline bool gm_page_state_valid(unsigned long state)
 	       (level || !(state & GUEST_MEMFD_PAGE_PINNABLE));
 }
 
-/* The word that the pages of a folio have if they have no own one. */
+/* Return: The word of a single page, or the common word of a block. */
 static inline unsigned long gm_folio_state(const struct folio *folio)
 {
 	return (unsigned long)READ_ONCE(folio->private);
@@ -108,7 +130,7 @@ static inline void gm_folio_set_state(struct folio *folio, unsigned long state)
 	WRITE_ONCE(folio->private, (void *)state);
 }
 
-/* The folio is about to be freed, or to be of the pool. */
+/* The caller is about to free the folio or to add it to the pool. */
 static inline void gm_folio_clear_state(struct folio *folio)
 {
 	WRITE_ONCE(folio->private, NULL);
@@ -120,8 +142,9 @@ static inline bool gm_folio_has_own_words(const struct folio *folio)
 }
 
 /*
- * Is this folio of a guest_memfd one of a NO_DIRECT_MAP file, or was it?  The word of
- * a page is not there yet for an instant when its block is split in the file.
+ * Does this folio of a guest_memfd belong to a NO_DIRECT_MAP file, or did it
+ * before it was removed?  While a block is split, a page can be in the file
+ * before it has its word, so check the mapping, too.
  */
 static inline bool gm_page_has_state(const struct folio *folio)
 {

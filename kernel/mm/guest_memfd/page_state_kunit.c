@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The words of the pages of a block: which pages have one of their own, and where each
- * word, reference and byte is after the block was split.
+ * KUnit tests of the words of a block's pages: which pages have an own word,
+ * and which word, references and contents each page has after the block was
+ * split.
  */
 
 #include <kunit/static_stub.h>
@@ -27,12 +28,15 @@ static struct guest_memfd *new_file(struct kunit *test)
 {
 	struct guest_memfd *gm = gm_test_file(test, GM_FILE_NO_DIRECT_MAP);
 
-	/* Whatever guest_memfd.block_order is. */
+	/* Do not depend on guest_memfd.block_order. */
 	gm->block_order = GM_BLOCK_MAX_ORDER;
 	return gm;
 }
 
-/* The first page of a block of the file, which has the only references. */
+/*
+ * Return: The first page of a block of the file.  Only the library and the page
+ * cache have references to the block.
+ */
 static struct page *new_block(struct kunit *test, struct guest_memfd *gm)
 {
 	struct page *first = gm_test_block_page(test, gm, 0);
@@ -79,7 +83,9 @@ static void test_own_words(struct kunit *test)
 		KUNIT_EXPECT_EQ_MSG(test, gm_page_state(first + i), state, "page %u", i);
 	}
 
-	/* In their order, from any page on, and none twice. */
+	/*
+	 * The iterator finds each own word once and in order, from any page on.
+	 */
 	i = 0;
 	for (n = 0; gm_folio_next_word(folio, &n, &state); n++) {
 		KUNIT_ASSERT_LT(test, i, nr);
@@ -93,7 +99,10 @@ static void test_own_words(struct kunit *test)
 	n = GM_BLOCK_PAGES;
 	KUNIT_EXPECT_FALSE(test, gm_folio_next_word(folio, &n, &state));
 
-	/* Each ends when it is as the common one, and the flag with the last. */
+	/*
+	 * An own word is deleted when it equals the common word, and the flag
+	 * is cleared with the last own word.
+	 */
 	for (i = 0; i < nr; i++) {
 		KUNIT_EXPECT_TRUE(test, gm_folio_has_own_words(folio));
 		gm_page_set_state(first + with[i], GM_PAGE_HIDDEN);
@@ -105,7 +114,7 @@ static void test_own_words(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, gm_page_no_own_words());
 }
 
-/* A word that was reserved and is not needed is no word. */
+/* A reserved entry that is not used is no own word. */
 static void test_reserved_word(struct kunit *test)
 {
 	struct page *first = new_block(test, new_file(test));
@@ -128,7 +137,10 @@ static void test_reserved_word(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, gm_page_no_own_words());
 }
 
-/* The mapping of the kernel's own entries fails: the word and the reference are not taken. */
+/*
+ * Pretend that the restore of a page fails: then no own word is stored and no
+ * reference is taken.
+ */
 static int no_restore(struct page *page, unsigned int nr_pages)
 {
 	return -ENOMEM;
@@ -179,7 +191,7 @@ static void test_change_bits(struct kunit *test)
 	set_word(test, first + 5, level + GM_PAGE_COUNT_ONE);
 	set_word(test, first + LAST, level + 2 * GM_PAGE_COUNT_ONE);
 	KUNIT_EXPECT_EQ(test, gm_folio_nr_referenced(folio), GM_BLOCK_PAGES);
-	/* The level's reference is one for all pages. */
+	/* All pages of a block share the reference of level KERNEL. */
 	KUNIT_EXPECT_EQ(test, gm_folio_references(folio), 1 + 1 + 2);
 	gm_folio_change_bits(folio, GUEST_MEMFD_PAGE_PINNABLE, 0);
 	KUNIT_EXPECT_EQ(test, gm_page_state(first), GM_PAGE_AT_KERNEL);
@@ -191,7 +203,10 @@ static void test_change_bits(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, gm_page_state(first + 5), level + GM_PAGE_COUNT_ONE);
 	KUNIT_EXPECT_TRUE(test, gm_folio_has_own_words(folio));
 
-	/* What is of the folio is told of each page, and kept with the last own word. */
+	/*
+	 * A flag of the folio is part of each page's state, and stays when the
+	 * last own word is deleted.
+	 */
 	gm_folio_set_state(folio, gm_folio_state(folio) | GM_PAGE_ORPHAN);
 	KUNIT_EXPECT_EQ(test, gm_page_state(first + 5),
 			level + GM_PAGE_COUNT_ONE + GM_PAGE_ORPHAN);
@@ -202,7 +217,7 @@ static void test_change_bits(struct kunit *test)
 	folio_unlock(folio);
 }
 
-/* A word of each page, to find it by. */
+/* Write a different value to each page, to identify its contents. */
 static void mark_pages(struct kunit *test, struct page *first)
 {
 	unsigned long i;
@@ -212,8 +227,9 @@ static void mark_pages(struct kunit *test, struct page *first)
 }
 
 /*
- * How many of the pages are not what they were in the block, or as single ones are to be, but
- * for their states.  @nr_refs: References to each but those of direct-map references.
+ * Return: The number of pages that have lost their contents or their place in
+ * the file, or that are not proper single pages.  @nr_refs is the number of
+ * references to each page, without those of direct-map references.
  */
 static unsigned int count_wrong(struct guest_memfd *gm, struct page *first, unsigned int nr_refs)
 {
@@ -262,7 +278,7 @@ static void test_split(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, gm->inode->i_mapping->nrpages, GM_BLOCK_PAGES);
 	KUNIT_EXPECT_EQ(test, gm_test_nr_hidden(), t->hidden_before + GM_BLOCK_PAGES - 3);
 	KUNIT_EXPECT_TRUE(test, gm_page_no_own_words());
-	/* The page cache's, and the library's. */
+	/* References of the page cache and of the library. */
 	KUNIT_EXPECT_EQ(test, count_wrong(gm, first, 2), 0);
 	KUNIT_EXPECT_EQ(test, gm_page_state(first), 2 * GM_PAGE_COUNT_ONE);
 	KUNIT_EXPECT_EQ(test, gm_page_state(first + 7), GM_PAGE_COUNT_ONE);
@@ -280,7 +296,7 @@ static void test_split(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, gm->nr_referenced, 0);
 	KUNIT_EXPECT_EQ(test, gm_test_nr_hidden(), t->hidden_before + GM_BLOCK_PAGES);
 	KUNIT_EXPECT_EQ(test, count_wrong(gm, first, 2), 0);
-	/* It is split already. */
+	/* The block is split already. */
 	KUNIT_EXPECT_EQ(test, guest_memfd_block_split(gm, 101), 0);
 	KUNIT_EXPECT_EQ(test, count_wrong(gm, first, 2), 0);
 }
@@ -316,7 +332,10 @@ static void test_split_at_kernel(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, gm_test_nr_hidden(), t->hidden_before + GM_BLOCK_PAGES);
 }
 
-/* memory_failure() has a reference to the block, and to the page after that. */
+/*
+ * memory_failure() has a reference to the block, and to the single page after
+ * the split.
+ */
 static void test_split_poisoned(struct kunit *test)
 {
 	struct guest_memfd *gm = new_file(test);
@@ -324,10 +343,12 @@ static void test_split_poisoned(struct kunit *test)
 
 	SetPageHWPoison(first + 9);
 	get_page(first + 9);
-	/* It may be any other task's, as long as the folio does not tell. */
+	/*
+	 * The reference may belong to any task, until the failure is recorded.
+	 */
 	KUNIT_EXPECT_EQ(test, guest_memfd_block_split(gm, 1), -EAGAIN);
 	gm_page_set_failed(first + 9, GFP_KERNEL);
-	/* memory_failure() has no reference to this one yet. */
+	/* memory_failure() has no reference to this page yet. */
 	SetPageHWPoison(first + 11);
 	KUNIT_EXPECT_EQ(test, guest_memfd_block_split(gm, 1), 0);
 	KUNIT_EXPECT_TRUE(test, PageHWPoison(first + 9));
@@ -341,7 +362,10 @@ static void test_split_poisoned(struct kunit *test)
 	put_page(first + 9);
 }
 
-/* split_folio() knows neither the words nor the library's references. */
+/*
+ * split_folio() knows neither the own words nor the library's references, so it
+ * must fail.
+ */
 static void test_others_do_not_split(struct kunit *test)
 {
 	struct page *first = new_block(test, new_file(test));
@@ -368,7 +392,7 @@ static void test_nothing_to_split(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, folio_test_large(page_folio(first)));
 }
 
-/* What a split that fails must leave as it was. */
+/* A state that a failed split must not change. */
 struct snapshot {
 	unsigned long state, state_9, hidden, refs;
 };
@@ -426,7 +450,9 @@ static void test_split_fails(struct kunit *test)
 	guest_memfd_put_direct_map(first + 9);
 }
 
-/* A task that locks the folio of its page, while another one splits that. */
+/*
+ * A task that locks the folio of its page while another task splits the folio.
+ */
 struct locker {
 	struct page *page;
 	unsigned int wrong, blocks, singles;
@@ -447,13 +473,19 @@ static int lock_and_look(void *data)
 		else
 			WRITE_ONCE(l->singles, l->singles + 1);
 		folio_unlock(folio);
-		/* It has a reference to the block while it waits for the lock. */
+		/*
+		 * The task has a reference to the block while it waits for the
+		 * lock.
+		 */
 		usleep_range(10, 50);
 	}
 	return 0;
 }
 
-/* Return: False if it has not been so in two seconds. */
+/*
+ * Return: False if the counter has not increased by more than 10 within two
+ * seconds.
+ */
 static bool counts(unsigned int *count)
 {
 	unsigned int tries, seen = READ_ONCE(*count);

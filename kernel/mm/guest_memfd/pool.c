@@ -1,21 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The pool: blocks of 2 MiB that are hidden and clean, and that no file has.
+ * The pool: blocks of 2 MiB that are hidden and clean, and belong to no file.
  *
- * Each NUMA node has a list of them.  A file that is populated takes a block from
- * the list of the node that its policy prefers, and a file that has no more use for a
- * block gives it back after it was cleared.  So the TLBs are not flushed, and the
- * direct map is not edited, for memory that circulates between files.
+ * Each NUMA node has a list of blocks.  Populating a file takes a block from
+ * the list of the node that its policy prefers.  When a file no longer needs a
+ * block, the library clears the block and adds it to the list.  Memory that
+ * circulates between files therefore needs neither TLB flushes nor changes of
+ * the direct map.
  *
- * A worker fills the list of a node up to the high watermark when it falls below
- * the low one.  It takes only memory that the node has plenty of, and does not
- * reclaim.  Blocks that are given back above the high watermark are freed.
+ * When the list of a node falls below the low watermark, a worker fills it up
+ * to the high watermark.  The worker allocates only while the node has plenty
+ * of free memory, and does not reclaim.  Blocks that files give back when the
+ * list is at the high watermark are freed.
  *
- * Pages of the pool are charged to no cgroup, and their reference counts are frozen
- * at zero.  The shrinker frees blocks when memory is short: their entries in the direct
- * map are restored as they were removed, one for each block, which needs no
- * memory and no flush.  The kernel counts the pool as reclaimable.  Free single pages
- * (cut.c) are shrunk, and drained for hibernation, with it.
+ * Pages of the pool are charged to no cgroup, and their reference counts are
+ * frozen at zero.  The shrinker frees blocks when memory is short.  It restores
+ * the entries in the direct map as they were removed, one for each block, which
+ * needs neither memory nor a flush.  The kernel counts the pool as reclaimable.
+ * Free single pages (cut.c) are shrunk, and drained for hibernation, with the
+ * pool.
  */
 
 #include <kunit/static_stub.h>
@@ -52,32 +55,37 @@
 #include "pool.h"
 #include "teardown.h"
 
-/* The worker hides so many blocks with one flush. */
+/* Number of blocks that the worker hides with one flush. */
 #define REFILL_BLOCKS	8
 
-/* So often in one run of the worker, which is some 256 MiB. */
+/* Number of such batches in one run of the worker, some 256 MiB. */
 #define REFILL_TURNS	16
 
-/* After the shrinker has freed a block the worker allocates none for so long. */
+/*
+ * Time for which the worker allocates nothing after the shrinker has freed a
+ * block.
+ */
 #define REFILL_PAUSE	(10 * HZ)
 
 /**
  * struct gm_pool - the blocks of one node
- * @lock: Of all other fields; no other lock is taken under it.
- * @blocks: By page->lru of their first pages, the one that was given last first.
- * @nr_blocks: The number of them.
- * @shrunk: jiffies when the shrinker freed a block last.
- * @was_shrunk: It has freed one.
- * @filling: The worker fills the list up to the high watermark; only the worker's.
- * @hits: Blocks that were taken.
- * @misses: Attempts that found no block.
- * @refilled: Blocks that the worker has allocated and hidden.
- * @flushes: Flushes of all CPUs for these.
- * @returned: Blocks that were given.
- * @freed: Blocks that were freed from the pool.
+ * @lock: Protects all other fields.  No other lock is taken under it.
+ * @blocks: List, by page->lru of their first pages; the block added last is
+ *	first.
+ * @nr_blocks: Number of blocks in the list.
+ * @shrunk: Time, in jiffies, when the shrinker last freed a block.
+ * @was_shrunk: True if the shrinker has freed a block.
+ * @filling: True while the worker fills the list up to the high watermark; only
+ *	the worker uses it.
+ * @hits: Number of blocks that were taken.
+ * @misses: Number of attempts that found no block.
+ * @refilled: Number of blocks that the worker has allocated and hidden.
+ * @flushes: Number of flushes of all CPUs that the worker needed for them.
+ * @returned: Number of blocks that files gave back.
+ * @freed: Number of blocks that were freed from the pool.
  */
 struct gm_pool {
-	spinlock_t lock; /* Of all other fields. */
+	spinlock_t lock; /* Protects all other fields. */
 	struct list_head blocks;
 	unsigned long nr_blocks;
 	unsigned long shrunk;
@@ -85,22 +93,29 @@ struct gm_pool {
 	unsigned long hits, misses, refilled, flushes, returned, freed;
 };
 
-/* By node; NULL if there was no memory for it at boot, or nothing can be hidden. */
+/*
+ * The pool of each node.  NULL if it could not be allocated at boot, or if the
+ * machine cannot hide memory.
+ */
 static struct gm_pool *pools[MAX_NUMNODES] __ro_after_init;
 
-/* The pfn >> GM_BLOCK_MAX_ORDER of each block in a list, and of no other. */
+/* An entry, by pfn >> GM_BLOCK_MAX_ORDER, for each block in a list. */
 static DEFINE_XARRAY(pool_pfns);
 
-/* Hidden pages in all lists, on their way into one, and out of one to the allocator. */
+/*
+ * Number of hidden pages in all lists, and of those that a task is adding to a
+ * list or is freeing from one.
+ */
 static atomic_long_t nr_pool_pages;
 
-/* Hibernation has begun: nothing enters the pool. */
+/* Hibernation has begun: no block is added to the pool. */
 static bool stopped;
 
 /**
- * struct gm_watermark - how many pages a node's list should have
- * @value: Pages of all nodes together, or per cent of the node's pages.
- * @percent: It is the latter.
+ * struct gm_watermark - number of pages that a node's list should have
+ * @value: Number of pages of all nodes together, or percentage of the node's
+ *	pages.
+ * @percent: True if @value is a percentage.
  */
 struct gm_watermark {
 	unsigned long value;
@@ -108,8 +123,8 @@ struct gm_watermark {
 };
 
 /*
- * By default the pool keeps some of what files give back, and takes nothing from
- * the allocator itself.
+ * By default the pool keeps some of the blocks that files give back, and the
+ * worker allocates none.
  */
 static struct gm_watermark low_mark;
 static struct gm_watermark high_mark = { .value = 1, .percent = true };
@@ -121,7 +136,7 @@ static unsigned long mark_blocks(const struct gm_watermark *mark, int nid)
 {
 	unsigned long value = READ_ONCE(mark->value);
 
-	/* No file has blocks. */
+	/* Without huge pages files have no blocks. */
 	if (!gm_can_have_blocks())
 		return 0;
 	if (READ_ONCE(mark->percent))
@@ -159,13 +174,14 @@ static void unfreeze(struct page *first, unsigned int nr)
 
 /**
  * gm_pool_freeze - freeze the reference counts of a block's pages
- * @first: The first of the block's pages: single ones, each with one reference of the caller's.
+ * @first: The first page of the block.  The pages are single ones, each with
+ *	one reference of the caller.
  *
- * No other task may have a reference, not even for an instant, to a page that a
- * file gets as fresh memory.
+ * A file uses the pages as fresh memory, so no other task may have a reference
+ * to one of them, not even a short-lived one.
  *
  * Context: Any.
- * Return: False if another task has one; nothing is changed then.
+ * Return: False if another task has a reference; then nothing is changed.
  */
 bool gm_pool_freeze(struct page *first)
 {
@@ -180,7 +196,10 @@ bool gm_pool_freeze(struct page *first)
 	return true;
 }
 
-/* What the last file left in the flags ends here, as the allocator does not see the page. */
+/*
+ * Clear the flags that the last file has set, because the page allocator does
+ * not see the page.
+ */
 static void clear_flags(struct page *first)
 {
 	unsigned int i;
@@ -189,7 +208,10 @@ static void clear_flags(struct page *first)
 		VM_WARN_ON_ONCE_PAGE(page_ref_count(first + i), first + i);
 		VM_WARN_ON_ONCE_PAGE(first[i].mapping, first + i);
 		VM_WARN_ON_ONCE_PAGE(page_private(first + i), first + i);
-		/* memory_failure() can mark the page at any time. */
+		/*
+		 * Modify atomically: memory_failure() can mark the page at any
+		 * time.
+		 */
 		if (first[i].flags.f & PAGE_FLAGS_CHECK_AT_PREP)
 			set_mask_bits(&first[i].flags.f, PAGE_FLAGS_CHECK_AT_PREP, 0);
 	}
@@ -200,33 +222,36 @@ static LIST_HEAD(bad_blocks);
 static DEFINE_SPINLOCK(bad_lock);
 
 /**
- * gm_pool_set_bad - have the worker free a block, if a page of it is marked poisoned
+ * gm_pool_set_bad - make the worker free a block that has a poisoned page
  * @first: First page of the block, as for gm_pool_give().
  *
  * Context: Any but interrupt.
- * Return: False if no page is marked, and the block is the caller's.
+ * Return: False if no page is poisoned; then the caller still owns the block.
  */
 bool gm_pool_set_bad(struct page *first)
 {
 	if (!is_poisoned(first))
 		return false;
 	unfreeze(first, GM_BLOCK_PAGES);
-	/* To restore a part of it takes memory. */
+	/* Leave the block to the worker: restoring a part of it allocates. */
 	spin_lock(&bad_lock);
 	list_add_tail(&first->lru, &bad_blocks);
 	spin_unlock(&bad_lock);
-	/* Now, also if the worker pauses. */
+	/* Run the worker now, even if it pauses. */
 	mod_delayed_work(guest_memfd_wq, &refill_work, 0);
 	return true;
 }
 
-/* Free a block as gm_pool_give() takes it. */
+/* Free a block that is in the state that gm_pool_give() requires. */
 static void free_block(struct page *first)
 {
 	if (gm_pool_set_bad(first))
 		return;
 	unfreeze(first, GM_BLOCK_PAGES);
-	/* As it was hidden: one entry, or those of a split that is there. */
+	/*
+	 * Restore the block as it was hidden: by one entry, or by the entries
+	 * of an earlier split.  This allocates nothing.
+	 */
 	if (WARN_ON_ONCE(direct_map_restore(first, GM_BLOCK_PAGES)))
 		return;
 	gm_merge_later(first);
@@ -234,10 +259,11 @@ static void free_block(struct page *first)
 }
 
 /*
- * Free all of a block but its poisoned pages, which stay hidden and out of the
- * allocator.
+ * Free all pages of a block except the poisoned ones, which stay hidden and are
+ * not freed.
  *
- * Return: False without the memory to split the block's entry, nothing changed.
+ * Return: False if the block's entry could not be split for lack of memory;
+ * then nothing was changed.
  */
 static bool free_bad_block(struct page *first)
 {
@@ -251,20 +277,26 @@ static bool free_bad_block(struct page *first)
 			continue;
 		}
 		if (direct_map_restore(first + i, 1)) {
-			/* The first one has split the entry for all. */
+			/*
+			 * Restoring the first page has split the entry for all
+			 * pages.
+			 */
 			WARN_ON_ONCE(split);
 			return split;
 		}
 		split = true;
 		__free_page(first + i);
 	}
-	/* With two references debugfs does not free the page when it unpoisons it. */
+	/*
+	 * The second reference prevents debugfs from freeing the page when it
+	 * unpoisons it.
+	 */
 	for_each_set_bit(i, bad, GM_BLOCK_PAGES)
 		get_page(first + i);
 	return true;
 }
 
-/* Return: False when it has to be tried again. */
+/* Return: False if the caller must retry later. */
 static bool free_bad_blocks(void)
 {
 	struct page *first;
@@ -293,7 +325,7 @@ static void count_reclaimable(int nid, long nr_blocks)
 			    nr_blocks * GM_BLOCK_PAGES);
 }
 
-/* With the pool's lock held. */
+/* The caller holds the pool's lock. */
 static struct page *remove_first(struct gm_pool *pool)
 {
 	struct page *first;
@@ -307,7 +339,7 @@ static struct page *remove_first(struct gm_pool *pool)
 	return first;
 }
 
-/* A block that is in no list any more. */
+/* Account for a block that the caller has removed from its list. */
 static void leave_pool(int nid, struct page *first)
 {
 	xa_erase(&pool_pfns, page_to_pfn(first) >> GM_BLOCK_MAX_ORDER);
@@ -315,10 +347,10 @@ static void leave_pool(int nid, struct page *first)
 }
 
 /*
- * @first: As for free_block().
- * @limit: The list gets no longer.
+ * Add a block to the list of a node, unless the list has @limit blocks.  @first
+ * is as for free_block().
  *
- * Return: False when the block is not in the list, and is still the caller's.
+ * Return: False if the block was not added and the caller still owns it.
  */
 static bool enter_pool(struct gm_pool *pool, int nid, struct page *first,
 		       unsigned long limit)
@@ -335,8 +367,9 @@ static bool enter_pool(struct gm_pool *pool, int nid, struct page *first,
 	count_reclaimable(nid, 1);
 	spin_lock(&pool->lock);
 	/*
-	 * drain_all() and offline_notify() take the lock after @stopped was set,
-	 * or the memory was isolated: they free the block, or it is not added.
+	 * drain_all() and offline_notify() take the lock after @stopped was set
+	 * or the memory was isolated.  Either they find the block in the list
+	 * and free it, or this check fails and the block is not added.
 	 */
 	if (pool->nr_blocks < limit && !stopped && !is_migrate_isolate_page(first)) {
 		list_add(&first->lru, &pool->blocks);
@@ -350,13 +383,13 @@ static bool enter_pool(struct gm_pool *pool, int nid, struct page *first,
 }
 
 /**
- * gm_pool_take - take a block out of the pool
- * @nid: The node that it must be of.
+ * gm_pool_take - take a block from the pool
+ * @nid: The node of the block.
  *
  * Context: May sleep.
- * Return: The first of 1 << GM_BLOCK_MAX_ORDER contiguous pages, naturally aligned,
- * hidden, clean, charged to no cgroup, without state, and their reference counts frozen; or
- * NULL.
+ * Return: The first of 1 << GM_BLOCK_MAX_ORDER contiguous pages, naturally
+ * aligned.  They are hidden, clean and charged to no cgroup, have no state, and
+ * their reference counts are frozen.  NULL if the pool has no block.
  */
 struct page *gm_pool_take(int nid)
 {
@@ -381,7 +414,10 @@ struct page *gm_pool_take(int nid)
 			return NULL;
 		leave_pool(nid, first);
 		atomic_long_sub(GM_BLOCK_PAGES, &nr_pool_pages);
-		/* Memory can go bad in the pool too, and it may be about to go offline. */
+		/*
+		 * A page may have been poisoned in the pool, and the block may
+		 * be about to go offline.
+		 */
 		if (!is_poisoned(first) && !is_migrate_isolate_page(first))
 			return first;
 		free_block(first);
@@ -389,14 +425,15 @@ struct page *gm_pool_take(int nid)
 }
 
 /**
- * gm_pool_give - give a block to the pool
- * @first: The first of 1 << GM_BLOCK_MAX_ORDER contiguous pages, naturally aligned,
- *	hidden, clean, charged to no cgroup, in no file, without state, and their
- *	reference counts frozen.
+ * gm_pool_give - add a block to the pool
+ * @first: The first of 1 << GM_BLOCK_MAX_ORDER contiguous pages, naturally
+ *	aligned.  They are hidden, clean, charged to no cgroup and in no file,
+ *	have no state, and their reference counts are frozen.
  *
  * Context: May sleep and allocate.  Not in reclaim.
- * Return: False when the block is still the caller's: the pool has enough blocks, a page
- * is poisoned, or the direct map has an entry for each of the block's pages.
+ * Return: False if the caller still owns the block, because the pool has enough
+ * blocks, a page is poisoned, or the direct map has an entry for each of the
+ * block's pages.
  */
 bool gm_pool_give(struct page *first)
 {
@@ -404,7 +441,10 @@ bool gm_pool_give(struct page *first)
 	struct gm_pool *pool = pools[nid];
 
 	KUNIT_STATIC_STUB_REDIRECT(gm_pool_give, first);
-	/* Its entries can become one again only when it is restored. */
+	/*
+	 * The entries of a split block can only be merged after a restore, so
+	 * do not keep such a block.
+	 */
 	if (!pool || direct_map_is_split(first))
 		return false;
 	atomic_long_add(GM_BLOCK_PAGES, &nr_pool_pages);
@@ -416,10 +456,10 @@ bool gm_pool_give(struct page *first)
 	pool->returned++;
 	spin_unlock(&pool->lock);
 	/*
-	 * gm_pool_set() may have lowered the watermark since it was read, and the
-	 * worker may have run before the block was added: queue the worker again.
-	 * Pairs with the barrier in mod_delayed_work() after gm_pool_set() has
-	 * stored the watermark.
+	 * gm_pool_set() may have lowered the watermark after this function has
+	 * read it, and the worker may have run before the block was added:
+	 * queue the worker again.  Pairs with the barrier in mod_delayed_work()
+	 * after gm_pool_set() has stored the watermark.
 	 */
 	smp_mb();
 	if (READ_ONCE(pool->nr_blocks) > gm_pool_high(nid))
@@ -428,7 +468,7 @@ bool gm_pool_give(struct page *first)
 }
 
 /**
- * gm_pool_owns_pfn - is this page in the pool?
+ * gm_pool_owns_pfn - does a page belong to the pool?
  * @pfn: Any page frame number.
  *
  * Context: Any.
@@ -440,11 +480,11 @@ bool gm_pool_owns_pfn(unsigned long pfn)
 }
 
 /**
- * gm_pool_is_on - does the node keep blocks that files give back?
+ * gm_pool_is_on - does a node keep blocks that files give back?
  * @nid: The node.
  *
  * Context: Any.
- * Return: True if its high watermark allows for one block or more.
+ * Return: True if its high watermark permits at least one block.
  */
 bool gm_pool_is_on(int nid)
 {
@@ -455,7 +495,8 @@ bool gm_pool_is_on(int nid)
  * gm_pool_is_stopped - is the machine about to hibernate?
  *
  * Context: Any.
- * Return: True while hidden pages that no file has must be given to the allocator.
+ * Return: True while hidden pages that belong to no file must be freed to the
+ * page allocator.
  */
 bool gm_pool_is_stopped(void)
 {
@@ -463,11 +504,12 @@ bool gm_pool_is_stopped(void)
 }
 
 /**
- * gm_pool_unsaved_pages - hidden pages that do not keep the machine from hibernating
+ * gm_pool_unsaved_pages - count hidden pages that do not prevent hibernation
  *
  * Context: Any.
- * Return: The number of the pool's pages and of free single ones, or 0 once hibernation
- * has begun: what has not been freed by then is hidden, and an image cannot have it.
+ * Return: The number of the pool's pages and of free single pages, or 0 once
+ * hibernation has begun.  The pages that have not been freed by then are
+ * hidden, and a hibernation image cannot contain them.
  */
 unsigned long gm_pool_unsaved_pages(void)
 {
@@ -478,11 +520,11 @@ unsigned long gm_pool_unsaved_pages(void)
 
 /**
  * gm_pool_shrink - free blocks of the pool
- * @nid: Of this node.
- * @nr_blocks: So many at most.
+ * @nid: The node.
+ * @nr_blocks: The maximum number of blocks to free.
  *
  * Context: May sleep; does not allocate and does not flush.
- * Return: How many were freed.
+ * Return: The number of blocks that were freed.
  */
 unsigned long gm_pool_shrink(int nid, unsigned long nr_blocks)
 {
@@ -519,7 +561,7 @@ static unsigned long count_pool(struct shrinker *shrinker,
 	return nr ?: SHRINK_EMPTY;
 }
 
-/* Memory is short: the worker is to take none for a while. */
+/* Memory is short: make the worker allocate nothing for a while. */
 static void pause_refill(int nid)
 {
 	struct gm_pool *pool = pools[nid];
@@ -530,7 +572,7 @@ static void pause_refill(int nid)
 	pool->shrunk = jiffies;
 	pool->was_shrunk = true;
 	spin_unlock(&pool->lock);
-	/* If no file asks for a block meanwhile. */
+	/* Run the worker after the pause even if no file needs a block. */
 	queue_delayed_work(guest_memfd_wq, &refill_work, REFILL_PAUSE + 1);
 }
 
@@ -543,18 +585,21 @@ static unsigned long scan_pool(struct shrinker *shrinker,
 	if (nr)
 		pause_refill(sc->nid);
 	nr *= GM_BLOCK_PAGES;
-	/* Single pages last: to free them leaves their blocks in pieces. */
+	/* Free single pages last, because that leaves blocks partly freed. */
 	if (nr < sc->nr_to_scan)
 		nr += gm_cut_shrink(sc->nid, sc->nr_to_scan - nr);
 	if (!nr)
 		return SHRINK_STOP;
 	sc->nr_scanned = nr;
-	/* They are no slab pages: reclaim has to be told of its progress. */
+	/*
+	 * Reclaim does not see these pages, as they are not slab pages: report
+	 * them.
+	 */
 	mm_account_reclaimed_pages(nr);
 	return nr;
 }
 
-/* Has the node so much memory that others can do without a few blocks? */
+/* Does the node have enough free memory to spare a few blocks? */
 static bool is_plenty(int nid)
 {
 	pg_data_t *pgdat = NODE_DATA(nid);
@@ -569,16 +614,25 @@ static bool is_plenty(int nid)
 		nr_free += zone_page_state(zone, NR_FREE_PAGES);
 		nr_kept += 2 * high_wmark_pages(zone);
 	}
-	/* Reserves of zones can be small: keep a part of the node, too. */
+	/*
+	 * The reserves of zones can be small, so keep a part of the node as
+	 * well.
+	 */
 	nr_kept += node_present_pages(nid) / 32;
 	return nr_free > nr_kept + REFILL_BLOCKS * GM_BLOCK_PAGES;
 }
 
-/* Return: How many blocks were added to the node's list. */
+/*
+ * Allocate and hide up to REFILL_BLOCKS blocks with one flush.
+ *
+ * Return: The number of blocks added to the node's list.
+ */
 static unsigned int refill_some(struct gm_pool *pool, int nid,
 				unsigned long limit)
 {
-	/* Movable zones are not for memory that cannot be migrated. */
+	/*
+	 * Do not allocate from movable zones: hidden memory cannot be migrated.
+	 */
 	gfp_t gfp = (GFP_HIGHUSER & ~__GFP_RECLAIM) | __GFP_THISNODE |
 		    __GFP_NOMEMALLOC | __GFP_NOWARN | __GFP_ZERO;
 	unsigned int i, hidden, n = 0, nr_added = 0;
@@ -595,7 +649,10 @@ static unsigned int refill_some(struct gm_pool *pool, int nid,
 			__free_contig_range(page_to_pfn(first), GM_BLOCK_PAGES);
 			break;
 		}
-		/* A block with an entry for each of its pages would leave the pool. */
+		/*
+		 * Merge the entries of the block first: gm_pool_give() refuses
+		 * a block that has an entry for each of its pages.
+		 */
 		direct_map_merge(first, NULL);
 		ranges[n++] = (struct gm_range){ first, GM_BLOCK_PAGES };
 		cond_resched();
@@ -652,7 +709,10 @@ static void pool_work(struct work_struct *work)
 		if (pool->was_shrunk &&
 		    !time_after(jiffies, pool->shrunk + REFILL_PAUSE))
 			continue;
-		/* In turns, as the freezer of tasks waits for a work that runs. */
+		/*
+		 * Limit the length of a run, because the freezer of tasks waits
+		 * for a running work item.
+		 */
 		for (i = 0; i < REFILL_TURNS; i++) {
 			if (!refill_some(pool, nid, high))
 				break;
@@ -674,10 +734,10 @@ static unsigned long drain(int nid)
 }
 
 /**
- * gm_pool_relieve - free all blocks of the pool, and all free single pages
+ * gm_pool_relieve - free all blocks of the pool and all free single pages
  *
  * Context: May sleep; does not allocate and does not flush.
- * Return: How many pages were freed.
+ * Return: The number of pages that were freed.
  */
 unsigned long gm_pool_relieve(void)
 {
@@ -697,11 +757,14 @@ static void drain_all(void)
 
 	for_each_node_state(nid, N_MEMORY)
 		drain(nid);
-	/* Blocks that became complete before. */
+	/* Wait for blocks that became complete earlier. */
 	gm_cut_flush();
 }
 
-/* An image of the machine has no page that the kernel cannot read. */
+/*
+ * A hibernation image cannot contain pages that the kernel cannot read: free
+ * all of them before hibernation.
+ */
 VISIBLE_IF_KUNIT int gm_pool_hibernation(struct notifier_block *nb,
 					 unsigned long action, void *unused)
 {
@@ -726,7 +789,10 @@ static struct notifier_block hibernation_notifier = {
 };
 
 #ifdef CONFIG_MEMORY_HOTPLUG
-/* Memory that goes offline is isolated already: what is freed here stays free. */
+/*
+ * Memory that is about to go offline is isolated already, so what is freed here
+ * is not allocated again.
+ */
 static int offline_notify(struct notifier_block *nb, unsigned long action,
 			  void *arg)
 {
@@ -739,7 +805,10 @@ static int offline_notify(struct notifier_block *nb, unsigned long action,
 	case MEM_OFFLINE:
 	case MEM_CANCEL_OFFLINE:
 	case MEM_ONLINE:
-		/* The pool may be below its low watermark, or has another one. */
+		/*
+		 * A list may be below its low watermark now, or the node may
+		 * have another watermark.
+		 */
 		queue_delayed_work(guest_memfd_wq, &refill_work, 0);
 		break;
 	}
@@ -748,7 +817,7 @@ static int offline_notify(struct notifier_block *nb, unsigned long action,
 #endif
 
 #if IS_ENABLED(CONFIG_KUNIT)
-/* Return: How many blocks the list of the node has once the worker is idle. */
+/* Return: The number of blocks in the node's list when the worker is idle. */
 unsigned long gm_pool_wait(int nid)
 {
 	flush_delayed_work(&refill_work);
@@ -790,21 +859,21 @@ static int __init pool_init(void)
 
 	if (!direct_map_can_hide())
 		return 0;
-	/* No file is hidden without it. */
+	/* Without it the library hides no memory. */
 	if (!guest_memfd_block_ready())
 		return -ENOMEM;
 	shrinker = shrinker_alloc(SHRINKER_NUMA_AWARE, "guest_memfd-pool");
-	/* Blocks of closed files are freed, then. */
+	/* Without the pool, blocks of closed files are freed. */
 	if (!shrinker)
 		return -ENOMEM;
 	shrinker->count_objects = count_pool;
 	shrinker->scan_objects = scan_pool;
 	shrinker->batch = GM_BLOCK_PAGES;
-	/* A node may get memory later. */
+	/* Allocate for all nodes, because a node may receive memory later. */
 	for_each_node(nid) {
 		struct gm_pool *pool = kzalloc_obj(*pool, GFP_KERNEL);
 
-		/* Such a node has no pool, and its blocks are freed. */
+		/* A node without a pool frees its blocks. */
 		if (!pool)
 			continue;
 		spin_lock_init(&pool->lock);
@@ -839,7 +908,7 @@ static int parse_mark(char *text, struct gm_watermark *mark)
 	return err;
 }
 
-/* "LOW,HIGH", each in pages or with a % sign; one number is both. */
+/* Parse "LOW,HIGH", each in pages or with a % sign; one number sets both. */
 VISIBLE_IF_KUNIT int gm_pool_set(const char *val, const struct kernel_param *kp)
 {
 	struct gm_watermark low, high;
@@ -859,14 +928,17 @@ VISIBLE_IF_KUNIT int gm_pool_set(const char *val, const struct kernel_param *kp)
 		err = parse_mark(comma + 1, &high);
 	if (err)
 		return err;
-	/* Pages and per cent can be compared for each node only. */
+	/* Pages and a percentage can only be compared for one node. */
 	if (low.percent == high.percent && low.value > high.value)
 		return -EINVAL;
 	WRITE_ONCE(low_mark.percent, low.percent);
 	WRITE_ONCE(low_mark.value, low.value);
 	WRITE_ONCE(high_mark.percent, high.percent);
 	WRITE_ONCE(high_mark.value, high.value);
-	/* Before initcalls run pool_init() will do it. */
+	/*
+	 * Before initcalls there is no workqueue; pool_init() queues the
+	 * worker.
+	 */
 	if (guest_memfd_wq)
 		mod_delayed_work(guest_memfd_wq, &refill_work, 0);
 	return 0;

@@ -2,14 +2,14 @@
 /*
  * KUnit tests of the pool of hidden, clean blocks.
  *
- * Proves that a block which a file frees reaches the next file hidden, clean,
- * uncharged in between and without a flush; that no block enters or leaves the
- * pool while a page of it is poisoned or has another reference; that the
- * shrinker neither allocates nor flushes; and that the watermarks, hibernation
- * and memory offlining are obeyed.
+ * Proves that a block which a file frees is hidden and clean in the next file,
+ * that it is uncharged in between, and that this takes no flush; that the pool
+ * neither accepts nor hands out a block while a page of it is poisoned or has
+ * another reference; that the shrinker neither allocates nor flushes; and that
+ * the pool obeys the watermarks, hibernation and memory offlining.
  *
- * Not covered: real memory pressure, cgroups and NUMA policies, which are
- * tested by guest_memfd_pool_test.c of the selftests.
+ * Not covered: real memory pressure, cgroups and NUMA policies, which
+ * guest_memfd_pool_test.c of the selftests tests.
  */
 
 #include <kunit/static_stub.h>
@@ -36,7 +36,7 @@
 #include "scrub.h"
 #include "teardown.h"
 
-/* The pages of three blocks. */
+/* A high watermark of three blocks, in pages. */
 #define THREE_BLOCKS "0,1536"
 
 #define PATTERN 0x5ec2e75ec2e75ec2UL
@@ -45,7 +45,7 @@ static struct guest_memfd *new_file(struct kunit *test)
 {
 	struct guest_memfd *gm = gm_test_file(test, GM_FILE_NO_DIRECT_MAP);
 
-	/* Whatever guest_memfd.block_order is. */
+	/* Do not depend on guest_memfd.block_order. */
 	gm->block_order = GM_BLOCK_MAX_ORDER;
 	return gm;
 }
@@ -57,7 +57,10 @@ static void close_file(struct gm_test *t)
 	guest_memfd_block_wait();
 }
 
-/* The page at @index of a file with a whole block, which has the only references. */
+/*
+ * Return: The page at @index of a file with a whole block.  Only the library
+ * and the page cache have references to the block.
+ */
 static struct page *populate(struct kunit *test, struct guest_memfd *gm,
 			     pgoff_t index)
 {
@@ -67,7 +70,10 @@ static struct page *populate(struct kunit *test, struct guest_memfd *gm,
 	return page;
 }
 
-/* A block of single pages, each with one reference, that one entry of 2 MiB maps. */
+/*
+ * Return: A block of single pages, each with one reference, that one entry of 2
+ * MiB maps.
+ */
 static struct page *new_block(struct kunit *test)
 {
 	struct page *first;
@@ -83,7 +89,7 @@ static struct page *new_block(struct kunit *test)
 	return first;
 }
 
-/* A block as gm_pool_give() takes it. */
+/* Return: A block in the state that gm_pool_give() requires. */
 static struct page *hidden_block(struct kunit *test)
 {
 	struct page *first = new_block(test);
@@ -93,7 +99,7 @@ static struct page *hidden_block(struct kunit *test)
 	return first;
 }
 
-/* The reverse of hidden_block(). */
+/* Undo hidden_block(). */
 static void free_block(struct kunit *test, struct page *first)
 {
 	unsigned int i;
@@ -117,12 +123,15 @@ static unsigned int count_present(struct page *first)
 
 static long sum_reclaimable(struct pglist_data *pgdat)
 {
-	/* node_page_state() returns 0 if the sum is negative without the CPUs' parts. */
+	/*
+	 * Read the counter itself: node_page_state() returns 0 if it is
+	 * negative without the parts of the CPUs.
+	 */
 	long nr = atomic_long_read(&pgdat->vm_stat[NR_KERNEL_MISC_RECLAIMABLE]);
 #ifdef CONFIG_SMP
 	int cpu;
 
-	/* The sum lacks what each CPU has counted and not added yet. */
+	/* Add what each CPU has counted and not added to the counter yet. */
 	for_each_online_cpu(cpu)
 		nr += per_cpu_ptr(pgdat->per_cpu_nodestats, cpu)->
 			vm_node_stat_diff[NR_KERNEL_MISC_RECLAIMABLE];
@@ -134,7 +143,7 @@ static unsigned long reclaimable(struct page *page)
 {
 	long nr, again = sum_reclaimable(page_pgdat(page));
 
-	/* A CPU may move its part to the sum between two reads. */
+	/* Read again if a CPU has moved its part to the counter meanwhile. */
 	do {
 		nr = again;
 		again = sum_reclaimable(page_pgdat(page));
@@ -189,7 +198,7 @@ static void test_circulates(struct kunit *test)
 	unsigned int i;
 
 	gm_test_set_pool(test, THREE_BLOCKS);
-	/* Single pages that an earlier test has left count as well. */
+	/* Free single pages of an earlier test, which count as well. */
 	gm_test_drain();
 	first = populate(test, new_file(test), 0);
 	before = reclaimable(first);
@@ -219,13 +228,16 @@ static void test_circulates(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, count_charged(first), charged);
 	KUNIT_EXPECT_EQ(test, reclaimable(first), before);
 	KUNIT_EXPECT_TRUE(test, is_zero(first));
-	/* Those of the page cache, and the library's. */
+	/* References of the page cache and of the library. */
 	expect_references(test, first, BLOCK_PAGES + 1);
 	KUNIT_EXPECT_EQ(test, t->nr_hides, 1);
 	KUNIT_EXPECT_EQ(test, t->nr_restored, 0);
 }
 
-/* A file that another task populates at the moment at which a block is given. */
+/*
+ * A file that another task populates at the moment at which a block is added to
+ * the pool.
+ */
 static struct {
 	struct kunit *test;
 	struct guest_memfd *gm;
@@ -252,13 +264,13 @@ static bool give_and_take(struct page *first)
 {
 	kunit_deactivate_static_stub(taker.test, gm_pool_give);
 	KUNIT_EXPECT_TRUE(taker.test, gm_pool_give(first));
-	/* By another task, which waits for nothing that this one does. */
+	/* Populate by another task, which waits for no lock of this one. */
 	if (!IS_ERR(kthread_run(populate_taker, NULL, "gm_kunit_taker")))
 		wait_for_completion(&taker.done);
 	return true;
 }
 
-/* The next file owns the block as soon as the former one has given it. */
+/* The next file owns the block as soon as the former file has freed it. */
 static void test_taken_at_once(struct kunit *test)
 {
 	struct guest_memfd *former = new_file(test), *next;
@@ -279,12 +291,12 @@ static void test_taken_at_once(struct kunit *test)
 
 	KUNIT_EXPECT_PTR_EQ(test, taker.folio, (struct folio *)first);
 	KUNIT_EXPECT_TRUE(test, guest_memfd_owns_pfn(page_to_pfn(first)));
-	/* A page is punched: the block is cut, and has it. */
+	/* A hole of one page cuts the block, and the page returns to it. */
 	guest_memfd_punch_hole(next, 0, 1);
 	KUNIT_EXPECT_TRUE(test, gm_cut_owns_pfn(page_to_pfn(first)));
 	KUNIT_EXPECT_EQ(test, page_ref_count(first), 0);
 	close_file(t);
-	/* It is kept as one that is cut. */
+	/* The node keeps the block as a cut one. */
 	KUNIT_EXPECT_EQ(test, gm_pool_wait(page_to_nid(first)), 0);
 	KUNIT_EXPECT_EQ(test, gm_cut_count(page_to_nid(first)), BLOCK_PAGES);
 }
@@ -298,7 +310,10 @@ static void test_foreign_reference(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, gm_pool_freeze(first));
 	KUNIT_EXPECT_EQ(test, page_ref_count(first + 5), 2);
 	put_page(first + 5);
-	/* What was frozen before the page was found is not any more. */
+	/*
+	 * gm_pool_freeze() has unfrozen the pages before the one with another
+	 * reference.
+	 */
 	expect_references(test, first, 1);
 
 	KUNIT_ASSERT_TRUE(test, gm_pool_freeze(first));
@@ -311,7 +326,7 @@ static void test_foreign_reference(struct kunit *test)
 	free_block(test, first);
 }
 
-/* A block that leaves its file enters the pool when its last other reference is put. */
+/* The last put of another reference adds a truncated block to the pool. */
 static void test_held_block(struct kunit *test)
 {
 	struct gm_test *t = test->priv;
@@ -330,7 +345,10 @@ static void test_held_block(struct kunit *test)
 	expect_references(test, page - 5, 0);
 }
 
-/* What of a page the allocator, or the next owner, takes for granted. */
+/*
+ * Expect the state of a page that the page allocator, or the next owner, relies
+ * on.
+ */
 static void expect_plain(struct kunit *test, struct page *page, unsigned int i)
 {
 	unsigned long flags = page->flags.f;
@@ -342,7 +360,9 @@ static void expect_plain(struct kunit *test, struct page *page, unsigned int i)
 	KUNIT_EXPECT_EQ_MSG(test, atomic_read(&page->_mapcount), -1, "page %u", i);
 }
 
-/* A block is one folio in a file, and single pages in the pool, again and again. */
+/*
+ * A block is one folio in a file, and single pages in the pool, several times.
+ */
 static void test_make_and_dissolve(struct kunit *test)
 {
 	struct gm_test *t = test->priv;
@@ -373,7 +393,9 @@ static void test_make_and_dissolve(struct kunit *test)
 				break;
 		}
 		KUNIT_EXPECT_EQ(test, i, BLOCK_PAGES);
-		/* What mmap(), a write and memory_failure() leave in a folio. */
+		/*
+		 * Set what mmap(), a write and memory_failure() set in a folio.
+		 */
 		folio_set_dirty(folio);
 		folio_set_referenced(folio);
 		folio_set_has_hwpoisoned(folio);
@@ -389,7 +411,7 @@ static void test_make_and_dissolve(struct kunit *test)
 		}
 		expect_references(test, first, 0);
 	}
-	/* And the allocator has no complaint. */
+	/* The page allocator reports no bad page. */
 	KUNIT_EXPECT_EQ(test, gm_pool_shrink(page_to_nid(first), 1), 1);
 }
 
@@ -404,8 +426,9 @@ static bool look_and_refuse(struct page *first)
 }
 
 /*
- * The same with a pool that takes none: the block is freed.  The allocator looks at the flags
- * only on a kernel that is built for it, so the test does.
+ * As above with a pool that accepts no block: the block is freed.  The page
+ * allocator checks the flags only in some configurations, so the test checks
+ * them.
  */
 static void test_dissolve_and_free(struct kunit *test)
 {
@@ -441,7 +464,7 @@ static void test_poisoned_before(struct kunit *test)
 	free_block(test, first);
 }
 
-/* All but page 9 are free, and page 9 is made so. */
+/* Expect that all pages but page 9 were freed, and free page 9. */
 static void expect_bad_block(struct kunit *test, struct page *first)
 {
 	struct gm_test *t = test->priv;
@@ -458,7 +481,7 @@ static void expect_bad_block(struct kunit *test, struct page *first)
 
 	for (i = 0; i < BLOCK_PAGES; i++)
 		nr_free += !page_ref_count(first + i);
-	/* Another task may have allocated some. */
+	/* Other tasks may have allocated some of the pages. */
 	KUNIT_EXPECT_GT(test, nr_free, BLOCK_PAGES / 2);
 
 	ClearPageHWPoison(first + 9);
@@ -469,7 +492,7 @@ static void expect_bad_block(struct kunit *test, struct page *first)
 	__free_page(first + 9);
 }
 
-/* On its way to the allocator. */
+/* Mark a page poisoned while its block is being freed. */
 static void test_poisoned_then_freed(struct kunit *test)
 {
 	struct page *bad = hidden_block(test);
@@ -506,7 +529,9 @@ static void test_poisoned_then_shrunk(struct kunit *test)
 	expect_bad_block(test, bad);
 }
 
-/* Lower the watermark to 0 and run the worker, then return the former watermark. */
+/*
+ * Set the watermark to 0 and run the worker, then return the former watermark.
+ */
 static unsigned long high_is_lowered(int nid)
 {
 	struct kunit *test = kunit_get_current_test();
@@ -558,16 +583,19 @@ static unsigned long sum_events(const unsigned long *events, bool flushes)
 	return sum;
 }
 
-/* The entry of a block is there already, whatever memory there is for another. */
+/* The entry of a block exists, so restoring it allocates nothing. */
 static void test_shrink(struct kunit *test)
 {
-	/* Too large for the stack. */
+	/* These arrays are too large for the stack. */
 	static unsigned long before[NR_VM_EVENT_ITEMS], after[NR_VM_EVENT_ITEMS];
 	unsigned int i, tries, nr_quiet = 0;
 	struct page *first[3];
 	int nid = 0;
 
-	/* Another task may allocate or flush at the same time. */
+	/*
+	 * Another task may allocate or flush concurrently, so try several
+	 * times.
+	 */
 	for (tries = 0; tries < 20 && !nr_quiet; tries++) {
 		gm_test_set_pool(test, THREE_BLOCKS);
 		for (i = 0; i < ARRAY_SIZE(first); i++) {
@@ -622,7 +650,7 @@ static void test_low_mark(struct kunit *test)
 	int nid = first_memory_node;
 
 	gm_test_set_pool(test, "1024,1536");
-	/* The worker waits for 10 s after the shrinker has freed a block. */
+	/* The worker pauses for 10 s after the shrinker has freed a block. */
 	for (i = 0; i < 12 && gm_pool_wait(nid) < 3; i++)
 		msleep(1000);
 	KUNIT_EXPECT_EQ(test, gm_pool_wait(nid), 3);
@@ -634,7 +662,7 @@ static void test_low_mark(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, count_present(first[i]), 0);
 		KUNIT_EXPECT_TRUE(test, is_zero(first[i]));
 		expect_references(test, first[i], 0);
-		/* Two blocks are not below the mark, one is. */
+		/* Two blocks are not below the low watermark, one block is. */
 		KUNIT_EXPECT_EQ(test, gm_pool_wait(nid), i == 1 ? 3 : 2);
 		KUNIT_EXPECT_FALSE(test, gm_pool_owns_pfn(page_to_pfn(first[i])));
 	}
@@ -692,7 +720,7 @@ static void test_hibernation(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, gm_pool_wait(nid), 0);
 	KUNIT_EXPECT_EQ(test, count_present(first), BLOCK_PAGES);
 	KUNIT_EXPECT_EQ(test, gm_pool_unsaved_pages(), 0);
-	/* Nothing enters meanwhile, neither from a file nor by the worker. */
+	/* Neither files nor the worker add blocks to the pool meanwhile. */
 	KUNIT_EXPECT_FALSE(test, gm_pool_give(held));
 	expect_references(test, held, 0);
 	gm_test_set_pool(test, "512,1536");
@@ -705,7 +733,10 @@ static void test_hibernation(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, gm_pool_wait(nid), 1);
 }
 
-/* Free single pages are drained as blocks are, and none becomes free meanwhile. */
+/*
+ * Hibernation drains free single pages like blocks, and no page becomes free
+ * meanwhile.
+ */
 static void test_hibernation_singles(struct kunit *test)
 {
 	struct page *first = hidden_block(test);
@@ -732,7 +763,10 @@ static void test_hibernation_singles(struct kunit *test)
 }
 
 #ifdef CONFIG_MEMORY_ISOLATION
-/* As memory_offlining does it, before it asks the pool to free its blocks. */
+/*
+ * Isolate memory as memory offlining does before it asks the pool to free its
+ * blocks.
+ */
 static void test_isolated(struct kunit *test)
 {
 	struct page *first = hidden_block(test), *other = hidden_block(test);
@@ -741,7 +775,10 @@ static void test_isolated(struct kunit *test)
 
 	gm_test_set_pool(test, THREE_BLOCKS);
 	KUNIT_ASSERT_EQ(test, pageblock_order, GM_BLOCK_MAX_ORDER);
-	/* Frozen pages do not look unmovable. */
+	/*
+	 * The pages have a frozen reference count, so they do not look
+	 * unmovable.
+	 */
 	KUNIT_ASSERT_EQ(test, start_isolate_page_range(other_pfn, other_pfn + BLOCK_PAGES,
 						       PB_ISOLATE_MODE_MEM_OFFLINE), 0);
 	KUNIT_EXPECT_TRUE(test, gm_pool_give(first));
@@ -751,7 +788,7 @@ static void test_isolated(struct kunit *test)
 			    "the pool's pages look unmovable");
 	KUNIT_EXPECT_FALSE(test, gm_pool_give(other));
 	expect_references(test, other, 0);
-	/* What is in the pool is not taken, but freed. */
+	/* The pool frees its block instead of handing it out. */
 	KUNIT_EXPECT_NULL(test, gm_pool_take(nid));
 	KUNIT_EXPECT_EQ(test, gm_pool_wait(nid), 0);
 	KUNIT_EXPECT_EQ(test, count_present(first), BLOCK_PAGES);

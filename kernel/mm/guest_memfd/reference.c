@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The direct-map references of one page.
+ * Direct-map references of one page.
  *
- * Each holds a reference to the page.  The first restores the direct map entry,
- * the last hides the page again.
+ * Each direct-map reference includes a reference to the page.  The first one
+ * restores the page's direct map entry, and the last put hides the page again.
  *
  * Hiding a page flushes the TLBs of all CPUs, and a guest decides how often KVM
- * gets and puts a reference: it turns its clock on and off, or runs nested guests.
- * So the last put of a page that stays in its file is lazy.  It leaves the
- * reference in a queue of the owner, where the next get of the page takes it over
- * without touching the direct map.  A worker drops what no get has taken over within
- * 50 ms, with one flush for all pages of the queue.  A reference in a queue counts
- * like any other.
+ * takes and drops a reference: it turns its clock on and off, or runs nested
+ * guests.  The last put of a page that stays in its file is therefore lazy.  It
+ * moves the reference to a queue of the owner.  The next get of the page takes
+ * the reference back from the queue without a change of the direct map.  A
+ * worker drops the references that no get has taken back within 50 ms, with one
+ * flush for all pages in the queue.  A reference in a queue counts like any
+ * other reference.
  */
 
 #include <linux/guest_memfd.h>
@@ -33,9 +34,10 @@
 #include "scrub.h"
 
 /**
- * struct gm_left - the pages that left one file and are still referenced
- * @refs: One of the file, one for each such page: a page can outlive its file.
- * @pages: The number of such pages.
+ * struct gm_left - referenced pages that were removed from one file
+ * @refs: One for the file and one for each entry in left_pages and left_blocks,
+ *	because a page can outlive its file.
+ * @pages: Number of such pages.
  */
 struct gm_left {
 	refcount_t refs;
@@ -43,9 +45,10 @@ struct gm_left {
 };
 
 /*
- * The struct gm_left of each single page, and of each page with an own word, that has
- * GM_PAGE_LEFT, by pfn; and of each block whose common word has it.  Truncation clears
- * folio->mapping, so that the last put has no other way to the file's counter.
+ * These arrays find the struct gm_left of a page by its pfn: left_pages for
+ * each single page, and each page with an own word, that has GM_PAGE_LEFT;
+ * left_blocks for each block whose common word has it.  Truncation clears
+ * folio->mapping, so the last put cannot find the file's counter by the folio.
  */
 static DEFINE_XARRAY(left_pages);
 static DEFINE_XARRAY(left_blocks);
@@ -97,15 +100,18 @@ static void folio_leaves(struct folio *folio, struct gm_left *left)
 }
 
 /**
- * gm_references_leave - count the referenced pages of a range that leaves a file
- * @gm: The memory of a NO_DIRECT_MAP file, its invalidate_lock held for writing.
+ * gm_references_leave - count the referenced pages of a range that is truncated
+ * @gm: The memory of a NO_DIRECT_MAP file; the caller holds its invalidate_lock
+ *	exclusively.
  * @start: First index of the range, in pages.
  * @end: Index after the range.
  *
- * Truncation of the range must follow.  Puts may run meanwhile, gets cannot.
+ * The caller must truncate the range afterwards.  Concurrent puts are possible,
+ * concurrent gets are not.
  *
- * Context: May sleep.  Cannot fail, as a hole cannot: the allocations, a few
- * bytes for each page with a reference, are repeated until they succeed.
+ * Context: May sleep.  Cannot fail, because a hole punch must not fail: the
+ * function retries its allocations, of a few bytes for each page with a
+ * reference, until they succeed.
  */
 void gm_references_leave(struct guest_memfd *gm, pgoff_t start, pgoff_t end)
 {
@@ -127,7 +133,7 @@ void gm_references_leave(struct guest_memfd *gm, pgoff_t start, pgoff_t end)
 	}
 }
 
-/* The last reference to a page with GM_PAGE_LEFT has ended. */
+/* The last reference to a page with GM_PAGE_LEFT was dropped. */
 static void end_left(struct page *page)
 {
 	struct gm_left *left = xa_erase(&left_pages, page_to_pfn(page));
@@ -139,8 +145,9 @@ static void end_left(struct page *page)
 }
 
 /*
- * A page of a block with GM_PAGE_LEFT has only level KERNEL's reference any more, and no own
- * word: it is counted with those that never had one, as gm_lower_folio() does.
+ * Only level KERNEL's reference remains of a page with GM_PAGE_LEFT in a block,
+ * and the page has lost its own word.  Count the page with the pages that use
+ * the common word, as gm_lower_folio() does.
  */
 static void join_left(struct page *page)
 {
@@ -151,7 +158,7 @@ static void join_left(struct page *page)
 }
 
 /**
- * gm_references_left - how many pages left a file and are still referenced
+ * gm_references_left - count a file's removed pages that are still referenced
  * @gm: The file's memory.
  *
  * Context: Any.
@@ -166,8 +173,10 @@ unsigned long gm_references_left(struct guest_memfd *gm)
 }
 
 /**
- * gm_references_destroy - free what counts the references of a file
- * @gm: The file's memory; all pages have left it.
+ * gm_references_destroy - drop the file's reference counters and queue
+ * @gm: The file's memory; all pages were removed from the file.
+ *
+ * Context: May sleep.
  */
 void gm_references_destroy(struct guest_memfd *gm)
 {
@@ -179,9 +188,12 @@ void gm_references_destroy(struct guest_memfd *gm)
 }
 
 /**
- * gm_tag_referenced - count pages among the referenced ones of their file
- * @folio: A locked folio; nothing is done if it is in no file.
- * @nr: How many of its pages have their first direct-map reference now.
+ * gm_tag_referenced - count pages that received their first reference
+ * @folio: A locked folio.  If it is in no file, the function does nothing.
+ * @nr: Number of its pages that have just received their first direct-map
+ *	reference.
+ *
+ * Context: Any but interrupt.
  */
 void gm_tag_referenced(struct folio *folio, unsigned int nr)
 {
@@ -198,11 +210,16 @@ void gm_tag_referenced(struct folio *folio, unsigned int nr)
 }
 
 /**
- * gm_untag_referenced - do not count pages among the referenced ones any more
- * @folio: A locked folio; nothing is done if it is in no file, or about to leave one.
- * @nr: How many of its pages have no direct-map reference any more; their states say so.
+ * gm_untag_referenced - uncount pages that lost their last reference
+ * @folio: A locked folio.  If it is in no file, or is about to be truncated,
+ *	the function does nothing.
+ * @nr: Number of its pages that have just lost their last direct-map reference.
+ *	The caller has updated their states.
  *
- * The tag says whether pages of the folio are in the file's count.
+ * The tag tells whether the file's count includes pages of the folio:
+ * gm_untag_range() removes it before truncation.
+ *
+ * Context: Any but interrupt.
  */
 void gm_untag_referenced(struct folio *folio, unsigned int nr)
 {
@@ -223,8 +240,12 @@ void gm_untag_referenced(struct folio *folio, unsigned int nr)
 }
 
 /*
- * Return: The folio of a page that the caller's reference keeps, with a reference, as the
- * page may leave it by a split at any time; NULL while a task has its count frozen.
+ * Get a reference to the folio of a page.  The caller's reference keeps the
+ * page, but a concurrent split of a block can move the page to another folio at
+ * any time.
+ *
+ * Return: The folio; NULL while a task has the folio's reference count frozen,
+ * or if a split moved the page.
  */
 static struct folio *try_get_folio_of(struct page *page)
 {
@@ -239,11 +260,12 @@ static struct folio *try_get_folio_of(struct page *page)
 }
 
 /**
- * gm_get_folio_of - get a reference to the folio that a page is of
- * @page: A page that the caller's reference keeps.
+ * gm_get_folio_of - get a reference to the folio that contains a page
+ * @page: A page to which the caller has a reference.
  *
  * Context: May sleep.
- * Return: The folio, which keeps the page until the reference is dropped.
+ * Return: The folio.  It contains the page until the caller drops the
+ * reference.
  */
 struct folio *gm_get_folio_of(struct page *page)
 {
@@ -255,11 +277,12 @@ struct folio *gm_get_folio_of(struct page *page)
 }
 
 /**
- * gm_lock_page - lock the folio that a page is of
+ * gm_lock_page - lock the folio that contains a page
  * @page: A page that cannot be freed meanwhile.
  *
- * The folio can be a block, and a single page once that is locked: to split a block, a
- * task holds its lock and has its reference count frozen.
+ * A concurrent split can replace the folio by a single page while this function
+ * waits for the lock of a block, because a split holds the folio lock and
+ * freezes the reference count.
  *
  * Context: May sleep.
  * Return: The folio.
@@ -272,27 +295,33 @@ struct folio *gm_lock_page(struct page *page)
 		folio = gm_get_folio_of(page);
 		if (folio_trylock(folio))
 			break;
-		/* A reference would keep the holder of the lock from splitting the folio. */
+		/*
+		 * A waiter's reference would prevent the lock's holder from
+		 * splitting it.
+		 */
 		folio_put_wait_locked(folio, TASK_UNINTERRUPTIBLE);
 	}
-	/* The caller's keeps it. */
+	/* The caller's own reference keeps the folio. */
 	folio_put(folio);
 	return folio;
 }
 
-/* References of all files of one owner that can wait in its queue. */
+/* Number of references that can wait in the queue of one owner. */
 #define PUT_QUEUE_MAX	16
-/* How long they wait.  With the flush this is to stay below 100 ms. */
+/*
+ * Time that a reference waits in the queue.  With the flush it must stay below
+ * 100 ms.
+ */
 #define PUT_DELAY	(HZ / 20)
 
 /**
- * struct guest_memfd_put_queue - direct-map references that end soon
- * @refs: One of the owner, one of each file that uses the queue.
+ * struct guest_memfd_put_queue - direct-map references that are dropped soon
+ * @refs: One for the owner and one for each file that uses the queue.
  * @work: Runs when the oldest entry has waited for PUT_DELAY.
- * @lock: Protects the entries.  Taken under folio locks.
+ * @lock: Protects @nr and @entries.  Taken under folio locks.
  * @nr: Number of entries.
- * @entries: Pages with GM_PAGE_LAZY, each with its one reference, and when it
- *	was put, in jiffies.
+ * @entries: Pages with GM_PAGE_LAZY, each with its only reference, and the time
+ *	in jiffies when that reference was put.
  */
 struct guest_memfd_put_queue {
 	refcount_t refs;
@@ -305,10 +334,10 @@ struct guest_memfd_put_queue {
 	} entries[PUT_QUEUE_MAX];
 };
 
-/* Which entries drain() is to drop. */
+/* Selects the entries that drain() drops. */
 struct drain_range {
 	bool all;
-	struct address_space *mapping; /* or NULL for what waited long enough */
+	struct address_space *mapping; /* or NULL: entries that are due */
 	pgoff_t start, end;
 };
 
@@ -318,10 +347,13 @@ static bool entry_matches(const struct put_entry *entry, const struct drain_rang
 	struct address_space *mapping = READ_ONCE(folio->mapping);
 	pgoff_t index;
 
-	/* Truncated after it was queued: it waits to be scrubbed. */
+	/* The folio was truncated after the put and waits to be scrubbed. */
 	if (!mapping || range->all)
 		return true;
-	/* One of them is due: to take along what waits half as long saves a flush. */
+	/*
+	 * At least one entry is due.  Also drop entries that have waited half
+	 * as long, which saves a flush.
+	 */
 	if (!range->mapping)
 		return time_after_eq(jiffies, entry->since + PUT_DELAY / 2);
 	index = folio->index + folio_page_idx(folio, entry->page);
@@ -343,7 +375,7 @@ static bool remove_page(struct guest_memfd_put_queue *queue, struct page *page)
 	return false;
 }
 
-/* The folios of some pages, each locked once. */
+/* Pages whose folios the caller has locked, each folio once. */
 struct locked {
 	struct page *pages[PUT_QUEUE_MAX];
 	unsigned int nr;
@@ -372,9 +404,9 @@ static bool is_last(struct folio *const *folios, unsigned int i, unsigned int nr
 }
 
 /*
- * Drop the references to pages of locked folios that are in the queue, with one flush.
- * The entries stay until their page is hidden: so another drain() waits for the folio
- * lock, and the pages count as pending.
+ * Drop the queued references to pages of locked folios, with one flush.  An
+ * entry stays in the queue until its page is hidden, so that a concurrent
+ * drain() waits for the folio lock and fdinfo still counts the page as pending.
  */
 static void drop_locked(struct guest_memfd_put_queue *queue, struct locked *locked)
 {
@@ -403,21 +435,27 @@ static void drop_locked(struct guest_memfd_put_queue *queue, struct locked *lock
 		if (last)
 			folio_unlock(folios[i]);
 	}
-	/* No folio is locked any more: to release one may sleep for other locks. */
+	/*
+	 * All folios are unlocked: guest_memfd_block_release() may sleep for
+	 * other locks.
+	 */
 	for (i = 0; i < done; i++) {
 		folio_put(folios[i]);
 		if (release[i])
 			guest_memfd_block_release(folios[i], true);
 	}
 	/*
-	 * The first reference made the page table for a page, so that hiding it
-	 * cannot fail.  If it fails the page keeps the reference for good, and
-	 * never reaches the allocator.
+	 * The first reference allocated the page table for the page, so hiding
+	 * the page cannot fail.  If it does fail, leak the page: it keeps the
+	 * reference and never reaches the allocator.
 	 */
 	WARN_ON_ONCE(done < nr);
 }
 
-/* Drop what is in the range; other entries can be added meanwhile. */
+/*
+ * Drop the entries that @range selects.  Other tasks can add entries
+ * concurrently.
+ */
 static void drain(struct guest_memfd_put_queue *queue, const struct drain_range *range)
 {
 	struct locked locked;
@@ -440,14 +478,20 @@ static void drain(struct guest_memfd_put_queue *queue, const struct drain_range 
 			folio = try_get_folio_of(page);
 			if (!folio)
 				continue;
-			/* Locked by a get, which waits for queue->lock, or by a drop. */
+			/*
+			 * A get holds the folio lock and waits for queue->lock,
+			 * or another task drops the reference.
+			 */
 			if (!has_folio(&locked, folio) && !folio_trylock(folio)) {
 				if (busy)
 					folio_put(busy);
 				busy = folio;
 				continue;
 			}
-			/* The entry has a reference to the page, which is of it now. */
+			/*
+			 * The entry's reference to the page is a reference to
+			 * this folio now.
+			 */
 			locked.pages[locked.nr++] = page;
 			folio_put(folio);
 		}
@@ -455,7 +499,10 @@ static void drain(struct guest_memfd_put_queue *queue, const struct drain_range 
 		drop_locked(queue, &locked);
 
 		if (busy) {
-			/* A reference would keep the holder of the lock from splitting it. */
+			/*
+			 * A waiter's reference would prevent the lock's holder
+			 * from splitting it.
+			 */
 			folio_put_wait_locked(busy, TASK_UNINTERRUPTIBLE);
 		} else if (again) {
 			cond_resched();
@@ -464,9 +511,9 @@ static void drain(struct guest_memfd_put_queue *queue, const struct drain_range 
 }
 
 /*
- * Run the work again when the oldest entry is due.
+ * Queue the work for the time when the oldest entry is due.
  *
- * Return: True when it is due already, and the work does not run again.
+ * Return: True if an entry is due already; then the work is not queued.
  */
 static bool rearm(struct guest_memfd_put_queue *queue)
 {
@@ -493,20 +540,22 @@ static void drop_due(struct work_struct *work)
 		container_of(work, struct guest_memfd_put_queue, work.work);
 	const struct drain_range due = {};
 
-	/* The entry that the work was queued for may have been taken over. */
+	/* A get may have taken back the entry for which the work was queued. */
 	while (rearm(queue))
 		drain(queue, &due);
 }
 
 /**
- * gm_put_lazily - leave the last reference of a page to the queue
- * @page: A page with a direct-map reference of the caller's; its folio is locked.
+ * gm_put_lazily - move the last direct-map reference of a page to the queue
+ * @page: A page to which the caller has a direct-map reference; its folio is
+ *	locked.
  *
- * The page must stay in its file: what has left it is scrubbed at once.
+ * The function refuses a page that was removed from its file, because that page
+ * is scrubbed at once.
  *
- * Context: May sleep.  The folio can be unlocked; the page may be of another one, which
- * is locked, then.
- * Return: True when the queue has the reference now.
+ * Context: May sleep.  The function may unlock the folio meanwhile.  When it
+ * returns, the folio that contains the page then is locked.
+ * Return: True if the queue has the reference now.
  */
 bool gm_put_lazily(struct page *page)
 {
@@ -531,7 +580,10 @@ again:
 		spin_unlock(&queue->lock);
 		if (drained)
 			return false;
-		/* The file may be evicted while the folio is unlocked. */
+		/*
+		 * While the folio is unlocked, a concurrent eviction of the
+		 * file may drop the file's reference to the queue.
+		 */
 		refcount_inc(&queue->refs);
 		folio_unlock(page_folio(page));
 		drain(queue, &all);
@@ -545,13 +597,13 @@ again:
 		.page = page,
 		.since = jiffies,
 	};
-	/* If the work is queued already, it is for an older entry. */
+	/* If the work is queued already, it is queued for an older entry. */
 	queue_delayed_work(system_dfl_wq, &queue->work, PUT_DELAY);
 	spin_unlock(&queue->lock);
 	return true;
 }
 
-/* The reference in the queue, to a page of a locked folio, becomes the caller's. */
+/* Take back the reference in the queue to a page of a locked folio. */
 static void revive(struct page *page)
 {
 	struct guest_memfd *gm = page_folio(page)->mapping->host->i_private;
@@ -561,12 +613,13 @@ static void revive(struct page *page)
 }
 
 /**
- * gm_references_drain - end the references in the queue that are of a range
- * @gm: The file's memory, its invalidate_lock held for writing.
+ * gm_references_drain - drop the queued references of a range
+ * @gm: The file's memory; the caller holds its invalidate_lock exclusively.
  * @start: First index of the range, in pages.
  * @end: Index after the range.
  *
- * Those of pages that left any file end as well.
+ * The function also drops queued references to pages that were removed from any
+ * file.
  *
  * Context: May sleep; takes folio locks.
  */
@@ -583,7 +636,7 @@ void gm_references_drain(struct guest_memfd *gm, pgoff_t start, pgoff_t end)
 }
 
 /**
- * gm_references_pending - how many references of a file are in the queue
+ * gm_references_pending - count the references of a file that are in the queue
  * @gm: The file's memory.
  *
  * Context: Any.
@@ -608,7 +661,7 @@ unsigned long gm_references_pending(struct guest_memfd *gm)
  * guest_memfd_put_queue_alloc - allocate a queue for lazy puts
  *
  * Context: May sleep.
- * Return: The queue with a reference for the caller, or NULL.
+ * Return: The queue with a reference that the caller must drop, or NULL.
  */
 struct guest_memfd_put_queue *guest_memfd_put_queue_alloc(void)
 {
@@ -633,7 +686,7 @@ void guest_memfd_put_queue_free(struct guest_memfd_put_queue *queue)
 {
 	if (!queue || !refcount_dec_and_test(&queue->refs))
 		return;
-	/* Each file drained its entries when it was evicted. */
+	/* Eviction of each file has drained the entries of that file. */
 	WARN_ON_ONCE(queue->nr);
 	cancel_delayed_work_sync(&queue->work);
 	kfree(queue);
@@ -641,12 +694,12 @@ void guest_memfd_put_queue_free(struct guest_memfd_put_queue *queue)
 EXPORT_SYMBOL_FOR_MODULES(guest_memfd_put_queue_free, GUEST_MEMFD_OWNERS);
 
 /**
- * guest_memfd_set_put_queue - have the last put of the pages of a file be lazy
- * @gm: The memory of a new file, which is not in use yet.
+ * guest_memfd_set_put_queue - make the last put of each page of a file lazy
+ * @gm: The memory of a new file that is not in use yet.
  * @queue: The owner's queue, for all files of one guest.  The file takes a
  *	reference to it.
  *
- * Without a queue, a page is hidden before its last put returns.
+ * Without a queue, the last put hides the page before it returns.
  *
  * Context: Any.
  */
@@ -659,14 +712,18 @@ void guest_memfd_set_put_queue(struct guest_memfd *gm,
 EXPORT_SYMBOL_FOR_MODULES(guest_memfd_set_put_queue, GUEST_MEMFD_OWNERS);
 
 /**
- * gm_untag_range - stop counting pages that are about to leave their file
- * @mapping: The file's mapping; its invalidate_lock is held exclusively.
+ * gm_untag_range - uncount the referenced pages of a range to truncate
+ * @mapping: The file's mapping; the caller holds its invalidate_lock
+ *	exclusively.
  * @start: First index of the range, in pages.
  * @end: Index after the range.
  *
- * Truncation removes the tag with the page, but does not know the count.  No
- * reference can be taken before the page has left, as that needs the
- * invalidate_lock; one that is put finds no tag.
+ * Truncation removes the tag with the page but does not know the count.  No
+ * task can take a reference to the pages before truncation, because that needs
+ * the invalidate_lock.  A concurrent put finds no tag and does not change the
+ * count.
+ *
+ * Context: May sleep; takes folio locks.
  */
 void gm_untag_range(struct address_space *mapping, pgoff_t start, pgoff_t end)
 {
@@ -679,7 +736,10 @@ void gm_untag_range(struct address_space *mapping, pgoff_t start, pgoff_t end)
 		return;
 	for (folio = xa_find(pages, &index, end - 1, GM_TAG_REFERENCED); folio;
 	     folio = xa_find_after(pages, &index, end - 1, GM_TAG_REFERENCED)) {
-		/* A put that is not counted yet holds the lock. */
+		/*
+		 * A put that has not updated the count yet holds the folio
+		 * lock.
+		 */
 		folio_lock(folio);
 		xa_lock_irq(pages);
 		if (xa_get_mark(pages, folio->index, GM_TAG_REFERENCED)) {
@@ -693,9 +753,11 @@ void gm_untag_range(struct address_space *mapping, pgoff_t start, pgoff_t end)
 }
 
 /**
- * gm_get_direct_map_restored - take the first reference to a page that was restored
- * @page: A hidden page whose direct map entry was just restored; its folio is locked, and
- *	its state can be set.
+ * gm_get_direct_map_restored - take the first reference to a restored page
+ * @page: A hidden page whose direct map entry was just restored.  Its folio is
+ *	locked, and its state can be set without an allocation.
+ *
+ * Context: Does not sleep.
  */
 void gm_get_direct_map_restored(struct page *page)
 {
@@ -713,10 +775,13 @@ void gm_get_direct_map_restored(struct page *page)
  * gm_get_direct_map - take a direct-map reference
  * @page: A page of a NO_DIRECT_MAP file; its folio is locked.
  *
- * A reference that was put lazily becomes the caller's.
+ * If a lazy put has queued a reference to the page, the function takes that
+ * one.
  *
- * Return: 0; -EFAULT for a donated page; -EOVERFLOW; or -ENOMEM: the first reference to a
- * page of a block takes a word for its state and splits a large mapping.
+ * Context: May sleep and allocate.
+ * Return: 0; -EFAULT for a donated page; -EOVERFLOW; or -ENOMEM, because the
+ * first reference to a page of a block allocates an own word for the page and
+ * splits a large mapping.
  */
 int gm_get_direct_map(struct page *page)
 {
@@ -737,10 +802,13 @@ int gm_get_direct_map(struct page *page)
 	if (state & GM_PAGE_HIDDEN)
 		err = direct_map_restore(page, 1);
 	else if (state & GM_PAGE_LEVEL)
-		/* It may have been restored with its block, and will be hidden alone. */
+		/*
+		 * The page may have been restored with its block.  Its last put
+		 * will hide it alone.
+		 */
 		err = direct_map_split(page);
 	if (err) {
-		/* The word is not needed. */
+		/* Release the reserved word. */
 		gm_page_set_state(page, state);
 		return err;
 	}
@@ -756,10 +824,13 @@ int gm_get_direct_map(struct page *page)
 }
 
 /**
- * gm_put_direct_map_hidden - drop the last reference to a page that was just hidden
+ * gm_put_direct_map_hidden - drop the last reference to a hidden page
  * @page: A page with one direct-map reference; its folio is locked.
  *
- * The caller drops the reference to the folio that belongs to it.
+ * The caller drops the reference to the folio that the direct-map reference
+ * included.
+ *
+ * Context: Does not sleep.
  */
 void gm_put_direct_map_hidden(struct page *page)
 {
@@ -775,13 +846,16 @@ void gm_put_direct_map_hidden(struct page *page)
 
 /**
  * gm_put_direct_map - drop a direct-map reference
- * @page: A page with such a reference of the caller's; its folio is locked.
+ * @page: A page to which the caller has a direct-map reference; its folio is
+ *	locked.
  *
- * Hiding a page that was restored alone cannot fail: that has split the large
- * mapping.  The caller drops the reference to the folio that came with it.
+ * Hiding a page that was restored alone cannot fail, because the restore has
+ * split the large mapping.  The caller drops the reference to the folio that
+ * the direct-map reference included.
  *
- * Return: 1 when it was the last reference and the page is hidden now, 0 when there
- * are others, or -ENOMEM with nothing changed.
+ * Context: May sleep.
+ * Return: 1 if it was the last reference and the page is hidden now; 0 if there
+ * are other references; -ENOMEM if nothing was changed.
  */
 int gm_put_direct_map(struct page *page)
 {
@@ -804,10 +878,12 @@ int gm_put_direct_map(struct page *page)
 }
 
 /**
- * gm_raise_folio - take level KERNEL's reference of a folio that was restored
+ * gm_raise_folio - take level KERNEL's reference for a folio that was restored
  * @folio: A locked folio whose pages without an own word were just restored.
  *
- * The pages of a block have the reference in common, and with those that some have.
+ * The reference is part of the common word of a block, and of each own word.
+ *
+ * Context: Does not sleep.
  */
 void gm_raise_folio(struct folio *folio)
 {
@@ -824,7 +900,10 @@ void gm_raise_folio(struct folio *folio)
 			gm_page_set_state(page, (state | GM_PAGE_LEVEL) + GM_PAGE_COUNT_ONE);
 			continue;
 		}
-		/* It was put since the change began.  The level's takes its place. */
+		/*
+		 * A lazy put has queued the reference since the change began.
+		 * Replace it by the level's reference.
+		 */
 		revive(page);
 		gm_page_set_state(page, (state & ~GM_PAGE_LAZY) | GM_PAGE_LEVEL);
 		trace_guest_memfd_put(page_to_pfn(page), 1, 1);
@@ -837,9 +916,13 @@ void gm_raise_folio(struct folio *folio)
 
 /**
  * gm_lower_folio - drop level KERNEL's reference of a folio that was hidden
- * @folio: A locked folio at KERNEL whose pages without an own word were just hidden.
+ * @folio: A locked folio at KERNEL whose pages without an own word were just
+ *	hidden.
  *
- * The caller drops the reference to the folio that belongs to it.
+ * The caller drops the reference to the folio that level KERNEL's reference
+ * included.
+ *
+ * Context: Does not sleep.
  */
 void gm_lower_folio(struct folio *folio)
 {
@@ -868,13 +951,17 @@ void gm_lower_folio(struct folio *folio)
 }
 
 /**
- * gm_is_free_orphan - has a folio left its file, and no page of it a reference?
+ * gm_is_free_orphan - can the library clear and free a folio?
  * @folio: A locked folio.
  *
- * One that is PINNABLE has the level's, and is in a list.  A donated page has one, too.
+ * It can if the folio was removed from its file and has no direct-map
+ * reference.
+ *
+ * A PINNABLE folio has level KERNEL's reference and is on a list.  A donated
+ * page has a reference to its folio, too.
  *
  * Context: Any.
- * Return: True if guest_memfd_block_release() is to be called.
+ * Return: True if the caller must call guest_memfd_block_release().
  */
 bool gm_is_free_orphan(struct folio *folio)
 {
@@ -885,7 +972,7 @@ bool gm_is_free_orphan(struct folio *folio)
 }
 
 #if IS_ENABLED(CONFIG_KUNIT)
-/* Is no page counted among those that left a file and are still referenced? */
+/* Has every removed page lost its direct-map references? */
 bool gm_references_none_left(void)
 {
 	return xa_empty(&left_pages) && xa_empty(&left_blocks);

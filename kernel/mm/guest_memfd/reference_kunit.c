@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Direct-map references that are put lazily, and those of pages that left their
- * file.
+ * KUnit tests of direct-map references that are put lazily, and of references
+ * to truncated pages.
  */
 
 #include <kunit/test.h>
@@ -25,12 +25,12 @@ static struct guest_memfd *lazy_file(struct kunit *test)
 
 	KUNIT_ASSERT_NOT_NULL(test, queue);
 	guest_memfd_set_put_queue(gm, queue);
-	/* The file keeps it. */
+	/* The file has a reference to the queue. */
 	guest_memfd_put_queue_free(queue);
 	return gm;
 }
 
-/* Bring a page into the file and get a reference to it. */
+/* Populate a page, and take a direct-map reference to it. */
 static struct page *get(struct kunit *test, struct guest_memfd *gm, pgoff_t index)
 {
 	struct page *page = gm_test_grab(test, gm, index);
@@ -74,7 +74,7 @@ static void test_due(struct kunit *test)
 
 	for (i = 0; i < 3; i++)
 		page[i] = get(test, gm, TAIL + i);
-	/* One has another reference: its put is none of the last. */
+	/* One page has a second reference, so its put is not the last one. */
 	get(test, gm, TAIL);
 	for (i = 0; i < 3; i++)
 		guest_memfd_put_direct_map(page[i]);
@@ -88,7 +88,10 @@ static void test_due(struct kunit *test)
 	guest_memfd_put_direct_map(page[0]);
 }
 
-/* A reference was put since a change to KERNEL began: the level's takes its place. */
+/*
+ * A reference was put lazily after a change to KERNEL began: the level's
+ * reference replaces it.
+ */
 static void test_raised(struct kunit *test)
 {
 	struct guest_memfd *gm = lazy_file(test);
@@ -126,7 +129,7 @@ static void test_bounded(struct kunit *test)
 	unsigned long most = 0;
 	unsigned int i;
 
-	/* Pages of a block, of which a tail of 16 would be too few. */
+	/* Use pages of a block, because the tail has only 16 pages. */
 	for (i = 0; i < 3 * QUEUE_MAX; i++) {
 		guest_memfd_put_direct_map(get(test, gm, i));
 		most = max(most, gm_references_pending(gm));
@@ -154,7 +157,7 @@ static void test_drained(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, t->restored_dirty);
 }
 
-/* What has left its file is scrubbed and freed by the last put itself. */
+/* The last put of a truncated page scrubs and frees the page at once. */
 static void test_left(struct kunit *test)
 {
 	struct guest_memfd *gm = lazy_file(test);
@@ -175,7 +178,7 @@ static void test_left(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, t->nr_restored, 1);
 	KUNIT_EXPECT_FALSE(test, t->restored_dirty);
 
-	/* And a page that outlives its file. */
+	/* The other page outlives its file. */
 	iput(gm->inode);
 	t->gm = NULL;
 	KUNIT_EXPECT_TRUE(test, kernel_page_present(kept));
@@ -183,8 +186,8 @@ static void test_left(struct kunit *test)
 }
 
 /*
- * A block at KERNEL that leaves its file pinned, and a reference to a page of it: each of the two
- * can end first.
+ * A block at KERNEL is truncated while it is pinned and one of its pages has a
+ * direct-map reference.  Either of the two can be dropped first.
  */
 static void leave_block(struct kunit *test, bool pin_first)
 {
@@ -237,7 +240,7 @@ static void test_left_block_pin_last(struct kunit *test)
 	leave_block(test, false);
 }
 
-/* Two pages of a block that leaves the file below KERNEL. */
+/* Truncate a block below KERNEL with direct-map references to two pages. */
 static void test_left_block_hidden(struct kunit *test)
 {
 	struct guest_memfd *gm = lazy_file(test);

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What has left its file: it is cleared and given back.
+ * Clearing and freeing of folios that were removed from their file.
  *
- * The library has a reference to each folio: no put of another holder frees it.  A folio
- * that has left its file waits, hidden, until that reference is the only one.  Then it
- * is cleared through the temporary mapping, and is charged no more.  Pages are cleared
- * before they are restored: former guest memory is never readable through the
- * direct map.
+ * The library has a reference to each folio, so no other task's put frees it.
+ * A folio that was removed from its file stays hidden until the library's
+ * reference is the only one.  Then the library clears it through the temporary
+ * mapping and uncharges it.  It clears pages before it restores them, so the
+ * contents of former guest memory are never readable through the direct map.
  */
 
 #include <linux/bitmap.h>
@@ -29,30 +29,36 @@
 #include "teardown.h"
 
 /*
- * Folios that have left their file while something held a reference, by folio->lru.
- * Only a worker looks at them, so that they cost no other file anything.
+ * Folios, by folio->lru, that were removed from their file while a task or a
+ * device had a reference to them.  Only a worker processes this list, so these
+ * folios do not delay other files.
  */
 static LIST_HEAD(retry_folios);
-/* Of the list, and of the orphans of all files. */
+/* Protects retry_folios, and the orphans of all files. */
 static DEFINE_SPINLOCK(retry_lock);
 
 static void retry(struct work_struct *work);
 static DECLARE_DELAYED_WORK(retry_work, retry);
 
 /*
- * A folio that left its file cannot be found any more, so it is free to be
- * cleared once only the library's own reference is left.
+ * Clear a single page.  No task can find a folio that was removed from its
+ * file, so once only the library's reference remains, no other task can take
+ * one.
  *
- * Return: 1 when it is frozen and cleared, 0 when it has other references, -EHWPOISON.
+ * Return: 1 if the page is frozen and cleared; 0 if it has other references; or
+ * -EHWPOISON.
  */
 static int scrub_single(struct folio *folio)
 {
-	/* memory_failure() keeps a reference to a poisoned page. */
+	/* memory_failure() keeps a reference to a page that it has poisoned. */
 	if (folio_test_hwpoison(folio))
 		return -EHWPOISON;
 	if (!folio_ref_freeze(folio, 1))
 		return 0;
-	/* Now this answer is final. */
+	/*
+	 * Check again: memory_failure() cannot take a reference while the page
+	 * is frozen.
+	 */
 	if (folio_test_hwpoison(folio)) {
 		folio_ref_unfreeze(folio, 1);
 		return -EHWPOISON;
@@ -62,7 +68,10 @@ static int scrub_single(struct folio *folio)
 	return 1;
 }
 
-/* @held: The limit counts it as held, until it is frozen. */
+/*
+ * @held: True if the limit counts the page as held.  The function ends that
+ *	once it has frozen the page.
+ */
 static bool release_single(struct folio *folio, bool held)
 {
 	int ret = scrub_single(folio);
@@ -71,7 +80,10 @@ static bool release_single(struct folio *folio, bool held)
 		gm_limit_unhold(gm_folio_limit(folio), 1);
 	if (ret < 0) {
 		gm_cut_lose(&folio->page);
-		/* A poisoned page is never used again: the limit does not count it. */
+		/*
+		 * A poisoned page is never used again, so the limit need not
+		 * count it.
+		 */
 		gm_limit_unreserve(gm_folio_take_limit(folio), 1);
 	} else if (ret) {
 		gm_free_single(&folio->page);
@@ -80,9 +92,10 @@ static bool release_single(struct folio *folio, bool held)
 }
 
 /*
- * A block with poisoned pages: the others become single ones.  The references of
- * the library and of memory_failure() to a poisoned page stay for ever; the second one
- * also keeps debugfs from freeing the page, which is hidden, when it unpoisons it.
+ * Free a block with poisoned pages by cutting it into single pages.  The
+ * library and memory_failure() never drop their references to a poisoned page.
+ * The second reference also prevents debugfs from freeing the page, which is
+ * hidden, when it unpoisons the page.
  */
 static bool release_poisoned(struct folio *folio, unsigned int nr_failed, bool held)
 {
@@ -93,7 +106,7 @@ static bool release_poisoned(struct folio *folio, unsigned int nr_failed, bool h
 
 	for (i = 0; i < GM_BLOCK_PAGES; i++)
 		__assign_bit(i, which, PageHWPoison(first + i));
-	/* To cut a block takes memory, which reclaim cannot wait for. */
+	/* Cutting a block allocates, which reclaim cannot wait for. */
 	if (current->flags & PF_MEMALLOC || gm_cut_prepare(first, which)) {
 		folio_ref_unfreeze(folio, 1 + nr_failed);
 		return false;
@@ -130,7 +143,10 @@ static bool release_block(struct folio *folio, bool held)
 
 	if (!folio_ref_freeze(folio, 1 + nr_failed))
 		return false;
-	/* A page that is marked from here on is found by the pool or the allocator. */
+	/*
+	 * The pool or the allocator finds pages that memory_failure() marks
+	 * after this check.
+	 */
 	for (i = 0; i < GM_BLOCK_PAGES; i++) {
 		if (PageHWPoison(first + i))
 			return release_poisoned(folio, nr_failed, held);
@@ -142,10 +158,13 @@ static bool release_block(struct folio *folio, bool held)
 	direct_map_zero_hidden_large(first, all);
 	mem_cgroup_uncharge(folio);
 	gm_folio_clear_state(folio);
-	/* Noted, and the mark was taken back. */
+	/*
+	 * memory_failure() was recorded, but the poison mark was removed since
+	 * then.
+	 */
 	if (nr_failed)
 		gm_forget_failed(first);
-	/* Another file can own the memory from here on. */
+	/* Another file may own the memory after this. */
 	gm_forget_block(folio_pfn(folio));
 	gm_dissolve_folio(folio);
 	gm_give_block(first);
@@ -154,25 +173,33 @@ static bool release_block(struct folio *folio, bool held)
 }
 
 /*
- * Return: False when this is to be tried again, as the folio has other references.  Those
- * are short ones, or pins of a folio that was at KERNEL: one with a direct-map reference is
- * no orphan.
+ * Clear and free a folio.  @held is as for release_single().
+ *
+ * Return: False if the caller must retry, because the folio has other
+ * references.  These are short-lived, or they are pins of a folio that was at
+ * KERNEL: a folio with another direct-map reference is not on a list of
+ * orphans.
  */
 static bool release(struct folio *folio, bool held)
 {
 	bool poisoned = !folio_test_large(folio) && folio_test_hwpoison(folio);
 
-	/* Its hypervisor is never asked for it: it stays the guest's, and the library's. */
+	/*
+	 * The library never asks the hypervisor to return a poisoned page.  The
+	 * page stays donated, and the library keeps it.
+	 */
 	if (poisoned && gm_folio_state(folio) & GM_PAGE_DONATED) {
 		if (!held)
 			gm_limit_hold(gm_folio_limit(folio), 1);
 		return true;
 	}
-	/* A poisoned page stays as it is. */
+	/* A poisoned page at KERNEL stays in the direct map. */
 	if (gm_folio_state(folio) & GUEST_MEMFD_PAGE_PINNABLE && !poisoned) {
 		int ret = guest_memfd_access_end(folio, held);
 
-		/* The last put of another reference gives it back. */
+		/*
+		 * The last put of another direct-map reference frees the folio.
+		 */
 		if (ret <= 0)
 			return !ret;
 	}
@@ -191,13 +218,13 @@ static void retry_later(struct folio *folio, bool held)
 }
 
 /**
- * gm_reap - take back folios that have left their file
- * @folios: A list of the caller's own, by folio->lru.
+ * gm_reap - clear and free folios that were removed from their file
+ * @folios: A list, by folio->lru, that only the caller uses.
  *
- * A worker tries again what is held.
+ * A worker retries folios that have other references.
  *
- * Context: May sleep.  Not with a folio lock held.
- * Return: How many pages are of use to others now.
+ * Context: May sleep.  The caller must not hold a folio lock.
+ * Return: The number of pages that the function has freed.
  */
 unsigned long gm_reap(struct list_head *folios)
 {
@@ -207,7 +234,10 @@ unsigned long gm_reap(struct list_head *folios)
 	while (!list_empty(folios)) {
 		folio = list_first_entry(folios, struct folio, lru);
 		n = folio_nr_pages(folio);
-		/* Off the list first: it is another owner's field when freed. */
+		/*
+		 * Remove the folio from the list first: its lru field belongs
+		 * to the next owner once the folio is freed.
+		 */
 		list_del_init(&folio->lru);
 		if (release(folio, false))
 			nr += n;
@@ -236,12 +266,12 @@ static void retry(struct work_struct *work)
 }
 
 /**
- * guest_memfd_block_orphan - the folio has left its file for good
- * @folio: A locked folio that is in no file any more, or just on its way out;
- *	it may have other references, those to the direct map among them.
+ * guest_memfd_block_orphan - handle the removal of a folio from its file
+ * @folio: A locked folio that is in no file any more, or is just being removed.
+ *	It may have other references, direct-map references among them.
  *
- * A later guest_memfd_block_reap() frees a hidden folio, and one with the reference
- * of level KERNEL; guest_memfd_block_release() frees any other.
+ * A later guest_memfd_block_reap() frees a hidden folio and a folio with level
+ * KERNEL's reference.  guest_memfd_block_release() frees any other folio.
  *
  * Context: Any but interrupt.
  */
@@ -253,10 +283,16 @@ void guest_memfd_block_orphan(struct folio *folio)
 	VM_WARN_ON_ONCE_FOLIO(folio_test_lru(folio), folio);
 	if (folio_test_large(folio))
 		atomic_long_dec(&gm->nr_blocks);
-	/* Before the put of a reference can free it, which takes the folio lock. */
+	/*
+	 * Set the limit before the put of a direct-map reference can free the
+	 * folio.  The put waits for the folio lock.
+	 */
 	gm_folio_set_limit(folio, gm->limit);
 	gm_limit_leave(gm->limit, folio_nr_pages(folio));
-	/* The put of another direct-map reference, or the end of a donation, frees it. */
+	/*
+	 * The last put of another direct-map reference, or the end of the
+	 * donation, frees the folio.
+	 */
 	if (!(state & GUEST_MEMFD_PAGE_PINNABLE) &&
 	    (state & (GM_PAGE_OWN_WORDS | GM_PAGE_DONATED) || !(state & GM_PAGE_HIDDEN))) {
 		gm_limit_hold(gm->limit, folio_nr_pages(folio));
@@ -268,12 +304,14 @@ void guest_memfd_block_orphan(struct folio *folio)
 }
 
 /**
- * guest_memfd_block_release - free one folio, now or by the retry worker
- * @folio: A hidden folio that is in no file and on no list, with no reference
- *	of the caller's.
- * @held: Its limit counts it as held.
+ * guest_memfd_block_release - clear and free one folio, now or later
+ * @folio: A hidden folio that is in no file and on no list.  The caller has no
+ *	reference to it.
+ * @held: True if the folio's limit counts it as held.
  *
- * Context: May sleep.  Not with the folio lock held.
+ * If the folio has other references, a worker retries.
+ *
+ * Context: May sleep.  The caller must not hold the folio lock.
  */
 void guest_memfd_block_release(struct folio *folio, bool held)
 {
@@ -282,12 +320,12 @@ void guest_memfd_block_release(struct folio *folio, bool held)
 }
 
 /**
- * guest_memfd_block_reap - give back what has left a file and is not held
+ * guest_memfd_block_reap - clear and free the orphans of a file
  * @gm: The file's memory.
  *
- * A worker tries again what is held.
+ * A worker retries folios that have other references.
  *
- * Context: May sleep.  Not with a folio lock held.
+ * Context: May sleep.  The caller must not hold a folio lock.
  */
 void guest_memfd_block_reap(struct guest_memfd *gm)
 {
@@ -298,9 +336,9 @@ void guest_memfd_block_reap(struct guest_memfd *gm)
 }
 
 /**
- * gm_take_orphans - take what has left a file and is to be given back
+ * gm_take_orphans - move the orphans of a file to a list
  * @gm: The file's memory.
- * @folios: The list to add it to, by folio->lru.
+ * @folios: The list that receives them, by folio->lru.
  *
  * Context: Any but interrupt.
  */
@@ -312,7 +350,7 @@ void gm_take_orphans(struct guest_memfd *gm, struct list_head *folios)
 }
 
 /**
- * gm_scrub_flush - try again now what others held
+ * gm_scrub_flush - run the retry worker now and wait for it
  *
  * Context: May sleep.  For tests.
  */

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The memory of closed files: workers clear and free it, and reclaim helps them.
+ * The memory of closed files: workers clear and free it, and reclaim helps
+ * them.
  */
 
 #include <linux/memcontrol.h>
@@ -23,13 +24,15 @@
 
 /**
  * struct gm_teardown - the memory of a closed file that is not cleared yet
- * @list: In teardowns.
- * @folios: By folio->lru.
- * @memcg: The cgroup that the first of them is charged to, with a reference, or
- *	NULL.  As a rule all pages of a file are charged to one.
- * @limit: What they are reserved against, or NULL.  They keep it.
- * @nr_waiting: Pages of @folios.
- * @nr_in_work: Pages that tasks have taken from it, to clear and free them.
+ * @list: Entry in teardowns.
+ * @folios: The folios, by folio->lru.
+ * @memcg: The cgroup to which the first of them is charged, with a reference,
+ *	or NULL.  Usually all pages of a file are charged to one cgroup.
+ * @limit: The limit against which the pages are reserved, or NULL.  The
+ *	reservations keep it allocated.
+ * @nr_waiting: Number of pages in @folios.
+ * @nr_in_work: Number of pages that tasks have taken from @folios and are
+ *	clearing and freeing.
  */
 struct gm_teardown {
 	struct list_head list;
@@ -40,25 +43,31 @@ struct gm_teardown {
 	unsigned long nr_in_work;
 };
 
-/* Those that have pages waiting or in work; each gets its turn. */
+/*
+ * Teardowns that have pages waiting or in work.  The tasks that clear pages
+ * serve them in turn.
+ */
 static LIST_HEAD(teardowns);
 static DEFINE_SPINLOCK(teardown_lock);
-/* Pages of all teardowns, waiting or in work. */
+/* Number of pages of all teardowns, waiting or in work. */
 static atomic_long_t nr_unscrubbed;
-/* Woken when there are fewer of them. */
+/* Woken when nr_unscrubbed has decreased. */
 static DECLARE_WAIT_QUEUE_HEAD(scrub_wait);
 static struct shrinker *unscrubbed_shrinker;
 
-/* Few enough to leave CPUs for those who run guests. */
+/* Limits the workers, so that enough CPUs remain for vCPUs. */
 #define MAX_SCRUBBERS 4
 static void scrub_teardowns(struct work_struct *work);
 static struct work_struct scrub_works[MAX_SCRUBBERS];
 struct workqueue_struct *guest_memfd_wq __ro_after_init;
 
-/* Single pages of a teardown that are taken at once. */
+/* Number of single pages that are taken from a teardown at once. */
 #define SINGLES_PER_TURN 64
 
-/* Ending the level KERNEL takes folio locks, and may allocate. */
+/*
+ * Must a worker process these folios?  Dropping level KERNEL's reference takes
+ * folio locks and may allocate, which reclaim must not do.
+ */
 static bool need_worker(struct list_head *folios)
 {
 	struct folio *folio;
@@ -71,10 +80,10 @@ static bool need_worker(struct list_head *folios)
 }
 
 /*
- * A cgroup that was removed is not reclaimed any more, but its pages count in
- * those above it.
+ * Do the file's pages count in @memcg?  The kernel does not reclaim a removed
+ * cgroup, but its pages count in the cgroups above it.
  *
- * Return: True when the file's pages count in @memcg, or when that is NULL.
+ * Return: True if they do, or if @memcg is NULL.
  */
 static bool counts_in(const struct gm_teardown *teardown,
 		      struct mem_cgroup *memcg)
@@ -94,7 +103,10 @@ static bool counts_in(const struct gm_teardown *teardown,
 #endif
 }
 
-/* Have the reclaim of the cgroups, and the global one, find pages of the file. */
+/*
+ * Make the reclaim of the file's cgroups, and global reclaim, call the
+ * shrinker.
+ */
 static void show_to_reclaim(struct gm_teardown *teardown)
 {
 #ifdef CONFIG_MEMCG
@@ -127,7 +139,9 @@ static void free_teardown(struct gm_teardown *teardown)
 	kfree(teardown);
 }
 
-/* Take a block, or some single pages, out of the list: @folios, and return their number. */
+/*
+ * Move a block, or some single pages, to @folios.  Return: The number of pages.
+ */
 static unsigned long take_some(struct gm_teardown *teardown, struct list_head *folios)
 {
 	struct folio *folio, *next;
@@ -143,14 +157,17 @@ static unsigned long take_some(struct gm_teardown *teardown, struct list_head *f
 }
 
 /**
- * gm_scrub_some - clear and free a block, or some single pages, of a closed file
- * @memcg: Only of files whose pages count in it, or NULL.
- * @limit: Only of files that have this limit, or NULL.
- * @reclaim: The caller may hold any lock that is held while memory is allocated.
- * @nr_freed: Where to add the number of pages that are of use to others now.
+ * gm_scrub_some - clear and free some memory of a closed file
+ * @memcg: Select only files whose pages count in this cgroup, or NULL.
+ * @limit: Select only files that have this limit, or NULL.
+ * @reclaim: True if the caller may hold any lock under which the kernel
+ *	allocates memory.
+ * @nr_freed: The function adds the number of pages that it has freed.
+ *
+ * The function processes a block, or some single pages.
  *
  * Context: May sleep.
- * Return: How many pages are done with; 0 when there is nothing to do.
+ * Return: The number of pages processed; 0 if there are none to process.
  */
 unsigned long gm_scrub_some(struct mem_cgroup *memcg, struct gm_limit *limit,
 			    bool reclaim, unsigned long *nr_freed)
@@ -169,7 +186,10 @@ unsigned long gm_scrub_some(struct mem_cgroup *memcg, struct gm_limit *limit,
 	nr = take_some(teardown, &folios);
 	teardown->nr_waiting -= nr;
 	teardown->nr_in_work += nr;
-	/* In turn, so that a small file does not wait for a large one. */
+	/*
+	 * Serve files in turn, so that a small one need not wait for a large
+	 * one.
+	 */
 	list_move_tail(&teardown->list, &teardowns);
 	spin_unlock(&teardown_lock);
 
@@ -183,7 +203,10 @@ unsigned long gm_scrub_some(struct mem_cgroup *memcg, struct gm_limit *limit,
 	if (again) {
 		list_splice_tail(&folios, &teardown->folios);
 		teardown->nr_waiting += nr;
-		/* Reclaim may have counted no pages meanwhile. */
+		/*
+		 * The shrinker may have counted no pages meanwhile: set its
+		 * bits again.
+		 */
 		show_to_reclaim(teardown);
 	}
 	over = !teardown->nr_in_work && !teardown->nr_waiting;
@@ -192,7 +215,10 @@ unsigned long gm_scrub_some(struct mem_cgroup *memcg, struct gm_limit *limit,
 	spin_unlock(&teardown_lock);
 
 	if (again) {
-		/* The worker may have seen an empty list meanwhile. */
+		/*
+		 * The worker may have seen an empty list and stopped: queue it
+		 * again.
+		 */
 		queue_work(guest_memfd_wq, &scrub_works[0]);
 		return 0;
 	}
@@ -212,7 +238,9 @@ static void scrub_teardowns(struct work_struct *work)
 		cond_resched();
 }
 
-/* Workers for so many pages of closed files; two can be at work with 2 CPUs. */
+/*
+ * Start workers for @nr pages of closed files, at most one for two online CPUs.
+ */
 static void start_scrubbers(unsigned long nr)
 {
 	unsigned long i, want = DIV_ROUND_UP(nr, 64UL << GM_BLOCK_MAX_ORDER);
@@ -224,11 +252,12 @@ static void start_scrubbers(unsigned long nr)
 }
 
 /**
- * guest_memfd_block_destroy - have the memory of a file cleared and freed
- * @gm: The file's memory; all pages have left the file.
+ * guest_memfd_block_destroy - schedule clearing and freeing of a file's memory
+ * @gm: The file's memory; all pages were removed from the file.
  *
- * A worker does it, so that closing a file does not take as long as clearing it.
- * Until then the pages stay hidden and charged.  Reclaim helps the worker.
+ * Workers clear and free the memory, so that closing a file does not take as
+ * long as clearing it.  Until then the pages stay hidden and charged.  Reclaim
+ * helps the workers.
  *
  * Context: May sleep.
  */
@@ -269,7 +298,7 @@ void guest_memfd_block_destroy(struct guest_memfd *gm)
 /**
  * guest_memfd_block_wait - wait until the memory of closed files is freed
  *
- * Only what is held remains after it.
+ * Only pages that have other references remain afterwards.
  *
  * Context: May sleep.  For tests.
  */
@@ -284,20 +313,23 @@ void guest_memfd_block_wait(void)
 	gm_cut_flush();
 }
 
-/* So long direct reclaim waits for pages that others are clearing. */
+/*
+ * Time for which direct reclaim waits for pages that other tasks are clearing.
+ */
 #define SCRUB_WAIT	(HZ / 10)
 
 /*
- * All that is left of the closed files is in the hands of others, who will have freed it
- * in an instant: no process must be killed for lack of memory meanwhile.
+ * Wait for other tasks to free the pages of closed files that they are clearing
+ * now.  They need only a moment, and the OOM killer should not kill a process
+ * meanwhile.
  *
- * Return: How many pages are done with.
+ * Return: The number of pages that they have processed.
  */
 static unsigned long wait_for_scrubbers(void)
 {
 	long now, before = atomic_long_read(&nr_unscrubbed);
 
-	/* A worker may be the one that is waited for. */
+	/* Do not wait in a worker: another task may be waiting for it. */
 	if (!before || current->flags & (PF_KSWAPD | PF_WQ_WORKER))
 		return 0;
 	wait_event_timeout(scrub_wait, atomic_long_read(&nr_unscrubbed) < before,
@@ -314,33 +346,47 @@ static unsigned long scrub_for_reclaim(struct mem_cgroup *memcg, unsigned long n
 		;
 	if (!freed)
 		freed = wait_for_scrubbers();
-	/* They are no slab pages: reclaim has to be told of its progress. */
+	/*
+	 * Reclaim does not see these pages, as they are not slab pages: report
+	 * them.
+	 */
 	mm_account_reclaimed_pages(freed);
 	return freed;
 }
 
-/* NULL for the global reclaim, which takes everything. */
+/*
+ * Return: The cgroup that is being reclaimed, or NULL for global reclaim, which
+ * selects all files.
+ */
 static struct mem_cgroup *reclaiming_memcg(struct shrink_control *sc)
 {
 	return sc->memcg && !mem_cgroup_is_root(sc->memcg) ? sc->memcg : NULL;
 }
 
-/* So many pages of closed files are cleared before a process would be killed. */
+/*
+ * Number of pages of closed files that are cleared before the OOM killer runs.
+ */
 #define OOM_PAGES (8UL << GM_BLOCK_MAX_ORDER)
 
 /*
- * The kernel gives up on reclaim by the number of free pages and of those on LRU lists, even
- * when shrinkers free many, and kills a process.  What no process uses is freed before.
+ * The page allocator decides about an OOM kill by the numbers of free pages and
+ * of pages on LRU lists, even if shrinkers free many pages.  Free the memory
+ * that no process uses before it selects a victim.
  */
 static int free_before_oom(struct notifier_block *nb, unsigned long unused,
 			   void *data)
 {
 	unsigned long *nr_freed = data;
-	/* The caller may hold any lock that is held while memory is allocated. */
+	/*
+	 * The caller may hold any lock under which the kernel allocates memory.
+	 */
 	unsigned int flags = memalloc_noreclaim_save();
 
 	*nr_freed += gm_pool_relieve();
-	/* The next attempt frees more: no process is killed while anything is left. */
+	/*
+	 * A later call frees the memory of closed files.  The kernel kills no
+	 * process as long as a call frees something.
+	 */
 	if (!*nr_freed)
 		*nr_freed += scrub_for_reclaim(NULL, OOM_PAGES);
 	memalloc_noreclaim_restore(flags);
@@ -377,10 +423,11 @@ static unsigned long scan_unscrubbed(struct shrinker *shrinker,
 static bool ready __ro_after_init;
 
 /**
- * guest_memfd_block_ready - could what blocks need be allocated at boot?
+ * guest_memfd_block_ready - could teardown_init() allocate what it needs?
  *
  * Context: Any.
- * Return: False before the initcall, and where it found no memory.
+ * Return: False before the initcall, and if the initcall could not allocate
+ * memory.
  */
 bool guest_memfd_block_ready(void)
 {
@@ -399,7 +446,10 @@ static int __init teardown_init(void)
 	for (i = 0; i < MAX_SCRUBBERS; i++)
 		INIT_WORK(&scrub_works[i], scrub_teardowns);
 
-	/* Without them no file is hidden: see guest_memfd_block_ready(). */
+	/*
+	 * The library hides no memory without them: see
+	 * guest_memfd_block_ready().
+	 */
 	if (!unscrubbed_shrinker || !guest_memfd_wq)
 		return -ENOMEM;
 	unscrubbed_shrinker->count_objects = count_unscrubbed;

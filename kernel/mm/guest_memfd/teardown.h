@@ -4,7 +4,10 @@
 
 #include <linux/guest_memfd.h>
 
-/* For what this directory does later, and in reclaim; NULL before initcalls. */
+/*
+ * Workqueue for deferred work of this directory, also on behalf of reclaim.
+ * NULL before initcalls.
+ */
 extern struct workqueue_struct *guest_memfd_wq;
 
 bool guest_memfd_block_ready(void);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Accesses to guest memory through a kernel mapping, on architectures without
- * functions of their own that survive a machine check (x86-64 has
- * arch/x86/mm/temp_copy.c).  Only what copy_mc_to_kernel() copies survives one
- * here.  Plain files use them too, where no page can be hidden.
+ * Accesses to guest memory through a kernel mapping, for architectures that
+ * have no functions of their own that survive a machine check (x86-64 has
+ * arch/x86/mm/temp_copy.c).  Here only copy_mc_to_kernel() survives one.  Files
+ * whose memory is not hidden use these functions, too.
  */
 
 #include <linux/align.h>
@@ -19,11 +19,11 @@
  * @from: Kernel address.
  * @len: Number of bytes.
  *
- * An aligned word of 4 or 8 bytes is one access, because the guest may change
- * it at the same time.
+ * The function copies an aligned word of 4 or 8 bytes by one access, because
+ * the guest may change it concurrently.
  *
  * Context: Any.
- * Return: Number of bytes that were not copied because of a machine check.
+ * Return: The number of bytes that were not copied because of a machine check.
  */
 unsigned long temp_copy(void *to, const void *from, size_t len)
 {
@@ -39,12 +39,12 @@ unsigned long temp_copy(void *to, const void *from, size_t len)
 /**
  * temp_cmpxchg - compare and exchange in guest memory
  * @ptr: Kernel address in guest memory.
- * @old: What must be there; gets what was there.
- * @new: What to put there.
+ * @old: The expected value; receives the value that was found.
+ * @new: The value to store.
  * @size: 1, 2 or 4 bytes, or 8 on a 64-bit kernel.
  *
  * Context: Any.
- * Return: 0; 1 if something else than @old was there; -EFAULT for another size.
+ * Return: 0; 1 if the value found was not @old; -EFAULT for another size.
  */
 int temp_cmpxchg(void *ptr, void *old, const void *new, unsigned int size)
 {

@@ -2,9 +2,10 @@
 /*
  * Temporary mappings for architectures without CONFIG_TEMP_MAP_MM.
  *
- * Each CPU has one page of address space.  It is in init_mm, so that any CPU
- * can translate it while a page is mapped, by speculation for example; the
- * flush after it is one of all CPUs where the architecture's is.
+ * Each CPU has one page of address space in init_mm, so any CPU can translate
+ * the address while a page is mapped there, by speculation for example.
+ * temp_unmap() therefore flushes the TLBs of all CPUs, if the architecture's
+ * flush_tlb_kernel_range() does.
  */
 
 #include <linux/cacheflush.h>
@@ -17,15 +18,16 @@
 
 #include <asm/tlbflush.h>
 
-/* The page table entry behind each CPU's page. */
+/* The page table entry of each CPU's page. */
 static DEFINE_PER_CPU(pte_t *, temp_ptep);
 static struct vm_struct *temp_area __ro_after_init;
 
 /**
- * temp_map_ready - can temp_map() be used?
+ * temp_map_ready - was the address space for temp_map() allocated?
  *
  * Context: Any.
- * Return: False before its initcall and where that found no memory.
+ * Return: False before the initcall, and if the initcall could not allocate
+ * memory.
  */
 bool temp_map_ready(void)
 {
@@ -34,7 +36,7 @@ bool temp_map_ready(void)
 
 static unsigned long temp_addr(int cpu)
 {
-	/* Every other page stays a hole, so that an overrun faults. */
+	/* Every other page is unmapped, so that an overrun faults. */
 	return (unsigned long)temp_area->addr + 2UL * cpu * PAGE_SIZE;
 }
 
@@ -43,10 +45,11 @@ static unsigned long temp_addr(int cpu)
  * @first: The page.
  * @which: BIT(0).
  *
- * Until temp_unmap() preemption is off, and this CPU can map no other page.
+ * The function disables preemption until temp_unmap(), and this CPU can map no
+ * other page meanwhile.
  *
  * Context: Any but interrupt.
- * Return: Its address.
+ * Return: The address of the mapping.
  */
 void *temp_map(struct page *first, unsigned long which)
 {
@@ -63,7 +66,7 @@ void *temp_map(struct page *first, unsigned long which)
 /**
  * temp_unmap - undo temp_map()
  *
- * Context: Any but interrupt; interrupts on.
+ * Context: Any but interrupt; interrupts must be enabled.
  */
 void temp_unmap(void)
 {

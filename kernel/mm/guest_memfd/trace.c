@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The tracepoints are defined in a file of their own, because no other file is
- * built in every configuration that uses one: memfd_secret() needs direct_map.c
- * alone, and direct_map.c is not built where the direct map cannot be changed.
+ * This file defines the tracepoints, because no other file is built in every
+ * configuration that uses one: memfd_secret() needs only direct_map.c, and
+ * direct_map.c is not built if the architecture cannot change its direct map.
  */
 
 #define CREATE_TRACE_POINTS

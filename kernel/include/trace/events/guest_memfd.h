@@ -7,7 +7,7 @@
 
 #include <linux/tracepoint.h>
 
-/* A range of pages leaves, or comes back to, the direct map. */
+/* A range of pages is removed from the direct map, or restored in it. */
 DECLARE_EVENT_CLASS(guest_memfd_direct_map,
 	TP_PROTO(unsigned long pfn, unsigned int nr_pages),
 	TP_ARGS(pfn, nr_pages),
@@ -33,8 +33,8 @@ DEFINE_EVENT(guest_memfd_direct_map, guest_memfd_restore,
 );
 
 /*
- * Each of @nr_pages has a right more, or less, to be used through the direct map.
- * @count is what the first has after the event.
+ * A direct-map reference to each of @nr_pages pages is taken or dropped.
+ * @count is the number of references of the first page afterwards.
  */
 DECLARE_EVENT_CLASS(guest_memfd_reference,
 	TP_PROTO(unsigned long pfn, unsigned int nr_pages, unsigned long count),
@@ -63,7 +63,10 @@ DEFINE_EVENT(guest_memfd_reference, guest_memfd_put,
 	TP_ARGS(pfn, nr_pages, count)
 );
 
-/* A change of the access level of a range was asked for: error 0 is success. */
+/*
+ * A caller has asked to change the access level of a range.  @error is 0 if the
+ * level was changed.
+ */
 TRACE_EVENT(guest_memfd_set_access,
 	TP_PROTO(u64 ino, unsigned long index, unsigned long nr_pages,
 		 unsigned int level, int error),

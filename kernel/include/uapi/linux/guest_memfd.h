@@ -6,10 +6,18 @@
 #include <linux/types.h>
 
 /*
- * What the host may do with a range of a guest_memfd; the guest may always use
- * its memory.  NONE: nothing.  USER: processes may map it, but the kernel has
- * it in no mapping of its own and does not pin it.  KERNEL: all that ordinary
- * memory is good for.
+ * Access levels: what the host may do with a range of a guest_memfd.  The guest
+ * can access its memory at every level.
+ *
+ * NONE: processes cannot map the range, and the kernel does not pin its pages.
+ *
+ * USER: processes can map the range, but the kernel does not pin its pages if
+ * the memory of the file is hidden.
+ *
+ * KERNEL: processes and the kernel can use the range like ordinary memory.
+ *
+ * If the memory of the file is hidden, the kernel's direct map has an entry for
+ * a page at NONE or USER only while KVM needs to access the page for the guest.
  */
 #define GUEST_MEMFD_ACCESS_NONE		0
 #define GUEST_MEMFD_ACCESS_USER		1
@@ -19,14 +27,16 @@
  * struct guest_memfd_access - the access level of a range of a guest_memfd
  * @offset: Start of the range in bytes, page-aligned.
  * @size: Length of the range in bytes, page-aligned, not zero.
- *	GUEST_MEMFD_GET_ACCESS ignores it, and stores how far from @offset on the
- *	level runs.
- * @level: GUEST_MEMFD_ACCESS_*; ignored and stored by GUEST_MEMFD_GET_ACCESS.
- * @flags: Zero.
- * @error_offset: Stored when GUEST_MEMFD_SET_ACCESS fails with EAGAIN (the page at this
- *	offset, or another page of its block, has other references, a pin for
- *	instance) or EHWPOISON (it is poisoned).
- * @reserved: Zero.
+ *	GUEST_MEMFD_GET_ACCESS ignores the value and stores the number of bytes
+ *	from @offset that have the same level.
+ * @level: GUEST_MEMFD_ACCESS_*.  GUEST_MEMFD_GET_ACCESS ignores the value and
+ *	stores the level at @offset.
+ * @flags: Must be zero.
+ * @error_offset: GUEST_MEMFD_SET_ACCESS stores it when it fails with EAGAIN or
+ *	EHWPOISON.  EAGAIN: the page at this offset, or another page of its
+ *	block, has other references, for instance a pin.  EHWPOISON: the page at
+ *	this offset is poisoned.
+ * @reserved: Must be zero.
  */
 struct guest_memfd_access {
 	__u64 offset;
@@ -39,11 +49,14 @@ struct guest_memfd_access {
 
 #define GUEST_MEMFD_IOC_TYPE	0xBC
 
-/* Of the guest_memfd itself: all of the range changes, or nothing. */
+/*
+ * ioctls on a guest_memfd file descriptor.  GUEST_MEMFD_SET_ACCESS changes the
+ * level of the whole range or of nothing.
+ */
 #define GUEST_MEMFD_SET_ACCESS	_IOWR(GUEST_MEMFD_IOC_TYPE, 0x00, struct guest_memfd_access)
 #define GUEST_MEMFD_GET_ACCESS	_IOWR(GUEST_MEMFD_IOC_TYPE, 0x01, struct guest_memfd_access)
 
-/* What statfs() says of the guestmem file system: "GMFS". */
+/* The f_type that statfs() returns for the guestmem file system: "GMFS". */
 #define GUESTMEM_MAGIC		0x474d4653
 
 #endif /* _UAPI_LINUX_GUEST_MEMFD_H */
