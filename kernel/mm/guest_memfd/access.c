@@ -995,21 +995,16 @@ static void undo(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 }
 
 /*
- * Is the page mapped into user space, or can a fault that saw the old level map
- * it?  Such a fault locked the page before it released the invalidate_lock.
- */
-static bool may_be_mapped(struct folio *folio)
-{
-	if (folio_test_locked(folio))
-		return true;
-	/* Pairs with folio_unlock(): the fault sets its entry before that. */
-	smp_rmb();
-	return folio_mapped(folio);
-}
-
-/*
  * The range is at @level now, which is below KERNEL.  End what faults and
  * population did while the range had its old level.
+ *
+ * A user fault that read the old level locked the folio before it released the
+ * invalidate_lock, and unlocks it when the page is mapped: wait for each such
+ * fault, then unmap all of the range.  folio_mapped() cannot tell which pages to
+ * unmap.  A concurrent MADV_DONTNEED may have cleared the entry of such a fault,
+ * and removed the folio's mapcount, but not flushed the TLBs yet; another thread
+ * of the process would go on reading the page.  unmap_mapping_pages() sees that
+ * the mm has a flush pending, and flushes itself.
  */
 static void finish_lower(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 			 unsigned int level)
@@ -1019,21 +1014,21 @@ static void finish_lower(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 	pgoff_t index = start;
 	unsigned int i, nr;
 
-	if (level == GUEST_MEMFD_ACCESS_NONE)
-		unmap_mapping_pages(gm->inode->i_mapping, start, end - start,
-				    false);
 	while ((nr = next_folios(gm, &index, end, folios))) {
 		for (i = 0; i < nr; i++) {
 			if (gm_folio_state(folios[i]) & GM_PAGE_LEVEL)
 				populated = true;
-			if (level == GUEST_MEMFD_ACCESS_NONE &&
-			    may_be_mapped(folios[i])) {
-				lock_unmapped(folios[i]);
-				folio_unlock(folios[i]);
-			}
+			if (level == GUEST_MEMFD_ACCESS_NONE)
+				folio_wait_locked(folios[i]);
 		}
 	}
-	/* Each was restored alone, or as a block that is all in the range. */
+	if (level == GUEST_MEMFD_ACCESS_NONE) {
+		/* Pairs with folio_unlock(): the fault sets its entry before that. */
+		smp_rmb();
+		unmap_mapping_pages(gm->inode->i_mapping, start, end - start,
+				    false);
+	}
+	/* The pages were restored one by one, or as blocks that the range contains. */
 	if (populated)
 		drop_all_references(gm, start, end);
 }

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KVM's own accesses to guest memory that has no user mapping, and what a protected guest asks
- * KVM to do with its pages.
+ * KVM's own accesses to guest memory that has no user mapping, and the requests
+ * by which a protected guest donates and shares its pages.
  *
  * A memslot points to its guest_memfd without a reference.  kvm->srcu protects
  * the pointer: kvm_gmem_release() clears it and then waits for all readers, so
  * the file, its inode and the levels exist until the reader leaves the section.
- * An access of KVM's therefore modifies no memory that vCPUs share, except the reference
- * count of the page it copies from or to.
+ * An access by KVM therefore modifies no memory that vCPUs share, except the
+ * reference count of the page that it reads or writes.
  *
- * slot->gmem.levels is NULL as long as no page of the file can be at level NONE.
- * Such a memslot costs one test in the inline functions of
- * <linux/kvm_gmem_access.h>, and nothing of this file runs.
+ * slot->gmem.levels is NULL as long as no page of the file can be at level
+ * NONE.  Such a memslot costs one test in the inline functions of
+ * <linux/kvm_gmem_access.h>, and no code of this file runs.
  */
 
 #include <linux/delay.h>
@@ -23,9 +23,9 @@
 #include "gmem_file.h"
 
 /*
- * The level can be NONE for a moment between the test of the level and the access
- * by the user address.  Each failed access tests the level again, and is tried at
- * most so many times.
+ * A concurrent change can lower the level to NONE and raise it again between
+ * the test of the level and the access by the user address.  After each failed
+ * access KVM tests the level again; it tries at most this many times.
  */
 #define ACCESS_TRIES	8
 
@@ -35,12 +35,12 @@ static pgoff_t slot_index(const struct kvm_memory_slot *slot, gfn_t gfn)
 }
 
 /*
- * slot_file - the guest_memfd that a memslot is bound to
+ * slot_file - the guest_memfd to which a memslot is bound
  * @slot: A memslot with a guest_memfd.
  *
- * Takes no reference: kvm_gmem_release() waits for the readers of kvm->srcu
- * before the file and its inode can be freed.  The reference count of the file
- * may be zero already.
+ * This function takes no reference: kvm_gmem_release() waits for the readers of
+ * kvm->srcu before the file and its inode can be freed.  The reference count of
+ * the file may already be zero.
  *
  * Context: kvm->srcu or kvm->slots_lock is held, and protects the file.
  * Return: The file, or NULL after it was closed.
@@ -88,7 +88,7 @@ static struct folio *slot_folio(struct kvm_memory_slot *slot, gfn_t gfn)
 
 static struct guest_memfd *slot_levels(const struct kvm_memory_slot *slot)
 {
-	/* The file itself is not needed here, only its assertion. */
+	/* slot_file() is called only for its lockdep assertion. */
 	if (IS_ENABLED(CONFIG_PROVE_RCU))
 		slot_file(slot);
 	return READ_ONCE(slot->gmem.levels);
@@ -112,7 +112,10 @@ bool __kvm_gmem_user_disabled(const struct kvm_memory_slot *slot, gfn_t gfn)
 }
 EXPORT_SYMBOL_FOR_KVM_INTERNAL(__kvm_gmem_user_disabled);
 
-/* Return: The page of a folio that slot_folio() returned, unlocked; or NULL. */
+/*
+ * Unlock a folio that slot_folio() returned.  Return: The page of @gfn, or NULL
+ * for an ERR_PTR().
+ */
 static struct page *unlock_folio(struct folio *folio, struct kvm_memory_slot *slot,
 				 gfn_t gfn)
 {
@@ -129,8 +132,8 @@ static struct page *unlock_folio(struct folio *folio, struct kvm_memory_slot *sl
  * @atomic: Do not sleep, and do not populate an absent page.
  *
  * Context: kvm->srcu or kvm->slots_lock is held.  May sleep unless @atomic.
- * Return: A page with a reference that the caller drops soon, because
- * a change of levels waits for it; or NULL.
+ * Return: A page with a reference that the caller puts soon, because a change
+ * of levels waits for it; or NULL.
  */
 struct page *kvm_gmem_access_page(struct kvm_memory_slot *slot, gfn_t gfn,
 				  bool atomic)
@@ -152,7 +155,7 @@ struct page *kvm_gmem_access_page(struct kvm_memory_slot *slot, gfn_t gfn,
 }
 EXPORT_SYMBOL_FOR_KVM_INTERNAL(kvm_gmem_access_page);
 
-/* Access a page, or fail without one, and drop the reference to it. */
+/* Access @page and put its reference.  If @page is NULL, the access fails. */
 static int read_and_put(struct page *page, unsigned int offset, void *data,
 			unsigned int len)
 {
@@ -181,11 +184,11 @@ static int write_and_put(struct page *page, unsigned int offset,
  * __kvm_gmem_read - read guest memory of a gmem-only memslot
  * @slot: The memslot.
  * @gfn: A gfn in it.
- * @data: Where to store what is read.
+ * @data: Where to store the data.
  * @from: The user address of the first byte, in the page of @gfn.
- * @len: How many bytes, all in that page.
- * @atomic: Do not sleep; page faults are disabled.  KVM does not repeat an access by
- *	the user address that failed: mostly no page is mapped there yet.
+ * @len: Number of bytes, all in that page.
+ * @atomic: Do not sleep; page faults are disabled.  KVM does not retry a failed
+ *	access by the user address, because usually no page is mapped there yet.
  *
  * Context: kvm->srcu or kvm->slots_lock is held.  May sleep unless @atomic.
  * Return: 0 or -EFAULT.
@@ -216,8 +219,8 @@ EXPORT_SYMBOL_FOR_KVM_INTERNAL(__kvm_gmem_read);
  * @slot: The memslot.
  * @gfn: A gfn in it.
  * @to: The user address of the first byte, in the page of @gfn.
- * @data: What to write.
- * @len: How many bytes, all in that page.
+ * @data: The data to write.
+ * @len: Number of bytes, all in that page.
  *
  * Context: May sleep; kvm->srcu or kvm->slots_lock is held.
  * Return: 0 or -EFAULT.
@@ -254,16 +257,17 @@ static int cmpxchg_file(struct kvm_memory_slot *slot, gfn_t gfn,
 }
 
 /**
- * __kvm_gmem_cmpxchg - compare and exchange in guest memory of a gmem-only memslot
+ * __kvm_gmem_cmpxchg - compare and exchange in a gmem-only memslot
  * @slot: The memslot.
  * @gfn: A gfn in it.
  * @ptr: The user address, naturally aligned, in the page of @gfn.
- * @old: The value to compare with; updated when another value is found.
+ * @old: The value to compare with; updated when the memory contains another
+ *	value.
  * @new: The value to store.
  * @size: Size of the values: 1, 2, 4 or 8 bytes.
  *
  * Context: May sleep; kvm->srcu or kvm->slots_lock is held.
- * Return: 0; 1 when another value was found; or -EFAULT.
+ * Return: 0; 1 when the memory contained another value; or -EFAULT.
  */
 int __kvm_gmem_cmpxchg(struct kvm_memory_slot *slot, gfn_t gfn,
 		       void __user *ptr, void *old, const void *new,
@@ -301,9 +305,9 @@ static struct page *get_slot_page(struct kvm_memory_slot *slot, gfn_t gfn)
  * kvm_gmem_read_file - read a page of a memslot by its file, at any level
  * @slot: A gmem-only memslot.
  * @gfn: A gfn in it.
- * @offset: Where to start in the page.
- * @data: Where to store what is read.
- * @len: How many bytes, all in that page.
+ * @offset: Offset of the first byte in the page.
+ * @data: Where to store the data.
+ * @len: Number of bytes, all in that page.
  *
  * Context: May sleep; kvm->srcu or kvm->slots_lock is held.
  * Return: 0 or -EFAULT.
@@ -318,9 +322,9 @@ int kvm_gmem_read_file(struct kvm_memory_slot *slot, gfn_t gfn,
  * kvm_gmem_write_file - write a page of a memslot by its file, at any level
  * @slot: A gmem-only memslot.
  * @gfn: A gfn in it.
- * @offset: Where to start in the page.
- * @data: What to write.
- * @len: How many bytes, all in that page.
+ * @offset: Offset of the first byte in the page.
+ * @data: The data to write.
+ * @len: Number of bytes, all in that page.
  *
  * Context: May sleep; kvm->srcu or kvm->slots_lock is held.
  * Return: 0 or -EFAULT.
@@ -332,14 +336,14 @@ int kvm_gmem_write_file(struct kvm_memory_slot *slot, gfn_t gfn,
 }
 
 /**
- * kvm_gmem_get_direct_map - take a direct-map reference to the page behind a gfn
+ * kvm_gmem_get_direct_map - take a direct-map reference to a guest page
  * @slot: A gmem-only memslot.
  * @gfn: A gfn in it.
  * @file: Where to store the file, for kvm_gmem_get_direct_map_done().
  *
  * On success the file's invalidate_lock is held for reading until
- * kvm_gmem_get_direct_map_done(), so the page cannot leave the file.  An
- * invalidation afterwards finds a cache that was made valid in between.
+ * kvm_gmem_get_direct_map_done(), so the page cannot leave the file.  A later
+ * invalidation finds a cache that the caller makes valid before that.
  *
  * Context: May sleep; kvm->srcu or kvm->slots_lock is held until
  * kvm_gmem_get_direct_map_done().
@@ -366,7 +370,7 @@ struct page *kvm_gmem_get_direct_map(struct kvm_memory_slot *slot, gfn_t gfn,
 	page = folio_file_page(folio, slot_index(slot, gfn));
 	err = guest_memfd_get_direct_map(page);
 	folio_unlock(folio);
-	/* The direct-map reference keeps the page. */
+	/* The direct-map reference holds a reference to the folio. */
 	folio_put(folio);
 	if (err)
 		goto err_unlock;
@@ -391,20 +395,22 @@ void kvm_gmem_get_direct_map_done(struct file *file)
 
 #ifdef CONFIG_GUEST_MEMFD_DONATE
 /**
- * kvm_gmem_donate - give the page behind a gfn to a protected guest
+ * kvm_gmem_donate - donate the page behind a gfn to a protected guest
  * @slot: A gmem-only memslot.
  * @gfn: A gfn in it.
- * @map: Has the hypervisor take the page from the host and map it to the guest, under
- *	kvm->mmu_lock.  Its error other than -EAGAIN, "the guest has it already", is returned.
+ * @map: Makes the hypervisor remove the page from the host and map it into the
+ *	guest, under kvm->mmu_lock.  It returns -EAGAIN if the guest has the
+ *	page already; other errors are returned to the caller.
  * @arg: For @map.
  *
- * KVM holds the invalidate_lock of the file and the lock of the page until @map has
- * returned, so that the page stays in the file and at level NONE.
+ * KVM holds the invalidate_lock of the file and the lock of the page until @map
+ * has returned, so that the page stays in the file and at level NONE.
  *
  * Context: May sleep; kvm->srcu is held.
- * Return: 0; -EAGAIN when the guest is to fault again; -EFAULT when the page is not at
- * level NONE or the file was closed; -EHWPOISON; -ENOMEM; or what @map returns, which is
- * -EFAULT for a gfn whose page EL2 has taken from the guest by force.
+ * Return: 0; -EAGAIN when the guest is to fault again; -EFAULT when the page is
+ * not at level NONE or the file was closed; -EHWPOISON; -ENOMEM; or what @map
+ * returns, which is -EFAULT for a gfn whose page EL2 has taken from the guest
+ * by force.
  */
 int kvm_gmem_donate(struct kvm_memory_slot *slot, gfn_t gfn,
 		    int (*map)(void *arg, struct page *page), void *arg)
@@ -420,9 +426,12 @@ int kvm_gmem_donate(struct kvm_memory_slot *slot, gfn_t gfn,
 		return -EFAULT;
 	gm = &GMEM_I(file_inode(file))->gm;
 	filemap_invalidate_lock_shared(file->f_mapping);
-	/* Before a page is allocated for it. */
+	/* Test the level before slot_folio() allocates a page. */
 	if (!guest_memfd_user_disabled(gm, slot_index(slot, gfn))) {
-		/* Another vCPU may have been given the page since, and shared it. */
+		/*
+		 * Another vCPU may have received the page since the fault, and
+		 * shared it.
+		 */
 		err = guest_memfd_is_shared(gm, slot_index(slot, gfn)) ? -EAGAIN : -EFAULT;
 		goto out_unlock;
 	}
@@ -438,7 +447,10 @@ int kvm_gmem_donate(struct kvm_memory_slot *slot, gfn_t gfn,
 		if (err)
 			guest_memfd_undo_donation(page);
 	} else if (err == -EEXIST) {
-		/* Two vCPUs can fault at once; the hypervisor decides when they did not. */
+		/*
+		 * Another vCPU may have faulted at the same time.  If not, the
+		 * hypervisor refuses the mapping.
+		 */
 		err = map(arg, page);
 	} else {
 		wait = err == -EAGAIN;
@@ -447,26 +459,33 @@ int kvm_gmem_donate(struct kvm_memory_slot *slot, gfn_t gfn,
 	folio_put(folio);
 out_unlock:
 	filemap_invalidate_unlock_shared(file->f_mapping);
-	/* For a change, a hole or a reference, which the next fault would find again. */
+	/*
+	 * A change of levels, a hole punch or a direct-map reference is in the
+	 * way.  Without a delay the guest's next fault would fail for the same
+	 * reason.
+	 */
 	if (wait)
 		usleep_range(500, 1000);
 	return err;
 }
 
 /**
- * kvm_gmem_guest_request - a protected guest shares a page with the host, or ends that
+ * kvm_gmem_guest_request - share or unshare a page of a protected guest
  * @kvm: The VM.
  * @gfn: The page's gfn.
- * @share: As for guest_memfd_guest_request().
- * @commit: Has the hypervisor do it.
+ * @share: As for guest_memfd_guest_request(): whether the guest asks to share
+ *	the page.
+ * @commit: Makes the hypervisor change the state of the page.
  * @arg: For @commit.
  *
- * KVM holds no lock of the VM meanwhile, but the file: a change of levels that is under
- * way, which the request waits for, may wait for the readers of kvm->srcu.
+ * Meanwhile KVM holds no lock of the VM, only a reference to the file: the
+ * request waits for a concurrent change of levels, which may itself wait for
+ * the readers of kvm->srcu.
  *
  * Context: May sleep; takes kvm->srcu.
- * Return: 0; -EOPNOTSUPP when no guest_memfd is behind @gfn; -ENOENT without a memslot;
- * -EFAULT after the file was closed; or what guest_memfd_guest_request() returns.
+ * Return: 0; -EOPNOTSUPP when no guest_memfd is behind @gfn; -ENOENT without a
+ * memslot; -EFAULT after the file was closed; or what
+ * guest_memfd_guest_request() returns.
  */
 int kvm_gmem_guest_request(struct kvm *kvm, gfn_t gfn, bool share,
 			   int (*commit)(void *arg), void *arg)

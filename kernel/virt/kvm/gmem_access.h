@@ -2,7 +2,7 @@
 #ifndef __KVM_GMEM_ACCESS_INTERNAL_H__
 #define __KVM_GMEM_ACCESS_INTERNAL_H__
 
-/* What gmem_access.c provides to KVM's other gmem_*.c files. */
+/* The functions of gmem_access.c that KVM's other gmem_*.c files call. */
 
 #include <linux/kvm_types.h>
 

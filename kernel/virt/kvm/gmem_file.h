@@ -2,7 +2,9 @@
 #ifndef __KVM_GMEM_FILE_H__
 #define __KVM_GMEM_FILE_H__
 
-/* What guest_memfd.c shares with the gmem_*.c files: its files and inodes. */
+/*
+ * The files and inodes of guest_memfd.c, which the gmem_*.c files use as well.
+ */
 
 #include <linux/fs.h>
 #include <linux/guest_memfd.h>
@@ -29,7 +31,10 @@ struct gmem_inode {
 	struct guest_memfd gm;
 	struct inode vfs_inode;
 	struct list_head gmem_file_list;
-	/* Protected by the invalidate_lock: a page may be at level NONE. */
+	/*
+	 * A page of the file may be at level NONE.  Protected by the
+	 * invalidate_lock.
+	 */
 	bool may_disable_user;
 };
 
@@ -42,8 +47,8 @@ static __always_inline struct gmem_inode *GMEM_I(struct inode *inode)
 	list_for_each_entry(f, &GMEM_I(inode)->gmem_file_list, entry)
 
 /*
- * A huge mapping needs a gfn and an index that are aligned alike; the pfn is
- * aligned like the index.
+ * KVM can map a huge page only if gfn and index are aligned alike.  The library
+ * aligns the pfn like the index.
  */
 static inline int kvm_gmem_order(struct file *file,
 				 const struct kvm_memory_slot *slot,
@@ -53,7 +58,7 @@ static inline int kvm_gmem_order(struct file *file,
 
 	if ((slot->base_gfn ^ slot->gmem.pgoff) & ((1UL << order) - 1))
 		return 0;
-	/* Of less than a huge page nothing is made. */
+	/* KVM has no guest mappings between PAGE_SIZE and PMD_SIZE. */
 	return order < PMD_ORDER ? 0 : order;
 }
 

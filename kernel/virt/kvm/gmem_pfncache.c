@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Caches of guest pages that KVM cannot find by the user address: the lookup in
- * the file.  pfncache.c has the rest, and gmem_reference.c ends the references.
+ * The lookup of a gfn_to_pfn_cache in the file, for guest pages that KVM cannot
+ * find by the user address.  pfncache.c implements the rest of the caches, and
+ * gmem_reference.c puts their references.
  */
 
 #include <linux/guest_memfd.h>
@@ -11,12 +12,14 @@
 #include "kvm_mm.h"
 
 /*
- * As hva_to_pfn_retry(), for hidden memory, which KVM reaches by a direct-map reference, and
- * for plain memory that has no user mapping.  The pfn is looked up in the file,
- * because the user address may map another page, or none.
+ * The counterpart of hva_to_pfn_retry() for hidden memory, which KVM accesses
+ * with a direct-map reference, and for plain memory that has no user mapping.
+ * KVM looks up the pfn in the file, because the user address may map another
+ * page, or none.
  *
- * The cache keeps no reference to a plain page, as it keeps none to a page found
- * by the user address: the file invalidates the cache before it frees the page.
+ * The cache holds no reference to a plain page, just as it holds none to a page
+ * that KVM found by the user address: the file invalidates the cache before it
+ * frees the page.
  */
 static int gmem_to_pfn(struct gfn_to_pfn_cache *gpc, struct kvm_memory_slot *slot)
 {
@@ -28,7 +31,10 @@ static int gmem_to_pfn(struct gfn_to_pfn_cache *gpc, struct kvm_memory_slot *slo
 	lockdep_assert_held(&gpc->refresh_lock);
 	lockdep_assert_held_write(&gpc->lock);
 
-	/* As in hva_to_pfn_retry(): no check() may succeed half way. */
+	/*
+	 * As in hva_to_pfn_retry(): a concurrent kvm_gpc_check() must not
+	 * succeed while the fields of the cache are inconsistent.
+	 */
 	gpc->valid = false;
 	write_unlock_irq(&gpc->lock);
 
@@ -39,8 +45,9 @@ static int gmem_to_pfn(struct gfn_to_pfn_cache *gpc, struct kvm_memory_slot *slo
 		return -EFAULT;
 
 	/*
-	 * The refresh lock keeps other refreshes out, and the worker that drops
-	 * references (gmem_reference.c) finds none in this cache.
+	 * gpc->refresh_lock excludes other refreshes.  The worker that puts
+	 * references (gmem_reference.c) ignores this cache, which holds none
+	 * yet.
 	 */
 	plain = !kvm_slot_is_hidden(slot);
 	gpc->pfn = page_to_pfn(page);
@@ -58,8 +65,9 @@ static int gmem_to_pfn(struct gfn_to_pfn_cache *gpc, struct kvm_memory_slot *slo
 }
 
 /*
- * A memslot that has a cache's user address, and its page in the file only.  The
- * cache does not keep it: its dirty bits go by the guest's address.
+ * Find a memslot that contains the user address of the cache and whose page KVM
+ * can reach only through the file.  The cache does not store this memslot: a
+ * cache without a guest address marks no page dirty.
  */
 static struct kvm_memory_slot *gpc_gmem_slot(struct gfn_to_pfn_cache *gpc)
 {
@@ -82,7 +90,7 @@ static struct kvm_memory_slot *gpc_gmem_slot(struct gfn_to_pfn_cache *gpc)
 	return NULL;
 }
 
-/* Does any memslot have a cache's user address? */
+/* Does any memslot contain the user address of the cache? */
 static bool has_slot(struct gfn_to_pfn_cache *gpc)
 {
 	struct kvm_memslots *slots = kvm_memslots(gpc->kvm);
@@ -94,10 +102,11 @@ static bool has_slot(struct gfn_to_pfn_cache *gpc)
  * gpc_to_pfn - look up the page of a cache that is being refreshed
  * @gpc: The cache, with refresh_lock held and gpc->lock held for writing.
  *
- * By the user address where KVM may use it, and else by the file.  On success the
- * cache is valid.
+ * KVM looks up the page by the user address where it may use that address, and
+ * in the file otherwise.  On success the cache is valid.
  *
- * Context: May sleep; drops gpc->lock and acquires it again.  kvm->srcu is held.
+ * Context: May sleep; drops gpc->lock and acquires it again.  kvm->srcu is
+ * held.
  * Return: 0 or -EFAULT.
  */
 int gpc_to_pfn(struct gfn_to_pfn_cache *gpc)
@@ -108,8 +117,8 @@ int gpc_to_pfn(struct gfn_to_pfn_cache *gpc)
 	int ret;
 
 	/*
-	 * Drop the reference before the lookup, which may block in a page fault
-	 * for as long as user space likes.
+	 * Put the reference before the lookup, because user space can delay the
+	 * page fault of the lookup without limit.
 	 */
 	page = gpc_take_direct_map(gpc);
 	if (page) {
@@ -122,8 +131,9 @@ int gpc_to_pfn(struct gfn_to_pfn_cache *gpc)
 		return gmem_to_pfn(gpc, slot);
 
 	/*
-	 * A page that is found by a user address alone can be hidden, and
-	 * kvm_gpc_check() then compares the generation.
+	 * A lookup by a user address alone can return a hidden page.
+	 * kvm_gpc_check() then compares the generation of the memslots, so it
+	 * must be stored before the lookup.
 	 */
 	if (kvm_is_error_gpa(gpc->gpa))
 		gpc->generation = kvm_memslots(gpc->kvm)->generation;
@@ -132,13 +142,17 @@ int gpc_to_pfn(struct gfn_to_pfn_cache *gpc)
 		return 0;
 
 	/*
-	 * A user address means what user space has there, if KVM can have it: the
-	 * memslots count only now.  By a guest address, the page may have gone
-	 * down to NONE meanwhile.
+	 * The lookup by the user address failed.  A cache that has only a user
+	 * address means the page that user space maps there, so KVM consults
+	 * the memslots only after that lookup.  The page of a cache with a
+	 * guest address may have been lowered to NONE since the test above.
 	 */
 	if (kvm_is_error_gpa(gpc->gpa)) {
 		slot = gpc_gmem_slot(gpc);
-		/* Hidden memory of a plain memslot is found by the address alone. */
+		/*
+		 * No memslot with a guest_memfd contains the address, so the
+		 * page can be hidden memory behind a plain memslot.
+		 */
 		if (!slot && kvm_may_hide(gpc->kvm) && has_slot(gpc))
 			return hva_to_pfn_retry(gpc, true);
 	} else if (!kvm_gmem_user_disabled(slot, gfn)) {

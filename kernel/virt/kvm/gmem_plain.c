@@ -2,16 +2,16 @@
 /*
  * Hidden memory behind a plain memslot.
  *
- * A plain memslot has no guest_memfd, so KVM finds its pages by the user address,
- * as it finds those of any other mapping.  A page that is hidden differs in two
- * ways: only get_user_pages_no_direct_map() returns it, and KVM itself uses it
- * through the user address or with a direct-map reference.
+ * A plain memslot has no guest_memfd, so KVM finds its pages by the user
+ * address, as it does for any other mapping.  A hidden page differs in two
+ * ways: only get_user_pages_no_direct_map() returns it, and KVM itself accesses
+ * it through the user address or with a direct-map reference.
  *
- * A guest mapping of such a page needs nothing else.  As for any other mapping,
- * mmu_lock, mmu_invalidate_in_progress and mmu_invalidate_seq keep a fault from
- * installing a page that user space has lost: every change of a level, hole,
- * munmap() and split of a block ends the user mapping, and the MMU notifier
- * runs before that.
+ * A guest mapping of such a page needs no special treatment.  mmu_lock,
+ * mmu_invalidate_in_progress and mmu_invalidate_seq keep a fault from
+ * installing a page that user space no longer maps: every change of a level,
+ * punched hole, munmap() and split of a block unmaps the page from user space,
+ * and the MMU notifier runs before that.
  */
 
 #include <linux/guest_memfd.h>
@@ -26,11 +26,11 @@
  * @gfn: The gfn that faults.
  * @foll: FOLL_* flags.
  * @writable: Where to store whether the page may be mapped for writing.
- * @refcounted_page: Where to store the page whose reference the caller drops
+ * @refcounted_page: Where to store the page whose reference the caller puts
  *	after it has installed the mapping, or NULL.
  *
- * This is __kvm_faultin_pfn() for a caller that maps the page into a guest, and
- * does not use it through the direct map: the page can be hidden.
+ * This is __kvm_faultin_pfn() for a caller that maps the page into a guest and
+ * does not use it through the direct map.  The page can therefore be hidden.
  *
  * Context: May sleep; kvm->srcu is held.
  * Return: The pfn, or a KVM_PFN_ERR_* value.
@@ -56,8 +56,8 @@ kvm_pfn_t kvm_faultin_guest_pfn(struct kvm *kvm,
 EXPORT_SYMBOL_FOR_KVM_INTERNAL(kvm_faultin_guest_pfn);
 
 /*
- * Take a direct-map reference to @page, which GUP returned, if it is hidden memory,
- * and store it in @held, which was NULL.
+ * If @page, which GUP returned, is hidden memory, take a direct-map reference
+ * to it and store it in @held.  @held contains NULL before the call.
  */
 static int hold_hidden(struct page *page, struct page **held)
 {
@@ -71,7 +71,10 @@ static int hold_hidden(struct page *page, struct page **held)
 	return 0;
 }
 
-/* Is @page what the user address maps, without a page fault?  Get it then. */
+/*
+ * Does the user address map @page, without a page fault?  If so, @kfp gets a
+ * reference to @page.
+ */
 static bool is_mapped(struct kvm_follow_pfn *kfp, struct page *page)
 {
 	if (!kvm_get_page_fast(kfp, kfp->refcounted_page))
@@ -83,15 +86,15 @@ static bool is_mapped(struct kvm_follow_pfn *kfp, struct page *page)
 }
 
 /**
- * kvm_hva_to_held_pfn - hva_to_pfn() with a direct-map reference to hidden memory
+ * kvm_hva_to_held_pfn - hva_to_pfn() that takes a direct-map reference
  * @kfp: What to look up.
- * @held: The page that the last call took a direct-map reference to, or NULL;
- *	replaced with the page that this call finds if that is hidden memory, and
- *	with NULL otherwise.
+ * @held: The page to which the last call took a direct-map reference, or NULL.
+ *	This call replaces it with the page that it finds if that page is hidden
+ *	memory, and with NULL otherwise.
  *
- * A caller that repeats a lookup until no MMU notifier interferes mostly finds
- * the same page.  The reference to that page is kept, so a repeated lookup does
- * not change the direct map.
+ * A caller repeats the lookup until no MMU notifier interferes, and mostly
+ * finds the same page.  This function then keeps the reference to that page, so
+ * a repeated lookup does not change the direct map.
  *
  * Context: May sleep.
  * Return: As hva_to_pfn().
@@ -103,7 +106,7 @@ kvm_pfn_t kvm_hva_to_held_pfn(struct kvm_follow_pfn *kfp, struct page **held)
 
 	if (*held && is_mapped(kfp, *held))
 		return page_to_pfn(*held);
-	/* The lookup may block in a page fault for as long as user space likes. */
+	/* User space can delay the page fault of the lookup without limit. */
 	kvm_put_hidden(*held);
 	*held = NULL;
 	for (;;) {
@@ -114,7 +117,10 @@ kvm_pfn_t kvm_hva_to_held_pfn(struct kvm_follow_pfn *kfp, struct page **held)
 		if (!err)
 			return pfn;
 		kvm_release_page_unused(*kfp->refcounted_page);
-		/* A hole has removed the page since GUP found it: look again. */
+		/*
+		 * -ESTALE: a hole punch removed the page after GUP found it;
+		 * retry.
+		 */
 		if (err != -ESTALE || fatal_signal_pending(current))
 			return KVM_PFN_ERR_FAULT;
 		cond_resched();
@@ -122,7 +128,7 @@ kvm_pfn_t kvm_hva_to_held_pfn(struct kvm_follow_pfn *kfp, struct page **held)
 }
 
 /**
- * kvm_put_hidden - drop the reference that kvm_hva_to_held_pfn() took
+ * kvm_put_hidden - put the reference that kvm_hva_to_held_pfn() took
  * @held: What kvm_hva_to_held_pfn() stored.
  *
  * Context: May sleep.
@@ -134,8 +140,9 @@ void kvm_put_hidden(struct page *held)
 }
 
 /*
- * Has an MMU notifier run since @seq was read, or does one run?  pfncache.c has
- * the same test, and the comment about the order.
+ * Is an MMU notifier running, or has one completed since the caller read @seq?
+ * mmu_notifier_retry_cache() in pfncache.c is the same test and explains its
+ * order.
  */
 static bool notifier_ran(struct kvm *kvm, unsigned long seq)
 {
@@ -153,15 +160,18 @@ static void add_user_map(struct kvm_vcpu *vcpu, struct kvm_host_map *map)
 	list_add(&map->link, &vcpu->gmem_maps);
 	spin_unlock(&vcpu->gmem_maps_lock);
 	/*
-	 * The mapping must be in the list before notifier_ran() reads the count
-	 * of active notifiers.  Pairs with the barrier in
+	 * The mapping must be in the list before notifier_ran() reads the
+	 * number of active notifiers.  Pairs with the barrier in
 	 * kvm_gmem_user_maps_left(): either the notifier finds the mapping, or
-	 * notifier_ran() finds the notifier.
+	 * notifier_ran() sees the notifier.
 	 */
 	smp_mb();
 }
 
-/* Map @page, which is hidden memory and has a direct-map reference for @map. */
+/*
+ * Describe @page in @map.  @page is hidden memory with a direct-map reference
+ * for @map.
+ */
 static void set_user_map(struct kvm_memory_slot *slot, struct kvm_host_map *map,
 			 struct page *page, unsigned long uhva)
 {
@@ -174,13 +184,14 @@ static void set_user_map(struct kvm_memory_slot *slot, struct kvm_host_map *map,
 }
 
 /**
- * kvm_gmem_map_again - map a page that kvm_vcpu_map() could not, or must not, pin
+ * kvm_gmem_map_again - map a page that kvm_vcpu_map() cannot pin
  * @vcpu: The vCPU.
- * @slot: The memslot, or NULL; kept by kvm->srcu.
- * @map: Where to put the mapping; gfn, writable and local are set.
+ * @slot: The memslot, or NULL; protected by kvm->srcu.
+ * @map: Where to store the mapping; the caller has set gfn, writable and local.
  *
- * The page may have reached level NONE in the meantime, or it may be hidden memory
- * of a plain memslot.  A pin that exists is dropped.
+ * The page may have been lowered to NONE in the meantime, or it may be hidden
+ * memory of a plain memslot.  If kvm_vcpu_map() has pinned the page, this
+ * function unpins it.
  *
  * Context: May sleep.
  * Return: 0, or a negative error.
@@ -219,12 +230,15 @@ int kvm_gmem_map_again(struct kvm_vcpu *vcpu, struct kvm_memory_slot *slot,
 		hidden = page && guest_memfd_owns_pfn(page_to_pfn(page));
 		err = hidden && !map->local ? hold_hidden(page, &held) : 0;
 		kvm_release_page_unused(page);
-		/* This is no hidden memory, so the failure stands. */
+		/*
+		 * The page is not hidden memory, so the first failure was
+		 * final.
+		 */
 		if (!hidden)
 			break;
 		if (map->local)
 			return kvm_gmem_map(vcpu, slot, map);
-		/* A hole has removed the page since GUP found it: look again. */
+		/* A hole punch removed the page after GUP found it; retry. */
 		if (err == -ESTALE) {
 			cond_resched();
 			continue;
@@ -237,7 +251,10 @@ int kvm_gmem_map_again(struct kvm_vcpu *vcpu, struct kvm_memory_slot *slot,
 		add_user_map(vcpu, map);
 		if (!notifier_ran(kvm, seq))
 			return 0;
-		/* The worker may have revoked the mapping, with its reference. */
+		/*
+		 * An MMU notifier ran concurrently, and the worker may already
+		 * have revoked the mapping and put its reference.
+		 */
 		kvm_gmem_unmap(vcpu, map);
 		map->page = NULL;
 		map->hva = NULL;
@@ -249,14 +266,14 @@ int kvm_gmem_map_again(struct kvm_vcpu *vcpu, struct kvm_memory_slot *slot,
 }
 
 /**
- * kvm_gmem_must_revoke - is a pin the wrong way to map a page?
+ * kvm_gmem_must_revoke - must a mapping be revocable instead of pinned?
  * @map: A mapping that kvm_vcpu_map() has pinned.
  *
- * At level KERNEL hidden memory can be pinned.  A pin that stays for as long as a
- * nested guest runs would keep the range at that level.
+ * Hidden memory can be pinned at level KERNEL.  A pin lasts as long as the
+ * nested guest runs, and user space could not lower the range until then.
  *
  * Context: Any.
- * Return: True if kvm_gmem_map_again() has to map it.
+ * Return: True if the caller must replace the pin by kvm_gmem_map_again().
  */
 bool kvm_gmem_must_revoke(const struct kvm_host_map *map)
 {
@@ -264,14 +281,14 @@ bool kvm_gmem_must_revoke(const struct kvm_host_map *map)
 }
 
 /**
- * kvm_gmem_user_maps_left - mark revocable mappings whose user address is invalidated
+ * kvm_gmem_user_maps_left - mark the revocable mappings of a user range
  * @kvm: The VM.
  * @start: The first user address of the range.
  * @end: The address after the range.
  *
- * Context: The MMU notifier of the range has increased
+ * Context: The MMU notifier of the range has incremented
  * kvm->mn_active_invalidate_count.
- * Return: True if the worker has to be armed.
+ * Return: True if the caller must queue the worker.
  */
 bool kvm_gmem_user_maps_left(struct kvm *kvm, unsigned long start,
 			     unsigned long end)
@@ -290,7 +307,7 @@ bool kvm_gmem_user_maps_left(struct kvm *kvm, unsigned long start,
 		list_for_each_entry(map, &vcpu->gmem_maps, link) {
 			if (!map->uhva || map->uhva < start || map->uhva >= end)
 				continue;
-			/* A mapping that is being revoked is not used again. */
+			/* KVM does not use a mapping that is being revoked. */
 			if (map->revoke == KVM_MAP_STAYS)
 				map->revoke = KVM_MAP_LEFT;
 			found = true;
@@ -301,11 +318,13 @@ bool kvm_gmem_user_maps_left(struct kvm *kvm, unsigned long start,
 }
 
 /**
- * kvm_gmem_lose_slot - end KVM's references to the hidden memory of a plain memslot
+ * kvm_gmem_lose_slot - invalidate the references of a deleted plain memslot
  * @kvm: The VM.
- * @slot: A memslot without a guest_memfd that no vCPU can find any more.
+ * @slot: A deleted or moved memslot without a guest_memfd; no vCPU can find it
+ *	any more.
  *
- * User space keeps the mapping, so no MMU notifier ends the references.
+ * User space keeps its mapping, so no MMU notifier invalidates the references
+ * to hidden memory of the memslot.
  *
  * Context: kvm->slots_lock is held.
  */

@@ -9,7 +9,9 @@
 #include <linux/mm.h>
 
 #ifdef CONFIG_KVM_GUEST_MEMFD
-/* As get_user_page_fast_only(), and hidden pages too if the caller takes them. */
+/*
+ * get_user_page_fast_only(), which also returns hidden pages if @kfp->hidden.
+ */
 static inline bool kvm_get_page_fast(const struct kvm_follow_pfn *kfp,
 				     struct page **page)
 {
@@ -18,7 +20,9 @@ static inline bool kvm_get_page_fast(const struct kvm_follow_pfn *kfp,
 	return get_user_page_fast_only(kfp->hva, FOLL_WRITE, page);
 }
 
-/* As get_user_pages_unlocked(), and hidden pages too if the caller takes them. */
+/*
+ * get_user_pages_unlocked(), which also returns hidden pages if @kfp->hidden.
+ */
 static inline long kvm_get_page(const struct kvm_follow_pfn *kfp,
 				unsigned int flags, struct page **page)
 {
@@ -27,7 +31,7 @@ static inline long kvm_get_page(const struct kvm_follow_pfn *kfp,
 	return get_user_pages_unlocked(kfp->hva, 1, page, flags);
 }
 
-/* Can a memslot of this VM have hidden memory?  The memory of other VMs cannot. */
+/* Can a memslot of this VM contain hidden memory? */
 static inline bool kvm_may_hide(struct kvm *kvm)
 {
 	return kvm_arch_supports_gmem_no_direct_map(kvm);

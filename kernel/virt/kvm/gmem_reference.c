@@ -1,19 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * How KVM's direct-map references end when the page leaves its file or its
+ * How KVM puts its direct-map references when a page leaves its file or its
  * memslot.
  *
- * An invalidation cannot drop a reference itself: it holds spinlocks, and a put
- * sleeps.  It marks the caches invalid and queues a worker of the VM.  The worker
- * takes the references out of the invalid caches and puts them, whether or not a
- * vCPU ever refreshes those caches again.  It does the same with the revocable
- * mappings of kvm_vcpu_map_revocable(), which are in use while a vCPU runs a
- * nested guest.
+ * An invalidation cannot put a reference itself: it holds spinlocks, and a put
+ * sleeps.  It marks the caches invalid and queues a worker of the VM.  The
+ * worker removes the references from the invalid caches and puts them, whether
+ * or not a vCPU ever refreshes those caches again.  It does the same with the
+ * revocable mappings of kvm_vcpu_map_revocable(), which are in use while a vCPU
+ * runs a nested guest.
  *
- * A reference is put by the one who took it out of its cache under gpc->lock, in
- * gpc_take_direct_map(): the worker, a refresh, or kvm_gpc_deactivate().  A
- * refresh does that before it looks up the pfn again, so that the worker never
- * waits for gpc->refresh_lock, which is held across page faults.
+ * The task that removes a reference from its cache also puts it: the worker, a
+ * refresh, or kvm_gpc_deactivate().  It removes the reference under gpc->lock,
+ * in gpc_take_direct_map().  A refresh does that before it looks up the pfn
+ * again, so that the worker never waits for gpc->refresh_lock, which a refresh
+ * holds across page faults.
  */
 
 #include <linux/guest_memfd.h>
@@ -24,18 +25,21 @@
 #include "gmem_access.h"
 #include "kvm_mm.h"
 
-/* References that the worker collects before it drops gpc_lock to put them. */
+/*
+ * The number of references that the worker collects before it drops gpc_lock to
+ * put them.
+ */
 #define REFERENCE_BATCH 16
 
 /**
- * gpc_take_direct_map - take the direct-map reference out of a cache
+ * gpc_take_direct_map - remove the direct-map reference from a cache
  * @gpc: A cache, with gpc->lock held for writing.
  *
- * The cache is invalid afterwards and has no pfn.
+ * If the cache holds a reference, it is invalid afterwards and has no pfn.
  *
  * Context: Any.
  * Return: The page, whose reference the caller puts after it has dropped
- * gpc->lock; or NULL when the cache holds no such reference.
+ * gpc->lock; or NULL if the cache holds no such reference.
  */
 struct page *gpc_take_direct_map(struct gfn_to_pfn_cache *gpc)
 {
@@ -87,16 +91,20 @@ static void drop_caches(struct kvm *kvm)
 }
 
 /*
- * Make the vCPU map again before it enters the guest, or blocks, the next time.
+ * Make the vCPU map its pages again before it next enters the guest or blocks.
  *
- * Return: True if it has a mapping whose page has left.
+ * Return: True if the vCPU has a mapping whose page has left its file or
+ * memslot.
  */
 static bool request_remap(struct kvm_vcpu *vcpu)
 {
 	struct kvm_host_map *map;
 	bool found = false;
 
-	/* A mapping that was marked can only be gone. */
+	/*
+	 * The task that marked a mapping queued this work afterwards.  If the
+	 * list is empty here, the vCPU has unmapped that mapping since.
+	 */
 	if (list_empty(&vcpu->gmem_maps))
 		return false;
 	spin_lock(&vcpu->gmem_maps_lock);
@@ -113,7 +121,10 @@ static bool request_remap(struct kvm_vcpu *vcpu)
 #ifdef KVM_REQ_GET_NESTED_STATE_PAGES
 	kvm_make_request(KVM_REQ_GET_NESTED_STATE_PAGES, vcpu);
 #endif
-	/* A vCPU that blocks for the guest's HLT serves the request, and blocks again. */
+	/*
+	 * A vCPU that blocks in the guest's HLT serves the request and blocks
+	 * again.
+	 */
 	kvm_make_request(KVM_REQ_UNBLOCK, vcpu);
 	kvm_vcpu_wake_up(vcpu);
 	return true;
@@ -140,19 +151,19 @@ static struct page *take_revoking(struct kvm_vcpu *vcpu)
 }
 
 /*
- * End the revocable mappings whose page has left.  Three users of a mapping have
- * to be excluded:
+ * Revoke the mappings whose page has left its file or memslot.  KVM must
+ * exclude three users of such a mapping:
  *
- * The CPU, which uses the page by its physical address while the vCPU is in guest
- * mode.  The vCPU gets a request and leaves guest mode, and does not enter it
- * again before it has served the request.
+ * The CPU uses the page by its physical address while the vCPU is in guest
+ * mode.  KVM makes a request: the vCPU leaves guest mode and serves the request
+ * before it enters guest mode again.
  *
- * KVM, which uses the kernel address with vcpu->gmem_maps_lock held.
+ * KVM uses the kernel address, but only with vcpu->gmem_maps_lock held.
  *
- * The vCPU that serves the request: it unmaps, which takes the mapping out of the
- * list, and maps what is at the gfn then.  A page that leaves again is marked
- * KVM_MAP_LEFT, and only the next run makes a request for that and ends the
- * mapping.
+ * The vCPU that serves the request unmaps, which removes the mapping from the
+ * list, and maps the page that is at the gfn then.  If that page leaves as
+ * well, it is marked KVM_MAP_LEFT, and only the next run of the worker makes a
+ * request for it and revokes the mapping.
  */
 static void drop_maps(struct kvm *kvm)
 {
@@ -185,10 +196,10 @@ static void drop_references(struct work_struct *work)
 }
 
 /**
- * kvm_gmem_reference_arm - have the references of invalid caches dropped soon
+ * kvm_gmem_reference_arm - queue the worker that puts invalid references
  * @kvm: The VM, which cannot be destroyed meanwhile.
  *
- * To be called after the invalidation of a file has marked the caches invalid.
+ * The caller is an invalidation that has marked the caches invalid.
  *
  * Context: Any.
  */
@@ -203,7 +214,10 @@ static bool is_in_file_range(const struct gfn_to_pfn_cache *gpc,
 	return gpc->source != GPC_USER && gpc->uhva >= first && gpc->uhva <= last;
 }
 
-/* Does @vcpu have revocable mappings of the gfns?  Mark them. */
+/*
+ * Mark the revocable mappings that @vcpu has of the gfns.  Return: True if
+ * there are any.
+ */
 static bool mark_left(struct kvm_vcpu *vcpu, const struct kvm_memory_slot *slot,
 		      gfn_t first, gfn_t last)
 {
@@ -211,9 +225,10 @@ static bool mark_left(struct kvm_vcpu *vcpu, const struct kvm_memory_slot *slot,
 	bool found = false;
 
 	/*
-	 * A mapping of a memslot with a guest_memfd is added with the invalidate_lock held
-	 * for reading; one by a user address within the SRCU section that
-	 * kvm_gmem_lose_slot() runs after.
+	 * Lockless, because no mapping of the range can be added concurrently:
+	 * a mapping of a memslot with a guest_memfd is added with the
+	 * invalidate_lock held for reading, and a mapping by user address in an
+	 * SRCU section that has ended before kvm_gmem_lose_slot() runs.
 	 */
 	if (list_empty(&vcpu->gmem_maps))
 		return false;
@@ -221,7 +236,7 @@ static bool mark_left(struct kvm_vcpu *vcpu, const struct kvm_memory_slot *slot,
 	list_for_each_entry(map, &vcpu->gmem_maps, link) {
 		if (map->as_id != slot->as_id || map->gfn < first || map->gfn > last)
 			continue;
-		/* One that is being revoked is not used again. */
+		/* KVM does not use a mapping that is being revoked. */
 		if (map->revoke == KVM_MAP_STAYS)
 			map->revoke = KVM_MAP_LEFT;
 		found = true;
@@ -231,23 +246,27 @@ static bool mark_left(struct kvm_vcpu *vcpu, const struct kvm_memory_slot *slot,
 }
 
 /**
- * gfn_to_pfn_cache_invalidate_gmem - invalidate KVM's references to a range of a file
+ * gfn_to_pfn_cache_invalidate_gmem - invalidate references to a range of a file
  * @kvm: The VM.
- * @slot: A memslot that is bound to the file, or was until just now.
+ * @slot: A memslot that is bound to the file, or was until just now; or a plain
+ *	memslot that KVM has deleted or moved.
  * @start: First index of the range, in pages of the file.
  * @end: Index after the range.
  *
- * Every cache has its address in the memslot, mapped or not, also one that was
- * activated by guest address.  A cache that is being refreshed is not valid yet,
- * and it is not missed: kvm_gmem_get_direct_map() holds the invalidate_lock for
- * reading until the cache is valid.
+ * Each cache of the range stores a user address in the memslot, whether or not
+ * that address is mapped, and also if the cache was activated by guest address.
+ * A cache that is being refreshed is not valid yet, but this function does not
+ * miss it: kvm_gmem_get_direct_map() holds the invalidate_lock for reading
+ * until the cache is valid.
  *
- * A user of the cache that holds gpc->lock just now reads its own page: the
- * reference keeps the page out of reuse until the worker has put it.
+ * A reader that holds gpc->lock meanwhile accesses the old page, which is safe:
+ * the reference keeps the page from being reused until the worker has put it.
  *
- * Revocable mappings of the range are marked likewise.
+ * This function also marks the revocable mappings of the range.
  *
- * Context: The file's invalidate_lock is held for writing.
+ * Context: The file's invalidate_lock is held for writing.  For a plain memslot
+ * kvm->slots_lock is held instead, and no reader of kvm->srcu can find the
+ * memslot any more.
  */
 void gfn_to_pfn_cache_invalidate_gmem(struct kvm *kvm,
 				      const struct kvm_memory_slot *slot,
@@ -267,9 +286,11 @@ void gfn_to_pfn_cache_invalidate_gmem(struct kvm *kvm,
 	spin_lock(&kvm->gpc_lock);
 	list_for_each_entry(gpc, &kvm->gpc_list, list) {
 		/*
-		 * A writer blocks interrupt handlers of other vCPUs that read, so
-		 * only caches of the range are locked for writing.  A refresh cannot
-		 * make one of those valid in between: it holds the invalidate_lock.
+		 * gpc->lock held for writing blocks interrupt handlers of other
+		 * vCPUs that read the cache, so acquire it only for caches of
+		 * the range.  No refresh can make such a cache valid between
+		 * the two locks: it would have to hold the invalidate_lock for
+		 * reading.
 		 */
 		read_lock_irq(&gpc->lock);
 		if (!is_in_file_range(gpc, first, last)) {
@@ -281,7 +302,11 @@ void gfn_to_pfn_cache_invalidate_gmem(struct kvm *kvm,
 		write_lock_irq(&gpc->lock);
 		if (is_in_file_range(gpc, first, last)) {
 			gpc->valid = false;
-			/* Also when the MMU notifier invalidated it before. */
+			/*
+			 * The MMU notifier may have invalidated the cache
+			 * before; it does not queue the worker for a cache of
+			 * the file.
+			 */
 			arm |= gpc->source != GPC_PLAIN;
 		}
 		write_unlock_irq(&gpc->lock);
@@ -296,9 +321,9 @@ void gfn_to_pfn_cache_invalidate_gmem(struct kvm *kvm,
 }
 
 /**
- * kvm_gmem_reference_file - have a new file use the VM's queue for lazy puts
+ * kvm_gmem_reference_file - make a new file use the VM's queue for lazy puts
  * @kvm: The VM.
- * @gm: The memory of a file that holds hidden memory.
+ * @gm: The memory of a file that contains hidden memory.
  *
  * Context: May sleep; takes kvm->lock.
  * Return: 0 or -ENOMEM.
@@ -315,20 +340,24 @@ int kvm_gmem_reference_file(struct kvm *kvm, struct guest_memfd *gm)
 }
 
 /*
- * The copy of a page for a short kvm_vcpu_map(), and behind it the page as it was
- * read, to find what the caller has changed.
+ * A short kvm_vcpu_map() gets a copy of the page.  A second copy behind the
+ * first stays as it was read, so that unmapping finds what the caller has
+ * changed.
  */
 #define COPY_WORDS	(PAGE_SIZE / sizeof(u64))
 
 static int map_copy(struct kvm_vcpu *vcpu, struct kvm_memory_slot *slot,
 		    struct kvm_host_map *map)
 {
-	/* A nested exit that fails would end L1. */
+	/*
+	 * The allocation must not fail: if KVM could not map L1's structures at
+	 * a nested exit, it would have to end L1.
+	 */
 	u64 *copy = kmalloc(map->writable ? 2 * PAGE_SIZE : PAGE_SIZE,
 			    GFP_KERNEL_ACCOUNT | __GFP_NOFAIL);
 
 	map->pfn = KVM_PFN_ERR_FAULT;
-	/* By the file where the user address maps nothing. */
+	/* If the user address maps nothing, read through the file. */
 	if (kvm_vcpu_read_guest_page(vcpu, map->gfn, copy, 0, PAGE_SIZE) &&
 	    kvm_gmem_read_file(slot, map->gfn, 0, copy, PAGE_SIZE)) {
 		kfree_sensitive(copy);
@@ -343,9 +372,9 @@ static int map_copy(struct kvm_vcpu *vcpu, struct kvm_memory_slot *slot,
 }
 
 /*
- * Write what has changed, and no other word: the guest may have written those.  If
- * the page has left its file, what was written is lost, as it would be with a
- * mapping of that page.
+ * Write the words that the caller has changed, and no others, because the guest
+ * may have written those.  If the page has left its file, the write is lost, as
+ * it would be with a mapping of that page.
  *
  * Return: 0 or -EFAULT.
  */
@@ -362,7 +391,10 @@ static int write_copy(struct kvm_vcpu *vcpu, struct kvm_host_map *map)
 			end++;
 		offset = first * sizeof(u64);
 		len = (end - first) * sizeof(u64);
-		/* By the file where the user address, or the memslot, is gone. */
+		/*
+		 * If the user address is unmapped or the memslot was deleted,
+		 * write through the file.
+		 */
 		if (kvm_vcpu_write_guest_page(vcpu, map->gfn, copy + first, offset, len) &&
 		    kvm_gmem_write_file(map->slot, map->gfn, offset, copy + first, len))
 			return -EFAULT;
@@ -399,7 +431,9 @@ static int map_reference(struct kvm_vcpu *vcpu, struct kvm_memory_slot *slot,
 		list_add(&map->link, &vcpu->gmem_maps);
 		spin_unlock(&vcpu->gmem_maps_lock);
 	}
-	/* From here on an invalidation finds the mapping. */
+	/*
+	 * A revocable mapping is in the list now, so an invalidation finds it.
+	 */
 	kvm_gmem_get_direct_map_done(file);
 	return 0;
 }
@@ -425,20 +459,22 @@ static void unmap_reference(struct kvm_vcpu *vcpu, struct kvm_host_map *map)
 }
 
 /**
- * kvm_gmem_map - kvm_vcpu_map() of memory that KVM cannot map by the user address
+ * kvm_gmem_map - map memory that KVM cannot map by the user address
  * @vcpu: The vCPU.
- * @slot: A hidden memslot, or one with the gfn at level NONE; kept by kvm->srcu.
- * @map: Where to put the mapping; gfn, writable and local are set.
+ * @slot: A hidden memslot, or one with the gfn at level NONE; protected by
+ *	kvm->srcu.
+ * @map: Where to store the mapping; the caller has set gfn, writable and local.
  *
- * A mapping that the same function unmaps is a copy of the page; what has changed
- * in it is written back at the end.  Nested virtualization maps VMCBs and MSR
- * bitmaps at each entry and exit in this way, and with a direct-map reference each
- * would cost the flush of all TLBs.  What hardware uses by its physical address,
- * or the guest changes meanwhile, gets a direct-map reference.  It ends with
- * kvm_gmem_unmap(), or by revocation if the mapping is revocable.
+ * A local mapping, which the function that maps also unmaps, is a copy of the
+ * page; unmapping writes back what has changed.  Nested virtualization maps
+ * VMCBs and MSR bitmaps in this way at each entry and exit, and with a
+ * direct-map reference each would cost a flush of all TLBs.  A page that
+ * hardware uses by its physical address, or that the guest changes meanwhile,
+ * gets a direct-map reference.  kvm_gmem_unmap() puts that reference, or the
+ * worker does if the mapping is revocable.
  *
  * Context: May sleep.
- * Return: 0, -ENOMEM or -EFAULT.
+ * Return: 0 or -EFAULT.
  */
 int kvm_gmem_map(struct kvm_vcpu *vcpu, struct kvm_memory_slot *slot,
 		 struct kvm_host_map *map)
@@ -467,9 +503,10 @@ void kvm_gmem_reference_init(struct kvm *kvm)
 }
 
 /*
- * The caches, which vCPUs embed, must still be there.  The memslots that KVM made
- * itself are deleted later, which must not queue the work again.  Deactivation of
- * the caches puts what they hold then.
+ * The worker uses the caches that vCPUs embed, so kvm_destroy_vm() calls this
+ * before it destroys the vCPUs.  It deletes KVM's internal memslots later,
+ * which must not queue the work again.  Deactivating a cache puts the reference
+ * that it still holds.
  */
 void kvm_gmem_reference_destroy(struct kvm *kvm)
 {

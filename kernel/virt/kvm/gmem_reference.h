@@ -8,7 +8,7 @@
 
 struct guest_memfd;
 
-/* Where a cache has its pfn from, and which reference it holds. */
+/* How KVM found the pfn of a cache, and which reference the cache holds. */
 enum gpc_source {
 	GPC_USER,	/* the user address; no reference */
 	GPC_DIRECT_MAP,	/* the file; a direct-map reference */
@@ -16,7 +16,7 @@ enum gpc_source {
 	GPC_PLAIN,	/* a file in the direct map; no reference */
 };
 
-/* In pfncache.c: the lookup by the user address. */
+/* In pfncache.c: look up the page by the user address. */
 kvm_pfn_t hva_to_pfn_retry(struct gfn_to_pfn_cache *gpc, bool hidden);
 
 #ifdef CONFIG_KVM_GUEST_MEMFD

@@ -18,8 +18,9 @@ bool kvm_arch_supports_gmem_no_direct_map(struct kvm *kvm)
 }
 
 /*
- * A protected VM owns its memory.  pKVM pins anonymous memory for it, and takes hidden
- * memory by guest_memfd_donate(): other files have no such state of a page.
+ * A protected VM owns its memory.  pKVM pins anonymous memory for it, and takes
+ * hidden memory by guest_memfd_donate().  Pages of other files have no state
+ * that records a donation.
  */
 bool kvm_arch_gmem_must_hide(struct kvm *kvm)
 {
@@ -40,10 +41,10 @@ static bool block_in_slot(const struct kvm_memory_slot *slot, gfn_t gfn)
  * @nested: The translation by the guest's own stage 2, or NULL.
  * @ipa: The IPA that faulted.
  * @pfn: The page of the file at @ipa.
- * @range: @order is set by the caller; the other fields are returned.
+ * @range: The caller sets @order; this function sets the other fields.
  *
- * For a nested guest KVM maps 4 KiB, as the entry of the guest's own stage 2 may
- * be smaller than 2 MiB.
+ * For a nested guest KVM maps 4 KiB, because the entry in the guest's own stage
+ * 2 may be smaller than 2 MiB.
  *
  * Context: Any.
  */
@@ -60,7 +61,10 @@ void kvm_gmem_range(const struct kvm_memory_slot *slot, const struct kvm_s2_tran
 	range->size = PMD_SIZE;
 }
 
-/* A level can be NONE for a moment, as in virt/kvm/gmem_access.c. */
+/*
+ * A concurrent change can set the level to NONE between the test of the level
+ * and the access, as in virt/kvm/gmem_access.c.
+ */
 #define SWAP_TRIES	8
 
 static int swap_desc_file(struct kvm_memory_slot *slot, gfn_t gfn, unsigned int offset,
@@ -83,12 +87,12 @@ static int swap_desc_file(struct kvm_memory_slot *slot, gfn_t gfn, unsigned int 
  * @ptep: The user address of the descriptor, in the page of @gfn.
  * @old: The descriptor that KVM read.
  * @new: The descriptor to store.
- * @swap_user: Does it by the user address.
+ * @swap_user: Replaces the descriptor by the user address.
  *
- * At level NONE KVM replaces the descriptor by the file.
+ * At level NONE KVM replaces the descriptor through the file.
  *
  * Context: May sleep; kvm->srcu is held.
- * Return: 0; -EAGAIN when another descriptor than @old is there; or -EFAULT.
+ * Return: 0; -EAGAIN if the memory does not contain @old; or -EFAULT.
  */
 int kvm_gmem_swap_desc(struct kvm_memory_slot *slot, gfn_t gfn, u64 __user *ptep,
 		       u64 old, u64 new, kvm_swap_desc_t swap_user)
@@ -107,7 +111,7 @@ int kvm_gmem_swap_desc(struct kvm_memory_slot *slot, gfn_t gfn, u64 __user *ptep
 }
 
 #ifdef CONFIG_GUEST_MEMFD_DONATE
-/* What map_donated() maps the page with. */
+/* The arguments of map_donated(). */
 struct donation {
 	struct kvm_vcpu *vcpu;
 	phys_addr_t ipa;
@@ -132,11 +136,11 @@ static int map_donated(void *arg, struct page *page)
  * @ipa: The IPA, in @slot.
  * @memcache: Pages and a mapping for pKVM's page tables.
  *
- * The guest is given the page at level NONE only: it is then in no mapping of the
- * host, and pKVM removes it from the host's stage 2.
+ * KVM donates the page to the guest only at level NONE: the host then has no
+ * mapping of it, and pKVM removes it from the host's stage 2.
  *
  * Context: May sleep; kvm->srcu is held.
- * Return: 0 when the guest runs on; -EFAULT or -EHWPOISON when KVM_RUN ends with
+ * Return: 0 if the guest continues; -EFAULT or -EHWPOISON if KVM_RUN ends with
  * KVM_EXIT_MEMORY_FAULT; or another error.
  */
 int kvm_gmem_donate_fault(struct kvm_vcpu *vcpu, struct kvm_memory_slot *slot,
@@ -153,8 +157,9 @@ int kvm_gmem_donate_fault(struct kvm_vcpu *vcpu, struct kvm_memory_slot *slot,
  * kvm_gmem_is_lost - must EL2 not touch a page of a protected VM any more?
  * @page: A page that the VM has.
  *
- * EL2 clears what it takes from a guest, and can panic at an uncorrectable error.  Such a
- * page is left to the guest that is gone: donated, hidden and charged for good.
+ * EL2 clears each page that it takes back from a guest, and can panic at an
+ * uncorrectable memory error.  KVM therefore does not ask EL2 for a poisoned
+ * page: it stays donated, hidden and charged after the guest has ended.
  *
  * Context: May sleep.
  * Return: True for a poisoned page of a guest_memfd.
@@ -165,11 +170,13 @@ bool kvm_gmem_is_lost(struct page *page)
 }
 
 /**
- * kvm_gmem_reclaimed - EL2 has returned a page of a protected VM that ends
- * @page: A page that EL2 has returned to the host.
+ * kvm_gmem_reclaimed - end the donation of a page that EL2 has returned
+ * @page: A page that EL2 has returned to the host when it tore down a protected
+ *	VM.
  *
  * Context: May sleep.
- * Return: False if the page is not of a guest_memfd, and is pinned.
+ * Return: False if the page does not belong to a guest_memfd; the caller then
+ * unpins it.
  */
 bool kvm_gmem_reclaimed(struct page *page)
 {
@@ -179,7 +186,7 @@ bool kvm_gmem_reclaimed(struct page *page)
 }
 #endif
 
-/* Is there hidden memory where a memslot has its user addresses? */
+/* Do the user addresses of a memslot map hidden memory? */
 static bool maps_hidden(const struct kvm_memory_slot *slot)
 {
 	unsigned long start = slot->userspace_addr;
@@ -200,13 +207,15 @@ static bool maps_hidden(const struct kvm_memory_slot *slot)
  * @kvm: The VM.
  * @slot: The memslot that KVM is about to create.
  *
- * KVM maps the page that a guest hypervisor has at VNCR_EL2 in the kernel's fixmap,
- * without a direct-map reference.  So a VM has either nested guests or hidden memory.
- * kvm->arch.config_lock decides which of the two came first.  A VM for which hidden
- * memory was asked once stays without nested guests, also if KVM refused the memslot.
+ * KVM maps the page that a guest hypervisor stores in VNCR_EL2 in the kernel's
+ * fixmap, without a direct-map reference.  So a VM has either nested guests or
+ * hidden memory.  kvm->arch.config_lock serializes the two.  After the first
+ * request for hidden memory a VM cannot have nested guests, even if KVM then
+ * refuses the memslot.
  *
- * A protected VM takes hidden memory by a guest_memfd alone.  By a user address pKVM
- * would have to pin it, which GUP refuses at most levels.
+ * A protected VM gets hidden memory only through a guest_memfd.  By a user
+ * address pKVM would have to pin the memory, which GUP refuses below level
+ * KERNEL.
  *
  * Context: May sleep; kvm->slots_lock and kvm->slots_arch_lock are held.
  * Return: 0 or -EINVAL.
@@ -226,12 +235,12 @@ int kvm_gmem_prepare_slot(struct kvm *kvm, const struct kvm_memory_slot *slot)
 }
 
 /**
- * kvm_gmem_refuses_vcpu - is the VM's memory hidden from nested guests?
+ * kvm_gmem_refuses_vcpu - does hidden memory exclude these vCPU features?
  * @kvm: The VM.
- * @features: What the vCPU is to have, a bit for each KVM_ARM_VCPU_*.
+ * @features: The features of the vCPU, a bit for each KVM_ARM_VCPU_*.
  *
  * Context: kvm->arch.config_lock is held.
- * Return: True when the vCPU cannot have these features.
+ * Return: True if the vCPU cannot have these features.
  */
 bool kvm_gmem_refuses_vcpu(struct kvm *kvm, unsigned long features)
 {

@@ -6,14 +6,15 @@
 
 struct kvm_s2_trans;
 
-/* How KVM swaps a descriptor by the user address: 0, -EAGAIN or -EFAULT. */
+/* Replaces a descriptor by the user address.  Returns 0, -EAGAIN or -EFAULT. */
 typedef int (*kvm_swap_desc_t)(u64 __user *ptep, u64 old, u64 new);
 
 /**
- * struct kvm_gmem_range - what a fault on a guest_memfd maps at stage 2
- * @order: The largest order at which the page can be mapped, from kvm_gmem_get_pfn().
- * @ipa: Start of the range for the guest.
- * @phys: Its physical address.
+ * struct kvm_gmem_range - the range that a fault maps at stage 2
+ * @order: The largest order at which the page can be mapped, from
+ *	kvm_gmem_get_pfn().
+ * @ipa: IPA of the start of the range.
+ * @phys: Physical address of the start of the range.
  * @size: PAGE_SIZE or PMD_SIZE.
  */
 struct kvm_gmem_range {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KVM's part of MEM_SHARE and MEM_UNSHARE, which a protected guest calls.  EL2 keeps the
- * vCPU's request, commits it when KVM is ready, and answers the guest.
+ * KVM's part of MEM_SHARE and MEM_UNSHARE, which a protected guest calls.  EL2
+ * stores the vCPU's request, commits it when KVM is ready, and answers the
+ * guest.
  */
 
 #include <linux/arm-smccc.h>
@@ -22,21 +23,22 @@ static int commit(void *arg)
 {
 	struct mem_request *request = arg;
 
-	/* EL2 has the vCPU loaded on this CPU. */
+	/* With preemption disabled, EL2 has the vCPU loaded on this CPU. */
 	guard(preempt)();
 	return kvm_call_hyp_nvhe(__pkvm_commit_mem_request, request->func, request->gfn);
 }
 
 /**
- * pkvm_handle_mem_request - handle an exit of a protected vCPU for MEM_SHARE or MEM_UNSHARE
+ * pkvm_handle_mem_request - handle MEM_SHARE or MEM_UNSHARE of a protected vCPU
  * @vcpu: The vCPU, which is loaded.
- * @func: What it called.
+ * @func: The function that the vCPU called before it exited.
  *
- * A page of a hidden file becomes one that the VMM can map, or the reverse, before the
- * guest is told.  Other memory of a protected VM is pinned, and needs nothing.
+ * Before the guest receives the answer, KVM makes the page of a hidden file one
+ * that the VMM can map, or the reverse.  Other memory of a protected VM is
+ * pinned and needs no preparation.
  *
  * Context: May sleep.
- * Return: False when the call is another one.
+ * Return: False if the call is neither of the two.
  */
 bool pkvm_handle_mem_request(struct kvm_vcpu *vcpu, u32 func)
 {
@@ -52,8 +54,10 @@ bool pkvm_handle_mem_request(struct kvm_vcpu *vcpu, u32 func)
 	if (err == -EOPNOTSUPP)
 		err = commit(&request);
 	/*
-	 * EL2 writes this itself, unless the vCPU does not go on behind the call: because
-	 * KVM injects an exception first, to which the guest returns from its handler.
+	 * EL2 writes the answer itself if the vCPU continues after the call.
+	 * It does not if KVM injects an exception first: the vCPU then
+	 * continues in a handler of the guest, which returns to the instruction
+	 * after the call.
 	 */
 	smccc_set_retval(vcpu, err ? SMCCC_RET_INVALID_PARAMETER : SMCCC_RET_SUCCESS, 0, 0, 0);
 	return true;

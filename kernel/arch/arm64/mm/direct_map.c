@@ -140,7 +140,9 @@ static pmd_t *lookup_pmd(unsigned long addr)
 	return pmd_present(pmdp_get(pmdp)) ? pmdp : NULL;
 }
 
-/* Clear the contiguous bits of the group around @addr.  Allocates nothing. */
+/*
+ * Clear the contiguous bits of the group around @addr, without an allocation.
+ */
 static void split_group(unsigned long addr)
 {
 	pmd_t *pmdp = lookup_pmd(addr);
@@ -156,14 +158,15 @@ static void split_group(unsigned long addr)
  * direct_map_begin_change - split the entries at both ends of a range
  * @start: Start of the range, page aligned.
  * @end: End of the range, page aligned.
- * @locked: Set to whether kernel_leaf_lock is held; for direct_map_end_change().
+ * @locked: Set to whether kernel_leaf_lock is held; for
+ *	direct_map_end_change().
  *
  * Until direct_map_end_change() no merge changes the entries of the range.
  *
- * Context: Where the linear map consists of blocks, may sleep and allocate page
- * tables before it takes kernel_leaf_lock.  The caller must not sleep until
- * direct_map_end_change().
- * Return: 0, or the error of split_kernel_leaf_mapping() without the lock.
+ * Context: Where the linear map consists of blocks, this function may sleep and
+ * allocate page tables before it takes kernel_leaf_lock.  The caller must not
+ * sleep until direct_map_end_change().
+ * Return: 0; or the error of split_kernel_leaf_mapping(), without the lock.
  */
 int direct_map_begin_change(unsigned long start, unsigned long end, bool *locked)
 {
@@ -307,8 +310,8 @@ static bool has_kfence(pte_t *ptep, unsigned int nr)
 }
 
 /*
- * Set the contiguous bit in each group of @table that allows it.  Smaller entries of the TLBs
- * stay valid.
+ * Set the contiguous bit in each group of @table that allows it.  The TLBs may
+ * keep smaller entries of the group, which stay valid.
  */
 static void merge_ptes(pte_t *table)
 {
@@ -367,7 +370,10 @@ static pmd_t *collapse_pud(pud_t *pudp)
 	if (!pud_sect_supported() || !was_split(table) ||
 	    !IS_ALIGNED(pmd_pfn(pmd), PUD_SIZE / PAGE_SIZE) || !pmds_alike(table, PTRS_PER_PMD))
 		return NULL;
-	/* Hotplug cannot offline a part of a block, and hot-added memory is offlined by less. */
+	/*
+	 * Memory hotplug cannot offline a part of an entry, and hot-added
+	 * memory is offlined in parts smaller than 1 GiB.
+	 */
 	if (!early_section(__pfn_to_section(pmd_pfn(pmd))))
 		return NULL;
 	prot = __pgprot(pgprot_val(pmd_pgprot(pmd)) & ~(PTE_CONT | PTE_TYPE_MASK));
@@ -390,7 +396,8 @@ static void free_table(struct rcu_head *head)
  *	groups of pages.
  * @in_use: Returns true if a file may need to change entries around the page
  *	without an allocation; the merge then keeps the table and only sets
- *	contiguous bits, which are cleared without an allocation.  NULL means no.
+ *	contiguous bits, which can be cleared without an allocation.  NULL means
+ *	no.
  *
  * Context: May sleep.  Flushes the TLBs of all CPUs if it has replaced a table.
  */
@@ -428,7 +435,10 @@ void set_direct_map_merge(struct page *page, bool huge, bool (*in_use)(struct pa
 	}
 	if (!table)
 		return;
-	/* Also removes the address of the table from the walk caches of all CPUs. */
+	/*
+	 * This also removes the address of the table from the walk caches of
+	 * all CPUs.
+	 */
 	flush_tlb_all();
 	call_rcu(&virt_to_ptdesc(table)->pt_rcu_head, free_table);
 }

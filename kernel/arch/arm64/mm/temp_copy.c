@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Accesses to guest memory through a kernel mapping.  Each instruction has an entry
- * in the exception table: where pKVM has donated the page to a guest, the access
- * causes a stage-2 fault and fails.  Written in assembly because KASAN has no
- * shadow for the address of a temporary mapping.
+ * Accesses to guest memory through a kernel mapping.  Each instruction has an
+ * entry in the exception table: where pKVM has donated the page to a guest, the
+ * access causes a stage-2 fault and fails.  The copy loops are in assembly
+ * because KASAN has no shadow for the address of a temporary mapping.
  */
 
 #include <linux/align.h>
@@ -109,13 +109,13 @@ CMPXCHG(u64, "ldxr %x[found],", "cmp %x[found], %x[want]", "stlxr %w[left], %x[n
 /**
  * temp_cmpxchg - compare and exchange in guest memory
  * @ptr: Kernel address in guest memory, aligned to @size.
- * @old: What must be there; gets what was there.
- * @new: What to put there.
+ * @old: The expected value; receives the value that the memory contained.
+ * @new: The value to store.
  * @size: 1, 2, 4 or 8 bytes.
  *
  * Context: Any.
- * Return: 0; 1 if the memory did not contain @old, or if STXR failed CMPXCHG_TRIES
- * times; -EFAULT after a fault.
+ * Return: 0; 1 if the memory did not contain @old, or if STXR failed
+ * CMPXCHG_TRIES times; -EFAULT after a fault.
  */
 int temp_cmpxchg(void *ptr, void *old, const void *new, unsigned int size)
 {

@@ -34,10 +34,11 @@
 /**
  * struct temp_map_cpu - the temporary mappings of one CPU
  * @mm: The mm that only this CPU loads.
- * @ptep: Entry of the first of TEMP_MAP_PAGES pages at TEMP_MAP_ADDR; no lock,
- *	because only this CPU writes them, with exceptions masked.
- * @which: Bits of the pages that are mapped now.
- * @daif: What temp_unmap() restores.
+ * @ptep: Entry of the first of TEMP_MAP_PAGES pages at TEMP_MAP_ADDR.  No lock
+ *	protects the entries, because only this CPU writes them, with exceptions
+ *	masked.
+ * @which: Bitmap of the pages that are mapped now.
+ * @daif: The exception mask that temp_unmap() restores.
  */
 struct temp_map_cpu {
 	struct mm_struct *mm;
@@ -53,7 +54,8 @@ static bool ready __ro_after_init;
  * temp_map_ready - can temp_map() be used?
  *
  * Context: Any.
- * Return: False before its initcall and where that found no memory.
+ * Return: False before the initcall, and if the initcall could not allocate
+ * memory.
  */
 bool temp_map_ready(void)
 {
@@ -89,19 +91,22 @@ static void load_mm(struct mm_struct *mm)
 
 /**
  * temp_map - map pages on this CPU
- * @first: A page, with its struct page in an array with those of @which.
+ * @first: A page; its struct page is in one array with those of the other
+ *	pages.
  * @which: Bit i is set for each page @first + i to map; not 0.
  *
  * Until temp_unmap() all exceptions are masked, and the caller must neither map
  * other pages nor access user memory.
  *
- * Context: Any but interrupt and NMI.
- * Return: The address of @first; the other pages are where they are relative to
- * it, and what is not in @which faults.
+ * Context: Any except interrupt and NMI.
+ * Return: The address of @first.  The other pages have the same offsets from it
+ * as in memory; an access to a page that is not in @which faults.
  */
 void *temp_map(struct page *first, unsigned long which)
 {
-	/* Without KPTI, PAGE_KERNEL is global.  It is not tagged memory for MTE. */
+	/*
+	 * PAGE_KERNEL is global without KPTI.  It is not tagged memory for MTE.
+	 */
 	const pgprot_t prot = __pgprot(pgprot_val(PAGE_KERNEL) | PTE_NG);
 	struct temp_map_cpu *t;
 	unsigned long left, daif;
@@ -185,7 +190,7 @@ static int __init temp_map_init_cpu(unsigned int cpu)
 {
 	struct temp_map_cpu *t = per_cpu_ptr(&temp_map_cpu, cpu);
 	struct mm_struct *mm = mm_alloc();
-	spinlock_t *ptl; /* of the page table */
+	spinlock_t *ptl; /* Protects the page table. */
 	pte_t *ptep;
 
 	if (!mm)
@@ -207,7 +212,10 @@ static int __init temp_map_init(void)
 
 	BUILD_BUG_ON(TEMP_MAP_PAGES > BITS_PER_LONG || TEMP_MAP_PAGES > PTRS_PER_PTE);
 	BUILD_BUG_ON(!IS_ALIGNED(TEMP_MAP_ADDR, TEMP_MAP_PAGES * PAGE_SIZE));
-	/* Not VA_BITS: the CPU may not support 52-bit addresses. */
+	/*
+	 * VA_BITS_MIN instead of VA_BITS, because the CPU may not support
+	 * 52-bit addresses.
+	 */
 	BUILD_BUG_ON(TEMP_MAP_ADDR + TEMP_MAP_PAGES * PAGE_SIZE > BIT(VA_BITS_MIN));
 	if (!can_set_direct_map())
 		return 0;

@@ -3,8 +3,8 @@
 #define ARCH_X86_KVM_GMEM_H
 
 /*
- * Paravirtual structures in guest memory that has no user mapping (gmem_pv.c), and
- * the pages of a nested guest.
+ * Paravirtual structures in guest memory that has no user mapping (gmem_pv.c),
+ * and the pages that KVM maps for a nested guest.
  */
 
 #include <linux/kvm_host.h>
@@ -65,7 +65,10 @@ static inline bool kvm_gmem_steal_time_preempted(struct kvm_vcpu *vcpu)
 }
 #endif
 
-/* Return: False when KVM_RUN is to end with vcpu->run->exit_reason. */
+/*
+ * Map the pages of the nested guest again if that was requested.  Return: False
+ * if KVM_RUN must end with vcpu->run->exit_reason.
+ */
 static inline bool kvm_get_nested_state_pages(struct kvm_vcpu *vcpu)
 {
 	if (!kvm_check_request(KVM_REQ_GET_NESTED_STATE_PAGES, vcpu) ||

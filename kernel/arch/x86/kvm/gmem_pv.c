@@ -3,14 +3,14 @@
  * Steal time and PV EOI in guest memory that has no user mapping.
  *
  * Elsewhere KVM writes these structures by the user address of the memslot.  At
- * level NONE nothing is mapped there, and KVM keeps a gfn_to_pfn_cache of the page
- * instead, with a direct-map reference, as it does for kvm-clock.  So the scheduler
- * can mark a vCPU preempted with a plain store, without a walk of the file and
- * without a change of address space.
+ * level NONE nothing is mapped there, and KVM keeps a gfn_to_pfn_cache of the
+ * page instead, with a direct-map reference, as it does for kvm-clock.  So the
+ * scheduler can mark a vCPU preempted with a plain store, without looking up
+ * the page in the file and without switching the address space.
  *
- * The cache becomes active when KVM first finds the page without a user mapping,
- * and stays so until the guest writes the MSR again or the vCPU is reset: like
- * kvm-clock, it keeps its reference over changes of the level.
+ * KVM activates the cache when it first finds the page without a user mapping.
+ * The cache stays active until the guest writes the MSR again or the vCPU is
+ * reset: like kvm-clock, it keeps its reference over changes of the level.
  */
 
 #include <linux/guest_memfd.h>
@@ -21,7 +21,7 @@
 #include "trace.h"
 #include "x86.h"
 
-/* Confidential VMs protect their memory by other means. */
+/* Confidential VMs protect their memory by hardware instead. */
 bool kvm_arch_supports_gmem_no_direct_map(struct kvm *kvm)
 {
 	return guest_memfd_can_hide() &&
@@ -30,28 +30,37 @@ bool kvm_arch_supports_gmem_no_direct_map(struct kvm *kvm)
 }
 
 /*
- * The caller holds kvm->srcu.
+ * Must KVM access the structure through @gpc?  This function activates @gpc if
+ * it is the first to find the page without a user mapping.
  *
- * Return: True when the structure is to be accessed through @gpc.
+ * Context: May sleep; kvm->srcu is held.
  */
 static bool uses_reference(struct kvm_vcpu *vcpu, struct gfn_to_pfn_cache *gpc,
 			   struct gfn_to_hva_cache *ghc, unsigned int len)
 {
 	if (gpc->active)
 		return true;
-	/* A stale memslot: the access by user address looks it up again. */
+	/*
+	 * The memslot in @ghc is stale.  An access by the user address looks it
+	 * up again.
+	 */
 	if (ghc->generation != kvm_memslots(vcpu->kvm)->generation)
 		return false;
 	if (!kvm_gmem_user_disabled(ghc->memslot, gpa_to_gfn(ghc->gpa)))
 		return false;
-	/* If this fails the cache is active without a page; each use tries again. */
+	/*
+	 * If this fails, the cache is active without a page, and each use of
+	 * the cache tries again to look up the page.
+	 */
 	kvm_gpc_activate(gpc, ghc->gpa, len);
 	return gpc->active;
 }
 
 /*
- * Return: The structure, until unlock_cache(), with interrupts off; or NULL when
- * KVM cannot reach the page.
+ * Lock @gpc and make sure that it is valid.
+ *
+ * Return: The structure, with interrupts disabled until unlock_cache(); or NULL
+ * when KVM cannot reach the page.
  */
 static void *lock_cache(struct gfn_to_pfn_cache *gpc, unsigned int len,
 			unsigned long *flags)
@@ -75,9 +84,9 @@ static void unlock_cache(struct gfn_to_pfn_cache *gpc, unsigned long flags)
  * kvm_gmem_pv_write - write a paravirtual structure
  * @vcpu: The vCPU, which is the caller's.
  * @gpc: The structure's cache by reference.
- * @ghc: Its cache by user address, initialized.
- * @data: What to write.
- * @len: How much, at most a page.
+ * @ghc: The structure's cache by user address, initialized.
+ * @data: The data to write.
+ * @len: Number of bytes, at most a page.
  *
  * Context: May sleep; kvm->srcu is held.
  * Return: 0 or -EFAULT.
@@ -93,7 +102,10 @@ int kvm_gmem_pv_write(struct kvm_vcpu *vcpu, struct gfn_to_pfn_cache *gpc,
 		return kvm_write_guest_cached(vcpu->kvm, ghc, data, len);
 
 	to = lock_cache(gpc, len, &flags);
-	/* By the file, which needs no memory. */
+	/*
+	 * This writes through the file, and needs no memory for a direct-map
+	 * reference.
+	 */
 	if (!to)
 		return kvm_write_guest_cached(vcpu->kvm, ghc, data, len);
 	memcpy(to, data, len);
@@ -106,9 +118,9 @@ int kvm_gmem_pv_write(struct kvm_vcpu *vcpu, struct gfn_to_pfn_cache *gpc,
  * kvm_gmem_pv_read - read a paravirtual structure
  * @vcpu: The vCPU, which is the caller's.
  * @gpc: The structure's cache by reference.
- * @ghc: Its cache by user address, initialized.
- * @data: Where to put it.
- * @len: How much, at most a page.
+ * @ghc: The structure's cache by user address, initialized.
+ * @data: Where to store the data.
+ * @len: Number of bytes, at most a page.
  *
  * Context: May sleep; kvm->srcu is held.
  * Return: 0 or -EFAULT.
@@ -140,11 +152,12 @@ static void flush_if(struct kvm_vcpu *vcpu, bool flush)
 }
 
 /*
- * KVM could not write the structure: it has no memory for a direct-map reference,
- * or the level was NONE for a moment.  While the vCPU is marked preempted its guest
- * leaves flushes of its TLB to KVM, so KVM clears the mark before the vCPU runs.
- * Where even that fails (no page, poison) KVM flushes once, as it knows of no later
- * request.
+ * KVM could not write the structure: there is no memory for a direct-map
+ * reference, or a concurrent change lowered the level to NONE and raised it
+ * again.  While the vCPU is marked preempted, its guest delegates flushes of
+ * its TLB to KVM, so KVM must clear the mark before the vCPU runs.  If even
+ * that fails (no page, poison), KVM flushes once, because it cannot read
+ * whether the guest has requested a flush.
  *
  * The caller has just looked up the memslot in vcpu->arch.st.cache.
  */
@@ -156,7 +169,11 @@ static void clear_preempted(struct kvm_vcpu *vcpu)
 	gfn_t gfn = gpa_to_gfn(ghc->gpa);
 	int ret, tries = 0;
 
-	/* What KVM expects, the mark, and the mark with a request that came since. */
+	/*
+	 * The memory can contain three values: the one that KVM expects, the
+	 * mark, and the mark with a flush request that the guest has added
+	 * since.
+	 */
 	do {
 		ret = kvm_gmem_cmpxchg_slot(ghc->memslot, gfn, &st->preempted,
 					    &preempted, &none, sizeof(preempted));
@@ -175,7 +192,7 @@ static void clear_preempted(struct kvm_vcpu *vcpu)
  * The guest sees the same writes in the same order as by the user address.
  *
  * Context: May sleep; kvm->srcu is held.
- * Return: False when the page has a user mapping, which the caller uses then.
+ * Return: False if the page has a user mapping, which the caller then uses.
  */
 bool kvm_gmem_record_steal_time(struct kvm_vcpu *vcpu)
 {
@@ -208,7 +225,10 @@ bool kvm_gmem_record_steal_time(struct kvm_vcpu *vcpu)
 		vcpu->arch.st.preempted = 0;
 	}
 
-	/* Odd while KVM writes; junk may be odd before KVM first writes. */
+	/*
+	 * The version is odd while KVM writes.  Before KVM's first write the
+	 * guest's memory may contain any value, including an odd one.
+	 */
 	version = READ_ONCE(st->version);
 	version += 1 + (version & 1);
 	WRITE_ONCE(st->version, version);
@@ -232,8 +252,9 @@ bool kvm_gmem_record_steal_time(struct kvm_vcpu *vcpu)
  * kvm_gmem_end_steal_time - complete record_steal_time() by the user address
  * @vcpu: The vCPU, which is the caller's.
  *
- * The level may have become NONE meanwhile, so that nothing, or a part, was
- * written; and it may have been raised since.
+ * A concurrent change may have lowered the level to NONE, so that
+ * record_steal_time() wrote nothing or only a part; and the level may have been
+ * raised again since.
  *
  * Context: May sleep; kvm->srcu is held.
  */
@@ -247,7 +268,7 @@ void kvm_gmem_end_steal_time(struct kvm_vcpu *vcpu)
 		return;
 	if (vcpu->arch.st.preempted)
 		clear_preempted(vcpu);
-	/* The guest waits for the end of an update. */
+	/* An odd version makes the guest wait for the end of an update. */
 	if (!kvm_gmem_read_value(ghc->memslot, gpa_to_gfn(ghc->gpa), &version,
 				 &st->version, sizeof(version)) && (version & 1))
 		kvm_make_request(KVM_REQ_STEAL_UPDATE, vcpu);
@@ -257,11 +278,11 @@ void kvm_gmem_end_steal_time(struct kvm_vcpu *vcpu)
  * kvm_gmem_steal_time_preempted - mark a vCPU preempted by reference
  * @vcpu: The vCPU that is being scheduled out.
  *
- * If the cache is invalid, or is being changed, the vCPU stays unmarked, as it
- * does when a store by the user address faults.
+ * If the cache is invalid, or another task holds its lock for writing, KVM does
+ * not mark the vCPU, as when a store by the user address faults.
  *
  * Context: In the scheduler; kvm->srcu is held.
- * Return: False when KVM does not reach the structure by reference.
+ * Return: False if KVM does not access the structure by reference.
  */
 bool kvm_gmem_steal_time_preempted(struct kvm_vcpu *vcpu)
 {
@@ -272,7 +293,10 @@ bool kvm_gmem_steal_time_preempted(struct kvm_vcpu *vcpu)
 	if (!gpc->active)
 		return false;
 
-	/* The preempted task may itself be about to take the lock for writing. */
+	/*
+	 * The preempted task may itself be waiting to acquire the lock for
+	 * writing.
+	 */
 	local_irq_save(flags);
 	if (read_trylock(&gpc->lock)) {
 		if (kvm_gpc_check(gpc, sizeof(*st))) {
@@ -288,7 +312,7 @@ bool kvm_gmem_steal_time_preempted(struct kvm_vcpu *vcpu)
 }
 
 /**
- * kvm_gmem_pv_init - set up the caches by reference of a new vCPU
+ * kvm_gmem_pv_init - initialize the caches by reference of a new vCPU
  * @vcpu: The vCPU.
  */
 void kvm_gmem_pv_init(struct kvm_vcpu *vcpu)
@@ -298,8 +322,8 @@ void kvm_gmem_pv_init(struct kvm_vcpu *vcpu)
 }
 
 /**
- * kvm_gmem_pv_off - stop to access a paravirtual structure by reference
- * @gpc: Its cache, of a vCPU whose guest wrote the MSR.
+ * kvm_gmem_pv_off - stop accessing a paravirtual structure by reference
+ * @gpc: The structure's cache.  The guest of its vCPU has written the MSR.
  *
  * Context: May sleep.
  */
@@ -309,7 +333,7 @@ void kvm_gmem_pv_off(struct gfn_to_pfn_cache *gpc)
 }
 
 /**
- * kvm_gmem_pv_reset - drop the references of a vCPU
+ * kvm_gmem_pv_reset - put the references of a vCPU
  * @vcpu: A vCPU whose MSRs are reset, or that is being destroyed.
  *
  * Context: May sleep.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* What entries the direct map has for a page. */
+/* The sizes of the direct map's entries. */
 
 #include <linux/cc_platform.h>
 #include <linux/mm.h>
@@ -9,16 +9,16 @@
 #include <asm/pgtable_types.h>
 
 /**
- * set_direct_map_can_merge - has a page an entry that a split can have made?
+ * set_direct_map_can_merge - can a split have created the entry of a page?
  * @page: A page, hidden or in the direct map.
- * @huge: An entry of 2 MiB, and not of 4 KiB.
+ * @huge: Ask for an entry of 2 MiB instead of one of 4 KiB.
  *
- * With debug_pagealloc every page has an entry of its own from boot on, which
- * stays.
+ * With debug_pagealloc the direct map is mapped by pages from boot on, and the
+ * kernel never merges them.
  *
  * Context: May sleep.
- * Return: True if set_direct_map_merge() may make one entry of the next size of this
- * one and its neighbours, once all of them are in the direct map.
+ * Return: True if set_direct_map_merge() may replace this entry and its
+ * neighbours by one of the next size, once all of them are in the direct map.
  */
 bool set_direct_map_can_merge(struct page *page, bool huge)
 {
@@ -29,8 +29,10 @@ bool set_direct_map_can_merge(struct page *page, bool huge)
 	if (debug_pagealloc_enabled())
 		return false;
 	/*
-	 * On an SNP host a page that is private to a guest needs an entry of 2 MiB at most, and
-	 * one alone if its neighbours are not private.  Where it had that already it is not marked.
+	 * On an SNP host a page that is private to a guest needs an entry of 2
+	 * MiB at most, and an entry of its own if its neighbours are not
+	 * private.  If the entry was that small already, SNP records nothing,
+	 * so never merge entries of 4 KiB there.
 	 */
 	if (!huge && cc_platform_has(CC_ATTR_HOST_SEV_SNP))
 		return false;
@@ -40,7 +42,9 @@ bool set_direct_map_can_merge(struct page *page, bool huge)
 			return false;
 		if (huge)
 			return level == PG_LEVEL_2M;
-		/* Boot makes tables that are no allocated pages. */
+		/*
+		 * Tables that boot created have no ptdesc and cannot be freed.
+		 */
 		return level == PG_LEVEL_4K && PageTable(virt_to_page(pte));
 	}
 	return false;

@@ -103,12 +103,12 @@ CMPXCHG(u64, "q", "cmpxchgq")
 /**
  * temp_cmpxchg - compare and exchange in guest memory
  * @ptr: Kernel address in guest memory.
- * @old: What must be there; gets what was there.
- * @new: What to put there.
+ * @old: The expected value; receives the value that the memory contained.
+ * @new: The value to store.
  * @size: 1, 2, 4 or 8 bytes.
  *
  * Context: Any.
- * Return: 0; 1 if something else than @old was there; -EFAULT after a machine
+ * Return: 0; 1 if the memory did not contain @old; -EFAULT after a machine
  * check.
  */
 int temp_cmpxchg(void *ptr, void *old, const void *new, unsigned int size)

@@ -2,14 +2,14 @@
 /*
  * Temporary mappings that exist on one CPU only.
  *
- * Each CPU has an mm of its own for them, which no other CPU ever loads.  A page
- * is mapped there, used with interrupts off, unmapped and invalidated before the
- * CPU returns to the mm that it had loaded.
+ * Each CPU has its own mm for them, which no other CPU ever loads.  temp_map()
+ * maps pages there with interrupts disabled; temp_unmap() unmaps and
+ * invalidates them before the CPU returns to the mm that it had loaded.
  *
  * The address is that of the LDT remap: a slot of the top-level page table in
- * the kernel's half that is private to each mm (arch/x86/kernel/ldt.c fills it
- * in mms of processes, with PTI).  init_mm has nothing there, nor has the user
- * page table of PTI.  An address in the user's half would need lass_stac()
+ * the kernel half that is private to each mm (with PTI, arch/x86/kernel/ldt.c
+ * fills it in the mm of a process).  In init_mm and in the user page table of
+ * PTI the slot is empty.  An address in the user half would need lass_stac()
  * around each access, and the kernel's copy routines could not be called.
  */
 
@@ -34,11 +34,12 @@
 /**
  * struct temp_map_cpu - the temporary mappings of one CPU
  * @mm: The mm that only this CPU loads.
- * @ptep: Entry of the first of TEMP_MAP_PAGES pages at LDT_BASE_ADDR; no lock,
- *	because only this CPU writes them, with interrupts off.
- * @which: Bits of the pages that are mapped now.
+ * @ptep: Entry of the first of TEMP_MAP_PAGES pages at LDT_BASE_ADDR.  No lock
+ *	protects the entries, because only this CPU writes them, with interrupts
+ *	disabled.
+ * @which: Bitmap of the pages that are mapped now.
  * @prev: The mm that temp_unmap() loads again.
- * @irq_flags: What temp_unmap() restores.
+ * @irq_flags: The interrupt state that temp_unmap() restores.
  */
 struct temp_map_cpu {
 	struct mm_struct *mm;
@@ -55,7 +56,8 @@ static bool ready __ro_after_init;
  * temp_map_ready - can temp_map() be used?
  *
  * Context: Any.
- * Return: False before its initcall and where that found no memory.
+ * Return: False before the initcall, and if the initcall could not allocate
+ * memory.
  */
 bool temp_map_ready(void)
 {
@@ -64,20 +66,22 @@ bool temp_map_ready(void)
 
 /**
  * temp_map - map pages on this CPU
- * @first: A page, with its struct page in an array with those of @which.
+ * @first: A page; its struct page is in one array with those of the other
+ *	pages.
  * @which: Bit i is set for each page @first + i to map; not 0.
  *
- * Until temp_unmap() interrupts are off, and this CPU cannot map other pages.
+ * Until temp_unmap() interrupts are disabled, and this CPU cannot map other
+ * pages.
  *
- * Context: Any but NMI, and hard interrupts that temp_map() may have disabled.
- * Return: The address of @first; the other pages are where they are relative to
- * it, and what is not in @which faults.
+ * Context: Any except NMI and a hard interrupt that has interrupted temp_map().
+ * Return: The address of @first.  The other pages have the same offsets from it
+ * as in memory; an access to a page that is not in @which faults.
  */
 void *temp_map(struct page *first, unsigned long which)
 {
 	/*
-	 * Not global: unmapping must not leave the entry to other PCIDs, and
-	 * the slot holds something else in other mms.
+	 * The entries must not be global: invalidating them must reach every
+	 * translation, and other mms use the slot for something else.
 	 */
 	const pgprot_t prot = __pgprot(pgprot_val(PAGE_KERNEL) & ~_PAGE_GLOBAL);
 	unsigned long flags, left;
@@ -95,19 +99,22 @@ void *temp_map(struct page *first, unsigned long which)
 	}
 	t->which = which;
 	t->irq_flags = flags;
-	/* Writes CR3 and is a compiler barrier: the entries are there now. */
+	/*
+	 * This writes CR3 and is a compiler barrier, so the page walker sees
+	 * the new entries.
+	 */
 	t->prev = use_temporary_mm(t->mm);
 	return (void *)LDT_BASE_ADDR;
 }
 
 /*
- * Remove the pages of @which from this CPU's TLB, while the mm is loaded: once its
- * PCID is not the current one, the entries could be used again the next time
- * that it is.
+ * Remove the pages of @which from this CPU's TLB while the mm is loaded:
+ * entries that stay in the TLB under its PCID become usable again when the mm
+ * is loaded the next time.
  *
- * One INVLPG for one page; for more, one write to CR3, as little else that this PCID
- * has is worth keeping.  Without PCIDs unuse_temporary_mm() does it, which loads
- * the CR3 of another mm.
+ * For one page, use INVLPG.  For more, write CR3 once: little else that the TLB
+ * holds for this PCID is worth keeping.  Without PCIDs, unuse_temporary_mm()
+ * flushes the entries, because it loads the CR3 of another mm.
  */
 VISIBLE_IF_KUNIT void temp_map_invalidate(unsigned long which)
 {
@@ -123,10 +130,10 @@ VISIBLE_IF_KUNIT void temp_map_invalidate(unsigned long which)
 /**
  * temp_unmap - undo temp_map()
  *
- * When this returns no TLB of any CPU has an entry for the pages: the flush
- * removes those of the PCID that is loaded, and there is no other that had
- * them, as the mm is loaded on this CPU only and from temp_map() until now.
- * Interrupts stay off until the former mm is loaded.
+ * When this returns, no TLB of any CPU has an entry for the pages: the mm was
+ * loaded on this CPU only, and only since temp_map(), so no PCID but the loaded
+ * one has such entries, and the flush removes those.  Interrupts stay disabled
+ * until the former mm is loaded.
  *
  * Context: As temp_map(), whose interrupt state this restores.
  */
@@ -136,7 +143,7 @@ void temp_unmap(void)
 	unsigned long left, which = t->which, addr = LDT_BASE_ADDR;
 	pte_t *ptep = t->ptep;
 
-	/* All accesses come before the entries are cleared. */
+	/* Order all accesses before clearing the entries. */
 	barrier();
 	for (left = which; left; left >>= 1, ptep++, addr += PAGE_SIZE) {
 		if (left & 1)
@@ -152,16 +159,19 @@ static int __init temp_map_init_cpu(unsigned int cpu)
 {
 	struct temp_map_cpu *t = per_cpu_ptr(&temp_map_cpu, cpu);
 	struct mm_struct *mm = mm_alloc();
-	spinlock_t *ptl; /* of the page table */
+	spinlock_t *ptl; /* Protects the page table. */
 	pte_t *ptep;
 
 	if (!mm)
 		return -ENOMEM;
 	/* Xen PV guests need the top level to be pinned. */
 	paravirt_enter_mmap(mm);
-	/* Lets switch_mm() and TLB flushes ignore that it is on no mm_cpumask. */
+	/*
+	 * Make switch_mm() and TLB flushes accept that no CPU is in its
+	 * mm_cpumask().
+	 */
 	set_notrack_mm(mm);
-	/* Allocates the page tables, of which none is ever freed. */
+	/* Allocate the page tables; they are never freed. */
 	ptep = get_locked_pte(mm, LDT_BASE_ADDR, &ptl);
 	if (!ptep)
 		return -ENOMEM;
@@ -179,7 +189,7 @@ static int __init temp_map_init(void)
 	BUILD_BUG_ON(TEMP_MAP_PAGES > BITS_PER_LONG);
 	if (!can_set_direct_map())
 		return 0;
-	/* Pages of the CPUs before one that fails stay allocated. */
+	/* On failure, keep the mms that are allocated already. */
 	for_each_possible_cpu(cpu) {
 		err = temp_map_init_cpu(cpu);
 		if (err)

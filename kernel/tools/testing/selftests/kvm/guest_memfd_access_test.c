@@ -1,21 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What the host may do with guest memory at each access level, and what holds a
- * page where it is.
+ * What the host may do with guest memory at each access level, and which pins
+ * keep a page where it is.
  *
  * Proves, for each level and for blocks and single pages, what reading and
- * writing, get_user_pages() of every kind, direct I/O, system calls that look
- * into other processes, futexes, locking, fork, kvm-clock, memory failure and
- * holes do: what the level allows works and carries the right data, what it does
- * not allow fails with a clean error.  Afterwards the memory is at the same
- * level, holds what it held, and the kernel sees it only at KERNEL.  A page that
- * is pinned keeps its range at KERNEL, however it was pinned, and one that is
- * truncated while it is pinned goes when the pin does, hidden and cleared.
+ * writing, get_user_pages() of every kind, direct I/O, system calls that access
+ * other processes, futexes, locking, fork, kvm-clock, memory failure and hole
+ * punches do: what the level allows works and transfers the right data, what it
+ * does not allow fails with a clean error.  Afterwards the memory is at the
+ * same level and has its former contents, and the kernel sees it only at
+ * KERNEL.  A pinned page keeps its range at KERNEL, however it was pinned; a
+ * page that is truncated while it is pinned is hidden, cleared and freed when
+ * the pin ends.
  *
  * Catches: a level that does not reach the page tables of user space (host) or
- * the kernel's (all), or GUP (gup, io_uring, vmsplice, ...), a change of levels
- * that does not notice a pin or gives back less than it took (pinned), a pinned
- * page that is hidden, cleared or freed too early, or never (punched_pinned).
+ * the kernel's (every test), or GUP (gup, pin, fixed_buffer, ...), a change of
+ * levels that misses a pin or puts fewer references than it took (change,
+ * several), a pinned page that is hidden, cleared or freed too early, or never
+ * (punched, closed).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -43,11 +45,11 @@
 #include "processor.h"
 #include "test_util.h"
 
-/* A block and a tail. */
+/* The file has one block and a tail of single pages. */
 #define BLOCK_PAGES	(SZ_2M / GMEM_PAGE)
 #define NR_PAGES	(BLOCK_PAGES + 3)
 #define SIZE		(NR_PAGES * GMEM_PAGE)
-/* What is tried out, across the end of the block. */
+/* The tests use pages on both sides of the end of the block. */
 #define AT_PAGE		(SZ_2M / GMEM_PAGE - 8)
 #define AT		(AT_PAGE * GMEM_PAGE)
 #define LEN_PAGES	10UL
@@ -63,17 +65,17 @@
 #define MADV_POPULATE_WRITE	23
 #endif
 
-/* A guest whose memory is full and at one level. */
+/* A guest whose memory is filled and at one level. */
 struct memory {
 	int kmsg;
 	struct gmem_vm g;
-	char *at;		/* user address of LEN bytes to be tried */
+	char *at;		/* user address of the LEN bytes under test */
 	char *plain;		/* ordinary memory, as a control */
 	u64 seed;
 	u64 *pfns;
 	unsigned int old_order;
 	u32 level;
-	bool whole;		/* the first pages are a block in one piece */
+	bool whole;		/* the first pages are one unsplit block */
 };
 
 static void memory_create(struct memory *m, unsigned int order, u32 level)
@@ -94,13 +96,16 @@ static void memory_create(struct memory *m, unsigned int order, u32 level)
 	m->whole = order;
 }
 
-/* The page that a failed change names for @page: a block's references count for all of it. */
+/*
+ * The page that a failed change reports for @page: the references of a block
+ * count for all of its pages.
+ */
 static u64 named(struct memory *m, u64 page)
 {
 	return m->whole && page < BLOCK_PAGES ? 0 : page;
 }
 
-/* Does the kernel see all of the pages, or none? */
+/* Assert that the kernel sees all of the pages, or none. */
 static void assert_seen(const u64 *pfns, size_t nr, u64 seed, bool seen)
 {
 	size_t i;
@@ -135,7 +140,7 @@ static void assert_kept(struct memory *m)
 	gmem_assert_counts(m->g.fd, NR_PAGES, seen ? NR_PAGES : 0);
 }
 
-/* All is as memory_create() left it. */
+/* Contents, level and direct map are as memory_create() left them. */
 static void assert_as_created(struct memory *m)
 {
 	gmem_guest_call(m->g.vcpus[0], gmem_guest_check, GMEM_GVA, SIZE, m->seed);
@@ -181,7 +186,10 @@ FIXTURE_TEARDOWN(access)
 
 #define ACCESS_TEST(name) TEST_F_TIMEOUT(access, name, TIMEOUT)
 
-/* Works where the level is at least @least, else fails with @error. */
+/*
+ * The call works where the level is at least @least, and fails with @error
+ * elsewhere.
+ */
 #define assert_from(least, call, want, error)				\
 do {									\
 	bool __may = m->level >= (least);				\
@@ -200,7 +208,7 @@ ACCESS_TEST(host)
 
 	TEST_ASSERT(fd >= 0, "no file in /tmp");
 	unlink("/tmp/gmem-copy");
-	/* What the kernel copies through the user mapping gets an error. */
+	/* A copy by the kernel through the user mapping returns an error. */
 	assert_from(USER, pwrite(fd, m->at, LEN, 0), LEN, EFAULT);
 	if (m->level >= USER) {
 		gmem_assert_filled(mem, SIZE, m->seed);
@@ -217,7 +225,7 @@ ACCESS_TEST(host)
 	}
 	kvm_close(fd);
 
-	/* A mapping that is new says the same. */
+	/* A new mapping has the same access. */
 	mem = kvm_mmap(SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, m->g.fd);
 	if (m->level >= USER)
 		gmem_assert_filled(mem, SIZE, m->seed);
@@ -238,7 +246,7 @@ ACCESS_TEST(guest)
 		gmem_assert_filled(m->at, LEN, other);
 	assert_seen(m->pfns + AT_PAGE, LEN_PAGES, other, m->level == KERNEL);
 
-	/* Faults of the guest that come after the change of levels. */
+	/* The guest faults again after the change of levels. */
 	gmem_vm_unbind(g);
 	gmem_vm_bind(g, g->mem);
 	gmem_guest_call(g->vcpus[0], gmem_guest_check, GMEM_GVA + AT, LEN, other);
@@ -258,7 +266,7 @@ ACCESS_TEST(gup)
 	u64 got;
 	char *mem;
 
-	/* Pages that have to be faulted in first, and those that are there. */
+	/* First GUP must fault the pages in, then it finds them mapped. */
 	for (i = 0; i < ARRAY_SIZE(cmds); i++) {
 		for (flags = 0; flags <= FOLL_WRITE; flags++) {
 			TEST_ASSERT_EQ(gmem_gup(fd, cmds[i], m->plain, LEN, flags), LEN);
@@ -277,7 +285,7 @@ ACCESS_TEST(gup)
 	kvm_close(fd);
 }
 
-/* What is got hold of is the memory, both ways. */
+/* A pin reads and writes the guest's memory itself. */
 ACCESS_TEST(pin)
 {
 	struct memory *m = &self->m;
@@ -330,7 +338,7 @@ static void assert_ring_keeps(struct memory *m)
 		    "errno %d, offset 0x%lx", errno, at);
 }
 
-/* By and by.  Leaves the level at KERNEL. */
+/* The ring unpins its buffer asynchronously.  Leaves the level at KERNEL. */
 static void assert_ring_lets_go(struct memory *m)
 {
 	unsigned int tries;
@@ -345,7 +353,7 @@ static void assert_ring_lets_go(struct memory *m)
 	TEST_FAIL("the ring keeps the buffer");
 }
 
-/* O_DIRECT by a buffer that the ring keeps, so that the level cannot end. */
+/* O_DIRECT I/O uses a registered buffer, which keeps the range at KERNEL. */
 ACCESS_TEST(fixed_buffer)
 {
 	struct memory *m = &self->m;
@@ -371,7 +379,7 @@ ACCESS_TEST(fixed_buffer)
 	gmem_close_direct(fd);
 }
 
-/* I/O that waits keeps a buffer that the ring has given up. */
+/* Pending I/O keeps a buffer pinned that the ring has unregistered. */
 static void check_unregistered_buffer(struct memory *m)
 {
 	struct gmem_pin ring;
@@ -383,7 +391,7 @@ static void check_unregistered_buffer(struct memory *m)
 	gmem_ring_unregister(&ring);
 	assert_ring_keeps(m);
 
-	/* No more than a pipe takes at once. */
+	/* Write no more than the pipe accepts at once. */
 	memcpy(m->plain, m->at, GMEM_PAGE);
 	memset(m->at, 0, GMEM_PAGE);
 	TEST_ASSERT_EQ(write(fd[1], m->plain, GMEM_PAGE), (ssize_t)GMEM_PAGE);
@@ -395,7 +403,10 @@ static void check_unregistered_buffer(struct memory *m)
 	kvm_close(fd[1]);
 }
 
-/* Only where a buffer can be registered at all: of the others fixed_buffer has proof. */
+/*
+ * Needs a level at which a buffer can be registered; fixed_buffer tests the
+ * others.
+ */
 TEST(unregistered_buffer)
 {
 	static const unsigned int orders[] = { 9, 0 };
@@ -433,7 +444,7 @@ ACCESS_TEST(process_vm)
 	kvm_close(fd);
 }
 
-/* One whose key is made of the page, not of the address. */
+/* A shared futex: its key comes from the page, not from the address. */
 ACCESS_TEST(futex)
 {
 	struct memory *m = &self->m;
@@ -456,7 +467,7 @@ ACCESS_TEST(mlock)
 	assert_from(USER, madvise(m->at, LEN, MADV_POPULATE_READ), 0, EFAULT);
 	assert_from(USER, madvise(m->at, LEN, MADV_POPULATE_WRITE), 0, EFAULT);
 
-	/* A lock does not stand in the way of a change. */
+	/* A locked page does not prevent a change of levels. */
 	if (m->level >= USER)
 		TEST_ASSERT(!mlock(m->at, LEN), "mlock");
 	gmem_set_access(m->g.fd, 0, SIZE, NONE);
@@ -480,7 +491,7 @@ ACCESS_TEST(fork)
 			TEST_EXPECT_SIGBUS((void)READ_ONCE(*m->at));
 		r = gmem_pin(&pin, GMEM_PIN_WRITE, m->at, LEN);
 		TEST_ASSERT(!r == (m->level == KERNEL), "pin in the child: %d", r);
-		/* The file is the same. */
+		/* Parent and child share the file. */
 		if (!r)
 			gmem_unpin(&pin);
 		gmem_set_access(m->g.fd, 0, SIZE, NONE);
@@ -509,7 +520,10 @@ static u64 guest_wrmsr(u64 msr, u64 value, u64 unused)
 	return wrmsr_safe(msr, value);
 }
 
-/* kvm-clock, whose page the kernel has at each level, and each change leaves it. */
+/*
+ * The kernel references kvm-clock's page at each level, and no change of levels
+ * ends that.
+ */
 ACCESS_TEST(clock)
 {
 	struct memory *m = &self->m;
@@ -518,7 +532,10 @@ ACCESS_TEST(clock)
 	u64 pfn = m->pfns[AT_PAGE], shared;
 	unsigned int i;
 
-	/* KVM's clock takes the first bytes; the guest puts them right at the end. */
+	/*
+	 * KVM's clock overwrites the first bytes; the guest fills them again at
+	 * the end.
+	 */
 	TEST_ASSERT(!gmem_guest_call(vcpu, guest_wrmsr, MSR_KVM_SYSTEM_TIME_NEW,
 				     (GMEM_GPA + AT) | KVM_MSR_ENABLED, 0), "MSR write faults");
 	assert_seen(&pfn, 1, m->seed, true);
@@ -536,13 +553,19 @@ ACCESS_TEST(clock)
 	gmem_guest_call(vcpu, gmem_guest_fill, GMEM_GVA + AT, GMEM_PAGE, m->seed);
 }
 
-/* KVM's own reads and writes: the wall clock's version is read, then counted up. */
+/*
+ * KVM's own reads and writes: KVM reads the wall clock's version and increments
+ * it.
+ */
 ACCESS_TEST(kvm_access)
 {
 	struct memory *m = &self->m;
 	struct kvm_vcpu *vcpu = m->g.vcpus[0];
 
-	/* By the user mapping where there is one; the rest is in guest_memfd_sealed_test. */
+	/*
+	 * KVM uses the user mapping where there is one; guest_memfd_sealed_test
+	 * tests the rest.
+	 */
 	gmem_guest_call(vcpu, guest_poke, GMEM_GVA + AT, 6, 0);
 	TEST_ASSERT(!gmem_guest_call(vcpu, guest_wrmsr, MSR_KVM_WALL_CLOCK_NEW, GMEM_GPA + AT, 0),
 		    "MSR write faults");
@@ -554,7 +577,10 @@ ACCESS_TEST(kvm_access)
 #elif defined(__aarch64__)
 #define PV_TIME_ST		0xc5000021
 
-/* What KVM and the guest share: DEN0057, "Paravirtualized Time for Arm-based Systems". */
+/*
+ * The structure that KVM and the guest share: DEN0057, "Paravirtualized Time
+ * for Arm-based Systems".
+ */
 struct stolen_time {
 	u32 revision;
 	u32 attributes;
@@ -569,7 +595,10 @@ static u64 guest_stolen_time(u64 a, u64 b, u64 c)
 	return res.a0;
 }
 
-/* KVM's own writes, as the guest asks for its stolen time, and reads: KVM adds to it. */
+/*
+ * KVM writes the structure when the guest asks for its stolen time, and reads
+ * it when it adds to the time.
+ */
 ACCESS_TEST(kvm_access)
 {
 	const u64 much = 1ULL << 60, at = GMEM_GVA + AT + offsetof(struct stolen_time, ns);
@@ -585,11 +614,11 @@ ACCESS_TEST(kvm_access)
 
 	vcpu_ioctl(vcpu, KVM_SET_DEVICE_ATTR, &attr);
 	TEST_ASSERT_EQ(gmem_guest_call(vcpu, guest_stolen_time, 0, 0, 0), gpa);
-	/* Where the fill was, KVM has written revision 0 and no attributes. */
+	/* KVM has overwritten the fill with revision 0 and no attributes. */
 	TEST_ASSERT_EQ(gmem_guest_call(vcpu, guest_peek, GMEM_GVA + AT, 0, 0), 0);
 	TEST_ASSERT(gmem_guest_call(vcpu, guest_peek, at, 0, 0) < much / 2, "not initialised");
 	gmem_guest_call(vcpu, guest_poke, at, much, 0);
-	/* KVM adds what the thread has waited for a CPU. */
+	/* KVM adds the time for which the thread has waited for a CPU. */
 	for (tries = 0; tries < 100 && got <= much; tries++) {
 		usleep(1000);
 		got = gmem_guest_call(vcpu, guest_peek, at, 0, 0);
@@ -599,7 +628,10 @@ ACCESS_TEST(kvm_access)
 	if (m->level >= USER)
 		TEST_ASSERT(((struct stolen_time *)m->at)->ns >= got, "the VMM sees less");
 
-	/* All is as it was, but for the page that KVM goes on to write. */
+	/*
+	 * All pages are unchanged except the one to which KVM continues to
+	 * write.
+	 */
 	gmem_guest_call(vcpu, gmem_guest_fill, GMEM_GVA + AT, GMEM_PAGE, m->seed);
 	gmem_guest_call(vcpu, gmem_guest_check, GMEM_GVA, AT, m->seed);
 	gmem_guest_call(vcpu, gmem_guest_check, GMEM_GVA + AT + GMEM_PAGE, SIZE - AT - GMEM_PAGE,
@@ -609,7 +641,9 @@ ACCESS_TEST(kvm_access)
 }
 #endif
 
-/* Who makes a hole makes it at each level; what comes there has the same level. */
+/*
+ * A hole punch works at each level; new pages in the hole have the same level.
+ */
 ACCESS_TEST(punch_hole)
 {
 	struct memory *m = &self->m;
@@ -618,7 +652,10 @@ ACCESS_TEST(punch_hole)
 
 	gmem_punch(g->fd, AT, LEN);
 	assert_level(m);
-	/* Pages of a block, or of one that is cut, wait for another use. */
+	/*
+	 * Pages of a block, whole or cut, stay hidden until they are used
+	 * again.
+	 */
 	idle = variant->order ? LEN_PAGES : 0;
 	assert_seen(m->pfns + AT_PAGE, idle, m->seed, false);
 	gmem_assert_given_back(m->pfns + AT_PAGE + idle, LEN_PAGES - idle, m->seed);
@@ -638,8 +675,14 @@ ACCESS_TEST(punch_hole)
 	free(pfns);
 }
 
-/* A page that went bad stays where it is, and cannot change to or from KERNEL. */
-/* Who asks for a failure is told of it, and may not ignore that. */
+/*
+ * A poisoned page stays in its file, and its level cannot change to or from
+ * KERNEL.
+ */
+/*
+ * The kernel signals the task that injects the failure, and kills it if it
+ * ignores the signal.
+ */
 static void take_signal(int signum)
 {
 }
@@ -685,7 +728,10 @@ ACCESS_TEST(memory_failure)
 	gmem_set_access(g->fd, 0, AT, NONE);
 	gmem_guest_call(g->vcpus[0], gmem_guest_check, GMEM_GVA, AT, m->seed);
 
-	/* It is out of use for ever, and what it is in the direct map it stays. */
+	/*
+	 * The page is never used again, and its direct-map entry stays as it
+	 * is.
+	 */
 	gmem_vm_destroy(g);
 	TEST_ASSERT(gmem_kpageflags(pfn) & BIT(KPF_HWPOISON), "no longer marked");
 	gmem_expect_lost(gmem_count_absent(&pfn, 1));
@@ -700,7 +746,7 @@ ACCESS_TEST(madvise_hwpoison)
 	u64 pfn = m->pfns[AT_PAGE];
 	int r;
 
-	/* There it is allowed: memory_failure has what comes of it. */
+	/* At KERNEL it is allowed, and memory_failure tests its effect. */
 	if (m->level == KERNEL)
 		return;
 	r = madvise(m->at, GMEM_PAGE, MADV_HWPOISON);
@@ -708,16 +754,14 @@ ACCESS_TEST(madvise_hwpoison)
 	TEST_ASSERT(!(gmem_kpageflags(pfn) & BIT(KPF_HWPOISON)), "marked");
 }
 
-/*
- * Who holds a page of a range that is at KERNEL keeps the range there.
- */
+/* A pinned page keeps its range at KERNEL. */
 FIXTURE(pinned) {
 	struct memory m;
 };
 
 FIXTURE_VARIANT(pinned) {
 	unsigned int order;
-	bool split;		/* pages that are those of a block */
+	bool split;		/* the block was split into single pages */
 	enum gmem_pin_kind kind;
 };
 
@@ -756,7 +800,7 @@ static void pin_pages(struct memory *m, struct gmem_pin *pin, enum gmem_pin_kind
 	TEST_ASSERT(!r, "%s: errno %d", gmem_pin_name(kind), errno);
 }
 
-/* The range does not go down, because of page @held. */
+/* The range cannot be lowered, because of page @held. */
 static void assert_held(struct memory *m, u64 page, u64 nr, u64 held)
 {
 	u32 to;
@@ -785,19 +829,19 @@ PINNED_TEST(change)
 	assert_held(m, held, 1, held);
 	assert_held(m, held - 5, 6, held);
 	assert_held(m, held, NR_PAGES - held, held);
-	/* All of it is still good for pins, and mapped again. */
+	/* All pages of the range can still be pinned, and are mapped again. */
 	pin_pages(m, &again, GMEM_PIN_WRITE, AT_PAGE, LEN_PAGES);
 	gmem_unpin(&again);
 	gmem_assert_filled(m->g.mem, SIZE, m->seed);
 	assert_as_created(m);
 
 	if (m->whole) {
-		/* Not even the rest of the block can go. */
+		/* The rest of the block cannot be lowered either. */
 		assert_held(m, 0, held, 0);
 		gmem_set_access(m->g.fd, SZ_2M, SIZE - SZ_2M, NONE);
 		gmem_set_access(m->g.fd, SZ_2M, SIZE - SZ_2M, KERNEL);
 		gmem_unpin(&pin);
-		/* What is split now stays so. */
+		/* The block is split by this, and stays split. */
 		gmem_set_access(m->g.fd, 0, held * GMEM_PAGE, NONE);
 		gmem_set_access(m->g.fd, 0, SIZE, KERNEL);
 		m->whole = false;
@@ -805,13 +849,13 @@ PINNED_TEST(change)
 		assert_held(m, 0, NR_PAGES, held);
 	}
 
-	/* The rest is free to go. */
+	/* The rest of the range can be lowered. */
 	gmem_set_access(m->g.fd, 0, held * GMEM_PAGE, NONE);
 	gmem_set_access(m->g.fd, (held + 1) * GMEM_PAGE, (NR_PAGES - held - 1) * GMEM_PAGE, USER);
 	assert_seen(m->pfns, held, m->seed, false);
 	assert_seen(m->pfns + held, 1, m->seed, true);
 	assert_seen(m->pfns + held + 1, NR_PAGES - held - 1, m->seed, false);
-	/* Now with others before it. */
+	/* Now other pages of the range precede the pinned one. */
 	assert_held(m, 0, NR_PAGES, held);
 	TEST_ASSERT_EQ(gmem_get_access(m->g.fd, 0, NULL), NONE);
 	TEST_ASSERT_EQ(gmem_get_access(m->g.fd, held * GMEM_PAGE, NULL), KERNEL);
@@ -836,7 +880,10 @@ PINNED_TEST(several)
 
 	for (i = 0; i < 4; i++)
 		pin_pages(m, &pin[i], variant->kind, page[i], 1);
-	/* The first is named; one of two pins of a page is enough. */
+	/*
+	 * The change reports the first pinned page; one of two pins of a page
+	 * is enough.
+	 */
 	for (i = 3; i >= 0; i--) {
 		assert_held(m, 0, NR_PAGES, page[i]);
 		assert_as_created(m);
@@ -853,7 +900,7 @@ PINNED_TEST(several)
 	gmem_unpin(&pin[0]);
 }
 
-/* The worker drops what is not needed any more after some time. */
+/* A worker frees the pages asynchronously. */
 static void wait_given_back(const u64 *pfns, size_t nr, u64 seed)
 {
 	int tries;
@@ -890,7 +937,7 @@ PINNED_TEST(punched)
 	struct gmem_vm *g = &m->g;
 	struct gmem_pin pin;
 	u64 other = gmem_new_seed(), *pfns = m->pfns + AT_PAGE;
-	/* All of the block keeps the level's reference. */
+	/* Each page of the block keeps the level's reference. */
 	u64 left = AT_PAGE + LEN_PAGES - named(m, AT_PAGE);
 	struct gmem_info info;
 
@@ -903,7 +950,7 @@ PINNED_TEST(punched)
 		    left);
 	assert_seen(pfns, LEN_PAGES, m->seed, true);
 
-	/* Others take their places. */
+	/* New pages take the places of the pinned ones. */
 	gmem_assert_zero(g->mem, SIZE);
 	gmem_guest_call(g->vcpus[0], gmem_guest_fill, GMEM_GVA, SIZE, other);
 	assert_level(m);
@@ -911,7 +958,7 @@ PINNED_TEST(punched)
 	assert_seen(pfns, LEN_PAGES, m->seed, true);
 	gmem_pin_read(&pin, m->plain);
 	gmem_assert_filled(m->plain, LEN, m->seed);
-	/* They are not those that are held. */
+	/* The new pages can be lowered, because they are not pinned. */
 	gmem_set_access(g->fd, 0, SIZE, USER);
 	if (variant->kind != GMEM_PIN_PIPE)
 		assert_seen(pfns, LEN_PAGES, m->seed, true);
@@ -925,7 +972,7 @@ PINNED_TEST(punched)
 	wait_given_back(m->pfns, NR_PAGES, m->seed);
 }
 
-/* The file goes as a whole. */
+/* The pin outlives the whole file. */
 PINNED_TEST(closed)
 {
 	u64 free_before = gmem_free_pages();
@@ -944,7 +991,10 @@ PINNED_TEST(closed)
 }
 
 #ifdef __x86_64__
-/* A direct-map reference of KVM's besides, in both orders; KVM/arm64 takes none. */
+/*
+ * KVM has a direct-map reference to the pinned page too; the two end in both
+ * orders.  KVM/arm64 takes no such reference.
+ */
 PINNED_TEST(punched_and_shared)
 {
 	u64 clock = (GMEM_GPA + AT) | KVM_MSR_ENABLED;
@@ -958,10 +1008,13 @@ PINNED_TEST(punched_and_shared)
 		pin_pages(m, &pin, variant->kind, AT_PAGE, 1);
 		TEST_ASSERT(!gmem_guest_call(vcpu, guest_wrmsr, MSR_KVM_SYSTEM_TIME_NEW, clock, 0),
 			    "MSR write faults");
-		/* A level that goes down leaves the clock its share, but not with a pin. */
+		/*
+		 * Lowering would leave the clock its reference, but it fails
+		 * because of the pin.
+		 */
 		assert_held(m, 0, NR_PAGES, AT_PAGE);
 		gmem_punch(m->g.fd, AT, LEN);
-		/* A part of a block that is pinned is cleared, and stays. */
+		/* A pinned part of a block is cleared in place. */
 		TEST_ASSERT_EQ(gmem_kernel_sees(*pfn, m->seed), !m->whole);
 		if (unpin_first)
 			gmem_unpin(&pin);

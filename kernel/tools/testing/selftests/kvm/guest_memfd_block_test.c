@@ -1,20 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Blocks of hidden guest memory: 2 MiB that are allocated, hidden, mapped into
- * the guest and given back as one.
+ * the guest and freed as one.
  *
  * Proves that a block costs one flush and no split of the direct map, that the
- * guest has it in one mapping where file, gfn and slot allow it and loses all of
- * it when a part is taken away, that holes are filled with clean pages, that a
- * mapping which was split for a share or for single pages is whole again when the
- * block is gone, and that what a block holds is counted and charged.
+ * guest has it in one mapping where file, gfn and slot allow it and loses all
+ * of that mapping when a part of the block is removed, that holes are filled
+ * with clean pages, that a mapping which was split for a direct-map reference
+ * or for single pages is merged again when the block is freed, and that the
+ * pages of a block are counted and charged.
  *
- * Catches: a block hidden page by page (one_flush), huge mappings that are never
- * made (guest_faults), that are made where pages are not contiguous for the
- * guest (misaligned), that survive a hole (punch_patterns), or that are larger
- * than a nested guest's own tables allow (nested), pages that come back dirty
- * (punch_patterns), the merge skipped (merged_again, tail_merged, merged_beside), a
- * split for each single page (tail_merged).
+ * Catches: a block hidden page by page (one_flush), huge mappings that are
+ * never created (guest_faults), that are created where pages are not contiguous
+ * for the guest (misaligned), that survive a hole punch (punch_patterns), or
+ * that are larger than a nested guest's own tables allow (nested), pages that
+ * are reused dirty (punch_patterns), the merge skipped (merged_again,
+ * tail_merged, merged_beside), a split for each single page (tail_merged).
  */
 #include <fcntl.h>
 #include <linux/bitmap.h>
@@ -75,7 +76,7 @@ FIXTURE_TEARDOWN(block)
 
 #define BLOCK_TEST(name) TEST_F_TIMEOUT(block, name, TIMEOUT)
 
-/* What the file must say, with all it has hidden and at one level. */
+/* Check the counters of a file whose memory is all hidden and at one level. */
 static void assert_blocks(int fd, u64 blocks, u64 populated)
 {
 	struct gmem_info i;
@@ -86,7 +87,10 @@ static void assert_blocks(int fd, u64 blocks, u64 populated)
 		    populated);
 }
 
-/* What left a block alone is of no file, and what fills its place is a single page. */
+/*
+ * Check only the populated pages: punched pages of a block belong to no file,
+ * and single pages refill the hole.
+ */
 static void assert_pages(int fd, u64 populated)
 {
 	struct gmem_info i;
@@ -103,7 +107,10 @@ static void touch(char *mem, size_t size)
 		WRITE_ONCE(mem[i], 1);
 }
 
-/* Blocks, and a tail of single pages, by whatever access is first. */
+/*
+ * The first access, of whatever kind, populates a block, or a single page of
+ * the tail.
+ */
 BLOCK_TEST(populated_by_blocks)
 {
 	struct gmem_vm *g = &self->g;
@@ -128,7 +135,7 @@ BLOCK_TEST(populated_by_blocks)
 	gmem_assert_hidden(g->mem, SIZE, self->seed);
 }
 
-/* Others may flush for their own sake meanwhile. */
+/* Other parts of the kernel may flush at the same time. */
 static void assert_flushes(u64 flushes, u64 wanted, const char *how)
 {
 	TEST_ASSERT(flushes >= wanted && flushes <= wanted + 8,
@@ -159,13 +166,13 @@ BLOCK_TEST(one_flush)
 	TEST_ASSERT_EQ(gmem_vmstat("direct_map_level2_splits"), splits);
 }
 
-/* A guest that touches every page faults once a block. */
+/* A guest that touches every page faults once per block. */
 BLOCK_TEST(guest_faults)
 {
 	struct gmem_vm *g = &self->g;
 	u64 before, after;
 
-	/* The page tables and the code are in another slot. */
+	/* The guest's page tables and code are in another slot. */
 	gmem_guest_call(g->vcpus[0], gmem_guest_nop, 0, 0, 0);
 	before = gmem_guest_faults(g->vcpus[0]);
 	gmem_guest_call(g->vcpus[0], gmem_guest_fill, GMEM_GVA, SIZE, self->seed);
@@ -177,7 +184,7 @@ BLOCK_TEST(guest_faults)
 	gmem_assert_hidden(g->mem, SIZE, self->seed);
 }
 
-/* A VMM that touches every page faults once a block. */
+/* A VMM that touches every page faults once per block. */
 BLOCK_TEST(user_faults)
 {
 	struct gmem_vm *g = &self->g;
@@ -201,7 +208,9 @@ BLOCK_TEST(user_faults)
 	n = after.ru_minflt - before.ru_minflt;
 	TEST_ASSERT(n <= NR_BLOCKS + 8, "%lu faults to read", n);
 
-	/* A mapping that is too small for a block has 16 pages at each fault. */
+	/*
+	 * A mapping that is too small for a block gets 16 pages at each fault.
+	 */
 	mem = mmap(NULL, BLOCK - 2 * GMEM_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, g->fd,
 		   GMEM_PAGE);
 	TEST_ASSERT(mem != MAP_FAILED, "mmap: errno %d", errno);
@@ -233,7 +242,10 @@ static void hole_and_check(struct gmem_vm *g, u64 first, u64 nr, u64 seed)
 	free(pfns);
 }
 
-/* Every kind of hole: the rest stays, the hole reads as zeroes for everybody. */
+/*
+ * Holes of every kind: the other pages do not change, and user space and the
+ * guest read zeroes in the hole.
+ */
 BLOCK_TEST(punch_patterns)
 {
 	static const struct {
@@ -250,7 +262,7 @@ BLOCK_TEST(punch_patterns)
 	for (i = 0; i < ARRAY_SIZE(holes); i++)
 		hole_and_check(g, holes[i].first, holes[i].nr, self->seed + i);
 
-	/* Every other page. */
+	/* Punch every other page. */
 	gmem_guest_call(g->vcpus[0], gmem_guest_fill, GMEM_GVA, size, self->seed);
 	for (i = 0; i < BLOCK_PAGES; i += 2)
 		gmem_punch(g->fd, i * GMEM_PAGE, GMEM_PAGE);
@@ -260,20 +272,23 @@ BLOCK_TEST(punch_patterns)
 				GMEM_GVA + i * GMEM_PAGE, GMEM_PAGE, self->seed);
 	assert_pages(g->fd, NR_BLOCKS * BLOCK_PAGES);
 
-	/* Whole blocks go back to the host at once, the last page takes them along. */
+	/*
+	 * A whole block is freed at once; a block of single pages is freed with
+	 * its last page.
+	 */
 	gmem_punch(g->fd, 0, BLOCK);
 	assert_pages(g->fd, (NR_BLOCKS - 1) * BLOCK_PAGES);
 	gmem_punch(g->fd, BLOCK, BLOCK - GMEM_PAGE);
 	assert_pages(g->fd, (NR_BLOCKS - 2) * BLOCK_PAGES + 1);
 	gmem_punch(g->fd, 2 * BLOCK - GMEM_PAGE, GMEM_PAGE);
 	assert_pages(g->fd, (NR_BLOCKS - 2) * BLOCK_PAGES);
-	/* Nothing is left of them: blocks come again. */
+	/* Both ranges are empty now, so they are populated by blocks again. */
 	gmem_guest_call(g->vcpus[0], gmem_guest_check_zero, GMEM_GVA, 2 * BLOCK, 0);
 	TEST_ASSERT(gmem_pages_2m(g->vm) >= 2, "%lu mappings of 2 MiB", gmem_pages_2m(g->vm));
 	gmem_guest_call(g->vcpus[0], gmem_guest_check, GMEM_GVA + 2 * BLOCK, 2 * BLOCK, self->seed);
 }
 
-/* Pages of two blocks, of which the kernel holds one of each. */
+/* Punches pages of two blocks, while the kernel has pinned one page of each. */
 static void punch_held(struct gmem_vm *g, u64 first, u64 nr, u64 seed)
 {
 	const u64 held[] = { BLOCK_PAGES / 2, BLOCK_PAGES + BLOCK_PAGES / 2 };
@@ -294,7 +309,7 @@ static void punch_held(struct gmem_vm *g, u64 first, u64 nr, u64 seed)
 		    "a hole under a pin took %ld ms",
 		    timespec_to_ns(timespec_elapsed(began)) / 1000000);
 
-	/* What could not leave the file was cleared there. */
+	/* Pages that stayed in the file were cleared in place. */
 	gmem_read_info(g->fd, &info);
 	ksft_print_msg("%lu+%lu: %lu pages stay\n", first, nr, info.populated);
 	gmem_guest_call(g->vcpus[0], gmem_guest_check_zero, GMEM_GVA + start, size, 0);
@@ -309,7 +324,7 @@ static void punch_held(struct gmem_vm *g, u64 first, u64 nr, u64 seed)
 			gmem_assert_filled(page, GMEM_PAGE, seed);
 		gmem_unpin(&pins[i]);
 	}
-	/* Without the pins they can leave it. */
+	/* Without the pins all pages leave the file. */
 	gmem_punch(g->fd, start, size);
 	assert_pages(g->fd, 2 * BLOCK_PAGES - nr);
 	gmem_punch(g->fd, 0, 2 * BLOCK);
@@ -317,7 +332,7 @@ static void punch_held(struct gmem_vm *g, u64 first, u64 nr, u64 seed)
 	gmem_set_access(g->fd, 0, 2 * BLOCK, GUEST_MEMFD_ACCESS_USER);
 }
 
-/* A hole cannot fail, and does not wait until the pins of a block end. */
+/* A hole punch cannot fail, and does not wait until the pins of a block end. */
 BLOCK_TEST(punch_held)
 {
 	static const struct {
@@ -335,7 +350,9 @@ BLOCK_TEST(punch_held)
 		punch_held(g, holes[i].first, holes[i].nr, self->seed + i);
 }
 
-/* A gfn and a file offset that are not aligned alike: small mappings only. */
+/*
+ * If gfn and file offset are not aligned alike, KVM uses small mappings only.
+ */
 BLOCK_TEST(misaligned)
 {
 	struct gmem_vm *g = &self->g;
@@ -352,7 +369,7 @@ BLOCK_TEST(misaligned)
 	gmem_vm_bind(g, g->mem);
 }
 
-/* The user address has nothing to do with it. */
+/* The alignment of the user address does not matter. */
 BLOCK_TEST(misaligned_user_address)
 {
 	struct gmem_vm *g = &self->g;
@@ -370,7 +387,7 @@ BLOCK_TEST(misaligned_user_address)
 	gmem_assert_filled(g->mem, SIZE, self->seed);
 }
 
-/* A slot that ends inside of a block. */
+/* The memslot ends inside a block. */
 BLOCK_TEST(slot_edges)
 {
 	struct gmem_vm *g = &self->g;
@@ -424,7 +441,10 @@ static u64 l1_run_l2_vmx(u64 vmx_gva, u64 b, u64 c)
 	return 0;
 }
 
-/* A guest that gives its own guest a block by 4 KiB entries gets no more. */
+/*
+ * If a guest maps a block to its own guest by 4 KiB, KVM maps no more than 4
+ * KiB.
+ */
 BLOCK_TEST(nested)
 {
 	struct gmem_vm *g = &self->g;
@@ -455,17 +475,23 @@ BLOCK_TEST(nested)
 
 struct changes {
 	u64 splits, merges;			/* by three references */
-	u64 splits_after, merges_after;		/* with the hole that follows */
+	u64 splits_after, merges_after;		/* with the punch after it */
 };
 
-/* Fill blocks, take and put a reference to a page of one three times, then free them. */
+/*
+ * Fills blocks, takes and puts a direct-map reference to one page three times,
+ * then frees the blocks.
+ */
 static void share_and_punch(struct gmem_vm *g, u64 seed, struct changes *c)
 {
 	struct kvm_xen_hvm_attr attr = { .type = KVM_XEN_ATTR_TYPE_SHARED_INFO };
 	u64 splits, merges;
 	int i;
 
-	/* Without the tail, whose single pages split a mapping as well. */
+	/*
+	 * Do not populate the tail, whose single pages would split a mapping as
+	 * well.
+	 */
 	gmem_fill(g->mem, BLOCKS_SIZE, seed);
 	splits = gmem_vmstat("direct_map_level2_splits");
 	merges = gmem_vmstat("direct_map_level2_collapses");
@@ -477,7 +503,10 @@ static void share_and_punch(struct gmem_vm *g, u64 seed, struct changes *c)
 		vm_ioctl(g->vm, KVM_XEN_HVM_SET_ATTR, &attr);
 		gmem_assert_counts(g->fd, NR_BLOCKS * BLOCK_PAGES, 0);
 	}
-	/* KVM has written to the page meanwhile. */
+	/*
+	 * KVM has written to the referenced page, so do not check the first
+	 * block.
+	 */
 	gmem_assert_hidden(g->mem + BLOCK, BLOCKS_SIZE - BLOCK, seed);
 	c->splits = gmem_vmstat("direct_map_level2_splits") - splits;
 	c->merges = gmem_vmstat("direct_map_level2_collapses") - merges;
@@ -486,7 +515,10 @@ static void share_and_punch(struct gmem_vm *g, u64 seed, struct changes *c)
 	c->merges_after = gmem_vmstat("direct_map_level2_collapses") - merges;
 }
 
-/* A direct-map reference to a page splits the mapping, and its end merges it. */
+/*
+ * The first direct-map reference splits the mapping of a block; freeing the
+ * block merges it.
+ */
 BLOCK_TEST(merged_again)
 {
 	struct kvm_xen_hvm_config config = {
@@ -499,7 +531,10 @@ BLOCK_TEST(merged_again)
 		SKIP(return, "no Xen shared info here, to lend a page with");
 	vm_ioctl(g->vm, KVM_XEN_HVM_CONFIG, &config);
 
-	/* Another task, or the worker that merges, may change an entry at the same time. */
+	/*
+	 * Another task, or the worker that merges, may change an entry
+	 * concurrently; retry.
+	 */
 	for (tries = 0; tries < 4; tries++) {
 		struct changes c;
 
@@ -518,7 +553,10 @@ static bool merges_are(void *nr)
 	return gmem_vmstat("direct_map_level2_collapses") == (u64)nr;
 }
 
-/* A tail splits a mapping once for all of its pages, for as long as there is one. */
+/*
+ * A tail splits one mapping, once for all of its pages, and freeing the last of
+ * them merges it.
+ */
 BLOCK_TEST(tail_merged)
 {
 	struct gmem_vm *g = &self->g;
@@ -540,8 +578,8 @@ BLOCK_TEST(tail_merged)
 }
 
 /*
- * What hiding a file has split is merged when the file is gone, although another file has
- * memory in the same GiB.
+ * The mappings that hiding a file has split are merged after the file is gone,
+ * although another file has memory in the same GiB.
  */
 BLOCK_TEST(merged_beside)
 {
@@ -552,7 +590,10 @@ BLOCK_TEST(merged_beside)
 
 	touch(g->mem, BLOCKS_SIZE);
 	gmem_free_singles();
-	/* The worker waits for a second: let it merge what earlier tests have left. */
+	/*
+	 * The worker waits for a second: let it merge the splits of earlier
+	 * tests.
+	 */
 	usleep(2500000);
 	before = gmem_read_dump();
 	fd = vm_create_guest_memfd(g->vm, size, self->flags);
@@ -567,7 +608,7 @@ BLOCK_TEST(merged_beside)
 	free(before);
 }
 
-/* Dirty logging wants small mappings, and when it is over they grow again. */
+/* Dirty logging needs small mappings; KVM refuses it for a guest_memfd. */
 BLOCK_TEST(dirty_logging)
 {
 	struct gmem_vm *g = &self->g;
@@ -577,7 +618,7 @@ BLOCK_TEST(dirty_logging)
 		.guest_memfd = g->fd,
 	};
 
-	/* Slots of a guest_memfd cannot be changed: that has to stay so. */
+	/* KVM refuses changes of memslots with a guest_memfd. */
 	gmem_guest_call(g->vcpus[0], gmem_guest_fill, GMEM_GVA, SIZE, self->seed);
 	TEST_ASSERT(__vm_ioctl(g->vm, KVM_SET_USER_MEMORY_REGION2, &region),
 		    "dirty logging of a guest_memfd was accepted");
@@ -585,7 +626,7 @@ BLOCK_TEST(dirty_logging)
 	gmem_guest_call(g->vcpus[0], gmem_guest_check, GMEM_GVA, SIZE, self->seed);
 }
 
-/* Each file keeps the order it was created with. */
+/* Each file keeps the block order with which it was created. */
 BLOCK_TEST(block_order)
 {
 	static const char *const bad[] = { "1", "8", "10", "-9", "x" };
@@ -620,7 +661,7 @@ static bool nothing_absent(void *before)
 	return gmem_absent_total() <= *(u64 *)before;
 }
 
-/* The last page hidden by itself that is freed has the entries around it merged. */
+/* Freeing the last page that was hidden alone merges the entries around it. */
 BLOCK_TEST(lone_merged)
 {
 	u64 absent = gmem_absent_before(), before;
@@ -640,7 +681,7 @@ BLOCK_TEST(lone_merged)
 		    gmem_mapped_by_pages() - before);
 }
 
-/* The cgroup pays for the block, not for what was touched of it. */
+/* The cgroup is charged for the whole block, not only for the touched page. */
 BLOCK_TEST(charged)
 {
 	static const char dir[] = "/tmp/cgroup", group[] = "/tmp/cgroup/block";

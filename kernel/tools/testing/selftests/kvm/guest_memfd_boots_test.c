@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Many guests, one after the other: nothing of them stays with the host.
+ * Many guests, one after the other: the host keeps nothing of them.
  *
  * Each of -n VMs (50) has -m MiB (64) of hidden memory, touches all of it from
- * inside the guest, and goes.  The first round may cost the host something for
- * good: the page tables of the direct map that it splits.  From then on the free
- * memory, the slabs and the direct map stay as they are.
+ * inside the guest, and ends.  The first round may cost the host some memory
+ * for good: the page tables of the direct map that it splits.  From then on the
+ * free memory, the slabs and the direct map do not change.
  *
- * Catches: a page that is not given back, or not restored (free, absent), a
- * folio, a share, a VM or a file that is kept (free, slab).
+ * Catches: a page that is not freed, or not restored (free, absent), a folio, a
+ * direct-map reference, a VM or a file that is leaked (free, slab).
  */
 #include <linux/sizes.h>
 #include <stdlib.h>
@@ -19,7 +19,7 @@
 #include "kvm_util.h"
 #include "test_util.h"
 
-/* What may be missing or more after all the rounds, in pages. */
+/* By how many pages the free memory may differ after all rounds. */
 #define SLACK_FREE	(SZ_4M / GMEM_PAGE)
 #define SLACK_SLAB	(SZ_1M / GMEM_PAGE)
 
@@ -46,7 +46,7 @@ static void show(const char *when, const struct state *s)
 		       s->free, s->slab, s->direct_map_kb, s->splits);
 }
 
-/* Guest: enough words of each page for gmem_scan() to know it by. */
+/* Guest: write enough words of each page for gmem_scan() to find it. */
 static u64 guest_touch(u64 gva, u64 size, u64 seed)
 {
 	volatile u64 *w;
@@ -70,7 +70,7 @@ static void boot(size_t size, u64 seed)
 	gmem_vm_destroy(&g);
 }
 
-/* Pages are given back at once, but some objects wait for a grace period. */
+/* Pages are freed at once, but some objects wait for a grace period. */
 static void settle(struct state *now, const struct state *first)
 {
 	int i;

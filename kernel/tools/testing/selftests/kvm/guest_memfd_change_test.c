@@ -1,25 +1,28 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A change of access levels, and what else wants the memory at the same time.
+ * A change of access levels, and other users of the memory at the same time.
  *
- * Proves: a change to USER waits for vCPU faults and for short pins of the range,
- * with 4 vCPUs and a thread that read it (short_references); a long-term pin ends
- * it with EAGAIN and the offset of the page within 100 ms (long_term_pin); while
- * 1 GiB changes its level, with other threads that change the level of a page and
- * the memslot of the same file, no access of a vCPU or a process to memory that is
- * there takes 100 ms (stall).  Mappings of 1 GiB that the memory
- * of a large file split are whole again when it is freed (huge_merged).
+ * Proves: a change to USER waits for vCPU faults and for short pins of the
+ * range, while 4 vCPUs and a thread read it (short_references); a long-term pin
+ * ends the change with EAGAIN and the offset of the page within 100 ms
+ * (long_term_pin); while 1 GiB changes its level, and other threads change the
+ * level of a page and the memslot of the same file, no access of a vCPU or a
+ * process to populated memory takes 100 ms (stall).  When the memory of a large
+ * file is freed, the mappings of 1 GiB that it had split are merged again
+ * (huge_merged).
  *
- * Catches: a change that gives up after a fixed number of attempts without sleep,
- * one that waits for ever, and one that holds the invalidate_lock for the range: a
- * writer that waits for the lock then blocks every fault behind it.  When faults
- * on the pages that a change unmaps do not wait for it, it flushes for each page
- * that they map again, and short_references makes a tenth of the changes.
+ * Catches: a change that gives up after a fixed number of attempts without
+ * sleep, one that waits for ever, and one that holds the invalidate_lock for
+ * the range: a writer that waits for the lock then blocks every fault behind
+ * it.  If faults on the pages that a change unmaps did not wait for it, it
+ * would flush for each page that they map again, and short_references would
+ * make a tenth of the changes.
  *
- * Not covered: populating a range that changes; guest_memfd_stress_test does that.
+ * Not covered: populating a range that changes; guest_memfd_stress_test does
+ * that.
  *
- * The emulated host shares its CPUs with other work, so each limit of time must be
- * met by one of ROUNDS rounds.  Without the change the times are seconds.
+ * The emulated host shares its CPUs with other work, so one of ROUNDS rounds
+ * must meet each limit of time.  Without the change the times are seconds.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -68,7 +71,7 @@ FIXTURE_TEARDOWN(change)
 	gmem_assert_nothing_left(&self->kmsg);
 }
 
-/* KiB that mappings of 1 GiB had before any of the tests. */
+/* KiB that mappings of 1 GiB covered before all tests. */
 static u64 huge_before;
 
 #define CHANGE_TEST(name) TEST_F_TIMEOUT(change, name, TIMEOUT)
@@ -81,7 +84,7 @@ static u64 now_us(void)
 	return timespec_to_ns(t) / 1000;
 }
 
-/* Guest: read one word of each page, or less. */
+/* Guest: read one word of every @stride bytes. */
 static u64 guest_touch(u64 gva, u64 size, u64 stride)
 {
 	u64 at;
@@ -110,7 +113,7 @@ static void *vcpu_thread(void *arg)
 	return NULL;
 }
 
-/* Pins some pages at a time for as long as it takes to copy them. */
+/* Pins some pages at a time, for as long as the kernel takes to copy them. */
 static void *short_pin_thread(void *arg)
 {
 	struct runner *r = arg;
@@ -165,7 +168,10 @@ CHANGE_TEST(short_references)
 		       runners[NR_VCPUS].rounds);
 	TEST_ASSERT(changes >= min_changes, "only %lu changes", changes);
 	TEST_ASSERT(runners[NR_VCPUS].rounds, "no short pin");
-	/* Who holds a page may lose its CPU for longer than a change waits. */
+	/*
+	 * A task that has pinned a page may lose its CPU for longer than a
+	 * change waits.
+	 */
 	TEST_ASSERT(refused <= changes / 500, "%lu of %lu changes were refused", refused, changes);
 }
 
@@ -185,7 +191,9 @@ CHANGE_TEST(long_term_pin)
 		start = now_us();
 		r = __gmem_set_access(g->fd, 0, g->size, NONE, &at);
 		us = now_us() - start;
-		/* The kernel does not know which page of the block is pinned. */
+		/*
+		 * The kernel only knows which block contains the pinned page.
+		 */
 		TEST_ASSERT(r == -1 && errno == EAGAIN && at == g->size - SZ_2M,
 			    "%d, errno %d at 0x%lx", r, errno, at);
 		TEST_ASSERT_EQ(gmem_get_access(g->fd, 0, &size), KERNEL);
@@ -198,7 +206,7 @@ CHANGE_TEST(long_term_pin)
 	gmem_set_access(g->fd, 0, g->size, NONE);
 }
 
-/* A page at a time, so that each access is measured alone. */
+/* Touches one page at a time, so that each access is measured alone. */
 static void *touch_thread(void *arg)
 {
 	struct runner *r = arg;
@@ -216,7 +224,10 @@ static void *touch_thread(void *arg)
 	return NULL;
 }
 
-/* The guest's mappings end with the memslot, so that it faults each page again. */
+/*
+ * Deleting the memslot removes the guest's mappings, so the guest faults on
+ * each page again.
+ */
 static void *rebind_thread(void *arg)
 {
 	struct runner *r = arg;
@@ -239,7 +250,7 @@ static void *rebind_thread(void *arg)
 	return NULL;
 }
 
-/* One page in a block of its own, up and down. */
+/* Raises and lowers one page in a separate block. */
 static void *write_thread(void *arg)
 {
 	struct runner *r = arg;
@@ -309,8 +320,9 @@ static bool huge_back(void *before)
 }
 
 /*
- * A block that is hidden splits a mapping of 1 GiB; what is back is mapped by one again.
- * The last GiB of memory is mapped by 2 MiB since boot: the file is larger than that.
+ * Hiding a block splits a mapping of 1 GiB; freeing the memory merges it.  The
+ * last GiB of memory is mapped by 2 MiB from boot on, so the file is larger
+ * than that.
  */
 CHANGE_TEST(huge_merged)
 {

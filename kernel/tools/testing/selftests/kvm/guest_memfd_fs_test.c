@@ -3,18 +3,18 @@
  * The guestmem file system: files of hidden memory without a VM.
  *
  * Proves that mount options are obeyed or refused; that names, owners, modes,
- * times and attributes of files are those of any file system; that a file's
- * memory is hidden, mapped by 2 MiB, out of GUP's reach at level USER and
- * within it at KERNEL; that the files of a mount never have more memory than it
- * may have, memory that waits to be scrubbed included, but a process that needs
- * that memory gets it; and that all that a guest's memory is no good for ends
- * with an error and changes nothing.  After each test the mount is empty, it
- * can be unmounted, and the direct map is whole.
+ * times and attributes of files work as in any file system; that a file's
+ * memory is hidden, mapped by 2 MiB, refused to GUP at level USER and allowed
+ * at KERNEL; that the files of a mount never have more memory than its limit,
+ * including memory that waits to be scrubbed, but that a process that needs
+ * that memory gets it; and that every operation that guest memory does not
+ * support fails with an error and changes nothing.  After each test the mount
+ * is empty and can be unmounted, and the direct map is whole.
  *
- * Catches: a limit that is not checked (fallocate, fault), that counts what is
- * gone (the mount is not empty in the end) or forgets what waits to be scrubbed
- * (pinned), a process that does not wait for its predecessor's memory (restart),
- * and a size that changes (size).
+ * Catches: a limit that is not checked (fallocate_limit, fault_limit), that
+ * counts freed memory (the mount is not empty in the end) or does not count
+ * memory that waits to be scrubbed (pinned), a process that does not wait for
+ * its predecessor's memory (restart), and a size that changes (size).
  *
  * Not covered: KVM on such a file (x86/guest_memfd_plain_test).
  */
@@ -60,14 +60,14 @@
 #define BLOCK_PAGES	(BLOCK / GMEM_PAGE)
 #define TIMEOUT		300
 
-/* What the mount of most tests may have: four blocks. */
+/* The limit of the mount in most tests: four blocks. */
 #define SIZE		(4UL * BLOCK)
 #define SIZE_OPTION	"size=8m"
 
 #define PUNCH	(FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE)
 #define KEEP	FALLOC_FL_KEEP_SIZE
 
-/* A call's result, or its errno below zero. */
+/* The call's result, or its negated errno. */
 #define result(call) ({ long __r = (call); __r < 0 ? -errno : __r; })
 
 #define expect(call, want) do {							\
@@ -135,7 +135,7 @@ static int new_file(const char *path, u64 size)
 	return fd;
 }
 
-/* A file without a name. */
+/* Creates a file without a name. */
 static int new_tmpfile(const char *dir, u64 size)
 {
 	int fd = open(dir, O_RDWR | O_TMPFILE | O_CLOEXEC, 0600);
@@ -166,7 +166,9 @@ static u64 blocks_of(int fd)
 	return i.blocks;
 }
 
-/* Bytes of a mapping that large entries of the page tables map. */
+/*
+ * How many bytes of a mapping are mapped by large entries of the page tables.
+ */
 static u64 mapped_large(const void *mem)
 {
 	char line[256];
@@ -326,7 +328,7 @@ FS_TEST(names)
 	struct stat st, st2;
 	int fd, tmp;
 
-	/* As QEMU and libvirt do it. */
+	/* QEMU and libvirt create their files like this. */
 	fd = mkstemp(template);
 	TEST_ASSERT(fd >= 0, "no mkstemp()");
 	expect(open(template, O_RDWR | O_CREAT | O_EXCL, 0600), -EEXIST);
@@ -369,7 +371,7 @@ FS_TEST(names)
 		    st.st_gid, st.st_atime, st.st_mtime);
 	expect(unlink(DIR_A "/other"), 0);
 
-	/* A file without a name gets one. */
+	/* linkat() gives a name to a file without one. */
 	tmp = new_tmpfile(DIR_A, GMEM_PAGE);
 	TEST_ASSERT_EQ(count_names(DIR_A), 0);
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", tmp);
@@ -396,10 +398,10 @@ FS_TEST(xattrs)
 	expect(fsetxattr(fd, "user.name", "x", 1, 0), -EOPNOTSUPP);
 	expect(fremovexattr(fd, "trusted.guest"), 0);
 	expect(fgetxattr(fd, "trusted.guest", buf, sizeof(buf)), -ENODATA);
-	/* They cannot take all of the kernel's memory. */
+	/* Attributes cannot use up the kernel's memory. */
 	expect(fsetxattr(fd, "trusted.1", big, sizeof(big), 0), 0);
 	expect(fsetxattr(fd, "trusted.2", big, sizeof(big), 0), -ENOSPC);
-	/* The root has some too. */
+	/* The root directory can have attributes, too. */
 	expect(setxattr(DIR_A, "trusted.root", "x", 1, 0), 0);
 	expect(getxattr(DIR_A, "trusted.root", buf, sizeof(buf)), 1);
 	close(fd);
@@ -422,7 +424,7 @@ FS_TEST(size)
 		expect(ftruncate(fd, 1), -EINVAL);
 		expect(ftruncate(fd, -GMEM_PAGE), -EINVAL);
 		TEST_ASSERT_EQ(lseek(fd, 0, SEEK_END), 0);
-		/* It has nothing yet. */
+		/* The file has no size yet. */
 		expect(fallocate(fd, 0, 0, size), -EINVAL);
 		expect(fallocate(fd, KEEP, 0, size), -EINVAL);
 		TEST_ASSERT_EQ(used_pages(DIR_A), 0);
@@ -440,14 +442,14 @@ FS_TEST(size)
 		close(fd);
 		expect(unlink(DIR_A "/file"), 0);
 	}
-	/* The largest file there can be, and one that is larger. */
+	/* The largest possible file size, and a larger one. */
 	fd = new_tmpfile(DIR_A, 0x7ffffffffffff000);
 	close(fd);
 	fd = open(DIR_A, O_RDWR | O_TMPFILE, 0600);
 	signal(SIGXFSZ, SIG_IGN);
 	expect(ftruncate(fd, 0x7fffffffffffffff), -EINVAL);
 	close(fd);
-	/* A mapping does not keep a file from getting its size. */
+	/* A file can get its size while it is mapped. */
 	fd = open(DIR_A, O_RDWR | O_TMPFILE, 0600);
 	{
 		char *mem = map(fd, GMEM_PAGE);
@@ -481,7 +483,7 @@ FS_TEST(hidden)
 	pfns = gmem_pfns(mem, SIZE);
 	TEST_ASSERT_EQ(gmem_scan(self->seed, NULL), 0);
 
-	/* A hole in a part of a block, and one in all of it. */
+	/* Punch a part of one block, and all of another. */
 	expect(fallocate(fd, PUNCH, BLOCK + GMEM_PAGE, 3 * GMEM_PAGE), 0);
 	expect(fallocate(fd, PUNCH, 2 * BLOCK, BLOCK), 0);
 	TEST_ASSERT_EQ(populated(fd), SIZE / GMEM_PAGE - 3 - BLOCK_PAGES);
@@ -491,7 +493,7 @@ FS_TEST(hidden)
 	gmem_assert_filled(mem + BLOCK + 4 * GMEM_PAGE, BLOCK - 4 * GMEM_PAGE, self->seed);
 	TEST_ASSERT_EQ(used_pages(DIR_A), SIZE / GMEM_PAGE);
 
-	/* The name goes, then the file, then the mapping. */
+	/* Remove the name, close the file, then unmap it. */
 	expect(unlink(DIR_A "/file"), 0);
 	close(fd);
 	gmem_assert_filled(mem, BLOCK, self->seed);
@@ -503,7 +505,10 @@ FS_TEST(hidden)
 	free(pfns);
 }
 
-/* The file keeps its memory while it has a name, also when no process has it open. */
+/*
+ * The file keeps its memory while it has a name, even if no process has it
+ * open.
+ */
 FS_TEST(kept)
 {
 	int fd = new_file(DIR_A "/file", BLOCK);
@@ -514,7 +519,7 @@ FS_TEST(kept)
 	close(fd);
 	TEST_ASSERT_EQ(used_pages(DIR_A), BLOCK_PAGES);
 	fd = open(DIR_A "/file", O_RDONLY);
-	/* Who may read can map it, in the same way. */
+	/* A process that may read the file can map it for reading. */
 	mem = kvm_mmap(BLOCK, PROT_READ, MAP_SHARED, fd);
 	gmem_assert_filled(mem, BLOCK, self->seed);
 	gmem_assert_hidden(mem, BLOCK, self->seed);
@@ -563,7 +568,10 @@ FS_TEST(fallocate_modes)
 	}
 	expect(fallocate(fd, PUNCH, 1, GMEM_PAGE), -EINVAL);
 	TEST_ASSERT_EQ((u64)lseek(fd, 0, SEEK_END), 2 * BLOCK);
-	/* As in any file system the set-user-ID bit does not survive it. */
+	/*
+	 * fallocate() by another user clears the set-user-ID bit, as in any
+	 * file system.
+	 */
 	expect(fchown(fd, 5, 5), 0);
 	expect(fchmod(fd, 06770), 0);
 	setfsuid(5);
@@ -581,13 +589,13 @@ FS_TEST(fallocate_limit)
 {
 	int fd = new_tmpfile(DIR_A, 2 * SIZE), fd2 = new_tmpfile(DIR_A, SIZE);
 
-	/* More than there is: nothing is populated. */
+	/* If the range exceeds the limit, fallocate() populates nothing. */
 	expect(fallocate(fd, 0, 0, 2 * SIZE), -ENOSPC);
 	expect(fallocate(fd, KEEP, 0, SIZE + GMEM_PAGE), -ENOSPC);
 	TEST_ASSERT_EQ(populated(fd), 0);
 	TEST_ASSERT_EQ(used_pages(DIR_A), 0);
 	expect(fallocate(fd, KEEP, 0, SIZE - BLOCK), 0);
-	/* What is there already is not counted twice. */
+	/* Memory that is populated already is not counted twice. */
 	expect(fallocate(fd, KEEP, 0, SIZE), 0);
 	TEST_ASSERT_EQ(populated(fd), SIZE / GMEM_PAGE);
 	TEST_ASSERT_EQ(blocks_of(fd), SIZE / BLOCK);
@@ -595,7 +603,7 @@ FS_TEST(fallocate_limit)
 	expect(fallocate(fd, KEEP, SIZE, GMEM_PAGE), -ENOSPC);
 	expect(fallocate(fd2, KEEP, 0, GMEM_PAGE), -ENOSPC);
 	expect(fallocate(fd, KEEP, 0, SIZE), 0);
-	/* A page makes room for a page, in either file. */
+	/* A punched page makes room for one page, in either file. */
 	expect(fallocate(fd, PUNCH, 5 * GMEM_PAGE, GMEM_PAGE), 0);
 	expect(fallocate(fd2, KEEP, 0, 2 * GMEM_PAGE), -ENOSPC);
 	expect(fallocate(fd2, KEEP, 7 * GMEM_PAGE, GMEM_PAGE), 0);
@@ -604,7 +612,7 @@ FS_TEST(fallocate_limit)
 	close(fd2);
 	expect(fallocate(fd, KEEP, 5 * GMEM_PAGE, GMEM_PAGE), 0);
 	close(fd);
-	/* All of it can be had again at once. */
+	/* All of the memory is available again at once. */
 	fd = new_tmpfile(DIR_A, SIZE);
 	expect(fallocate(fd, 0, 0, SIZE), 0);
 	TEST_ASSERT_EQ(blocks_of(fd), SIZE / BLOCK);
@@ -624,20 +632,25 @@ FS_TEST(fault_limit)
 	TEST_EXPECT_SIGBUS((void)READ_ONCE(mem[SIZE + BLOCK]));
 	TEST_ASSERT_EQ(populated(fd), SIZE / GMEM_PAGE);
 	TEST_ASSERT_EQ(used_pages(DIR_A), SIZE / GMEM_PAGE);
-	/* Memory that is there works as before. */
+	/* Populated memory works as before. */
 	for (i = 0; i < SIZE; i += BLOCK)
 		TEST_ASSERT_EQ(READ_ONCE(mem[i]), 1);
 	expect(madvise(mem + BLOCK, BLOCK, MADV_REMOVE), 0);
 	WRITE_ONCE(mem[SIZE], 1);
 	TEST_ASSERT_EQ(blocks_of(fd), SIZE / BLOCK);
 	TEST_EXPECT_SIGBUS(WRITE_ONCE(mem[BLOCK], 1));
-	/* A process that the kernel populates memory for gets an error instead. */
+	/*
+	 * A process for which the kernel populates memory gets an error instead
+	 * of a signal.
+	 */
 	expect(madvise(mem + BLOCK, GMEM_PAGE, MADV_POPULATE_WRITE), -EFAULT);
 	kvm_munmap(mem, 2 * SIZE);
 	close(fd);
 }
 
-/* Where no block fits any more, single pages do. */
+/*
+ * Where the limit has no room for a block, the library populates single pages.
+ */
 TEST_F_TIMEOUT(options, single_pages, TIMEOUT)
 {
 	int fd;
@@ -650,7 +663,7 @@ TEST_F_TIMEOUT(options, single_pages, TIMEOUT)
 	expect(fallocate(fd, 0, 3 * SZ_1M, GMEM_PAGE), -ENOSPC);
 	close(fd);
 	wait_empty(DIR_A);
-	/* Two halves of a block in two files; then one in a mount that is smaller than it. */
+	/* The limit is now below the size of a block. */
 	expect(mount("x", DIR_A, NULL, MS_REMOUNT, "size=1m"), 0);
 	fd = new_tmpfile(DIR_A, BLOCK);
 	expect(fallocate(fd, 0, SZ_1M, SZ_1M), 0);
@@ -668,7 +681,7 @@ static void wait_for_byte(int fd)
 	TEST_ASSERT(read(fd, &c, 1) == 1, "the child ended");
 }
 
-/* What a VMM does to memory: it takes all of it. */
+/* Uses memory as a VMM does: populates and fills all of it. */
 static void fill_mount(bool by_fault, int ready, u64 seed)
 {
 	int fd = new_tmpfile(DIR_A, SIZE);
@@ -686,8 +699,9 @@ static void fill_mount(bool by_fault, int ready, u64 seed)
 }
 
 /*
- * A VM as large as the mount is killed and started again at once.  Its memory is scrubbed
- * in the meantime, or not: who needs it helps.
+ * A VM as large as the mount is killed and started again at once.  Its memory
+ * may not be scrubbed yet; the task that needs the memory then helps to scrub
+ * it.
  */
 FS_TEST(restart)
 {
@@ -711,7 +725,7 @@ FS_TEST(restart)
 	}
 }
 
-/* The same with a much larger mount, without looking at each byte. */
+/* The same with a much larger mount, without checking each byte. */
 TEST_F_TIMEOUT(options, restart_large, TIMEOUT)
 {
 	unsigned int i;
@@ -731,12 +745,15 @@ TEST_F_TIMEOUT(options, restart_large, TIMEOUT)
 		TEST_ASSERT_EQ(blocks_of(fd), 128);
 		close(fd);
 	}
-	/* Unmounted while memory waits to be scrubbed. */
+	/* Unmount while memory waits to be scrubbed. */
 	expect(umount(DIR_A), 0);
 	gmem_assert_all_back();
 }
 
-/* Memory that a device holds counts, and is not waited for again and again. */
+/*
+ * Memory that a device has pinned counts, and a task does not wait for it
+ * repeatedly.
+ */
 FS_TEST(pinned)
 {
 	int fd = new_tmpfile(DIR_A, SIZE);
@@ -752,7 +769,10 @@ FS_TEST(pinned)
 	close(fd);
 
 	fd = new_tmpfile(DIR_A, SIZE);
-	/* It may come back, so that this is tried. */
+	/*
+	 * The first attempt waits, because the memory might be unpinned soon;
+	 * the second one does not.
+	 */
 	for (i = 0; i < 2; i++) {
 		clock_gettime(CLOCK_MONOTONIC, &start);
 		expect(fallocate(fd, KEEP, 0, SIZE), -ENOSPC);
@@ -770,7 +790,7 @@ FS_TEST(pinned)
 	close(fd);
 }
 
-/* A block of its own that a device holds when its file is gone. */
+/* Pins a block of its own and closes its file. */
 static void hold_block(struct gmem_pin *pin, u64 seed)
 {
 	int fd = new_tmpfile(DIR_A, BLOCK);
@@ -819,8 +839,8 @@ static void ignore_signal(int sig)
 }
 
 /*
- * Who waits for room holds no lock that others of the same file or address space need,
- * and a signal ends the wait.
+ * A task that waits for room holds no lock that other tasks need for the same
+ * file or address space, and a signal ends the wait.
  */
 FS_TEST(waiting)
 {
@@ -835,7 +855,10 @@ FS_TEST(waiting)
 	w.mem = map(w.fd, SIZE);
 	expect(fallocate(w.fd, KEEP, 0, SIZE - BLOCK), 0);
 
-	/* A machine may be so busy that a waiter has given up before another task runs. */
+	/*
+	 * On a busy machine a waiter may give up before another task runs;
+	 * retry.
+	 */
 	for (i = 0; i < 40 && !(overlaps[0] && overlaps[1]); i++) {
 		hold_block(&pin, self->seed);
 		w.by_fault = i & 1;
@@ -848,7 +871,10 @@ FS_TEST(waiting)
 			expect(fallocate(w.fd, PUNCH, BLOCK, 0x10 * GMEM_PAGE), 0);
 		overlaps[w.by_fault] += !w.done;
 		pthread_join(thread, NULL);
-		/* The hole has room for a part of what the waiter wants. */
+		/*
+		 * The hole has room for only a part of the range that the
+		 * waiter needs.
+		 */
 		TEST_ASSERT(w.result == (w.by_fault ? -EFAULT : -ENOSPC), "the waiter got %ld",
 			    w.result);
 		expect(fallocate(w.fd, PUNCH, SIZE - BLOCK, BLOCK), 0);
@@ -887,7 +913,10 @@ static u64 read_current(void)
 	return value;
 }
 
-/* Memory that a task faults in for another one counts as that one's. */
+/*
+ * Memory that a task faults in on behalf of another one is charged to that
+ * other one.
+ */
 FS_TEST(charge)
 {
 	int fd = new_tmpfile(DIR_A, SIZE), procs, ready[2];
@@ -930,7 +959,7 @@ FS_TEST(charge)
 	expect(umount(CGROUPS), 0);
 }
 
-/* A mount's limit is its own. */
+/* Each mount has its own limit. */
 FS_TEST(two_mounts)
 {
 	int fd = new_tmpfile(DIR_A, SIZE), fd2;
@@ -958,7 +987,7 @@ static void poison(u64 pfn)
 	close(fd);
 }
 
-/* A poisoned page is lost, but not for the mount. */
+/* A poisoned page is lost, but does not count for the mount. */
 FS_TEST(poison)
 {
 	int fd = new_tmpfile(DIR_A, SIZE);
@@ -1005,7 +1034,7 @@ FS_TEST(remount)
 		{ "size=8m,uid=1",	-EINVAL,	1024,	65536 },
 		{ "size=8m,gid=1",	-EINVAL,	1024,	65536 },
 		{ "nonsense",		-EINVAL,	1024,	65536 },
-		/* What util-linux makes of "-o remount,size=8m". */
+		/* util-linux passes these options for "-o remount,size=8m". */
 		{ "nr_inodes=65536,mode=755,uid=0,gid=0,size=8m", 0, 2048, 65536 },
 		{ "",			0,		2048,	65536 },
 	};
@@ -1025,7 +1054,7 @@ FS_TEST(remount)
 			    (u64)s.f_files);
 		TEST_ASSERT_EQ(used_pages(DIR_A), 2 * BLOCK_PAGES);
 	}
-	/* The new limit holds. */
+	/* The kernel applies the new limit. */
 	expect(mount("x", DIR_A, NULL, MS_REMOUNT, "size=6m"), 0);
 	expect(fallocate(fd2, 0, 0, 2 * BLOCK), -ENOSPC);
 	expect(fallocate(fd2, 0, 0, BLOCK), 0);
@@ -1051,7 +1080,7 @@ TEST_F_TIMEOUT(options, inodes, TIMEOUT)
 	expect(open(DIR_A, O_RDWR | O_TMPFILE, 0600), -ENOSPC);
 	expect(mkdir(DIR_A "/x", 0700), -ENOSPC);
 	TEST_ASSERT_EQ(count_names(DIR_A), 2);
-	/* An open file without a name is one. */
+	/* An open file without a name counts as one inode. */
 	expect(unlink(DIR_A "/file"), 0);
 	expect(mkdir(DIR_A "/x", 0700), -ENOSPC);
 	close(fd);
@@ -1077,7 +1106,7 @@ TEST_F_TIMEOUT(options, busy, TIMEOUT)
 	close(fd);
 	expect(umount(DIR_A), -EBUSY);
 	gmem_assert_filled(mem, SIZE, seed);
-	/* The mount goes when the mapping does. */
+	/* The kernel frees the mount when the last mapping is removed. */
 	expect(umount2(DIR_A, MNT_DETACH), 0);
 	gmem_assert_filled(mem, SIZE, seed);
 	gmem_assert_hidden(mem, SIZE, seed);
@@ -1086,7 +1115,7 @@ TEST_F_TIMEOUT(options, busy, TIMEOUT)
 	gmem_assert_all_back();
 	gmem_assert_given_back(pfns, SIZE / GMEM_PAGE, seed);
 	free(pfns);
-	/* Files with names go with their mount. */
+	/* Unmounting removes files with names. */
 	expect(mount_at(DIR_A, "size=8m"), 0);
 	fd = new_file(DIR_A "/file", SIZE);
 	expect(fallocate(fd, 0, 0, SIZE), 0);
@@ -1108,7 +1137,7 @@ FS_TEST(levels)
 	TEST_ASSERT_EQ(gmem_get_access(fd, 0, &size), GUEST_MEMFD_ACCESS_USER);
 	TEST_ASSERT_EQ(size, SIZE);
 
-	/* USER: a device and the kernel have no part in it. */
+	/* At USER neither a device nor the kernel can access the memory. */
 	expect(pread(dev, mem, GMEM_PAGE, 0), -EFAULT);
 	expect(pwrite(dev, mem, GMEM_PAGE, 0), -EFAULT);
 	expect(process_vm_readv(getpid(), &local, 1, &remote, 1, 0), -EFAULT);
@@ -1131,14 +1160,17 @@ FS_TEST(levels)
 	gmem_set_access(fd, BLOCK, BLOCK, GUEST_MEMFD_ACCESS_USER);
 	gmem_assert_filled(mem + BLOCK, SIZE - BLOCK, self->seed);
 
-	/* A change takes as long as what is there, not as the file. */
+	/*
+	 * A change takes time for the populated memory only, not for the size
+	 * of the file.
+	 */
 	sparse = new_tmpfile(DIR_A, 1UL << 60);
 	gmem_set_access(sparse, 0, 1UL << 60, GUEST_MEMFD_ACCESS_KERNEL);
 	gmem_set_access(sparse, GMEM_PAGE, 1UL << 59, GUEST_MEMFD_ACCESS_USER);
 	gmem_set_access(sparse, 0, 1UL << 60, GUEST_MEMFD_ACCESS_NONE);
 	close(sparse);
 
-	/* Raised before it is there, up to the limit. */
+	/* Raise absent memory, then populate it up to the limit. */
 	expect(fallocate(fd, PUNCH, 0, SIZE), 0);
 	gmem_set_access(fd, 0, SIZE, GUEST_MEMFD_ACCESS_KERNEL);
 	expect(fallocate(fd, 0, 0, SIZE), 0);
@@ -1148,7 +1180,7 @@ FS_TEST(levels)
 	gmem_close_direct(dev);
 }
 
-/* A file that is none of guest memory. */
+/* Creates a file in another file system. */
 static int plain_file(const char *path)
 {
 	static char data[4 * 4096] = "plain";
@@ -1207,7 +1239,7 @@ static long loop_on(int backing)
 	return r;
 }
 
-/* All that a file of guest memory is no good for. */
+/* Every operation that a file of guest memory does not support. */
 FS_TEST(misuse)
 {
 	int fd = new_file(DIR_A "/file", 2 * BLOCK), plain = plain_file("/tmp/plain");
@@ -1225,7 +1257,7 @@ FS_TEST(misuse)
 	expect(pipe(pipes), 0);
 	expect(write(pipes[1], buf, sizeof(buf)), sizeof(buf));
 
-	/* The kernel neither reads nor writes it for others. */
+	/* The kernel neither reads nor writes the file for system calls. */
 	expect(read(fd, buf, sizeof(buf)), -EINVAL);
 	expect(write(fd, buf, sizeof(buf)), -EINVAL);
 	expect(pread(fd, buf, sizeof(buf), 0), -EINVAL);
@@ -1252,7 +1284,10 @@ FS_TEST(misuse)
 	expect(readahead(fd, 0, GMEM_PAGE), 0);
 	expect(open(DIR_A "/file", O_RDWR | O_DIRECT), -EINVAL);
 
-	/* It is no program, no disk, no swap space, and no layer. */
+	/*
+	 * The file cannot be a program, a disk, swap space or an overlayfs
+	 * layer.
+	 */
 	TEST_ASSERT_EQ(exec_file(DIR_A "/file"), -EACCES);
 	expect((long)mmap(NULL, BLOCK, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0), -EPERM);
 	expect(mprotect(mem, BLOCK, PROT_READ | PROT_EXEC), -EACCES);
@@ -1268,16 +1303,16 @@ FS_TEST(misuse)
 	expect(mount("overlay", DIR_B, "overlay", 0, "lowerdir=/tmp,upperdir=" DIR_A
 		     "/upper,workdir=" DIR_A "/layer"), -EINVAL);
 	expect(rmdir(DIR_A "/upper"), 0);
-	/* overlayfs makes a directory before it looks at what is below. */
+	/* overlayfs creates a directory before it checks its upper layer. */
 	rmdir(DIR_A "/layer/work");
 	expect(rmdir(DIR_A "/layer"), 0);
 
-	/* Commands of other files. */
+	/* These are commands for other files. */
 	expect(fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE), -EINVAL);
 	expect(ioctl(fd, FIBMAP, buf), -EINVAL);
 	expect(ioctl(fd, FS_IOC_FIEMAP, &extents), -EOPNOTSUPP);
 	expect(ioctl(fd, 0xdead, 0), -ENOTTY);
-	/* What is asked of any file as a matter of form. */
+	/* These calls succeed on any file, and do nothing here. */
 	expect(fsync(fd), 0);
 	expect(msync(mem, BLOCK, MS_SYNC), 0);
 	expect(posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED), 0);
@@ -1308,7 +1343,10 @@ FS_TEST(misuse)
 
 #define MIN_ROUNDS	3
 
-/* Faults, populations, holes and new files of three processes on a mount that is too small. */
+/*
+ * Faults, populates, punches holes and creates files in three processes on a
+ * mount that is too small.
+ */
 static void fight(u64 seed, unsigned int seconds)
 {
 	struct timespec start;
@@ -1316,7 +1354,7 @@ static void fight(u64 seed, unsigned int seconds)
 	long r;
 
 	clock_gettime(CLOCK_MONOTONIC, &start);
-	/* However slow the machine is, there are some rounds. */
+	/* Even on a slow machine, run a minimum number of rounds. */
 	while (rounds < MIN_ROUNDS ||
 	       timespec_to_ns(timespec_elapsed(start)) < seconds * NSEC_PER_SEC) {
 		int fd = new_tmpfile(DIR_A, SIZE);

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Anything that can be done to the access levels of guest memory, at random.
+ * Random operations on guest memory and its access levels.
  *
- * For -t SECONDS (60) worker processes come and go.  Each makes a VM and two
- * files of random flags, sizes and block orders.  One file is worked on by one
- * thread, which has a model of it: the level of each page, what is in it, and
- * who has it pinned; the outcome of every call is known.  The other is worked on
- * by several threads at once: there, only what can never be is an error.
+ * For -t SECONDS (60) worker processes start and end.  Each creates a VM and
+ * two files of random flags, sizes and block orders.  One thread uses the first
+ * file, and has a model of it: the level, the contents and the pins of each
+ * page; the result of every call is known.  Several threads use the second file
+ * at once; for that file the test fails only on results that are never valid.
  * Meanwhile signals arrive, one worker in three is killed at any time, and on a
- * kernel with fault injection one call in eight has an allocation fail.  In the
- * end all memory is back, and the kernel has nothing to report.
+ * kernel with fault injection an allocation fails in one call of eight.  In the
+ * end all memory is free, and the kernel log has no report.
  *
- * -s SEED does the same again, as far as races allow; -r ROUND begins with that
+ * -s SEED repeats a run, as far as races allow; -r ROUND begins with that
  * worker.
  *
  * Catches what the other tests catch, by sequences that no other test has.
@@ -53,21 +53,21 @@ struct pinned {
 	struct gmem_pin pin;
 	u64 page, nr;
 	u32 life[MAX_PIN_PAGES];	/* of the pages when they were pinned */
-	u64 pfn[MAX_PIN_PAGES];		/* if the file hides them, and there is a model */
+	u64 pfn[MAX_PIN_PAGES];		/* if hidden, and with a model */
 };
 
 struct fuzz_file {
 	struct gmem_vm g;
 	u64 flags, nr, seed;
 	bool hides, maps;
-	/* The model; only of a file with one thread. */
+	/* The model is valid; only for a file with one thread. */
 	bool exact;
 	u8 level[MAX_PAGES];
 	u8 filled[MAX_PAGES];
-	u32 life[MAX_PAGES];		/* counts the holes made there */
+	u32 life[MAX_PAGES];		/* counts punches of the page */
 };
 
-/* One thread's share in a file. */
+/* The state of one thread that uses a file. */
 struct fuzzer {
 	pthread_t thread;
 	struct fuzz_file *f;
@@ -78,7 +78,7 @@ struct fuzzer {
 	bool fired;
 };
 
-/* In memory that all processes share. */
+/* Counters in memory that all processes share. */
 static struct {
 	atomic_ulong workers, killed, calls, sets, held, short_of_memory, pins, refused, sigbus,
 		     guests, looks, checks;
@@ -107,7 +107,7 @@ static bool owns(struct fuzz_file *f, u64 page, u64 nr, u32 least)
 	return true;
 }
 
-/* Let an allocation of the next call fail, sometimes. */
+/* Sometimes make an allocation of the next call fail. */
 static void fail_next(struct fuzzer *z)
 {
 	char buf[16];
@@ -136,13 +136,15 @@ static void fail_over(struct fuzzer *z)
 	errno = err;
 }
 
-/* The call failed for want of memory that was taken from it. */
+/* Did the call fail because of the injected failure? */
 static bool starved(struct fuzzer *z, int r)
 {
 	return r && z->fired && errno == ENOMEM;
 }
 
-/* Often at the edges of blocks and of the file, and of a block's size. */
+/*
+ * Often chooses the edges of blocks and of the file, and the size of a block.
+ */
 static void choose_range(struct fuzzer *z, u64 *page, u64 *nr)
 {
 	u64 n = z->f->nr;
@@ -166,7 +168,10 @@ static void choose_range(struct fuzzer *z, u64 *page, u64 *nr)
 	*nr = min_t(u64, *nr, n - *page);
 }
 
-/* Is the page of the file pinned, not one that was there before?  @pfn may be NULL. */
+/*
+ * Is this page of the file pinned, and not one that was punched since?  @pfn
+ * may be NULL.
+ */
 static bool page_pinned(struct fuzzer *z, u64 page, u64 *pfn)
 {
 	unsigned int i;
@@ -184,7 +189,10 @@ static bool page_pinned(struct fuzzer *z, u64 page, u64 *pfn)
 	return false;
 }
 
-/* Is the page in a block that is one folio, which a pin keeps from being split? */
+/*
+ * Is the page in a block that is one folio and that a pin keeps from being
+ * split?
+ */
 static bool block_held(struct fuzzer *z, u64 page)
 {
 	u64 first = page - page % BLOCK_PAGES, pfn, i;
@@ -200,15 +208,15 @@ static bool block_held(struct fuzzer *z, u64 page)
 }
 
 /*
- * Return: The page that keeps the range from @level, or the first one of the range
- * in a block that does; or the file's size.
+ * Return: The pinned page that keeps the range from @level, or the first page
+ * of the range in a pinned block; or the file's size.
  */
 static u64 held_at(struct fuzzer *z, u64 page, u64 nr, u32 level)
 {
 	struct fuzz_file *f = z->f;
 	u64 i, end = page + nr;
 
-	/* Blocks that the range has a part of are split first. */
+	/* The kernel first splits the blocks of which the range is a part. */
 	if (f->hides && level != KERNEL) {
 		if (page % BLOCK_PAGES && block_held(z, page))
 			return page;
@@ -329,7 +337,10 @@ static void do_fallocate(struct fuzzer *z, int mode)
 	int r;
 
 	choose_range(z, &page, &nr);
-	/* The two blocks that a hole can have a part of: a pin keeps such a part in the file. */
+	/*
+	 * A hole can cover a part of at most two blocks; a pin keeps such a
+	 * part in the file.
+	 */
 	end = page + nr;
 	stays[0] = f->exact && page % BLOCK_PAGES && block_held(z, page);
 	stays[1] = f->exact && end % BLOCK_PAGES && block_held(z, end);
@@ -359,7 +370,7 @@ static void on_sigbus(int sig)
 	siglongjmp(sigbus_jump, 1);
 }
 
-/* Zeroes or the file's own. */
+/* The page contains zeroes or the file's own data. */
 static bool page_is_sane(const volatile u64 *page, u64 seed)
 {
 	unsigned int j;
@@ -373,7 +384,7 @@ static bool page_is_sane(const volatile u64 *page, u64 seed)
 	return true;
 }
 
-/* Reads a page, and writes it perhaps. */
+/* Reads a page, and sometimes writes it. */
 static void do_touch(struct fuzzer *z)
 {
 	struct fuzz_file *f = z->f;
@@ -437,7 +448,10 @@ static void do_pin(struct fuzzer *z)
 	fail_over(z);
 	did->pins += !r;
 	did->refused += !!r;
-	/* Less than all was pinned, or what was to hold it could not be made. */
+	/*
+	 * The injected failure may have made the kernel pin fewer pages, or hit
+	 * the setup of the pin.
+	 */
 	if (r && z->fired)
 		return;
 	TEST_ASSERT(!r || errno == EFAULT, "%s: errno %d", gmem_pin_name(p->pin.kind), errno);
@@ -466,13 +480,15 @@ static void do_unpin(struct fuzzer *z)
 	z->pins[i] = z->pins[--z->nr_pins];
 }
 
-/* The guest can do what it likes, at each level. */
+/* The guest can use its memory at each level. */
 static void do_guest(struct fuzzer *z)
 {
 	struct fuzz_file *f = z->f;
 	u64 page, nr, i;
 
-	/* KVM takes memory that cannot be mapped for confidential VMs. */
+	/*
+	 * KVM treats memory that cannot be mapped as that of confidential VMs.
+	 */
 	if (!f->exact || !f->maps)
 		return;
 	choose_range(z, &page, &nr);
@@ -552,7 +568,9 @@ static void *fuzz_thread(void *arg)
 		do_check(z);
 	if (can_fail)
 		close(z->nth_fd);
-	/* Or the file is closed first, and the process' end has to do. */
+	/*
+	 * Sometimes leave the pins and the mapping to the exit of the process.
+	 */
 	if (one_in(z, 2))
 		return NULL;
 	while (z->nr_pins)
@@ -584,7 +602,7 @@ static void make_file(struct fuzz_file *f, unsigned int *state, bool exact)
 
 static void on_usr(int sig) { }
 
-/* Everything of one process.  Only its parent knows when it ends, and how. */
+/* The work of one process.  Only its parent decides when and how it ends. */
 static void worker(unsigned int state, int ms)
 {
 	struct sigaction sigbus = { .sa_handler = on_sigbus };
@@ -615,7 +633,7 @@ static void worker(unsigned int state, int ms)
 	exit(0);
 }
 
-/* Return: False when the worker found something wrong. */
+/* Return: False if the worker has found an error. */
 static bool run_worker(unsigned int seed)
 {
 	int ms = 300 + seed % 1700, i, status, kill_at = -1;
@@ -624,7 +642,7 @@ static bool run_worker(unsigned int seed)
 
 	if (seed % 3 == 0)
 		kill_at = seed / 3 % (ms / 2);
-	/* Making VMs and files does not like to be interrupted. */
+	/* The helpers that create VMs and files do not handle EINTR. */
 	sigemptyset(&usr);
 	sigaddset(&usr, SIGUSR1);
 	sigprocmask(SIG_BLOCK, &usr, NULL);
@@ -727,7 +745,7 @@ int main(int argc, char *argv[])
 			 did->guests && did->looks && (!can_fail || did->short_of_memory),
 			 "something of everything was done\n");
 
-	/* The worker frees what was held when its file was closed. */
+	/* A worker frees pages that were pinned when their file was closed. */
 	for (i = 0; i < 10; i++) {
 		absent = gmem_absent_total();
 		if (absent == gmem_absent_before())

@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Who else in the kernel wants at a guest's pages, when the direct map has no
+ * Other users in the kernel of a guest's pages, when the direct map has no
  * entry for them.
  *
  * Proves that every user of get_user_pages(), fast and slow, is refused hidden
  * memory with a clean error, that system calls which copy through the user
  * mapping work, and that dumps, the build ID reader, hibernation and memory
- * failure back off.  After each of them the memory is still hidden, holds what
- * it held, and serves its guest.
+ * failure do not touch the memory.  After each of them the memory is still
+ * hidden, has its former contents, and serves its guest.
  *
- * Catches: hidden memory let through to GUP slow (basic, pin_longterm) or fast
- * (fast, direct_io), to the build ID reader or a core dump (an oops, which the
- * fixture finds in the log), to a hibernation image, or a poisoned page that is
- * zeroed, restored or handed out again (memory_failure).
+ * Catches: hidden memory that GUP slow (basic, pin_longterm) or fast (fast,
+ * direct_io), the build ID reader or a core dump can access (an oops, which the
+ * fixture finds in the log), or that a hibernation image contains, or a
+ * poisoned page that is zeroed, restored or reused (memory_failure).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -49,8 +49,8 @@
 #endif
 
 /*
- * A guest whose memory is full, mapped by user space and hidden.  The tests use its first
- * NR_PAGES pages.
+ * A guest whose memory is filled, mapped by user space and hidden.  The tests
+ * use its first NR_PAGES pages.
  */
 FIXTURE(gup) {
 	int kmsg;
@@ -109,7 +109,10 @@ FIXTURE_TEARDOWN(gup)
 
 #define GUP_TEST(name) TEST_F_TIMEOUT(gup, name, TIMEOUT)
 
-/* Refused, as memfd_secret() memory is; ordinary guest_memfd may be let in. */
+/*
+ * GUP refuses the memory as it refuses memfd_secret(); it may accept ordinary
+ * guest_memfd.
+ */
 #define assert_refused(r, want)						\
 do {									\
 	long __r = (r);							\
@@ -171,7 +174,7 @@ GUP_TEST(pin_longterm)
 	kvm_close(fd);
 }
 
-/* The pages are not mapped in user space: GUP has to fault them in first. */
+/* User space has not mapped the pages, so GUP must fault them in first. */
 GUP_TEST(not_mapped)
 {
 	int fd = open(GUP_TEST_FILE, O_RDWR);
@@ -211,7 +214,7 @@ GUP_TEST(direct_io)
 	gmem_close_direct(fd);
 }
 
-/* What copies through the user mapping is not GUP, and works. */
+/* System calls that copy through the user mapping do not use GUP, and work. */
 GUP_TEST(copying_io)
 {
 	char *mem = self->g.mem, *plain = self->plain;
@@ -248,7 +251,7 @@ GUP_TEST(vmsplice)
 	kvm_close(p[0]);
 	kvm_close(p[1]);
 
-	/* The other way it copies. */
+	/* A pipe copies what is written to it. */
 	TEST_ASSERT(!pipe(p), "pipe() failed");
 	gmem_fill(plain, GMEM_PAGE, self->seed);
 	TEST_ASSERT_EQ(write(p[1], plain, GMEM_PAGE), GMEM_PAGE);
@@ -271,7 +274,7 @@ GUP_TEST(process_vm)
 		assert_refused(process_vm_writev(getpid(), &local, 1, &remote, 1, 0), EFAULT);
 	TEST_ASSERT(gmem_plain() || self->plain[0] == 1, "data came through");
 
-	/* Hidden memory as the local side is copied to. */
+	/* The local side of process_vm_readv() is copied to, and works. */
 	gmem_fill(self->plain, SIZE, self->seed);
 	TEST_ASSERT_EQ(process_vm_readv(getpid(), &remote, 1, &local, 1, 0), SIZE);
 }
@@ -345,7 +348,10 @@ GUP_TEST(futex)
 	u32 *word = (u32 *)self->g.mem;
 	u32 old = *word;
 
-	/* A key made of the address needs no page, one made of the page does. */
+	/*
+	 * A private futex takes its key from the address and needs no page; a
+	 * shared one needs it.
+	 */
 	TEST_ASSERT_EQ(syscall(__NR_futex, word, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, 1, NULL, NULL, 0),
 		       0);
 	TEST_ASSERT(syscall(__NR_futex, word, FUTEX_WAIT | FUTEX_PRIVATE_FLAG, old + 1, NULL,
@@ -353,14 +359,17 @@ GUP_TEST(futex)
 	assert_refused(syscall(__NR_futex, word, FUTEX_WAKE, 1, NULL, NULL, 0), EFAULT);
 }
 
-/* Locking need not pin what never leaves anyway: it works, also for all there is. */
+/*
+ * mlock() works, also for all memory: it need not pin pages that never leave
+ * memory.
+ */
 GUP_TEST(mlock)
 {
 	struct rlimit unlimited = { RLIM_INFINITY, RLIM_INFINITY };
 	char *mem = self->g.mem;
 
 	setrlimit(RLIMIT_MEMLOCK, &unlimited);
-	/* It populates, too. */
+	/* mlock() also populates. */
 	gmem_punch(self->g.fd, 0, GMEM_PAGE);
 	TEST_ASSERT(!mlock(mem, SIZE), "mlock: errno %d", errno);
 	gmem_assert_counts(self->g.fd, self->g.size / GMEM_PAGE, 0);
@@ -383,7 +392,7 @@ GUP_TEST(populate)
 	unsigned int i;
 	char *mem;
 
-	/* MAP_POPULATE never reports; MADV_POPULATE does. */
+	/* MAP_POPULATE reports no error; MADV_POPULATE does. */
 	gmem_punch(self->g.fd, 0, GMEM_PAGE);
 	mem = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, self->g.fd, 0);
 	TEST_ASSERT(mem != MAP_FAILED, "MAP_POPULATE: errno %d", errno);
@@ -430,7 +439,10 @@ GUP_TEST(madvise)
 	int r;
 
 	for (i = 0; i < ARRAY_SIZE(harmless); i++) {
-		/* Soft offline moves the page, which ordinary guest_memfd cannot: it warns. */
+		/*
+		 * Soft offline migrates the page; ordinary guest_memfd cannot
+		 * do that and warns.
+		 */
 		if (gmem_plain() && harmless[i].advice == MADV_SOFT_OFFLINE)
 			continue;
 		r = madvise(mem, SIZE, harmless[i].advice);
@@ -440,7 +452,7 @@ GUP_TEST(madvise)
 		gmem_assert_hidden(mem, SIZE, self->seed);
 	}
 
-	/* This one is a hole, and ends in zeroes. */
+	/* This advice punches a hole, which reads as zeroes. */
 	pfn = gmem_pfn(mem);
 	r = madvise(mem, GMEM_PAGE, MADV_REMOVE);
 	TEST_ASSERT(!r, "MADV_REMOVE: errno %d", errno);
@@ -450,8 +462,8 @@ GUP_TEST(madvise)
 }
 
 /*
- * With a build ID event open, each new mapping has the first page of its file
- * looked at by the kernel, without a fault to fall back on.
+ * With a build ID event open, the kernel reads the first page of the file of
+ * each new mapping, without handling a fault.
  */
 GUP_TEST(build_id)
 {
@@ -467,7 +479,7 @@ GUP_TEST(build_id)
 	char *mem, *ring;
 	int fd, i;
 
-	/* An ELF header would make it read on. */
+	/* An ELF header would make the kernel read on. */
 	memcpy(self->g.mem, "\177ELF\2\1\1", 7);
 	fd = syscall(__NR_perf_event_open, &attr, 0, -1, -1, 0);
 	if (fd < 0) {
@@ -488,7 +500,7 @@ GUP_TEST(build_id)
 }
 
 #ifdef PROCMAP_QUERY
-/* And on request, where the kernel may sleep. */
+/* PROCMAP_QUERY reads the build ID where the kernel may sleep. */
 GUP_TEST(procmap_query)
 {
 	char id[64], name[256];
@@ -512,7 +524,7 @@ GUP_TEST(procmap_query)
 }
 #endif
 
-/* A core dump leaves hidden memory out, and survives it. */
+/* A core dump skips hidden memory and does not fail on it. */
 GUP_TEST(core_dump)
 {
 	struct rlimit unlimited = { RLIM_INFINITY, RLIM_INFINITY };
@@ -532,7 +544,7 @@ GUP_TEST(core_dump)
 	pid = fork();
 	if (!pid) {
 		setrlimit(RLIMIT_CORE, &unlimited);
-		/* Shared file mappings are not dumped unless asked for. */
+		/* The kernel dumps shared file mappings only on request. */
 		int filter = open("/proc/self/coredump_filter", O_WRONLY);
 
 		(void)!write(filter, "0x7f", 4);
@@ -569,7 +581,7 @@ static bool hibernation_disabled(void)
 	return strstr(modes, "[disabled]");
 }
 
-/* An image would have to hold the memory, or lose it. */
+/* An image would have to contain the memory, or lose it. */
 GUP_TEST(hibernation)
 {
 	struct gmem_vm *g = &self->g;
@@ -590,19 +602,28 @@ GUP_TEST(hibernation)
 		kvm_close(fd);
 	}
 
-	/* The file's end, and not the VM's, makes it possible again. */
+	/*
+	 * Hibernation is possible again after the file ends, not after the VM
+	 * does.
+	 */
 	kvm_vm_free(g->vm);
 	g->vm = NULL;
 	TEST_ASSERT(hibernation_disabled(), "on offer while the file is there");
 	gmem_vm_destroy(g);
 	/* A worker clears and restores the pages. */
 	gmem_assert_all_back();
-	/* The second time, memory_failure has lost a page, which stays hidden. */
+	/*
+	 * In the second variant memory_failure has already lost a page, which
+	 * stays hidden.
+	 */
 	if (variant->size == SIZE && hibernation_disabled())
 		SKIP(return, "hibernation is off on this kernel");
 }
 
-/* /proc/kcore: no data, no error that ends a dump, no report. */
+/*
+ * /proc/kcore shows no data, no error that would end a dump, and the log no
+ * report.
+ */
 GUP_TEST(kcore)
 {
 	u64 page[GMEM_WORDS], i;
@@ -636,9 +657,9 @@ static bool inject(const char *file, u64 pfn)
 }
 
 /*
- * Memory goes bad under the guest.  The guest and the VMM get to know when they
- * touch it, the rest of the memory goes on, and the page is out of use for ever:
- * hidden, not zeroed, not in anybody's hands.
+ * A page of the guest is poisoned.  The guest and the VMM get an error when
+ * they touch it, the rest of the memory still works, and the page is never used
+ * again: it is hidden, not zeroed and not free.
  */
 GUP_TEST(memory_failure)
 {
@@ -650,7 +671,7 @@ GUP_TEST(memory_failure)
 	if (access("/sys/kernel/debug/hwpoison/corrupt-pfn", W_OK))
 		SKIP(return, "no hwpoison injection");
 	self->poisoned = true;
-	/* In case the kernel thinks that we are to know at once. */
+	/* The kernel may signal the process at once. */
 	signal(SIGBUS, SIG_IGN);
 	inject("corrupt-pfn", pfn);
 	signal(SIGBUS, SIG_DFL);
@@ -685,7 +706,7 @@ static u64 guest_touch(u64 gva, u64 b, u64 c)
 	return 0;
 }
 
-/* A vCPU's run that may find poison. */
+/* The arguments of a thread that runs a vCPU, which may touch poison. */
 struct toucher {
 	struct kvm_vcpu *vcpu;
 	bool poisoned;
@@ -717,8 +738,8 @@ static void *punch_thread(void *arg)
 }
 
 /*
- * Of plain memory, with a guest that faults on the page and a thread that makes
- * holes elsewhere: all of them get through, and the guest loses the page.
+ * Poison in plain memory, while a guest faults on the page and a thread punches
+ * holes elsewhere: all of them proceed, and the guest loses the page.
  */
 TEST(plain_memory_failure)
 {
@@ -736,7 +757,10 @@ TEST(plain_memory_failure)
 	punching = true;
 	kvm_pthread_create(&puncher, NULL, punch_thread, &g);
 	for (i = 0; i < rounds; i++) {
-		/* There, and not the guest's yet, nor ours any more: that is a signal. */
+		/*
+		 * The page is populated, but neither the guest nor this process
+		 * maps it: a mapping would cause a signal.
+		 */
 		pfn = gmem_pfn(g.mem + bad * GMEM_PAGE);
 		kvm_madvise(g.mem + bad * GMEM_PAGE, GMEM_PAGE, MADV_DONTNEED);
 		gmem_guest_post(t.vcpu, guest_touch, GMEM_GVA + bad * GMEM_PAGE, 0, 0);
@@ -745,13 +769,16 @@ TEST(plain_memory_failure)
 		kvm_pthread_join(toucher, NULL);
 		TEST_ASSERT(gmem_kpageflags(pfn) & BIT(KPF_HWPOISON), "not marked");
 		if (!t.poisoned) {
-			/* Who had it before has it no more. */
+			/*
+			 * The guest faulted before the poison, and has lost its
+			 * mapping since.
+			 */
 			first++;
 			gmem_guest_post(t.vcpu, guest_touch, GMEM_GVA + bad * GMEM_PAGE, 0, 0);
 			touch(&t);
 			TEST_ASSERT(t.poisoned, "the guest still has page 0x%lx", pfn);
 		}
-		/* Another page, and the guest gets on. */
+		/* A hole punch replaces the page, and the guest continues. */
 		gmem_punch(g.fd, bad * GMEM_PAGE, GMEM_PAGE);
 		touch(&t);
 		TEST_ASSERT(!t.poisoned, "poison in a new page");
@@ -764,7 +791,7 @@ TEST(plain_memory_failure)
 	gmem_vm_destroy(&g);
 }
 
-/* MADV_HWPOISON finds its page by GUP: refused, and nothing poisoned. */
+/* MADV_HWPOISON finds its page by GUP, is refused, and poisons nothing. */
 GUP_TEST(madvise_hwpoison)
 {
 	if (gmem_plain())

@@ -1,20 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Guest memory outside the direct map: when it goes, and how it comes back.
+ * Guest memory outside the direct map: when the kernel hides it, and how it
+ * restores it.
  *
  * Proves that every page of a GUEST_MEMFD_FLAG_NO_DIRECT_MAP file is absent
- * from the host kernel's direct map from before anybody can put data into it
- * until it has left the file, by whatever access it was populated; that it is hidden once
- * only; that no CPU keeps an old translation of it; and that it comes back
- * zeroed, by whichever way it left, or waits hidden and zeroed for another file
- * while other pages of its block are in use.
+ * from the host kernel's direct map from before data can be written into it
+ * until it has left the file, however it was populated; that the kernel hides
+ * it only once; that no CPU keeps an old translation of it; and that it is
+ * zeroed before the kernel restores it, however it left the file, or stays
+ * hidden and zeroed for another file while other pages of its block are in use.
  *
  * Catches: hide skipped (user_fault, guest_fault, fallocate, sealed), flush
  * skipped (flush_counted, stale_translation), scrub skipped or done after the
  * restore (punch_hole, close, never_seen_leaving), restore skipped (punch_hole,
- * free_singles, many_vms, all_back, and every test where the direct map is quick to dump), a
- * page hidden twice or not at all when it is touched again (hidden_once), single
- * pages that are not used again, or not clean (free_singles).
+ * free_singles, many_vms, all_back, and every test where the direct map is
+ * quick to dump), a page hidden twice or not at all when it is touched again
+ * (hidden_once), single pages that are not reused, or not clean (free_singles).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -38,7 +39,7 @@
 #define SIZE		(NR_PAGES * GMEM_PAGE)
 #define TIMEOUT		600
 
-/* A block, and a tail of single pages that are taken out of a second block. */
+/* A block, and a tail of single pages of a second block. */
 #define BLOCK_PAGES	(SZ_2M / GMEM_PAGE)
 #define ONCE_PAGES	(BLOCK_PAGES + NR_PAGES)
 #define ONCE_SIZE	(ONCE_PAGES * GMEM_PAGE)
@@ -46,7 +47,9 @@
 #define MANY_VMS	32
 #define MANY_SIZE	SZ_4M
 
-/* A test starts and ends with the same direct map, and without a report. */
+/*
+ * Each test leaves the direct map as it was, and no report in the kernel log.
+ */
 FIXTURE(hide) {
 	int kmsg;
 	u64 flags;
@@ -77,7 +80,7 @@ static void wait_child(pid_t pid)
 		    "the child failed, status 0x%x", status);
 }
 
-/* The flag is offered where it works, and nowhere else. */
+/* KVM offers the flag where it works, and nowhere else. */
 HIDE_TEST(capability)
 {
 	unsigned long types = kvm_check_cap(KVM_CAP_VM_TYPES) ?: BIT(VM_TYPE_DEFAULT);
@@ -104,7 +107,7 @@ HIDE_TEST(capability)
 	}
 }
 
-/* Every mixture with a known flag is taken, every one with an unknown refused. */
+/* KVM accepts every combination of known flags, and refuses unknown ones. */
 HIDE_TEST(flags)
 {
 	struct kvm_vm *vm = vm_create_barebones();
@@ -140,7 +143,10 @@ HIDE_TEST(flags)
 	kvm_vm_free(vm);
 }
 
-/* Without NO_DIRECT_MAP everything is as ever: there, seen and not counted. */
+/*
+ * Without NO_DIRECT_MAP the pages are present, the kernel sees them, and none
+ * is counted.
+ */
 HIDE_TEST(without_the_flag)
 {
 	u64 flags = GUEST_MEMFD_FLAG_MMAP | GUEST_MEMFD_FLAG_INIT_SHARED;
@@ -187,7 +193,7 @@ HIDE_TEST(guest_fault)
 	gmem_guest_call(g.vcpus[0], gmem_guest_check_zero, GMEM_GVA, SIZE, 0);
 	gmem_assert_counts(g.fd, NR_PAGES, 0);
 	gmem_guest_call(g.vcpus[0], gmem_guest_fill, GMEM_GVA, SIZE, self->seed);
-	/* Only now does user space map the pages: they were hidden without it. */
+	/* User space maps the pages only now: they were hidden before. */
 	gmem_assert_hidden(g.mem, SIZE, self->seed);
 	gmem_assert_filled(g.mem, SIZE, self->seed);
 	gmem_vm_destroy(&g);
@@ -207,8 +213,8 @@ HIDE_TEST(fallocate)
 }
 
 /*
- * Pages are hidden when they enter the file, and never again.  Those of the tail
- * are hidden with all others of the block that they are taken out of.
+ * Pages are hidden when they are inserted into the file, and never again.
+ * Those of the tail are hidden together with all others of their block.
  */
 HIDE_TEST(hidden_once)
 {
@@ -228,7 +234,7 @@ HIDE_TEST(hidden_once)
 	gmem_guest_call(g.vcpus[0], gmem_guest_fill, GMEM_GVA + SIZE, ONCE_SIZE - SIZE,
 			self->seed);
 
-	/* The same pages again, by all the ways there are. */
+	/* Touch the same pages again in all possible ways. */
 	gmem_guest_call(g.vcpus[0], gmem_guest_check, GMEM_GVA, ONCE_SIZE, self->seed);
 	gmem_assert_filled(g.mem, ONCE_SIZE, self->seed);
 	kvm_fallocate(g.fd, FALLOC_FL_KEEP_SIZE, 0, ONCE_SIZE);
@@ -260,7 +266,7 @@ HIDE_TEST(hidden_once)
 	free(pfns);
 }
 
-/* Without INIT_SHARED only the guest gets at its memory. */
+/* Without INIT_SHARED only the guest can access its memory. */
 HIDE_TEST(sealed)
 {
 	u64 flags = GUEST_MEMFD_FLAG_NO_DIRECT_MAP | GUEST_MEMFD_FLAG_MMAP;
@@ -287,7 +293,7 @@ HIDE_TEST(sealed)
 	gmem_trace_stop(&trace);
 }
 
-/* Without MMAP there is nothing to map. */
+/* Without MMAP user space cannot map the file. */
 HIDE_TEST(without_mmap)
 {
 	struct kvm_vm *vm = vm_create_barebones();
@@ -302,7 +308,9 @@ HIDE_TEST(without_mmap)
 	TEST_ASSERT(p == MAP_FAILED && errno == ENODEV, "mmap gives %p, errno %d", p, errno);
 	kvm_fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, SIZE);
 	gmem_assert_counts(fd, NR_PAGES, 0);
-	/* Other pages of their block are free until the kernel needs memory. */
+	/*
+	 * The other pages of the block stay free until the kernel needs memory.
+	 */
 	TEST_ASSERT_EQ(gmem_absent_total(), gmem_absent_before() + BLOCK_PAGES);
 	TEST_ASSERT_EQ(gmem_pool("single", -1), BLOCK_PAGES - NR_PAGES);
 	gmem_free_singles();
@@ -314,7 +322,10 @@ HIDE_TEST(without_mmap)
 	kvm_vm_free(vm);
 }
 
-/* A hole's pages come back zeroed; the rest stays; the hole reads as zeroes. */
+/*
+ * Pages of a hole are zeroed and restored, the other pages do not change, and
+ * the hole reads as zeroes.
+ */
 HIDE_TEST(punch_hole)
 {
 	const u64 at = 8, nr = 24;
@@ -352,7 +363,10 @@ static bool singles_are(void *nr)
 	return gmem_pool("single", -1) == (u64)nr;
 }
 
-/* A hole's pages wait, hidden and clean, for another file while others of their block are used. */
+/*
+ * Pages of a hole stay hidden and clean for another file while others of their
+ * block are used.
+ */
 HIDE_TEST(free_singles)
 {
 	const u64 at = 8, nr = 24;
@@ -375,7 +389,10 @@ HIDE_TEST(free_singles)
 	TEST_ASSERT_EQ(gmem_count_absent(pfns, NR_PAGES), NR_PAGES);
 	TEST_ASSERT_EQ(gmem_absent_total(), gmem_absent_before() + NR_PAGES);
 
-	/* They are all that is free: the other file gets them, and has nothing to hide. */
+	/*
+	 * No other single pages are free, so the other file gets these and
+	 * hides nothing.
+	 */
 	gmem_trace_start(&trace);
 	gmem_guest_call(h.vcpus[0], gmem_guest_check_zero, GMEM_GVA, h.size, 0);
 	gmem_assert_counts(h.fd, nr, 0);
@@ -399,7 +416,7 @@ HIDE_TEST(free_singles)
 	free(other);
 }
 
-/* Nothing of the guest is left in all of RAM once its file is gone. */
+/* After its file is closed, no page of RAM contains the guest's data. */
 HIDE_TEST(close)
 {
 	struct gmem_vm g;
@@ -420,7 +437,10 @@ HIDE_TEST(close)
 	free(pfns);
 }
 
-/* The file goes while the VM lives: its memory comes back, the vCPU sees a fault. */
+/*
+ * The file is closed while the VM exists: its memory is restored, and the
+ * vCPU's fault fails.
+ */
 HIDE_TEST(close_with_vm_alive)
 {
 	struct gmem_vm g;
@@ -443,7 +463,10 @@ HIDE_TEST(close_with_vm_alive)
 	free(pfns);
 }
 
-/* The VM goes while the file is mapped: the data stays, and stays hidden. */
+/*
+ * The VM is destroyed while the file is mapped: the data stay in place, and
+ * hidden.
+ */
 HIDE_TEST(vm_gone_file_alive)
 {
 	struct gmem_vm g;
@@ -458,7 +481,7 @@ HIDE_TEST(vm_gone_file_alive)
 	gmem_assert_counts(g.fd, NR_PAGES, 0);
 	pfns = gmem_pfns(g.mem, SIZE);
 
-	/* The mapping alone keeps the file. */
+	/* Only the mapping holds a reference to the file now. */
 	kvm_close(g.fd);
 	g.fd = -1;
 	gmem_assert_hidden(g.mem, SIZE, self->seed);
@@ -468,7 +491,7 @@ HIDE_TEST(vm_gone_file_alive)
 	free(pfns);
 }
 
-/* Two VMs with two files each do not touch each other. */
+/* Two VMs with two files each do not affect each other. */
 HIDE_TEST(two_vms)
 {
 	u64 seed[4], *pfns0, *pfns1;
@@ -490,7 +513,7 @@ HIDE_TEST(two_vms)
 	gmem_fill(more[0], SIZE, seed[2]);
 	gmem_fill(more[1], SIZE, seed[3]);
 
-	/* A file belongs to the VM that made it. */
+	/* A file belongs to the VM that created it. */
 	r = __vm_set_user_memory_region2(b.vm, GMEM_SLOT + 1, KVM_MEM_GUEST_MEMFD,
 					 2 * GMEM_GPA, SIZE, more[0], fd[0], 0);
 	TEST_ASSERT(r && errno == EINVAL, "another VM's file: %d, errno %d", r, errno);
@@ -533,7 +556,10 @@ HIDE_TEST(fork)
 	}
 	wait_child(pid);
 
-	/* One memory for both, and the child's end changes nothing. */
+	/*
+	 * Parent and child share the memory, and the child's exit changes
+	 * nothing.
+	 */
 	gmem_assert_filled(g.mem, SIZE / 2, other);
 	gmem_assert_filled(g.mem + SIZE / 2, SIZE / 2, self->seed);
 	gmem_assert_hidden(g.mem, SIZE / 2, other);
@@ -559,7 +585,7 @@ HIDE_TEST(mremap_munmap)
 	gmem_assert_filled(g.mem, SIZE, self->seed);
 	gmem_assert_hidden(g.mem, SIZE, self->seed);
 
-	/* Away with a part, then with all: the file keeps the data. */
+	/* Unmap a part, then the rest: the file keeps the data. */
 	kvm_munmap(g.mem, SIZE / 4);
 	gmem_assert_pfns_hidden(pfns, NR_PAGES, self->seed);
 	kvm_munmap(g.mem + SIZE / 4, SIZE - SIZE / 4);
@@ -576,7 +602,7 @@ HIDE_TEST(mremap_munmap)
 	free(now);
 }
 
-/* Runs in the program that HIDE_TEST(exec) becomes. */
+/* Runs in the program that HIDE_TEST(exec) executes. */
 static int after_exec(const char *fd_arg, const char *seed_arg)
 {
 	u64 seed = strtoull(seed_arg, NULL, 0);
@@ -605,7 +631,10 @@ HIDE_TEST(exec)
 
 	pid = fork();
 	if (!pid) {
-		/* The mappings end here, with the child's copy of the address space. */
+		/*
+		 * exec() removes the child's mappings together with its address
+		 * space.
+		 */
 		execl("/proc/self/exe", program_invocation_name, "--after-exec", fd_arg,
 		      seed_arg, NULL);
 		_exit(1);
@@ -618,7 +647,7 @@ HIDE_TEST(exec)
 	free(pfns);
 }
 
-/* A killed VMM leaves nothing behind. */
+/* The kernel restores all memory of a killed VMM. */
 HIDE_TEST(killed)
 {
 	int status, p[2];
@@ -667,7 +696,7 @@ HIDE_TEST(many_vms)
 	TEST_ASSERT_EQ(gmem_absent_total() - gmem_absent_before(),
 		       gmem_plain() ? 0 : nr * MANY_VMS);
 
-	/* One in four is looked at from close by, as it is slow. */
+	/* Check the data of one file in four only, because that is slow. */
 	for (i = 0; i < MANY_VMS; i += 4) {
 		mem = kvm_mmap(MANY_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd[i]);
 		gmem_fill(mem, SIZE, self->seed);
@@ -675,7 +704,10 @@ HIDE_TEST(many_vms)
 		kvm_munmap(mem, MANY_SIZE);
 	}
 
-	/* Odd ones first, so that neighbours go at different times. */
+	/*
+	 * Close the odd ones first, so that neighbours are freed at different
+	 * times.
+	 */
 	for (i = 1; i < MANY_VMS; i += 2) {
 		kvm_close(fd[i]);
 		kvm_vm_free(vm[i]);
@@ -694,7 +726,10 @@ HIDE_TEST(many_vms)
 		    "more than a quarter of the memory did not come back");
 }
 
-/* Hiding flushes on every CPU, once for each time something was hidden. */
+/*
+ * Hiding flushes the TLBs of all CPUs, once for each time that pages were
+ * hidden.
+ */
 HIDE_TEST(flush_counted)
 {
 	struct gmem_trace trace;
@@ -731,15 +766,15 @@ HIDE_TEST(flush_counted)
 }
 
 /*
- * Threads that keep looking at one frame through the direct map.  The entry
- * stays hot in their CPU's TLB, so one that is only removed from the page table
- * is still good for reading what the owner writes.
+ * A thread that repeatedly reads one frame through the direct map.  Its CPU's
+ * TLB keeps the entry, so an entry that the kernel only removed from the page
+ * table would still serve to read what the owner writes.
  */
 struct watcher {
 	pthread_t thread;
 	int cpu;
 	u64 seed;
-	u64 pfn;		/* 0: rest */
+	u64 pfn;		/* 0: pause */
 	u64 looks;
 	u64 seen;
 	bool stop;
@@ -783,7 +818,10 @@ HIDE_TEST(stale_translation)
 		SKIP(return, "one CPU");
 
 	__pin_task_to_cpu(pthread_self(), 0);
-	/* Pages by themselves: single ones of a block stay hidden. */
+	/*
+	 * Hide pages one by one, because free single pages of a block would
+	 * stay hidden.
+	 */
 	if (!gmem_plain())
 		order = gmem_set_block_order(0);
 	gmem_vm_create(&g, 1, GMEM_PAGE, self->flags);
@@ -795,10 +833,13 @@ HIDE_TEST(stale_translation)
 	for (i = 0; i < rounds; i++) {
 		pfn = gmem_pfn(g.mem);
 		gmem_punch(g.fd, 0, GMEM_PAGE);
-		/* The frame is free and present: the other CPU learns where it is. */
+		/*
+		 * The frame is free and present: the other CPU's TLB gets a
+		 * translation of it.
+		 */
 		WRITE_ONCE(w.pfn, pfn);
 		wait_looks(&w, 3);
-		/* The allocator likes to give back what it got last. */
+		/* The allocator often returns the page that was freed last. */
 		(void)READ_ONCE(g.mem[0]);
 		if (gmem_pfn(g.mem) == pfn) {
 			reused++;
@@ -820,7 +861,10 @@ HIDE_TEST(stale_translation)
 		SKIP(return, "no frame was used again");
 }
 
-/* A page is zeroed before its entry comes back: no moment shows old data. */
+/*
+ * A page is zeroed before it is restored, so no read during that shows old
+ * data.
+ */
 HIDE_TEST(never_seen_leaving)
 {
 	struct watcher w = { .cpu = 1, .seed = self->seed };
@@ -850,7 +894,7 @@ HIDE_TEST(never_seen_leaving)
 	gmem_vm_destroy(&g);
 }
 
-/* memfd_secret() shares the machinery and is what it was. */
+/* memfd_secret() uses the same helpers and still works as before. */
 HIDE_TEST(secretmem)
 {
 	u64 *pfns;
@@ -878,7 +922,7 @@ HIDE_TEST(secretmem)
 	free(pfns);
 }
 
-/* Last, and whatever it cost: every page that went has come back. */
+/* This is the last test and may be slow: the kernel has restored every page. */
 HIDE_TEST(all_back)
 {
 	gmem_assert_all_back();

@@ -2,20 +2,20 @@
 /*
  * A change of access levels whose caller is killed.
  *
- * A child changes the level of a large file that is full and mapped, and is killed
- * sooner or later after it began.  Whoever else has the file finds all of it at
- * the old level or all at the new one: by the file's own account, by the page
- * tables of the kernel, by what can be pinned, and by what the kernel and user
- * space read.  The trace event tells which it must be.  The contents are what they
- * were, and the next change works.  At least one child of each kind was killed
- * while the change was under way, or the test fails.  Whenever it is killed, a
- * child that changes 1 GiB is dead within 100 ms.  Signals that are handled
- * interrupt nothing.
+ * A child changes the level of a large file that is filled and mapped, and is
+ * killed at some moment after it began.  Other users of the file then find all
+ * of it at the old level, or all at the new one: in the levels that the file
+ * reports, in the page tables of the kernel, by what can be pinned, and by what
+ * the kernel and user space read.  The trace event tells which of the two it
+ * must be.  The contents are unchanged, and the next change works.  The test
+ * fails unless at least one child of each kind was killed during the change.
+ * Whenever it is killed, a child that changes 1 GiB is dead within 100 ms.  A
+ * signal with a handler interrupts no change.
  *
- * Catches: a change that is given up half way, or undone only in part (killed: a
- * page that stays hidden, is seen, or cannot be pinned), or is given up for a
- * signal that is not fatal (handled), and an undo or a last part of a change that
- * runs on for seconds after the signal (killed).
+ * Catches: a change that stops half way, or is undone only in part (killed: a
+ * page that stays hidden, is seen, or cannot be pinned), or that a signal
+ * interrupts which is not fatal (handled), and an undo or the rest of a change
+ * that runs on for seconds after the signal (killed).
  *
  * The emulated host shares its CPUs with other work: after a child that lives
  * longer the next one is killed at the same moment, and three in a row fail.
@@ -42,15 +42,18 @@
 #include "ucall_common.h"
 
 #define TIMEOUT		900
-/* A child is killed at so many moments, and again if it had ended before. */
+/* A child is killed at this many moments, and again if it had ended before. */
 #define MOMENTS		8
 #define MAX_KILLS	(5 * MOMENTS)
-/* So many changes in peace tell how long one takes. */
+/* This many undisturbed changes show how long one takes. */
 #define TIMED		4
-/* How long a child may live after it was killed, and how often in a row it may not. */
+/*
+ * How long a child may live after it was killed, and how many children in a row
+ * must exceed that for the test to fail.
+ */
 #define LIMIT_US	100000
 #define MAX_SLOW	3
-/* Pages whose data are looked for in the direct map. */
+/* The number of pages whose data the test looks for in the direct map. */
 #define SAMPLES		16
 
 #define NONE		GUEST_MEMFD_ACCESS_NONE
@@ -63,7 +66,7 @@ FIXTURE(interrupt) {
 	struct gmem_trace trace;
 	u64 seed, nr;
 	u64 *pfns;
-	bool *begun;		/* common with the child */
+	bool *begun;		/* shared with the child */
 	unsigned int old_order;
 };
 
@@ -79,7 +82,7 @@ FIXTURE_VARIANT_ADD(interrupt, to_none) { 9, SZ_1G, USER, NONE };
 FIXTURE_VARIANT_ADD(interrupt, pages_up) { 0, SZ_64M, NONE, KERNEL };
 FIXTURE_VARIANT_ADD(interrupt, pages_down) { 0, SZ_64M, KERNEL, USER };
 
-/* One word of each page, not always the same. */
+/* One word of each page, at an offset that depends on the page. */
 static u64 *stamp_of(void *mem, u64 page)
 {
 	return (u64 *)(mem + page * GMEM_PAGE) + page % GMEM_WORDS;
@@ -131,7 +134,7 @@ static void set(struct _test_data_interrupt *self, u32 level)
 	gmem_set_access(self->g.fd, 0, self->g.size, level);
 }
 
-/* Also maps all of it again. */
+/* Reads all pages, which also maps them again. */
 static void assert_stamps(struct _test_data_interrupt *self)
 {
 	u64 i, v;
@@ -142,7 +145,7 @@ static void assert_stamps(struct _test_data_interrupt *self)
 	}
 }
 
-/* All of the file is at the level, whomever one asks. */
+/* Assert that all of the file is at the level, by every way to observe it. */
 static void assert_all_at(struct _test_data_interrupt *self, u32 level)
 {
 	bool seen = level == KERNEL;
@@ -170,15 +173,16 @@ static void assert_all_at(struct _test_data_interrupt *self, u32 level)
 		    level);
 }
 
-/* What the child does. */
+/* The child runs this. */
 static int change(int fd, u64 size, u32 level)
 {
 	return __gmem_set_access(fd, 0, size, level, NULL);
 }
 
 /*
- * Return: What the trace says of a change whose caller was killed after @delay ns:
- * 0, -EINTR, or 1 when it was too early for either.  *@us is how long it lived on.
+ * Return: The result in the trace of a change whose caller was killed after
+ * @delay ns: 0, -EINTR, or 1 if the change had not begun.  *@us is how long the
+ * caller lived after the signal.
  */
 static int killed_change(struct _test_data_interrupt *self, u32 level, u64 delay, u64 *us)
 {
@@ -197,7 +201,7 @@ static int killed_change(struct _test_data_interrupt *self, u32 level, u64 delay
 	TEST_ASSERT(pid > 0, "fork() failed");
 	while (!READ_ONCE(*self->begun))
 		sched_yield();
-	/* To sleep takes longer than some changes. */
+	/* A sleep would take longer than some changes. */
 	clock_gettime(CLOCK_MONOTONIC, &began);
 	while (timespec_to_ns(timespec_elapsed(began)) < (s64)delay)
 		sched_yield();
@@ -219,7 +223,7 @@ static int killed_change(struct _test_data_interrupt *self, u32 level, u64 delay
 	return done ? 0 : 1;
 }
 
-/* All at @from, and mapped as far as that may be. */
+/* Set all of the file to @from, and map it as far as the level allows. */
 static void begin_at(struct _test_data_interrupt *self, u32 from)
 {
 	set(self, USER);
@@ -227,7 +231,10 @@ static void begin_at(struct _test_data_interrupt *self, u32 from)
 	set(self, from);
 }
 
-/* The shortest of some changes: the first one takes several times as long. */
+/*
+ * Returns the shortest of several times: the first change takes several times
+ * as long.
+ */
 static u64 time_of_change(struct _test_data_interrupt *self, u32 from, u32 to)
 {
 	u64 ns, shortest = ~0ULL;
@@ -257,14 +264,14 @@ INTERRUPT_TEST(killed)
 
 	for (i = 0; i < MAX_KILLS && (i < MOMENTS || !interrupted); i++) {
 		begin_at(self, variant->from);
-		/* Another part of the time in each round. */
+		/* Kill the child at different moments in each round. */
 		delay = ns * (i % MOMENTS) / MOMENTS + ns * (i / MOMENTS) / MAX_KILLS;
 		r = killed_change(self, variant->to, delay, &us);
 		early += r == 1;
 		done += !r;
 		interrupted += r == -EINTR;
 		assert_all_at(self, r ? variant->from : variant->to);
-		/* And now in peace. */
+		/* An undisturbed change still works. */
 		set(self, variant->to);
 		assert_all_at(self, variant->to);
 		if (us < LIMIT_US) {

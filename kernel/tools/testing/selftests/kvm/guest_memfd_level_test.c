@@ -1,20 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Access levels of ranges of a guest_memfd: setting them, and reading them back.
+ * Access levels of ranges of a guest_memfd: setting them, and reading them
+ * back.
  *
- * A model has the level of every page.  Whatever ranges are set to whatever
- * levels, on memory that is there or not, the file's own account agrees with
- * the model, user space can read just what is not at NONE, the kernel just what
- * is at KERNEL, by its page tables and by what it reads, and the contents are
- * what the guest wrote.  What comes into the file later comes at the level of its
- * range.  The errors are those that are documented and change nothing, levels
- * cost no memory by the page, and a block costs one flush and no split.
+ * A model records the level of every page.  Whatever ranges the test sets to
+ * whatever levels, on populated memory or not, the file reports the levels of
+ * the model, user space can read exactly the pages that are not at NONE, the
+ * kernel has in its page tables and can read exactly the pages at KERNEL, and
+ * the contents are what the guest wrote.  A page that is populated later has
+ * the level of its range.  The documented errors change nothing, levels cost no
+ * memory per page, and a change of a block costs one flush and no split.
  *
- * Catches: a range that is rounded, cut off or taken too far (transitions,
- * random), neighbours that are not joined (runs), pages that come at another
- * level than their range has (absent, punched), a level of a size (huge), a
- * change that loses what a running guest writes (running), hiding page by page
- * (cost), checks left out (errors).
+ * Catches: a range that is rounded, cut off or too long (transitions, random),
+ * equal neighbours that are not merged (runs), pages that are populated at
+ * another level than that of their range (absent, punched), memory per page for
+ * a level (huge), a change that loses what a running guest writes (running),
+ * hiding page by page (cost), missing checks (errors).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -54,9 +55,9 @@
 FIXTURE(level) {
 	int kmsg;
 	struct gmem_vm g;
-	int copy;		/* a file for what user space can read */
+	int copy;		/* a file to which readable pages are copied */
 	u64 seed;
-	u64 *pfns;		/* once all is there */
+	u64 *pfns;		/* valid when all pages are populated */
 	unsigned int old_order;
 	u8 model[NR_PAGES];
 };
@@ -105,7 +106,9 @@ static void set(struct _test_data_level *self, u64 page, u64 nr, u32 level)
 	memset(self->model + page, level, nr);
 }
 
-/* What the file says is what the model says, with all neighbours joined. */
+/*
+ * The file reports the levels of the model, with all equal neighbours merged.
+ */
 static void assert_account(struct _test_data_level *self)
 {
 	u64 page, nr, size, count[NR_LEVELS] = {}, next;
@@ -117,7 +120,7 @@ static void assert_account(struct _test_data_level *self)
 			if (self->model[page + nr] != self->model[page])
 				break;
 		count[self->model[page]] += nr;
-		/* From its first page on, and from its last. */
+		/* Ask from the first page of the run on, and from its last. */
 		for (next = page; next < page + nr; next += max_t(u64, nr - 1, 1)) {
 			level = gmem_get_access(self->g.fd, next * GMEM_PAGE, &size);
 			TEST_ASSERT(level == self->model[page] &&
@@ -134,7 +137,10 @@ static void assert_account(struct _test_data_level *self)
 		    count[KERNEL]);
 }
 
-/* All of the file is there and full: who sees what, and is it what was there? */
+/*
+ * With all of the file populated and filled: check which accesses work, and the
+ * contents.
+ */
 static void assert_model(struct _test_data_level *self)
 {
 	u64 visible[NR_PAGES], hidden[NR_PAGES], page, nr_visible = 0, nr_hidden = 0;
@@ -153,7 +159,10 @@ static void assert_model(struct _test_data_level *self)
 		else
 			hidden[nr_hidden++] = self->pfns[page];
 
-		/* Copied by the kernel through the user mapping: no signal then. */
+		/*
+		 * The kernel copies through the user mapping, and returns an
+		 * error instead of a signal.
+		 */
 		r = pwrite(self->copy, self->g.mem + page * GMEM_PAGE, GMEM_PAGE, 0);
 		mapped = r == GMEM_PAGE;
 		TEST_ASSERT(mapped || (r == -1 && errno == EFAULT), "page %lu: errno %d", page,
@@ -175,13 +184,13 @@ static void assert_model(struct _test_data_level *self)
 static const struct {
 	u64 page, nr;
 } ranges[] = {
-	{ 0, NR_PAGES },			/* all */
+	{ 0, NR_PAGES },			/* all pages */
 	{ 0, 1 },
-	{ NR_PAGES - 1, 1 },			/* of the tail, too */
-	{ 1, BLOCK_PAGES - 2 },			/* inside of a block */
+	{ NR_PAGES - 1, 1 },			/* the last page of the tail */
+	{ 1, BLOCK_PAGES - 2 },			/* inside a block */
 	{ BLOCK_PAGES, BLOCK_PAGES },		/* a block */
-	{ BLOCK_PAGES - 1, 2 },			/* across the border of two */
-	{ 100, BLOCK_PAGES + 300 },		/* parts of two */
+	{ BLOCK_PAGES - 1, 2 },			/* across a border */
+	{ 100, BLOCK_PAGES + 300 },		/* parts of two blocks */
 	{ 2 * BLOCK_PAGES - 5, 5 + TAIL_PAGES },
 };
 
@@ -203,7 +212,7 @@ LEVEL_TEST(transitions)
 	}
 }
 
-/* Ranges that overlap what is there at random, in long rows. */
+/* Long sequences of random ranges that overlap earlier ones. */
 LEVEL_TEST(random)
 {
 	unsigned int state = self->seed, i;
@@ -225,7 +234,10 @@ LEVEL_TEST(random)
 	assert_model(self);
 }
 
-/* Each page for itself, and back: the account is as short as it was. */
+/*
+ * Changes each page separately and back: the file reports as few runs as
+ * before.
+ */
 LEVEL_TEST(runs)
 {
 	u64 page, size;
@@ -235,7 +247,7 @@ LEVEL_TEST(runs)
 		for (page = 1; page < NR_PAGES; page += 2)
 			set(self, page, 1, level);
 		assert_account(self);
-		/* What was between two of a kind becomes one with them. */
+		/* Pages between two of the same level merge with both. */
 		for (page = 0; page < NR_PAGES; page += 2)
 			set(self, page, 1, level);
 		assert_account(self);
@@ -246,7 +258,7 @@ LEVEL_TEST(runs)
 	assert_account(self);
 }
 
-/* The first level of a file, by its flags. */
+/* The flags of a file determine its first level. */
 LEVEL_TEST(first)
 {
 	u64 flags, size;
@@ -277,7 +289,10 @@ static void touch(struct _test_data_level *self, u64 page, u64 nr)
 
 enum how { BY_TOUCH, BY_FALLOCATE, BY_GUEST, NR_HOWS };
 
-/* Memory that is not there has a level, which costs nothing and waits for it. */
+/*
+ * Absent memory has a level, which costs nothing and applies when it is
+ * populated.
+ */
 LEVEL_TEST(absent)
 {
 	struct gmem_vm *g = &self->g;
@@ -310,7 +325,10 @@ LEVEL_TEST(absent)
 				}
 				gmem_guest_call(g->vcpus[0], gmem_guest_fill, GMEM_GVA, SIZE,
 						self->seed);
-				/* Which moves no page, and says where they are. */
+				/*
+				 * Raising the level moves no page, so user
+				 * space can then read the frames.
+				 */
 				if (level == NONE) {
 					set(self, ranges[i].page, ranges[i].nr, USER);
 					self->pfns = gmem_pfns(g->mem, SIZE);
@@ -345,12 +363,15 @@ LEVEL_TEST(punched)
 		nr = 1 + rand_r(&state) % (NR_PAGES - page);
 		gmem_punch(g->fd, page * GMEM_PAGE, nr * GMEM_PAGE);
 		assert_account(self);
-		/* Some of the hole changes while it is one. */
+		/* Change the level of a part of the hole. */
 		nr = 1 + rand_r(&state) % nr;
 		set(self, page, nr, rand_r(&state) % NR_LEVELS);
 		assert_account(self);
 		gmem_guest_call(g->vcpus[0], gmem_guest_fill, GMEM_GVA, SIZE, self->seed);
-		/* The frames are others now: what is at NONE is asked for and put back. */
+		/*
+		 * The pages have new frames: raise those at NONE to read them,
+		 * and lower them again.
+		 */
 		free(self->pfns);
 		gmem_set_access(g->fd, 0, SIZE, USER);
 		self->pfns = gmem_pfns(g->mem, SIZE);
@@ -364,7 +385,7 @@ LEVEL_TEST(punched)
 	}
 }
 
-/* A file larger than all memory. */
+/* A file that is larger than all memory. */
 LEVEL_TEST(huge)
 {
 	const u64 size = 1ULL << 40, page = 123456789;
@@ -455,7 +476,7 @@ LEVEL_TEST(errors)
 	assert_get_fails(EINVAL, .offset = -GMEM_PAGE);
 	assert_get_fails(EINVAL, .flags = 1);
 
-	/* What only goes in, and what only comes out. */
+	/* The argument is readable but not writable, or the reverse. */
 	edge = kvm_mmap(2 * GMEM_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
 	kvm_munmap(edge + GMEM_PAGE, GMEM_PAGE);
 	r = ioctl(fd, GUEST_MEMFD_SET_ACCESS, edge + GMEM_PAGE);
@@ -472,7 +493,7 @@ LEVEL_TEST(errors)
 	r = ioctl(fd, GUEST_MEMFD_SET_ACCESS, edge);
 	TEST_ASSERT(!r, "nothing to store: errno %d", errno);
 
-	/* Other commands, other files. */
+	/* Other commands fail, and so do other files. */
 	assert_fails(self, fd, _IOWR(GUEST_MEMFD_IOC_TYPE, 2, struct guest_memfd_access), &good,
 		     ENOTTY, "command 2");
 	assert_fails(self, fd, _IOW(GUEST_MEMFD_IOC_TYPE, 0, struct guest_memfd_access), &good,
@@ -480,7 +501,7 @@ LEVEL_TEST(errors)
 	r = ioctl(self->copy, GUEST_MEMFD_SET_ACCESS, &good);
 	TEST_ASSERT(r == -1 && errno == ENOTTY, "of /tmp: %d, errno %d", r, errno);
 
-	/* Nobody can map it: there is no USER. */
+	/* This file cannot be mapped, so it has no level USER. */
 	other = vm_create_guest_memfd(self->g.vm, SIZE, GUEST_MEMFD_FLAG_NO_DIRECT_MAP);
 	r = __gmem_set_access(other, 0, SIZE, USER, NULL);
 	TEST_ASSERT(r == -1 && errno == EINVAL, "USER without MMAP: %d, errno %d", r, errno);
@@ -492,7 +513,10 @@ LEVEL_TEST(errors)
 	kvm_close(other);
 }
 
-/* The file alone counts, not its VM, nor who asks. */
+/*
+ * The ioctls need only the file: its VM may be gone, and any process may call
+ * them.
+ */
 LEVEL_TEST(vm_gone)
 {
 	int status;
@@ -519,7 +543,7 @@ LEVEL_TEST(vm_gone)
 
 #define ROUNDS		400
 #define COUNTER_PAGES	64UL
-/* Across the border of two blocks. */
+/* The counters cross the border of two blocks. */
 #define COUNTERS	(BLOCK_PAGES - COUNTER_PAGES / 2)
 
 static struct {
@@ -528,7 +552,7 @@ static struct {
 	u64 rounds;
 } counting;
 
-/* Counts up in each page, and notices when one is not what it was. */
+/* Guest: increments a word in each page, and checks the old values. */
 static u64 guest_count(u64 gva, u64 pages, u64 round)
 {
 	u64 i;
@@ -552,7 +576,7 @@ static void *count_thread(void *unused)
 	return NULL;
 }
 
-/* Meanwhile the guest works on. */
+/* Levels change while the guest runs. */
 LEVEL_TEST(running)
 {
 	unsigned int state = self->seed, i;
@@ -560,13 +584,19 @@ LEVEL_TEST(running)
 	pthread_t thread;
 	char *area;
 
-	/* KVM follows the user mappings at the slot's address: let there be none. */
+	/*
+	 * KVM follows the user mappings at the slot's address, so this maps
+	 * none there.
+	 */
 	area = kvm_mmap(SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
 	gmem_vm_unbind(&self->g);
 	gmem_vm_bind(&self->g, area);
 	kvm_fallocate(self->g.fd, FALLOC_FL_KEEP_SIZE, 0, SIZE);
 	counting.vcpu = self->g.vcpus[0];
-	/* Before there is a thread, as arm64 counts the faults of later threads. */
+	/*
+	 * Start counting before the thread is created, because arm64 counts
+	 * only threads created later.
+	 */
 	gmem_guest_faults(counting.vcpu);
 	kvm_pthread_create(&thread, NULL, count_thread, NULL);
 	while (READ_ONCE(counting.rounds) < 2)
@@ -588,7 +618,7 @@ LEVEL_TEST(running)
 	kvm_pthread_join(thread, NULL);
 	ksft_print_msg("%d changes, %lu rounds of the guest, %lu faults\n", ROUNDS, rounds, faults);
 	TEST_ASSERT(rounds, "the guest stood still");
-	/* Guests keep what they have mapped. */
+	/* A change of levels does not remove guest mappings. */
 	TEST_ASSERT(faults < COUNTER_PAGES, "%lu faults of the guest", faults);
 	assert_account(self);
 	set(self, 0, NR_PAGES, USER);
@@ -598,8 +628,9 @@ LEVEL_TEST(running)
 }
 
 /*
- * A block goes up without a flush, down with one, and stays in one piece.  Pages
- * that came alone go down with one flush for 64 of them, or fewer if they are contiguous.
+ * Raising a block needs no flush, lowering it one, and the block is not split.
+ * Lowering order-0 pages needs one flush for 64 of them, or fewer flushes if
+ * they are contiguous.
  */
 LEVEL_TEST(cost)
 {
@@ -621,7 +652,10 @@ LEVEL_TEST(cost)
 	if (variant->order != 9)
 		return;
 
-	/* Nor if it is mapped; how often user space is flushed then is its affair. */
+	/*
+	 * Mapped memory is not split either.  This part counts no flushes,
+	 * because the changes also flush user addresses.
+	 */
 	for (i = 0; i < changes; i++) {
 		touch(self, 0, BLOCK_PAGES);
 		set(self, 0, BLOCK_PAGES, i % 2 ? USER : KERNEL);
@@ -629,8 +663,8 @@ LEVEL_TEST(cost)
 	TEST_ASSERT_EQ(gmem_vmstat("direct_map_level2_splits"), splits);
 
 	/*
-	 * A part of it splits the mapping once, unless the block was allocated
-	 * where an earlier test has split the direct map.
+	 * Raising a part of a block splits its mapping once, unless an earlier
+	 * test has split the direct map there.
 	 */
 	set(self, 100, 100, KERNEL);
 	set(self, 150, 100, USER);
@@ -642,7 +676,7 @@ LEVEL_TEST(cost)
 }
 
 #ifdef __x86_64__
-/* Guest: ask for each part in turn until it is given, and use it. */
+/* Guest: request each part in turn until the host grants it, then use it. */
 static u64 guest_convert_all(u64 step, u64 private, u64 seed)
 {
 	u64 page;
@@ -655,7 +689,7 @@ static u64 guest_convert_all(u64 step, u64 private, u64 seed)
 	return page;
 }
 
-/* The guest decides: what was shared it makes private, and the other way round. */
+/* The guest decides: it makes shared memory private, and the reverse. */
 LEVEL_TEST(hypercall)
 {
 	static const struct {
@@ -667,7 +701,7 @@ LEVEL_TEST(hypercall)
 		{ GMEM_GPA + SIZE, GMEM_PAGE, -EINVAL },
 		{ GMEM_GPA + SIZE - GMEM_PAGE, 2 * GMEM_PAGE, -EINVAL },
 		{ GMEM_GPA, SIZE + GMEM_PAGE, -EINVAL },
-		/* These are refused by KVM itself. */
+		/* KVM itself refuses these. */
 		{ GMEM_GPA + 1, GMEM_PAGE, -EINVAL },
 		{ GMEM_GPA, 0, -EINVAL },
 	};
@@ -697,7 +731,10 @@ LEVEL_TEST(hypercall)
 	TEST_ASSERT_EQ(self->g.refused, 10);
 	assert_account(self);
 
-	/* What the host still uses the guest does not get, and nothing else with it. */
+	/*
+	 * While the host uses a page, the guest's request is refused for the
+	 * whole range.
+	 */
 	TEST_ASSERT_EQ(gmem_guest_call(vcpu, gmem_guest_convert, GMEM_GPA, SIZE, false), 0);
 	memset(self->model, KERNEL, NR_PAGES);
 	TEST_ASSERT(!gmem_pin(&pin, GMEM_PIN_PIPE, self->g.mem + 5 * GMEM_PAGE, GMEM_PAGE),
@@ -713,7 +750,9 @@ LEVEL_TEST(hypercall)
 }
 #endif
 
-/* In the direct map as ever; only who maps it is governed. */
+/*
+ * A plain file stays in the direct map; its levels only govern user mappings.
+ */
 LEVEL_TEST(plain_file)
 {
 	u64 flags = GUEST_MEMFD_FLAG_MMAP | GUEST_MEMFD_FLAG_INIT_SHARED, at, size;

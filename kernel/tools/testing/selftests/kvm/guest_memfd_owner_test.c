@@ -1,21 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A guest_memfd with another owner than KVM: lib/test_guest_memfd.c, whose guests
- * begin with memory that they share with the host, and make it private by
- * hypercalls.
+ * A guest_memfd with another owner than KVM: lib/test_guest_memfd.c, whose
+ * guests start with memory that they share with the host, and make it private
+ * by hypercalls.
  *
- * Proves that the library serves such an owner: what is lent to a guest is out of
- * the host's reach, by user mappings and by the direct map, and the host cannot
- * change that, but the guest goes on with it; lending fails cleanly as long as
- * somebody in the host holds a page; contents survive both ways, and no way leads
- * to them when the guest is dead.  The module goes when its last file is gone,
- * and not before.
+ * Proves that the library serves such an owner: the host can access memory that
+ * is lent to a guest neither by user mappings nor by the direct map, and cannot
+ * change that, while the guest continues to use it; lending fails cleanly as
+ * long as the host has a reference to a page; contents survive both directions,
+ * and cannot be read after the guest is dead.  The module can be removed when
+ * its last file is gone, and not before.
  *
- * Catches: a level that changes under a held page (held, race), an owner that is
- * not asked, or asked about its own calls (veto, lend), memory of a dead guest
- * that is handed out as it was (reclaim, destroy), guest mappings that survive
- * their page (punch_hole), and an owner's code that is called when it is gone
- * (unload, which ends in an oops).
+ * Catches: a level that changes although a page has a reference (held, race),
+ * an owner that is not asked, or asked about its own calls (veto, lend), memory
+ * of a dead guest that is reused with its contents (reclaim, destroy), guest
+ * mappings that outlive their page (punch_hole), and a call of an owner's code
+ * after its module was removed (unload, which ends in an oops).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -43,7 +43,7 @@
 #define MODULE		"test_guest_memfd"
 #define MODULE_FILE	"/lib/" MODULE ".ko"
 
-/* Two blocks, and a tail whose pages come alone. */
+/* Two blocks, and a tail of single pages. */
 #define NR_PAGES	1040UL
 #define SIZE		(NR_PAGES * GMEM_PAGE)
 #define BLOCK_PAGES	(SZ_2M / GMEM_PAGE)
@@ -66,7 +66,7 @@ static int load_module(void)
 	return r;
 }
 
-/* Who has just closed a file may have left the rest to others. */
+/* The kernel may complete the close of a file asynchronously. */
 static int unload_module(bool wait)
 {
 	int tries, r;
@@ -80,7 +80,7 @@ static int unload_module(bool wait)
 	return r;
 }
 
-/* A call's result, or its errno below zero. */
+/* The call's result, or its negated errno. */
 #define result(call) ({ long __r = (call); __r < 0 ? -errno : __r; })
 
 static int guest_new(void)
@@ -147,19 +147,19 @@ static void assert_level(int fd, u64 first, u64 nr, u32 level)
 		    access.size, first, level, nr);
 }
 
-/* A guest with a file of which the host has mapped and filled all. */
+/* A guest with a file that the host has mapped and filled completely. */
 FIXTURE(owner) {
 	int kmsg;
 	int dev;
 	int fd;
 	char *mem;
 	u64 *pfns;
-	u64 seed;	/* what the host has put in */
-	u64 secret;	/* what the guest puts in */
+	u64 seed;	/* what the host has written */
+	u64 secret;	/* what the guest writes */
 	char *buf;
 };
 
-/* What is lent. */
+/* The range that is lent. */
 FIXTURE_VARIANT(owner) {
 	u64 first;
 	u64 nr;
@@ -255,7 +255,7 @@ static void assert_kernel_sees(const u64 *pfns, u64 nr, u64 seed)
 			    "the kernel does not see page %lu, frame 0x%lx", i, pfns[i]);
 }
 
-/* All but the variant's pages are as the host has filled them, and at KERNEL. */
+/* Assert that all other pages have the host's data, and are at KERNEL. */
 static void assert_rest_untouched(struct _test_data_owner *self,
 				  const struct _fixture_variant_owner *variant)
 {
@@ -280,7 +280,9 @@ static void assert_private(struct _test_data_owner *self,
 	gmem_assert_pfns_hidden(self->pfns + FIRST, NR, seed);
 }
 
-/* The counters of the file: nobody but level KERNEL has shares. */
+/*
+ * Check the counters of the file: only level KERNEL has direct-map references.
+ */
 static void assert_counts(struct _test_data_owner *self, u64 lent)
 {
 	struct gmem_info info;
@@ -310,7 +312,7 @@ static void unpin(int *p)
 	kvm_close(p[1]);
 }
 
-/* Guest and host see the same memory, the guest as far as it has mapped it. */
+/* Guest and host see the same memory, as far as the guest has mapped it. */
 OWNER_TEST(guest)
 {
 	guest_read(self, FIRST, NR, self->seed);
@@ -329,14 +331,17 @@ OWNER_TEST(guest)
 	guest_read(self, FIRST, NR, self->secret);
 }
 
-/* Private and shared again, with all of it mapped by the host. */
+/*
+ * The guest makes the range private and shares it again, with all of it mapped
+ * by the host.
+ */
 OWNER_TEST(lend)
 {
 	int round;
 
 	for (round = 0; round < 3; round++) {
 		TEST_ASSERT_EQ(lend(NULL), 0);
-		/* The guest notices nothing: it has not lost its mapping. */
+		/* The guest keeps its mapping and its contents. */
 		guest_read(self, FIRST, NR, round ? self->secret + round - 1 : self->seed);
 		guest_write(self, FIRST, NR, self->secret + round);
 		assert_private(self, variant, self->secret + round);
@@ -348,17 +353,20 @@ OWNER_TEST(lend)
 		assert_kernel_sees(self->pfns + FIRST, NR, self->secret + round);
 		assert_counts(self, 0);
 	}
-	/* It is in user space's hands again. */
+	/* User space may change its level again. */
 	TEST_ASSERT_EQ(set_access(self->fd, FIRST, NR, USER), 0);
 	TEST_ASSERT_EQ(set_access(self->fd, FIRST, NR, KERNEL), 0);
 	gmem_fill(START, NR * GMEM_PAGE, self->seed);
 }
 
-/* What somebody in the host holds cannot be lent, and then nothing is. */
+/*
+ * A range with a page to which the host has a reference cannot be lent, and
+ * then no page of it is.
+ */
 OWNER_TEST(held)
 {
 	u64 held = FIRST + NR - 1, error_page, want = held;
-	/* The file's end is no block. */
+	/* The end of the file is no whole block. */
 	bool block = !gmem_plain() && held / BLOCK_PAGES < NR_PAGES / BLOCK_PAGES;
 	int p[2];
 
@@ -371,7 +379,7 @@ OWNER_TEST(held)
 	gmem_assert_filled(START, NR * GMEM_PAGE, self->seed);
 	assert_kernel_sees(self->pfns + FIRST, NR, self->seed);
 	guest_read(self, FIRST, NR, self->seed);
-	/* Not lent: no veto. */
+	/* The owner does not veto a change of memory that is not lent. */
 	if (NR > 1) {
 		TEST_ASSERT_EQ(set_access(self->fd, FIRST, NR - 1, NONE),
 			       block ? -EAGAIN : 0);
@@ -379,7 +387,7 @@ OWNER_TEST(held)
 	}
 	TEST_ASSERT_EQ(share(), -EINVAL);
 
-	/* What the holder reads is what was there. */
+	/* The pipe still contains the old contents. */
 	TEST_ASSERT_EQ(result(read(p[0], self->buf, GMEM_PAGE)), GMEM_PAGE);
 	gmem_assert_filled(self->buf, GMEM_PAGE, self->seed);
 	memset(self->buf, 0, GMEM_PAGE);
@@ -388,7 +396,7 @@ OWNER_TEST(held)
 	assert_private(self, variant, self->seed);
 }
 
-/* The host cannot raise the level of what is lent, nor of a part of it. */
+/* The host cannot raise the level of a lent range, or of a part of it. */
 OWNER_TEST(veto)
 {
 	u64 after = FIRST + NR;
@@ -406,14 +414,19 @@ OWNER_TEST(veto)
 	assert_private(self, variant, self->seed);
 	assert_rest_untouched(self, variant);
 
-	/* Nor can it be lent twice, or shared in part with what is not lent. */
+	/*
+	 * The range cannot be lent twice, nor shared together with memory that
+	 * is not lent.
+	 */
 	TEST_ASSERT_EQ(lend(NULL), -EINVAL);
 	TEST_ASSERT_EQ(on_range(self->dev, TEST_GMEM_LEND, self->fd, FIRST - 1, 2, NULL), -EINVAL);
 	TEST_ASSERT_EQ(on_range(self->dev, TEST_GMEM_SHARE, self->fd, FIRST - 1, 2, NULL), -EINVAL);
 	assert_rest_untouched(self, variant);
 }
 
-/* A dead guest's memory comes back empty, and only when it is dead. */
+/*
+ * Memory of a dead guest is returned empty, and only after the guest is dead.
+ */
 OWNER_TEST(reclaim)
 {
 	TEST_ASSERT_EQ(lend(NULL), 0);
@@ -442,7 +455,10 @@ OWNER_TEST(reclaim)
 	assert_rest_untouched(self, variant);
 }
 
-/* The guest goes altogether; file and mapping stay, what was lent is empty. */
+/*
+ * The guest is destroyed; its file and the mapping remain, and lent memory is
+ * empty.
+ */
 OWNER_TEST(destroy)
 {
 	u64 pfn;
@@ -462,14 +478,16 @@ OWNER_TEST(destroy)
 	gmem_fill(START, NR * GMEM_PAGE, self->secret);
 	pfn = gmem_pfn(START);
 	TEST_ASSERT(gmem_kernel_sees(pfn, self->secret), "the kernel does not see it");
-	/* The mapping alone does as well. */
+	/* The mapping alone holds the file, with the same result. */
 	kvm_close(self->fd);
 	self->fd = -1;
 	gmem_assert_filled(START, NR * GMEM_PAGE, self->secret);
 	gmem_fill(START, NR * GMEM_PAGE, self->seed);
 }
 
-/* A hole takes the pages from the guest too; what was lent stays lent. */
+/*
+ * A hole punch removes the pages from the guest too; a lent range stays lent.
+ */
 OWNER_TEST(punch_hole)
 {
 	u64 part = NR > 1 ? NR / 2 : 1;
@@ -492,7 +510,7 @@ OWNER_TEST(punch_hole)
 	TEST_ASSERT_EQ(share(), 0);
 	gmem_assert_zero(self->mem + hole * GMEM_PAGE, part * GMEM_PAGE);
 
-	/* And where the host uses it. */
+	/* The same for memory that the host uses. */
 	gmem_punch(self->fd, 0, FIRST * GMEM_PAGE);
 	TEST_ASSERT_EQ(guest_io(self->dev, self->fd, 0, self->buf, 8, false), -EFAULT);
 	TEST_ASSERT_EQ(on_range(self->dev, TEST_GMEM_MAP, self->fd, 0, FIRST, NULL), 0);
@@ -500,7 +518,7 @@ OWNER_TEST(punch_hole)
 	gmem_assert_zero(self->mem, FIRST * GMEM_PAGE);
 }
 
-/* A file that is the guest's from the beginning. */
+/* A file whose memory is private from the beginning. */
 OWNER_TEST(private_start)
 {
 	u64 flags = gmem_test_flags() & ~GUEST_MEMFD_FLAG_INIT_SHARED;
@@ -529,7 +547,10 @@ OWNER_TEST(private_start)
 	kvm_close(fd);
 }
 
-/* Memory goes bad under the guest: it loses the page, and nobody gets that. */
+/*
+ * A page of the guest is poisoned: the guest loses it, and no other user gets
+ * it.
+ */
 OWNER_TEST(memory_failure)
 {
 	u64 bad = FIRST + NR / 2, error_page;
@@ -557,15 +578,19 @@ OWNER_TEST(memory_failure)
 	assert_rest_untouched(self, variant);
 	TEST_ASSERT_EQ(set_access(self->fd, FIRST, NR, KERNEL), -EPERM);
 
-	/* It is lost for good, and its neighbour looked at twice. */
+	/*
+	 * The page is lost for good; the teardown checks its neighbour twice
+	 * instead.
+	 */
 	TEST_ASSERT_EQ(gmem_count_absent(&self->pfns[bad], 1), 1);
 	gmem_expect_lost(1);
 	self->pfns[bad] = self->pfns[bad - 1];
 }
 
 /*
- * Lending against all that the host may do with the memory at the same time.
- * The guest's word of a page is its own, whoever else does what with the rest.
+ * Lends memory while the host does everything else with it at the same time.
+ * Each page has a word that only the guest writes; it must not change
+ * otherwise.
  */
 struct race {
 	struct _test_data_owner *self;
@@ -579,7 +604,7 @@ static bool may_fail(long r, long error)
 	return r >= 0 || r == error;
 }
 
-/* By system calls, which get EFAULT for a SIGBUS. */
+/* Uses system calls, which return EFAULT instead of raising SIGBUS. */
 static void *race_touch(void *arg)
 {
 	struct race *race = arg;
@@ -626,7 +651,7 @@ static void *race_pin(void *arg)
 			continue;
 		TEST_ASSERT_EQ(result(read(p[0], page, sizeof(page))), sizeof(page));
 		done++;
-		/* Give lending a chance. */
+		/* Pause, so that lending can succeed. */
 		usleep(100);
 	}
 	race->pinned = done;
@@ -650,7 +675,7 @@ static void *race_map(void *arg)
 	return NULL;
 }
 
-/* Faults of the guest are its hypervisor's to serve. */
+/* A fault of the guest makes its hypervisor populate the page; retry. */
 static void word_io(struct _test_data_owner *self, u64 page, u64 *word, bool write)
 {
 	long r;
@@ -710,7 +735,7 @@ OWNER_TEST(race)
 	gmem_fill(self->mem, SIZE, self->seed);
 }
 
-/* What concerns no range. */
+/* Errors that concern no range. */
 TEST(bad_input)
 {
 	u64 flags = gmem_test_flags();
@@ -749,7 +774,7 @@ TEST(bad_input)
 	TEST_ASSERT_EQ(guest_io(dev, fd, 0, NULL, 8, true), -EFAULT);
 	TEST_ASSERT_EQ(guest_io(dev, fd, 4 * GMEM_PAGE - 8, buf, 8, false), 0);
 
-	/* Each guest has its own files, and each owner. */
+	/* Each guest and each owner accept only their own files. */
 	other = guest_new();
 	TEST_ASSERT_EQ(on_range(other, TEST_GMEM_MAP, fd, 0, 1, NULL), -EINVAL);
 	TEST_ASSERT_EQ(on_range(other, TEST_GMEM_LEND, fd, 0, 1, NULL), -EINVAL);
@@ -760,7 +785,7 @@ TEST(bad_input)
 							   KVM_MEM_GUEST_MEMFD, 2 * GMEM_GPA,
 							   4 * GMEM_PAGE, g.mem, fd, 0)),
 		       -EINVAL);
-	/* KVM serves its guests beside. */
+	/* KVM's guests work at the same time. */
 	gmem_guest_call(g.vcpus[0], gmem_guest_fill, GMEM_GVA, 16 * GMEM_PAGE, 1);
 	TEST_ASSERT_EQ(on_range(dev, TEST_GMEM_LEND, fd, 0, 4, NULL), 0);
 	gmem_guest_call(g.vcpus[0], gmem_guest_check, GMEM_GVA, 16 * GMEM_PAGE, 1);
@@ -770,7 +795,10 @@ TEST(bad_input)
 	gmem_assert_all_back();
 }
 
-/* The module stays for a guest, a file, a mapping; not for a page that is held. */
+/*
+ * A guest, a file or a mapping prevents the removal of the module; a pinned
+ * page does not.
+ */
 TEST(unload)
 {
 	int dev, fd, p[2], kmsg, round;
@@ -802,7 +830,7 @@ TEST(unload)
 		unpin(p);
 		TEST_ASSERT_EQ(result(load_module()), 0);
 	}
-	/* Given back by the library, which polls for such pages. */
+	/* The library frees the page when it polls such pages. */
 	for (round = 0; round < 100 && gmem_kernel_sees(pfn, seed); round++)
 		usleep(100000);
 	sleep(1);
@@ -815,7 +843,7 @@ int main(int argc, char *argv[])
 	gmem_require();
 	if (access(DEVICE, R_OK | W_OK) && load_module())
 		ksft_exit_skip("no " DEVICE " and no module " MODULE_FILE "\n");
-	/* The library may have been built with it. */
+	/* The library may have been built into the kernel. */
 	TEST_REQUIRE(!access(DEVICE, R_OK | W_OK));
 	return test_harness_run(argc, argv);
 }

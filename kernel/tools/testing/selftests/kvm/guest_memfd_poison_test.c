@@ -2,19 +2,20 @@
 /*
  * A memory failure in one page of a block of hidden guest memory.
  *
- * Proves that user space and the guest lose the bad page and no other: the block is
- * split, or, where a pin prevents that, mapped page by page without the bad page.
- * The other pages keep their frames, their contents, their level and their counts.
- * The signals name 4 KiB.  When the file is closed, all other pages are given
- * back, and the bad page stays out of the direct map and out of use, even when
- * debugfs is asked to unpoison it.
+ * Proves that user space and the guest lose the bad page and no other: the
+ * library splits the block or, where a pin prevents that, maps it page by page
+ * without the bad page.  The other pages keep their frames, their contents,
+ * their level and their counts.  The signals name 4 KiB.  When the file is
+ * closed, all other pages are freed, and the bad page stays out of the direct
+ * map and out of use, even if debugfs is asked to unpoison it.
  *
- * Catches: a block that is given up for one page (all tests), a bad page that is
- * mapped together with its neighbours (pinned), a block that stays with its closed
- * file for ever (pinned_until_closed), a bad page that reaches the allocator by its
- * last reference (pinned_until_closed).
+ * Catches: a whole block that is lost with one page (all tests), a bad page
+ * that is mapped together with its neighbours (pinned), a block that stays with
+ * its closed file for ever (pinned_until_closed), a bad page that is freed to
+ * the allocator with its last reference (pinned_until_closed).
  *
- * Not covered: a real machine check, which tests/suites/machine-check.cfg has.
+ * Not covered: a real machine check, which tests/suites/machine-check.cfg
+ * tests.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -42,7 +43,7 @@
 #define USER		GUEST_MEMFD_ACCESS_USER
 #define KERNEL		GUEST_MEMFD_ACCESS_KERNEL
 
-/* Two blocks that the guest has filled, the second with a page that fails. */
+/* Two blocks that the guest has filled; a page of the second one fails. */
 FIXTURE(poison) {
 	int kmsg;
 	struct gmem_vm g;
@@ -110,7 +111,10 @@ static int inject(const char *file, u64 pfn)
 	return err;
 }
 
-/* All pages but the bad one are of use to others; the bad page is in the direct map if @seen. */
+/*
+ * Assert that all pages except the bad one are free; the bad page is in the
+ * direct map if @seen.
+ */
 static void assert_given_back(struct __test_metadata *_metadata, struct _test_data_poison *self,
 			      bool seen)
 {
@@ -167,7 +171,7 @@ static void assert_signal(int code, char *addr)
 	nr_signals = 0;
 }
 
-/* An access by user space must end with a signal. */
+/* Assert that an access by user space raises a signal. */
 static void assert_killed(char *addr, bool write)
 {
 	handle_signals();
@@ -197,7 +201,7 @@ static void assert_marked(const u64 *pfns, u64 bad)
 			    "page %lu has flags 0x%lx, page %lu is bad", first + i, flags[i], bad);
 }
 
-/* Both of user space and of the guest, to read and to write. */
+/* User space and the guest can read and write all other pages. */
 static void assert_rest_usable(struct __test_metadata *_metadata, struct _test_data_poison *self)
 {
 	u64 at = self->bad * GMEM_PAGE, after = at + GMEM_PAGE;
@@ -225,7 +229,7 @@ static void assert_guest_loses(struct gmem_vm *g, u64 bad, u64 seed)
 	TEST_ASSERT_KVM_EXIT_REASON(vcpu, KVM_EXIT_MEMORY_FAULT);
 }
 
-/* User space and the guest have lost the page, and nothing else. */
+/* Assert that user space and the guest have lost the page, and nothing else. */
 static void assert_lost(struct __test_metadata *_metadata, struct _test_data_poison *self,
 			bool split)
 {
@@ -233,7 +237,10 @@ static void assert_lost(struct __test_metadata *_metadata, struct _test_data_poi
 	struct gmem_vm *g = &self->g;
 
 	assert_marked(self->pfns, bad);
-	/* The first access after the failure is to a neighbour, which must not map the page. */
+	/*
+	 * The first access after the failure is to a neighbour, and must not
+	 * map the bad page.
+	 */
 	if (bad % BLOCK_PAGES)
 		WRITE_ONCE(g->mem[(bad - 1) * GMEM_PAGE], READ_ONCE(g->mem[(bad - 1) * GMEM_PAGE]));
 	else
@@ -287,7 +294,7 @@ static void fail(struct __test_metadata *_metadata, struct _test_data_poison *se
 	TEST_ASSERT_EQ(inject("corrupt-pfn", self->pfns[bad]), 0);
 }
 
-/* In the file, and mapped by neither. */
+/* The page is populated, but neither user space nor the guest maps it. */
 POISON_TEST(unmapped)
 {
 	unmap_guest(&self->g);
@@ -301,7 +308,7 @@ POISON_TEST(user)
 	unmap_guest(&self->g);
 	TEST_ASSERT_EQ(mapped_by_pmd(self->g.mem), SIZE);
 	fail(_metadata, self, self->bad);
-	/* A signal is for those who have asked for it. */
+	/* Only processes that asked for a signal get one. */
 	assert_lost(_metadata, self, true);
 	TEST_ASSERT_EQ(mapped_by_pmd(self->g.mem), SZ_2M);
 }
@@ -318,7 +325,7 @@ POISON_TEST(guest)
 	TEST_ASSERT_EQ(gmem_pages_2m(g->vm), 1);
 }
 
-/* A VMM that asks for early signals is told which 4 KiB are bad. */
+/* A VMM that asks for early signals learns which 4 KiB are bad. */
 POISON_TEST(early_signal)
 {
 	char *addr = self->g.mem + self->bad * GMEM_PAGE;
@@ -337,7 +344,10 @@ static void to_kernel(struct __test_metadata *_metadata, struct _test_data_poiso
 	self->level = KERNEL;
 }
 
-/* A change of the level of the bad page is refused, and names it. */
+/*
+ * Assert that a change of the level of the bad page is refused, and reports the
+ * page.
+ */
 static void assert_refused(int fd, u64 bad)
 {
 	u64 at;
@@ -347,7 +357,7 @@ static void assert_refused(int fd, u64 bad)
 		    "%d, errno %d at 0x%lx; page %lu is bad", r, errno, at, bad);
 }
 
-/* At KERNEL, by the caller's own memory failure. */
+/* At KERNEL the caller injects the failure by MADV_HWPOISON. */
 POISON_TEST(kernel)
 {
 	char *addr = self->g.mem + self->bad * GMEM_PAGE;
@@ -363,13 +373,15 @@ POISON_TEST(kernel)
 	gmem_set_access(g->fd, 0, SZ_2M, KERNEL);
 }
 
-/* A page of the block, but not the bad one. */
+/* Another page of the same block. */
 static char *neighbour(struct gmem_vm *g, u64 bad)
 {
 	return g->mem + (bad % BLOCK_PAGES ? bad - 1 : bad + 1) * GMEM_PAGE;
 }
 
-/* A device has pinned another page of the block, which stays one piece. */
+/*
+ * A device has pinned another page of the block, so the block cannot be split.
+ */
 POISON_TEST(pinned)
 {
 	u64 other = BLOCK_PAGES + 200, at = self->bad * GMEM_PAGE;
@@ -386,7 +398,7 @@ POISON_TEST(pinned)
 	TEST_ASSERT(gmem_pin(&none, GMEM_PIN_READ, g->mem + at, GMEM_PAGE), "pinned");
 	assert_refused(g->fd, self->bad);
 
-	/* Another one, in the same block. */
+	/* A second page of the same block fails. */
 	fail(_metadata, self, other);
 	assert_killed(g->mem + other * GMEM_PAGE, false);
 	assert_killed(g->mem + at, false);
@@ -394,7 +406,7 @@ POISON_TEST(pinned)
 			   (NR_PAGES - 1 - (other + 1)) * GMEM_PAGE, self->seed);
 	gmem_unpin(&pin);
 
-	/* Now a change of a part can split the block. */
+	/* Without the pin, a change of a part can split the block. */
 	gmem_set_access(g->fd, (other + 1) * GMEM_PAGE, 2 * GMEM_PAGE, USER);
 	TEST_ASSERT_EQ(blocks(g->fd), 1 + BLOCK_PAGES);
 	gmem_set_access(g->fd, (other + 1) * GMEM_PAGE, 2 * GMEM_PAGE, KERNEL);
@@ -407,7 +419,7 @@ POISON_TEST(pinned)
 	gmem_assert_given_back(self->pfns, self->bad < other ? self->bad : other, self->seed);
 }
 
-/* The file is closed while the device still has its pin. */
+/* The file is closed before the device unpins its page. */
 POISON_TEST(pinned_until_closed)
 {
 	struct gmem_vm *g = &self->g;
@@ -424,7 +436,7 @@ POISON_TEST(pinned_until_closed)
 	assert_given_back(_metadata, self, false);
 }
 
-/* The VMM replaces the page. */
+/* The VMM replaces the page by a hole punch. */
 POISON_TEST(punched)
 {
 	struct gmem_vm *g = &self->g;
@@ -452,7 +464,7 @@ static void *change_thread(void *arg)
 	return NULL;
 }
 
-/* The level of the other block changes all the time. */
+/* Meanwhile a thread changes the level of the other block. */
 POISON_TEST(beside_changes)
 {
 	pthread_t thread;

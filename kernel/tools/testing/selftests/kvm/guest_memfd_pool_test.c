@@ -2,19 +2,19 @@
 /*
  * The kernel's pool of hidden, clean blocks, as user space sees it.
  *
- * Proves that a parameter with bad input changes nothing; that memory which
- * circulates between VMs is clean and costs no flush; that the pool counts as
- * available memory, and is empty before the OOM killer selects a victim; that
- * cgroups are charged for populated memory only, and that a warm pool does not
- * let a cgroup exceed its limit; that the pool keeps neither hibernation nor
- * memory offlining from happening; that NUMA policies are obeyed; and that the
- * direct map shows no data of a former guest while blocks enter and leave the
- * pool.
+ * Proves that a write of bad input to the parameter changes nothing; that
+ * memory which circulates between VMs is clean and costs no flush; that the
+ * pool counts as available memory, and is empty before the OOM killer selects a
+ * victim; that cgroups are charged for populated memory only, and that a warm
+ * pool does not let a cgroup exceed its limit; that the pool prevents neither
+ * hibernation nor memory offlining; that blocks obey NUMA policies; and that
+ * the direct map shows no data of a former guest while blocks enter and leave
+ * the pool.
  *
  * Catches: blocks that are not cleared (warm, scan), that stay charged (cgroup,
- * removed_cgroup), that are not freed for a process that needs memory (hog), for
- * an image (hibernation) or for memory that goes offline (offline), and blocks of
- * another node than the policy's (numa).
+ * removed_cgroup), that are not freed for a process that needs memory (hog),
+ * for an image (hibernation) or for memory that goes offline (offline), and
+ * blocks of another node than the policy's (numa).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -84,7 +84,7 @@ static bool pool_has(void *nr)
 	return gmem_pool("blocks", -1) == (u64)nr;
 }
 
-/* @nr: Blocks of all nodes together. */
+/* @nr counts the blocks of all nodes together. */
 static void wait_blocks(u64 nr)
 {
 	int i;
@@ -95,7 +95,7 @@ static void wait_blocks(u64 nr)
 		    gmem_pool("blocks", -1), nr);
 }
 
-/* Room for @low to @high blocks of all nodes together. */
+/* Sets watermarks of @low and @high blocks of all nodes together. */
 static void set_marks(u64 low, u64 high)
 {
 	char text[64];
@@ -104,7 +104,7 @@ static void set_marks(u64 low, u64 high)
 	gmem_set_pool(text);
 }
 
-/* User space touches each page of @size bytes. */
+/* Touches each page of @size bytes from user space. */
 static void touch(char *mem, u64 size)
 {
 	u64 i;
@@ -142,7 +142,7 @@ FIXTURE_TEARDOWN(pool)
 
 #define POOL_TEST(name) TEST_F_TIMEOUT(pool, name, TIMEOUT)
 
-/* A VM with a secret in each page, whose blocks are in the pool afterwards. */
+/* Fills the pool with the blocks of a VM that had a secret in each page. */
 static void fill_pool(struct _test_data_pool *self, u64 nr_blocks)
 {
 	struct gmem_vm *g = &self->g;
@@ -192,7 +192,7 @@ POOL_TEST(parameter)
 	int err;
 
 	for (i = 0; i < ARRAY_SIZE(cases); i++) {
-		/* An empty write never reaches the kernel. */
+		/* The kernel's handler does not see an empty write. */
 		if (!*cases[i].in)
 			continue;
 		err = __gmem_set_pool(cases[i].in);
@@ -202,7 +202,7 @@ POOL_TEST(parameter)
 		TEST_ASSERT(!strcmp(text, cases[i].out), "'%s': reads '%s', want '%s'", cases[i].in,
 			    text, cases[i].out);
 	}
-	/* Per cent are of each node's own memory. */
+	/* Percentages are relative to each node's own memory. */
 	gmem_set_pool("0,1%");
 	TEST_ASSERT(gmem_pool("high", -1) * BLOCK >= gmem_meminfo("MemTotal") * 1024 / 100 / 2 &&
 		    gmem_pool("high", -1) * BLOCK <= gmem_meminfo("MemTotal") * 1024 / 100 * 3 / 2,
@@ -217,7 +217,7 @@ POOL_TEST(parameter)
 
 #define WARM_BLOCKS	128UL
 
-/* 256 MiB of a guest that has ended are 256 MiB of the next one's. */
+/* A VM reuses the 256 MiB of a guest that has ended. */
 POOL_TEST(warm)
 {
 	u64 hits, misses, flushes, found;
@@ -262,7 +262,7 @@ static u64 low_watermarks(void)
 
 POOL_TEST(meminfo)
 {
-	/* What the host may take or give for itself meanwhile, in KiB. */
+	/* In KiB: what the host itself may allocate or free meanwhile. */
 	u64 slack = 24 * 1024, pool = WARM_BLOCKS * BLOCK / 1024;
 	u64 free, available, reclaimable;
 
@@ -276,7 +276,7 @@ POOL_TEST(meminfo)
 	ksft_print_msg("MemFree -%ld, MemAvailable -%ld, KReclaimable +%ld kB\n", free, available,
 		       reclaimable);
 	TEST_ASSERT((s64)free > (s64)(pool - slack), "MemFree has lost %ld kB", free);
-	/* MemAvailable is without the low watermarks of what is reclaimable. */
+	/* MemAvailable excludes the low watermarks from what is reclaimable. */
 	TEST_ASSERT((s64)available < (s64)(slack + low_watermarks()),
 		    "MemAvailable has lost %ld kB", available);
 	TEST_ASSERT((s64)reclaimable >= (s64)(pool - slack) && reclaimable < pool + slack,
@@ -293,7 +293,7 @@ struct hog {
 	u64 pool;
 };
 
-/* Touches @pages; says how many blocks the pool had when it touched the last one. */
+/* Starts a process that touches @pages and counts them in @hog. */
 static pid_t start_hog(struct hog *hog, u64 pages)
 {
 	pid_t pid = fork();
@@ -312,7 +312,7 @@ static pid_t start_hog(struct hog *hog, u64 pages)
 	_exit(0);
 }
 
-/* A process that needs all available memory beside VMs that come and go. */
+/* A process needs all available memory while VMs start and end. */
 POOL_TEST(hog)
 {
 	u64 kills = oom_kills(), available, spare = SZ_128M / GMEM_PAGE, vms = 0;
@@ -342,7 +342,10 @@ POOL_TEST(hog)
 	ksft_print_msg("%lu VMs beside a process of %lu MiB\n", vms, (available - spare) / 256);
 	TEST_ASSERT(gmem_pool("blocks", -1) < WARM_BLOCKS, "the pool has not shrunk");
 
-	/* More than there is: the killer has its turn when the pool is empty. */
+	/*
+	 * A process needs more than there is: the OOM killer acts when the pool
+	 * is empty.
+	 */
 	fill_pool(self, WARM_BLOCKS);
 	available = gmem_meminfo("MemAvailable") * 1024 / GMEM_PAGE;
 	pid = start_hog(hog, gmem_meminfo("MemTotal") * 1024 / GMEM_PAGE * 2);
@@ -429,7 +432,10 @@ static void exceed_group(bool killable, u64 flags)
 		_exit(1);
 	}
 	r = fallocate(g.fd, FALLOC_FL_KEEP_SIZE, 0, g.size) ? errno : 0;
-	/* Without room, no file of /proc can be opened. */
+	/*
+	 * The cgroup is at its limit, so opening a file of /proc would fail
+	 * before this.
+	 */
 	gmem_punch(g.fd, 0, BLOCK);
 	TEST_ASSERT(r == ENOMEM, "256 MiB of %lu: errno %d", LIMIT, r);
 	gmem_read_info(g.fd, &i);
@@ -439,7 +445,7 @@ static void exceed_group(bool killable, u64 flags)
 	_exit(0);
 }
 
-/* Charged from the populate to the scrub, and not beyond; within the limit. */
+/* Pages are charged from populate to scrub and no longer, within the limit. */
 POOL_TEST(cgroup)
 {
 	int status, way;
@@ -482,7 +488,7 @@ static bool none_dying(void *unused)
 	return !value;
 }
 
-/* Nothing of a cgroup that was removed remains when its memory is in the pool. */
+/* A removed cgroup disappears when its memory is in the pool. */
 POOL_TEST(removed_cgroup)
 {
 	struct gmem_vm *g = &self->g;
@@ -495,7 +501,10 @@ POOL_TEST(removed_cgroup)
 	gmem_vm_create(g, 1, 16 * BLOCK, self->flags);
 	pid = fork();
 	if (!pid) {
-		/* Not join_group(), whose mlockall() populates the file. */
+		/*
+		 * Do not call join_group(): its mlockall() would populate the
+		 * file.
+		 */
 		write_number(GROUP "/cgroup.procs", getpid());
 		touch(g->mem, g->size);
 		_exit(0);
@@ -530,7 +539,7 @@ static int hibernate(void)
 	return err;
 }
 
-/* Up to the point at which user space is frozen. */
+/* Hibernates up to the point at which user space is frozen. */
 POOL_TEST(hibernation)
 {
 	struct gmem_vm *g = &self->g;
@@ -574,7 +583,7 @@ static int set_state(u64 nr, const char *state)
 	fd = open(path, O_WRONLY);
 	if (fd < 0)
 		return errno;
-	/* It retries until a signal is there. */
+	/* The kernel retries until the task receives a signal. */
 	alarm(20);
 	err = write(fd, state, strlen(state)) > 0 ? 0 : errno;
 	alarm(0);
@@ -598,7 +607,7 @@ static u64 count_absent(u64 nr, u64 size)
 	return absent;
 }
 
-/* What goes offline without a pool goes offline with a full one. */
+/* Memory that goes offline without a pool also goes offline with a full one. */
 POOL_TEST(offline)
 {
 	struct sigaction action = { .sa_handler = no_handler }, old;
@@ -617,7 +626,10 @@ POOL_TEST(offline)
 		if (goes[nr])
 			TEST_ASSERT(!set_state(nr, "online"), "cannot bring back %lu", nr);
 	}
-	/* Half of what is free, so that what is movable has a place to move to. */
+	/*
+	 * Use half of the free memory, so that the kernel can migrate movable
+	 * pages.
+	 */
 	blocks = gmem_meminfo("MemFree") * 1024 / 2 / BLOCK;
 	set_marks(blocks, blocks);
 	wait_blocks(blocks);
@@ -642,7 +654,10 @@ POOL_TEST(offline)
 
 #define NUMA_BLOCKS	16UL
 
-/* Of the memory block: get_mempolicy() and move_pages() use GUP, which is refused. */
+/*
+ * Look up the memory block: get_mempolicy() and move_pages() use GUP, which is
+ * refused.
+ */
 static bool is_on_1(void *addr)
 {
 	char path[128], text[32];
@@ -708,7 +723,10 @@ static void numa_cases(struct _test_data_pool *self, bool warm)
 			ksft_print_msg("%s of the %s: %lu of %lu blocks on node 1, %lu hits\n",
 				       tests[i].name, task ? "task" : "file", nr, NUMA_BLOCKS,
 				       hits);
-			/* The kernel may allocate a few pages for itself. */
+			/*
+			 * The kernel may allocate a few pages for itself by the
+			 * same policy.
+			 */
 			if (task && tests[i].mode == MPOL_INTERLEAVE) {
 				TEST_ASSERT(nr + 2 >= tests[i].on_1 && nr <= tests[i].on_1 + 2,
 					    "%s of the task: %lu on node 1", tests[i].name, nr);
@@ -723,7 +741,9 @@ static void numa_cases(struct _test_data_pool *self, bool warm)
 	}
 }
 
-/* Allocations of this task fail that are larger than a page, or none. */
+/*
+ * Makes all allocations of this task that are larger than a page fail, or none.
+ */
 static void fail_blocks(bool fail)
 {
 	static const char dir[] = "/sys/kernel/debug/fail_page_alloc/";
@@ -747,8 +767,9 @@ static void fail_blocks(bool fail)
 }
 
 /*
- * Pages that are hidden by themselves, as there is no block: each is of a node of the policy.
- * A file's policy is that of a mapping; a task's is set with @task.
+ * Without blocks, the library hides pages one by one; each must be on a node of
+ * the policy.  @task selects the task's policy instead of the file's, which a
+ * mapping sets.
  */
 static void check_lone(struct _test_data_pool *self, int mode, unsigned long nodes, bool task)
 {
@@ -791,7 +812,9 @@ POOL_TEST(numa)
 {
 	if (access("/sys/devices/system/node/node1", R_OK))
 		SKIP(return, "one node");
-	/* The harness's own CPU does not matter for these policies. */
+	/*
+	 * The CPU on which the harness runs does not matter for these policies.
+	 */
 	numa_cases(self, false);
 	set_marks(4 * NUMA_BLOCKS, 4 * NUMA_BLOCKS);
 	wait_blocks(4 * NUMA_BLOCKS);
@@ -800,7 +823,10 @@ POOL_TEST(numa)
 	numa_cases(self, true);
 }
 
-/* Guests end, the worker refills and frees: no page shows what was in it. */
+/*
+ * While guests end and the worker refills and frees, no page shows its former
+ * contents.
+ */
 POOL_TEST(scan)
 {
 	struct gmem_vm *g = &self->g;
@@ -818,7 +844,10 @@ POOL_TEST(scan)
 	}
 	TEST_ASSERT(pid > 0, "no child");
 	do {
-		/* The worker allocates; takes over; frees all. */
+		/*
+		 * In turn the worker allocates, takes over, and frees all
+		 * blocks.
+		 */
 		if (rounds % 3 == 0)
 			set_marks(8, 24);
 		else

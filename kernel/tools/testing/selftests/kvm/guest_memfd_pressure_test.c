@@ -2,18 +2,19 @@
 /*
  * Blocks of hidden guest memory where memory is short, or a reference lasts.
  *
- * Proves that VMs which take most of the host's memory can come and go; that
- * idle pages go back to a host that needs them, and that pages alone serve where
- * no block can be had; that a cgroup's limit holds, and that nothing stays
- * charged; that a block waits, cleared, for a page that is pinned; and that
- * the direct map shows nothing of a guest while its blocks are torn down.
+ * Proves that VMs which use most of the host's memory can start and end
+ * repeatedly; that idle pages are freed to a host that needs them, and that
+ * single pages serve where no block can be allocated; that a cgroup's limit
+ * holds, and that nothing stays charged; that a block is cleared and waits for
+ * a page that is pinned; and that the direct map shows nothing of a guest while
+ * its blocks are torn down.
  *
- * Catches: a shrinker that gives nothing back (idle_shrinks, fragmented), that
- * frees pages which are in use (the tags in them) or does not restore them
- * (all back), no way on without a block (fragmented, limit), a charge or a page
- * lost when memory runs out half way (limit), pages that are restored before
- * they are cleared, or not cleared (teardown_seen, held), a block that is freed
- * although a page of it is held, or never (held).
+ * Catches: a shrinker that frees nothing (idle_shrinks, fragmented), that frees
+ * pages which are in use (the tags in them) or does not restore them
+ * (all_back), a populate that fails without a block (fragmented, limit), a
+ * charge or a page lost when memory runs out half way (limit), pages that are
+ * restored before they are cleared, or not cleared (teardown_seen, held), a
+ * block that is freed although a page of it is pinned, or never (held).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -42,9 +43,9 @@
 #define BLOCK_PAGES	(BLOCK / GMEM_PAGE)
 #define NR_VMS		3
 #define NR_ROUNDS	3
-/* Of so many pages all but the first are punched. */
+/* Of this many pages all but the first are punched. */
 #define STRIDE		64
-/* What the host may take or give for itself meanwhile, in pages. */
+/* In pages: what the host itself may allocate or free meanwhile. */
 #define SLACK		(SZ_8M / GMEM_PAGE)
 #define TIMEOUT		600
 
@@ -101,7 +102,7 @@ FIXTURE_TEARDOWN(pressure)
 
 #define PRESSURE_TEST(name) TEST_F_TIMEOUT(pressure, name, TIMEOUT)
 
-/* Guest: a tag in each page, so that a guest can fill much memory. */
+/* Guest: write a tag into each page, so that a guest can fill much memory. */
 static u64 guest_tag(u64 gva, u64 size, u64 seed)
 {
 	u64 i;
@@ -119,7 +120,7 @@ static void tag(struct gmem_vm *g, u64 seed)
 		WRITE_ONCE(*(u64 *)(g->mem + i), gmem_word(seed, i / GMEM_PAGE));
 }
 
-/* The tags of every @step'th page. */
+/* Assert that every @step'th page has its tag. */
 static void assert_tagged(struct gmem_vm *g, u64 step, u64 seed)
 {
 	u64 i;
@@ -129,13 +130,13 @@ static void assert_tagged(struct gmem_vm *g, u64 step, u64 seed)
 			    "page %lu of %lu has lost its tag", i, g->size / GMEM_PAGE);
 }
 
-/* All the VMs together take three quarters of the host's memory. */
+/* All VMs together use three quarters of the host's memory. */
 static u64 vm_size(void)
 {
 	return gmem_meminfo("MemTotal") * 1024 / 4 * 3 / NR_VMS / BLOCK * BLOCK;
 }
 
-/* By each of the three ways that pages come into a file. */
+/* Populates the file by one of three ways. */
 static void populate(struct gmem_vm *g, int way, u64 seed)
 {
 	if (way == 0)
@@ -147,7 +148,7 @@ static void populate(struct gmem_vm *g, int way, u64 seed)
 	gmem_assert_counts(g->fd, g->size / GMEM_PAGE, 0);
 }
 
-/* How many pages came alone. */
+/* The number of pages that were populated as single pages. */
 static u64 count_single(struct gmem_vm *g, u64 blocks)
 {
 	struct gmem_info i;
@@ -157,13 +158,15 @@ static u64 count_single(struct gmem_vm *g, u64 blocks)
 	return i.blocks - blocks;
 }
 
-/* Pages that left a block alone, and that no file has. */
+/* Pages that were punched out of a block, and that no file uses. */
 static u64 count_idle(void)
 {
 	return gmem_pool("single", -1);
 }
 
-/* Leaves one page in STRIDE: every block stays, and most of its pages are idle. */
+/*
+ * Leaves one page in STRIDE: no block is freed, and most of its pages are idle.
+ */
 static void punch_most(struct gmem_vm *g)
 {
 	u64 i, nr = g->size / GMEM_PAGE;
@@ -173,7 +176,10 @@ static void punch_most(struct gmem_vm *g)
 	gmem_assert_counts(g->fd, nr / STRIDE, 0);
 }
 
-/* Refills the holes: their first pages read as zeroes, what was kept is kept. */
+/*
+ * Refills the holes: their first pages read as zeroes, and the other pages have
+ * their tags.
+ */
 static void refill_and_check(struct gmem_vm *g, u64 seed)
 {
 	u64 i;
@@ -185,7 +191,10 @@ static void refill_and_check(struct gmem_vm *g, u64 seed)
 	assert_tagged(g, STRIDE, seed);
 }
 
-/* A process that needs so many pages, and is the first to go if there are not. */
+/*
+ * Runs a process that touches this many pages, and that the OOM killer selects
+ * first.
+ */
 static void eat(u64 pages, bool may_die)
 {
 	int status;
@@ -218,7 +227,7 @@ static void fill_host(struct _test_data_pressure *self)
 	}
 }
 
-/* Most of the host's memory, again and again; a VM is replaced among others. */
+/* VMs use most of the host's memory repeatedly, and one of them is replaced. */
 PRESSURE_TEST(come_and_go)
 {
 	u64 splits = gmem_vmstat("direct_map_level2_splits");
@@ -252,12 +261,15 @@ PRESSURE_TEST(come_and_go)
 	ksft_print_msg("%d times %lu MiB: %lu splits, %lu merges\n", NR_ROUNDS + 1,
 		       NR_VMS * size / SZ_1M, splits, merges);
 	ksft_print_msg("blocks and singles more than %lu blocks a VM: %lu\n", size / BLOCK, single);
-	/* A page alone takes a mapping apart; so may the host for itself. */
+	/*
+	 * Each single page may split a mapping; the host itself may also split
+	 * some.
+	 */
 	TEST_ASSERT(splits <= single + merges + 16, "%lu splits for %lu pages alone", splits,
 		    single);
 }
 
-/* A VM that fills half of what is free, until it is killed. */
+/* Runs a VM that fills half of the free memory, and kills it. */
 static void run_and_kill(struct _test_data_pressure *self, u64 size)
 {
 	struct gmem_vm g;
@@ -281,7 +293,10 @@ static void run_and_kill(struct _test_data_pressure *self, u64 size)
 	close(pipes[1]);
 }
 
-/* Memory of a VM that was killed waits to be cleared: the next user gets it. */
+/*
+ * The memory of a killed VM waits to be cleared: the next process or VM gets
+ * it.
+ */
 PRESSURE_TEST(killed_then_needed)
 {
 	u64 size = vm_size() * 2, kills = gmem_vmstat("oom_kill");
@@ -295,7 +310,10 @@ PRESSURE_TEST(killed_then_needed)
 	TEST_ASSERT_EQ(gmem_vmstat("oom_kill"), kills);
 }
 
-/* What is idle goes to who needs it, and the holes can be filled again. */
+/*
+ * The shrinker frees idle pages to a process that needs them, and the holes can
+ * be refilled.
+ */
 PRESSURE_TEST(idle_shrinks)
 {
 	struct gmem_vm *g = &self->vms[1];
@@ -317,7 +335,7 @@ PRESSURE_TEST(idle_shrinks)
 	assert_tagged(g, STRIDE, self->seed + 1);
 
 	refill_and_check(g, self->seed + 1);
-	/* What is left of the last block that was cut for the holes. */
+	/* Single pages of the last block that was cut to refill the holes. */
 	TEST_ASSERT(count_idle() < BLOCK_PAGES, "%lu idle pages", count_idle());
 	TEST_ASSERT(count_single(g, nr / BLOCK_PAGES) >= idle - left,
 		    "%lu pages alone for %lu that were given away",
@@ -325,8 +343,9 @@ PRESSURE_TEST(idle_shrinks)
 }
 
 /*
- * A process that needs most of what is free and what is idle is not killed.  The kernel keeps
- * up to 2.5 times its usual reserve from processes for a while: that much is left.
+ * A process that needs most of the free and the idle memory is not killed.  The
+ * kernel reserves up to 2.5 times its usual reserve for a while, so the process
+ * leaves that much.
  */
 PRESSURE_TEST(before_oom)
 {
@@ -339,7 +358,7 @@ PRESSURE_TEST(before_oom)
 	ksft_print_msg("idle %lu, then %lu\n", idle, count_idle());
 }
 
-/* Nothing but scattered pages is left: they serve, one by one. */
+/* Only scattered pages are available: the library populates single pages. */
 PRESSURE_TEST(fragmented)
 {
 	struct gmem_vm *g = &self->vms[1], *late = &self->vms[NR_VMS];
@@ -373,7 +392,7 @@ PRESSURE_TEST(fragmented)
 #define LIMIT_SIZE	(32UL * BLOCK)
 #define CHILD_SECONDS	90
 
-/* In the cgroup: asks for more than it may have. */
+/* Runs in the cgroup, and populates more than its limit. */
 static void exceed(bool killable, u64 flags, u64 seed)
 {
 	struct gmem_info i;
@@ -381,16 +400,17 @@ static void exceed(bool killable, u64 flags, u64 seed)
 	int r;
 
 	/*
-	 * Its own pages are there, and charged to no cgroup here: a process that
-	 * cannot be killed tries for ever to touch a page beyond its limit.
+	 * The process has locked its own pages, which are not charged to this
+	 * cgroup: the kernel would retry a fault beyond the limit for ever in a
+	 * process that it cannot kill.
 	 */
 	TEST_ASSERT(!mlockall(MCL_CURRENT), "cannot lock the test's own pages");
 	write_number(GROUP "/cgroup.procs", getpid());
-	/* Whoever cannot be killed is told instead. */
+	/* A process that the OOM killer cannot kill gets an error instead. */
 	write_number("/proc/self/oom_score_adj", killable ? 0 : -1000);
 	gmem_vm_create(&g, 1, LIMIT_SIZE, flags);
 	r = fallocate(g.fd, FALLOC_FL_KEEP_SIZE, 0, g.size) ? errno : 0;
-	/* Without room a page fault would be tried again for ever. */
+	/* At the limit, the kernel would retry a page fault for ever. */
 	gmem_punch(g.fd, 0, BLOCK);
 	TEST_ASSERT(r == ENOMEM, "64 MiB of %lu: errno %d", LIMIT, r);
 	gmem_read_info(g.fd, &i);
@@ -400,7 +420,10 @@ static void exceed(bool killable, u64 flags, u64 seed)
 		    i.blocks, i.populated);
 	TEST_ASSERT(read_number(GROUP "/memory.current") <= LIMIT, "more than the limit");
 
-	/* What was got is good, and what is given back can be had again. */
+	/*
+	 * The populated memory is usable, and punched memory can be populated
+	 * again.
+	 */
 	gmem_fill(g.mem + BLOCK, BLOCK, seed);
 	gmem_assert_hidden(g.mem + BLOCK, BLOCK, seed);
 	gmem_punch(g.fd, 0, g.size);
@@ -410,7 +433,10 @@ static void exceed(bool killable, u64 flags, u64 seed)
 	_exit(0);
 }
 
-/* Return: False when it did not end in time; it is let go then, and killed. */
+/*
+ * Return: False if the child did not end in time; then it was killed, with a
+ * higher limit.
+ */
 static bool wait_for(pid_t pid, int *status)
 {
 	int i;
@@ -455,7 +481,10 @@ PRESSURE_TEST(limit)
 			TEST_ASSERT(WIFEXITED(status) && !WEXITSTATUS(status),
 				    "the child says 0x%x", status);
 
-		/* Some is charged in advance on each CPU; the kill takes time. */
+		/*
+		 * Each CPU has charged some memory in advance, and the kill
+		 * takes time.
+		 */
 		for (i = 0; i < 50; i++) {
 			charged = read_number(GROUP "/memory.current");
 			if (charged < SZ_1M)
@@ -473,20 +502,26 @@ PRESSURE_TEST(limit)
 #define HELD_SIZE	(HELD_BLOCKS * BLOCK)
 #define HELD_PAGE	(BLOCK_PAGES + 77)
 
-/* What is absent of the block that has a held page. */
+/* How many pages are absent in the block with the pinned page. */
 static u64 held_absent(const u64 *pfns)
 {
 	return gmem_count_absent(pfns + BLOCK_PAGES, BLOCK_PAGES);
 }
 
-/* Without gmem_assert_present(), which frees single pages of the held block. */
+/*
+ * Does not call gmem_assert_present(), which would free single pages of the
+ * pinned block.
+ */
 static bool others_present(void *pfns)
 {
 	return !gmem_count_absent(pfns, BLOCK_PAGES) &&
 	       !gmem_count_absent((u64 *)pfns + 2 * BLOCK_PAGES, (HELD_BLOCKS - 2) * BLOCK_PAGES);
 }
 
-/* A hole, a hole under pressure, and the file's end, while a page is pinned. */
+/*
+ * A hole punch, a hole punch under memory pressure, and a close, while a page
+ * is pinned.
+ */
 PRESSURE_TEST(held)
 {
 	struct gmem_vm *g = &self->vms[0];
@@ -514,16 +549,25 @@ PRESSURE_TEST(held)
 				    "%lu pages, %lu idle while one is pinned",
 				    info.populated, count_idle());
 		}
-		/* The others, and all that the held one has not been cleared of. */
+		/*
+		 * The pinned page is present with its contents; all other pages
+		 * are cleared and absent.
+		 */
 		TEST_ASSERT(gmem_kernel_sees(pfns[HELD_PAGE], self->seed), "gone while it is held");
 		TEST_ASSERT_EQ(gmem_scan(self->seed, NULL), 1);
 		TEST_ASSERT_EQ(held_absent(pfns), BLOCK_PAGES - 1);
 		gmem_wait(others_present, pfns, 10000);
 
-		/* The shrinker may free those without other references, and no other. */
+		/*
+		 * The shrinker may free the pages without other references, and
+		 * no others.
+		 */
 		if (way == 1) {
 			idle = gmem_free_pages();
-			/* More than there is: the idle pages go before it does. */
+			/*
+			 * The process needs more than there is: the idle pages
+			 * are freed before it is killed.
+			 */
 			eat(idle + BLOCK_PAGES / 2, true);
 			idle = count_idle();
 			absent = held_absent(pfns);
@@ -533,7 +577,10 @@ PRESSURE_TEST(held)
 			TEST_ASSERT(gmem_kernel_sees(pfns[HELD_PAGE], self->seed),
 				    "taken from who holds it");
 		}
-		/* Time goes by, with retries: nothing changes. */
+		/*
+		 * The worker retries several times meanwhile, and nothing
+		 * changes.
+		 */
 		usleep(300000);
 		TEST_ASSERT_EQ(held_absent(pfns), way == 1 ? idle : BLOCK_PAGES - 1);
 
@@ -555,7 +602,7 @@ PRESSURE_TEST(held)
 #define SEEN_SIZE	(SEEN_BLOCKS * BLOCK)
 #define SEEN_ROUNDS	30
 
-/* Looks at one frame after the other, in an order of its own. */
+/* A thread that reads one frame after the other, in a different order. */
 static struct {
 	pthread_t thread;
 	u64 seed;
@@ -590,12 +637,15 @@ static void wait_looks(u64 more)
 		sched_yield();
 }
 
-/* Whatever way blocks go, no look at their frames shows what was in them. */
+/*
+ * Whatever way blocks are freed, no read of their frames shows their former
+ * contents.
+ */
 PRESSURE_TEST(teardown_seen)
 {
 	static const struct {
 		const char *name;
-		/* In pages; none: the file is closed. */
+		/* In pages; 0: the file is closed. */
 		u64 first, nr;
 	} ways[] = {
 		{ "close", 0, 0 },
@@ -645,7 +695,7 @@ PRESSURE_TEST(teardown_seen)
 	TEST_ASSERT(all > SEEN_ROUNDS, "hardly a look in time: %lu", all);
 }
 
-/* Where the direct map takes long to dump, the one look at it. */
+/* Where dumping the direct map is slow, only this test checks it. */
 PRESSURE_TEST(all_back)
 {
 	gmem_assert_all_back();

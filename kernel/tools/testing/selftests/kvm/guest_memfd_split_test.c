@@ -3,19 +3,19 @@
  * What the kernel does elsewhere to parts of large folios, done to parts of
  * blocks of hidden guest memory.
  *
- * Proves that advice (madvise() and process_madvise()), locking, changes of
- * protection, moving, unmapping and forking of a part of a mapped block, and
- * the split that debugfs offers, leave the block one piece, hidden, in its place and
- * with its contents, for user space and for the guest; that a hole in a part
- * which is populated at the same time removes nothing else; and that a hole ends
- * although a device has pinned a part of the block at its end.
+ * Proves that advice (madvise() and process_madvise()), mlock(), mprotect(),
+ * mremap(), munmap() and fork() on a part of a mapped block, and the split that
+ * debugfs offers, leave the block one piece, hidden, in its place and with its
+ * contents, for user space and for the guest; that a hole punch in a part of a
+ * block that is populated at the same time removes nothing else; and that a
+ * hole punch ends although a device has pinned a part of the block at its end.
  *
  * Catches: a block that is split without the library (every test), a block that
- * truncation removes whole (hole_and_fault), a hole that is tried for ever
- * (hole_at_pin), a reference that soft offlining keeps (soft_offline).
+ * truncation removes whole (hole_and_fault), a hole punch that is retried for
+ * ever (hole_at_pin), a reference that soft offlining leaks (soft_offline).
  *
- * Not covered: the return value of split_folio(), which user space cannot see: the
- * library's reference makes it fail in any case.
+ * Not covered: the return value of split_folio(), which user space cannot see:
+ * the library's reference makes it fail in any case.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -57,7 +57,7 @@
 #define MADV_COLLAPSE	25
 #endif
 
-/* Three blocks, mapped whole by user space and by the guest, and filled. */
+/* Three blocks, filled and mapped whole by user space and by the guest. */
 FIXTURE(split) {
 	int kmsg;
 	struct gmem_vm g;
@@ -96,7 +96,7 @@ static u64 blocks(int fd)
 	return i.blocks;
 }
 
-/* Nothing has changed, for user space, the guest and the kernel. */
+/* Assert that nothing has changed for user space, the guest and the kernel. */
 static void assert_unchanged(struct _test_data_split *self, const char *after)
 {
 	struct gmem_vm *g = &self->g;
@@ -111,13 +111,13 @@ static void assert_unchanged(struct _test_data_split *self, const char *after)
 		TEST_ASSERT(gmem_pfn(g->mem + i * GMEM_PAGE) == self->pfns[i],
 			    "page %lu has moved after %s", i, after);
 	gmem_assert_pfns_hidden(self->pfns, NR_PAGES, self->seed);
-	/* New contents reach the other side. */
+	/* The guest sees what user space writes. */
 	self->seed++;
 	gmem_fill(g->mem, SIZE, self->seed);
 	gmem_guest_call(g->vcpus[0], gmem_guest_check, GMEM_GVA, SIZE, self->seed);
 }
 
-/* Parts of blocks: inside of one, at its ends, and across an end. */
+/* Parts of blocks: inside a block, at its ends, and across an end. */
 static const struct {
 	u64 first, nr;
 } parts[] = {
@@ -130,7 +130,7 @@ static const struct {
 static const struct {
 	const char *name;
 	int advice;
-	int error;	/* 0, or what is right to refuse it with */
+	int error;	/* 0, or the error that is right */
 } advices[] = {
 	{ "MADV_COLD",		MADV_COLD },
 	{ "MADV_PAGEOUT",	MADV_PAGEOUT },
@@ -155,7 +155,7 @@ SPLIT_TEST(advice)
 
 	for (i = 0; i < ARRAY_SIZE(advices); i++) {
 		for (j = 0; j < ARRAY_SIZE(parts); j++) {
-			/* Mapped whole. */
+			/* Map each block whole. */
 			kvm_madvise(self->g.mem, SIZE, MADV_POPULATE_WRITE);
 			r = madvise(self->g.mem + parts[j].first * GMEM_PAGE,
 				    parts[j].nr * GMEM_PAGE, advices[i].advice);
@@ -165,10 +165,10 @@ SPLIT_TEST(advice)
 		}
 		assert_unchanged(self, advices[i].name);
 	}
-	/* MADV_COLD and MADV_PAGEOUT have tried it. */
+	/* MADV_COLD and MADV_PAGEOUT have tried to split a block. */
 	TEST_ASSERT(gmem_vmstat("thp_split_page_failed") > failed, "no split was tried");
 	TEST_ASSERT_EQ(gmem_vmstat("thp_split_page"), split);
-	/* Of all of them. */
+	/* Advice for all blocks. */
 	for (i = 0; i < ARRAY_SIZE(advices); i++) {
 		r = madvise(self->g.mem, SIZE, advices[i].advice);
 		TEST_ASSERT(!r || (errno && errno == advices[i].error),
@@ -177,7 +177,7 @@ SPLIT_TEST(advice)
 	assert_unchanged(self, "advice to all");
 }
 
-/* By another process. */
+/* Another process gives the advice. */
 SPLIT_TEST(advice_from_outside)
 {
 	static const int outside[] = { MADV_COLD, MADV_PAGEOUT, MADV_WILLNEED, MADV_COLLAPSE };
@@ -187,7 +187,10 @@ SPLIT_TEST(advice_from_outside)
 
 	TEST_ASSERT(pidfd >= 0, "errno %d", errno);
 	for (i = 0; i < ARRAY_SIZE(outside); i++) {
-		/* A mapping of the child's own would have the advice ignored. */
+		/*
+		 * If the child also mapped the blocks, the kernel would ignore
+		 * the advice.
+		 */
 		kvm_madvise(self->g.mem, SIZE, MADV_DONTFORK);
 		child = fork();
 		if (!child) {
@@ -287,7 +290,10 @@ SPLIT_TEST(fork)
 	if (!child) {
 		gmem_assert_filled(self->g.mem, SIZE, self->seed);
 		gmem_fill(self->g.mem, SZ_2M + 64 * GMEM_PAGE, self->seed + 1);
-		/* The advice is ignored while both have the block mapped. */
+		/*
+		 * The kernel ignores the advice while both processes map the
+		 * block.
+		 */
 		_exit(madvise(self->g.mem + GMEM_PAGE, GMEM_PAGE, MADV_PAGEOUT) ||
 		      madvise(self->g.mem + GMEM_PAGE, GMEM_PAGE, MADV_DONTNEED));
 	}
@@ -327,7 +333,10 @@ SPLIT_TEST(debugfs)
 	assert_unchanged(self, "a split of everything");
 }
 
-/* Soft offlining is refused, and keeps no reference that a change of levels would find. */
+/*
+ * Soft offlining is refused, and leaks no reference, which a change of levels
+ * would find.
+ */
 SPLIT_TEST(soft_offline)
 {
 	struct gmem_vm *g = &self->g;
@@ -344,7 +353,7 @@ SPLIT_TEST(soft_offline)
 	assert_unchanged(self, "MADV_SOFT_OFFLINE");
 }
 
-/* A hole, which splits the block, and nothing else. */
+/* MADV_REMOVE punches a hole, which splits only its block. */
 SPLIT_TEST(remove)
 {
 	u64 first = BLOCK_PAGES + 100, nr = 100, end = first + nr;
@@ -360,7 +369,7 @@ SPLIT_TEST(remove)
 	gmem_assert_filled(g->mem + end * GMEM_PAGE, SIZE - end * GMEM_PAGE, self->seed);
 	gmem_assert_zero(g->mem + first * GMEM_PAGE, nr * GMEM_PAGE);
 	gmem_assert_counts(g->fd, NR_PAGES, 0);
-	/* Single pages stay such. */
+	/* MADV_COLLAPSE does not merge single pages. */
 	madvise(g->mem, SIZE, MADV_COLLAPSE);
 	TEST_ASSERT_EQ(blocks(g->fd), NR_BLOCKS - 1 + BLOCK_PAGES);
 }
@@ -375,7 +384,7 @@ static void *read_thread(void *arg)
 	return NULL;
 }
 
-/* A fault populates the block while a hole is made in a part of it. */
+/* A fault populates the block while a part of it is punched. */
 SPLIT_TEST(hole_and_fault)
 {
 	struct gmem_vm *g = &self->g;
@@ -388,13 +397,13 @@ SPLIT_TEST(hole_and_fault)
 		WRITE_ONCE(go, false);
 		kvm_pthread_create(&thread, NULL, read_thread, g->mem + SZ_2M);
 		WRITE_ONCE(go, true);
-		/* Sooner or later than the fault. */
+		/* Punch before or after the fault, depending on the round. */
 		if (i % 10)
 			usleep(i % 10 * 20);
 		gmem_punch(g->fd, SZ_2M + SZ_1M, GMEM_PAGE);
 		kvm_pthread_join(thread, NULL);
 		gmem_read_info(g->fd, &info);
-		/* The hole can be the first of the two, or the second. */
+		/* The hole punch may run before the fault or after it. */
 		TEST_ASSERT(info.populated >= NR_PAGES - 1,
 			    "round %d: %lu pages, a hole of one page has removed a block", i,
 			    info.populated);
@@ -403,7 +412,10 @@ SPLIT_TEST(hole_and_fault)
 	gmem_guest_call(g->vcpus[0], gmem_guest_check, GMEM_GVA + 2 * SZ_2M, SZ_2M, self->seed);
 }
 
-/* The hole begins in one block and ends in another one, which a device has pinned. */
+/*
+ * The hole begins in one block and ends in another one, which a device has
+ * pinned.
+ */
 SPLIT_TEST(hole_at_pin)
 {
 	u64 first = 256, end = BLOCK_PAGES + 256;
@@ -413,7 +425,7 @@ SPLIT_TEST(hole_at_pin)
 	gmem_set_access(g->fd, 0, SIZE, GUEST_MEMFD_ACCESS_KERNEL);
 	TEST_ASSERT(!gmem_pin(&pin, GMEM_PIN_WRITE, g->mem + (end + 8) * GMEM_PAGE, GMEM_PAGE),
 		    "errno %d", errno);
-	/* By the alarm of the harness, if it does not end. */
+	/* If the punch does not end, the harness's alarm fails the test. */
 	gmem_punch(g->fd, first * GMEM_PAGE, (end - first) * GMEM_PAGE);
 	gmem_assert_filled(g->mem, first * GMEM_PAGE, self->seed);
 	gmem_assert_zero(g->mem + first * GMEM_PAGE, (end - first) * GMEM_PAGE);

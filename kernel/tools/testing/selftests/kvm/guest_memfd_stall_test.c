@@ -1,26 +1,29 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * How long one user of a guest_memfd file makes another wait.
+ * How long one user of a guest_memfd file delays another.
  *
  * One thread populates 1.5 GiB by fallocate() and then punches all of it, while
- * a writer of the invalidate_lock is always queued.  Meanwhile a vCPU and a user
- * thread fault on memory that has been in the file from the start, once a
- * millisecond.  Each of them also faults on anonymous memory, as a control: what
- * the machine itself takes away shows there too.
+ * a writer of the invalidate_lock is always queued.  Meanwhile a vCPU and a
+ * user thread fault once a millisecond on memory that has been in the file from
+ * the start.  Each of them also faults on anonymous memory, as a control:
+ * delays by the machine itself show there too.
  *
- * Proves that in one of three rounds at least no fault waits for 100 ms longer than
- * one on anonymous memory, and in none for 500 ms, neither on hidden nor on plain
- * memory, that fdinfo is read in constant time, that a hole costs the same
- * whatever another, closed file has left behind, and that a close does not wait
- * until the memory is cleared.  Proves as well that no user fault, which takes no
- * lock on plain memory, maps a page that goes down to NONE meanwhile, or makes the
- * change fail.
+ * Proves that in at least one of three rounds no fault takes 100 ms longer than
+ * one on anonymous memory, and in no round 500 ms longer, on hidden and on
+ * plain memory; that the kernel shows fdinfo in constant time; that a hole
+ * punch costs the same whatever another, closed file has left behind; and that
+ * a close does not wait until the memory is cleared.  Proves as well that no
+ * user fault, which takes no lock on plain memory, maps a page that is lowered
+ * to NONE meanwhile, or makes the change fail.
  *
  * Catches: the invalidate_lock held over the whole range by fallocate() or by a
- * hole (faults), a sum over pages in fdinfo (fdinfo), one list of pages for all
- * files (strangers), a close that clears (close), one that shows the memory
- * before it is cleared (close), and a fault on plain memory that does not look at
- * the level again with the folio locked (lowered, in one run of three).
+ * hole punch (faults), a sum over pages in fdinfo (fdinfo), one list of pages
+ * for all files (strangers), a close that clears (close), a close that shows
+ * the memory before it is cleared (close), a fault on plain memory that does
+ * not check the level again with the folio locked (lowered, in one run of
+ * three), and a change to NONE that trusts folio_mapped() while an
+ * MADV_DONTNEED has not flushed yet (lowered, in one run of ten with a delay of
+ * 300 us before the change looks, and seldom without it).
  */
 #include <fcntl.h>
 #include <linux/falloc.h>
@@ -41,19 +44,22 @@
 #include "processor.h"
 #include "test_util.h"
 
-/* The memory that is faulted on; one page less has a memslot. */
+/* The memory on which the threads fault; the memslot has one page less. */
 #define THERE		(128UL << 20)
-/* What is populated and punched. */
+/* The size of the range that is populated and punched. */
 #define BIG		(1536UL << 20)
-/* Where the writers work. */
+/* The offset at which the writers work. */
 #define OTHER		(THERE + BIG)
 #define SIZE		(OTHER + SZ_2M)
-/* The emulated host shares its CPUs with other work: one round must meet this. */
+/*
+ * The emulated host shares its CPUs with other work, so only one round must
+ * meet this.
+ */
 #define LIMIT_NS	(100 * 1000 * 1000UL)
-/* Each round meets this. */
+/* Each round must meet this. */
 #define LIMIT_EACH_NS	(5 * LIMIT_NS)
 #define ROUNDS		3
-/* Of each kind, or the test says nothing. */
+/* With fewer events of a kind the test proves nothing. */
 #define MIN_EVENTS	50
 #define TIMEOUT		300
 
@@ -84,13 +90,13 @@ FIXTURE(stall) {
 	struct gmem_vm g;
 	int kmsg;
 	u64 flags;
-	/* The level that the writer sets and resets one page from. */
+	/* The writer changes one page between this level and KERNEL. */
 	u32 lower;
 	char *anon;
 	bool stop;
 	struct longest vcpu, user, vcpu_control, user_control;
 	u64 nr_writes;
-	/* Which change to NONE is over, 0 while the page has another level. */
+	/* The change to NONE that has returned; 0 while the page has another level. */
 	u64 none;
 	u64 nr_none_reads;
 };
@@ -126,7 +132,7 @@ FIXTURE_TEARDOWN(stall)
 
 #define STALL_TEST(name) TEST_F_TIMEOUT(stall, name, TIMEOUT)
 
-/* One fault on memory that has nothing to do with the file. */
+/* One fault on memory that is not part of the file. */
 static void control_fault(char *page, struct longest *l)
 {
 	u64 start;
@@ -234,7 +240,7 @@ static bool run_phase(struct _test_data_stall *self, const char *when, int mode)
 	       is_short("user faults", when, &self->user, &self->user_control, ns);
 }
 
-/* Neither a vCPU nor the VMM waits for another's fallocate(). */
+/* Neither a vCPU nor the VMM waits for another task's fallocate(). */
 STALL_TEST(faults)
 {
 	bool populate = false, punch = false;
@@ -247,7 +253,10 @@ STALL_TEST(faults)
 	g->size = SIZE;
 	g->fd = vm_create_guest_memfd(g->vm, SIZE, self->flags);
 	g->mem = kvm_mmap(SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, g->fd);
-	/* A gfn that is aligned otherwise than the file: a fault for each page. */
+	/*
+	 * The gfn is aligned differently from the file, so the guest faults on
+	 * each page.
+	 */
 	vm_set_user_memory_region2(g->vm, GMEM_SLOT, KVM_MEM_GUEST_MEMFD, GMEM_GPA,
 				   THERE - GMEM_PAGE, g->mem + GMEM_PAGE, g->fd, GMEM_PAGE);
 	kvm_fallocate(g->fd, FALLOC_FL_KEEP_SIZE, 0, THERE);
@@ -276,8 +285,9 @@ static void on_bus(int sig)
 }
 
 /*
- * Faults on the first page, and loses it again, whatever its level is.  The fault
- * may have begun before a change to NONE; a read after it may not succeed then.
+ * Fault on the first page and unmap it again, whatever its level is.  A fault
+ * that began before a change to NONE may map the page, but no read may succeed
+ * after the change has returned.
  */
 static void *touch_thread(void *arg)
 {
@@ -299,11 +309,11 @@ static void *touch_thread(void *arg)
 	return NULL;
 }
 
-/* What is at NONE is not mapped, however many faults were under way. */
+/* No thread reads the page at NONE, however many faults were in progress. */
 STALL_TEST(lowered)
 {
 	struct sigaction action = { .sa_handler = on_bus };
-	/* More than CPUs. */
+	/* More threads than CPUs. */
 	pthread_t ids[5];
 	u64 i, offset;
 	int fd = self->g.fd, err;
@@ -313,7 +323,7 @@ STALL_TEST(lowered)
 	for (i = 0; i < ARRAY_SIZE(ids); i++)
 		TEST_ASSERT(!pthread_create(&ids[i], NULL, touch_thread, self), "no thread");
 	for (i = 0; i < NR_CHANGES; i++) {
-		/* Every other time the page is new. */
+		/* Every other change concerns a page that a fault allocates anew. */
 		if (i % 2)
 			gmem_punch(fd, 0, GMEM_PAGE);
 		err = __gmem_set_access(fd, 0, GMEM_PAGE, GUEST_MEMFD_ACCESS_NONE, &offset);
@@ -332,7 +342,9 @@ STALL_TEST(lowered)
 		    self->nr_none_reads);
 }
 
-/* The least of some, as others have the CPU as well. */
+/*
+ * The minimum of several measurements, because other work also uses the CPUs.
+ */
 static u64 fdinfo_ns(int fd)
 {
 	struct gmem_info info;
@@ -347,7 +359,7 @@ static u64 fdinfo_ns(int fd)
 	return least;
 }
 
-/* What a file costs to look at does not depend on how much is in it. */
+/* The time to show fdinfo does not depend on how much memory the file has. */
 STALL_TEST(fdinfo)
 {
 	struct gmem_vm *g = &self->g;
@@ -381,7 +393,10 @@ STALL_TEST(fdinfo)
 
 #define HELD	(8000 * GMEM_PAGE)
 
-/* Over half a second, in which the kernel's worker tries the held pages five times. */
+/*
+ * Measures for half a second, in which the kernel's worker retries the pinned
+ * pages five times.
+ */
 static u64 hole_ns(int fd)
 {
 	u64 start, least = ~0UL;
@@ -396,7 +411,7 @@ static u64 hole_ns(int fd)
 	return least;
 }
 
-/* Pages that another file has left, and that something holds, are not ours. */
+/* A hole punch does not look at pinned pages that another file has left. */
 STALL_TEST(strangers)
 {
 	struct gmem_vm *g = &self->g;
@@ -423,7 +438,10 @@ STALL_TEST(strangers)
 		    before, after);
 }
 
-/* A close returns before all is cleared; what is not cleared is hidden. */
+/*
+ * A close returns before all memory is cleared; memory that is not cleared is
+ * hidden.
+ */
 STALL_TEST(close)
 {
 	u64 flags = GUEST_MEMFD_FLAG_MMAP | GUEST_MEMFD_FLAG_INIT_SHARED | variant->flags;
@@ -439,7 +457,7 @@ STALL_TEST(close)
 	sample = calloc(64, sizeof(*sample));
 	kvm_fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, size);
 	mem = kvm_mmap(size, PROT_READ | PROT_WRITE, MAP_SHARED, fd);
-	/* A page of every 16 MiB, full of data. */
+	/* Fill one page of every 16 MiB. */
 	for (i = 0; i < 64; i++) {
 		gmem_fill(mem + i * (size / 64), GMEM_PAGE, seed);
 		sample[i] = gmem_pfn(mem + i * (size / 64));

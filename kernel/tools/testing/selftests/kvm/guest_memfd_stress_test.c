@@ -1,21 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Everything that can be done to guest memory outside the direct map, at once.
+ * All operations on guest memory outside the direct map, at once.
  *
  * For -t SECONDS (60), vCPUs of several VMs work on their memory and turn their
  * clocks on and off, while other threads punch holes, allocate, map, touch,
- * unmap, fork, make and end further VMs, and in a part of each file change access
- * levels, also by the guests' own wish, and pin pages.  All along, every page that
- * anybody reads holds zeroes or its own VM's data, pages whose level only one guest
- * decides have the level that it was told, and the kernel, which keeps looking at
- * the frames in use, sees no VM's data of the other parts through its direct map.
- * At the end the entries of the direct map are all back, and no frame holds guest
- * data.
+ * unmap, fork, create and destroy further VMs, and in a part of each file
+ * change access levels, also on request of the guests, and pin pages.  During
+ * all this, every page that a thread reads contains zeroes or its own VM's
+ * data, pages whose level only one guest decides have the level that the guest
+ * was told, and the kernel, through whose direct map a thread keeps reading the
+ * frames in use, sees no VM's data of the other parts.  At the end the entries
+ * of the direct map are all present again, and no frame contains guest data.
  *
  * Catches what the other tests catch, when it goes wrong only in a race: a page
- * left hidden or shared (all back, counters), handed out before it was zeroed
- * (a VM reads another's data), seen while it comes and goes (seen), or not at the
- * level that was granted, or at one that was not (own pages).
+ * that stays hidden or referenced (absent pages, counters), that is reused
+ * before it was zeroed (a VM reads another's data), that the kernel sees while
+ * it is hidden or restored (seen), or that is not at the level that was
+ * granted, or at one that was not (own pages).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -48,26 +49,29 @@
 #define NR_PAGES	512UL
 #define SIZE		(NR_PAGES * GMEM_PAGE)
 #define CHURN_PAGES	64UL
-/* The first pages of each file are for clocks and hold no data. */
+/* The first pages of each file contain clocks and no data. */
 #define CLOCK_PAGES	2
 #define GUEST_STEPS	16
 
-/* Where levels change: the kernel may see what is there. */
+/* The window in which levels change: the kernel may see its contents. */
 #define WINDOW_START	(NR_PAGES / 2)
 #define WINDOW_PAGES	(NR_PAGES / 4)
 #define MAX_PINS	4
-/* The last pages of it are for hypercalls alone, some for each vCPU. */
+/* The last pages of the window are for hypercalls alone, some for each vCPU. */
 #define OWN_PAGES	16UL
 #define COMMON_PAGES	(WINDOW_PAGES - NR_VCPUS * OWN_PAGES)
 
-/* Frames that were seen in a file; the oldest are forgotten. */
+/*
+ * The number of recorded frames that were seen in a file; the oldest are
+ * overwritten.
+ */
 #define MAX_FRAMES	(1U << 15)
 
 static struct stress_vm {
 	struct gmem_vm g;
 	u64 seed;
 	pthread_t vcpu[NR_VCPUS], puncher, toucher, leveler, pinner;
-	/* What the guests were told. */
+	/* The levels that the guests were told. */
 	u32 own_levels[NR_VCPUS][OWN_PAGES];
 } vms[NR_VMS];
 
@@ -75,7 +79,7 @@ static u64 churn_seed;
 static _Atomic u64 frames[MAX_FRAMES];
 static atomic_uint nr_frames;
 static atomic_bool stop;
-/* Where memory is hidden and there is something to pin it with. */
+/* True where memory is hidden and the kernel offers a way to pin it. */
 static bool levels_change;
 
 static struct {
@@ -89,13 +93,16 @@ static unsigned int random_below(unsigned int *state, unsigned int n)
 	return (unsigned int)rand_r(state) % n;
 }
 
-/* What a page is filled with: in the window there is data of another kind. */
+/* The seed of a page; the window has other data than the rest. */
 static u64 seed_at(u64 seed, u64 page)
 {
 	return page >= WINDOW_START && page < WINDOW_START + WINDOW_PAGES ? seed + 1 : seed;
 }
 
-/* Zeroes or the VM's own: a hole may be punched at any time. */
+/*
+ * A page contains zeroes or the VM's own data, because another thread may punch
+ * a hole at any time.
+ */
 static bool page_is_sane(const volatile u64 *page, u64 seed)
 {
 	unsigned int j;
@@ -145,7 +152,7 @@ static void toggle_clock(struct kvm_vcpu *vcpu, unsigned int *state)
 	did.clocks++;
 }
 
-/* Guest: ask for some pages a few times, and look at them. */
+/* Guest: request a change of some pages several times, and check them. */
 static u64 guest_convert(u64 range, u64 private, u64 seed)
 {
 	u64 page = range >> 32, nr = (u32)range, tries, i, answer;
@@ -178,7 +185,10 @@ static void convert_common(struct kvm_vcpu *vcpu, unsigned int *state, u64 seed)
 		did.unconverted++;
 }
 
-/* Nobody else changes levels there: each page is as the guest was told. */
+/*
+ * No other thread changes the levels of these pages: each is at the level that
+ * the guest was told.
+ */
 static void convert_own(struct stress_vm *v, struct kvm_vcpu *vcpu, unsigned int *state)
 {
 	u64 first = WINDOW_START + COMMON_PAGES + vcpu->id * OWN_PAGES;
@@ -188,7 +198,10 @@ static void convert_own(struct stress_vm *v, struct kvm_vcpu *vcpu, unsigned int
 	struct gmem_pin pin;
 	bool held, private;
 
-	/* If the first of them can be in use it mostly is: it does not go down, but for a hole. */
+	/*
+	 * Mostly pin the first of the pages if it is at KERNEL: it cannot be
+	 * lowered then, except after a hole punch.
+	 */
 	held = told[at] == GUEST_MEMFD_ACCESS_KERNEL && random_below(state, 4) &&
 	       !gmem_pin(&pin, GMEM_PIN_WRITE, v->g.mem + (first + at) * GMEM_PAGE, GMEM_PAGE);
 	private = held || random_below(state, 2);
@@ -252,7 +265,7 @@ static void *punch_thread(void *arg)
 				      nr * GMEM_PAGE);
 			did.allocs++;
 		}
-		/* Lets the others put something there. */
+		/* Let other threads populate the hole. */
 		usleep(1000);
 	}
 	return NULL;
@@ -263,7 +276,7 @@ static void remember(u64 pfn)
 	frames[atomic_fetch_add(&nr_frames, 1) % MAX_FRAMES] = pfn;
 }
 
-/* The frame may be gone by the time that it is asked for: then there is none. */
+/* Another thread may have punched the page; then there is no frame. */
 static void remember_page(int pagemap, const char *page)
 {
 	u64 entry;
@@ -284,7 +297,7 @@ static void on_sigbus(int sig)
 	siglongjmp(refused, 1);
 }
 
-/* Return: False when another thread has written to the page. */
+/* Return: False if another thread has written to the page. */
 static bool touch_page(char *page, u64 seed)
 {
 	bool sane = true;
@@ -320,7 +333,7 @@ static void *level_thread(void *arg)
 	return NULL;
 }
 
-/* What is allowed and what is not depends on the moment. */
+/* Whether a pin is allowed depends on the level at that moment. */
 static void *pin_thread(void *arg)
 {
 	unsigned int state = (unsigned long)arg + 2, n = 0, i, at, nr;
@@ -372,7 +385,7 @@ static void *touch_thread(void *arg)
 			remember_page(pagemap, page);
 		}
 		did.touches += n;
-		/* Sometimes half first. */
+		/* Sometimes change only half first. */
 		if (nr > 1 && random_below(&state, 2)) {
 			kvm_munmap(mem, nr / 2 * GMEM_PAGE);
 			mem += nr / 2 * GMEM_PAGE;
@@ -420,7 +433,7 @@ static void *fork_thread(void *arg)
 	return NULL;
 }
 
-/* VMs that come, hold something, and go. */
+/* Creates VMs that populate memory, and destroys them. */
 static void *churn_thread(void *arg)
 {
 	int pagemap = open_path_or_exit("/proc/self/pagemap", O_RDONLY), fd;
@@ -451,13 +464,13 @@ static void *churn_thread(void *arg)
 	return NULL;
 }
 
-/* @all: Also what was in the windows. */
+/* @all: include the data of the windows. */
 static bool any_seen(u64 pfn, bool all)
 {
 	u64 page[GMEM_WORDS];
 	unsigned int i, j;
 
-	/* A place in the table that another thread is about to fill. */
+	/* Another thread is about to fill this entry of the table. */
 	if (!pfn)
 		return false;
 	if (gmem_kcore_read(pfn, page))
@@ -486,7 +499,7 @@ static void *look_thread(void *arg)
 		did.seen += any_seen(frames[random_below(&state, nr)], false);
 		did.looks++;
 	}
-	/* Data of the windows that it was right to see. */
+	/* Drop the last page read, which may be data of a window. */
 	gmem_kcore_close();
 	return NULL;
 }
@@ -575,7 +588,7 @@ int main(int argc, char *argv[])
 	kvm_pthread_join(forker, NULL);
 	kvm_pthread_join(churner, NULL);
 	kvm_pthread_join(looker, NULL);
-	/* All pins are gone, a child's copies of the pipes among them. */
+	/* All pins have ended, including a child's copies of the pipes. */
 	for (i = 0; i < NR_VMS && levels_change; i++)
 		gmem_set_access(vms[i].g.fd, 0, SIZE, GUEST_MEMFD_ACCESS_USER);
 
@@ -613,14 +626,14 @@ int main(int argc, char *argv[])
 	}
 	ksft_test_result(counts, "the counters of the files add up\n");
 
-	/* Ended in different orders, with clocks on. */
+	/* Destroy the VMs in different orders, with their clocks on. */
 	for (i = 0; i < NR_VMS; i++) {
 		if (i & 1)
 			gmem_vm_close_file(&vms[i].g);
 		gmem_vm_destroy(&vms[i].g);
 	}
 
-	/* The worker frees what was pinned when it left its file. */
+	/* A worker frees pages that were pinned when they left their file. */
 	for (i = 0; i < 10 && gmem_absent_total() != gmem_absent_before(); i++)
 		sleep(1);
 	nr = min_t(unsigned int, nr_frames, MAX_FRAMES);

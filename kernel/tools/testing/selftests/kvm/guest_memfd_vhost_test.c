@@ -2,22 +2,23 @@
 /*
  * vhost on guest memory whose access level changes.
  *
- * A network device of vhost-net has its rings, its buffers and the log of what it
- * wrote in a guest_memfd file.  The guest fills what is sent, the other end of
- * the wire is a packet socket on the loopback device, and the guest looks at what
- * was received.
+ * A network device of vhost-net has its rings, its buffers and its dirty log in
+ * a guest_memfd file.  The guest fills the packets that are sent, the other end
+ * of the wire is a packet socket on the loopback device, and the guest checks
+ * the packets that are received.
  *
- * Proves that vhost works on memory at KERNEL, the log that it pins included; that
- * it holds nothing when it is idle, so that the range goes down and up again under
- * it; that at USER it works as far as it copies by the user mapping, and that the
- * log, for which it needs the page, is not written; that at NONE nothing is sent
- * from memory nor received into it, the VMM hears of it where the ring is concerned,
- * and all goes on when the level is back.
+ * Proves that vhost works on memory at KERNEL, including the log that it pins;
+ * that an idle vhost pins nothing, so that the range can be lowered and raised
+ * again; that at USER vhost works as far as it copies by the user mapping, and
+ * does not write the log, for which it needs the page; that at NONE vhost sends
+ * nothing from the memory and receives nothing into it, that the VMM gets an
+ * error where the ring is affected, and that all works again when the range is
+ * raised.
  *
- * Catches: a level that lets vhost's worker at memory which the VMM has sealed
- * (sealed_buffers, sealed_rings: a packet arrives, or the guest's data change), a
- * pin that is left (kernel: the range does not go down), packets that are lost or
- * damaged by changes of the level under traffic (running).
+ * Catches: a level that lets vhost's worker access memory which the VMM has
+ * sealed (sealed_buffers, sealed_rings: a packet arrives, or the guest's data
+ * change), a leaked pin (kernel: the range cannot be lowered), packets that are
+ * lost or damaged by changes of the level under traffic (running).
  *
  * Not covered: transmission without a copy, which needs a tap device.
  */
@@ -54,10 +55,13 @@
 #define RING		8
 #define DATA_PAGES	4UL
 #define DATA_SIZE	(DATA_PAGES * GMEM_PAGE)
-/* What a packet has before its data: virtio's header, and Ethernet's. */
+/* A packet starts with virtio's header and the Ethernet header. */
 #define VIRTIO_HEADER	12
 #define HEADER		(VIRTIO_HEADER + ETH_HLEN)
-/* Ethernet types for experiments; vhost's sender is bound to one that is not sent. */
+/*
+ * Ethernet types for experiments.  vhost's socket is bound to one that no
+ * packet of the test uses.
+ */
 #define SENT_TYPE	0x88b5
 #define RECEIVED_TYPE	0x88b6
 #define SENDER_TYPE	0x88b7
@@ -66,9 +70,9 @@
 #define USER		GUEST_MEMFD_ACCESS_USER
 #define KERNEL		GUEST_MEMFD_ACCESS_KERNEL
 
-/* What is in which page of the file. */
+/* The contents of the file's pages. */
 enum {
-	PAGE_RINGS = 1,		/* one for each */
+	PAGE_RINGS = 1,		/* one for each ring */
 	PAGE_LOG = 5,
 	PAGE_HEADERS,
 	PAGE_TX_DATA = 16,
@@ -80,7 +84,7 @@ enum { RX, TX, NR_RINGS };
 struct ring {
 	struct vring v;
 	int kick, call, err;
-	/* The socket that is vhost's end of the wire. */
+	/* The socket at vhost's end of the wire. */
 	int backend;
 	u16 used;
 };
@@ -157,7 +161,7 @@ static void loopback_up(struct _test_data_vhost *self)
 	kvm_close(fd);
 }
 
-/* @features: what the log needs, or nothing more. */
+/* @features: those that the log needs, or 0. */
 static void set_features(struct _test_data_vhost *self, u64 features)
 {
 	features |= BIT_ULL(VIRTIO_F_VERSION_1) | BIT_ULL(VHOST_NET_F_VIRTIO_NET_HDR);
@@ -221,7 +225,7 @@ FIXTURE_SETUP(vhost)
 	self->fd = open_path_or_exit("/dev/vhost-net", O_RDWR);
 	vhost(self, VHOST_SET_OWNER, NULL);
 	set_features(self, 0);
-	/* The driver is ours, and its addresses are offsets in the file. */
+	/* The test is the driver, and its addresses are offsets in the file. */
 	table.region.memory_size = SIZE;
 	table.region.userspace_addr = (u64)g->mem;
 	vhost(self, VHOST_SET_MEM_TABLE, &table);
@@ -263,7 +267,7 @@ FIXTURE_TEARDOWN(vhost)
 	gmem_assert_nothing_left(&self->kmsg);
 }
 
-/* Is there something within @ms? */
+/* Does the descriptor become readable within @ms? */
 static bool readable(int fd, int ms)
 {
 	struct pollfd p = { .fd = fd, .events = POLLIN };
@@ -278,7 +282,7 @@ static bool drain(int fd, int ms)
 	return readable(fd, ms) && read(fd, &count, sizeof(count)) == sizeof(count);
 }
 
-/* Give the device a header and data. */
+/* Makes a header and data available to the device. */
 static void make_available(struct _test_data_vhost *self, int i, u64 header, u64 data)
 {
 	struct vring *v = &self->rings[i].v;
@@ -302,11 +306,14 @@ static void kick(struct ring *ring)
 	TEST_ASSERT_EQ(write(ring->kick, &one, sizeof(one)), (ssize_t)sizeof(one));
 }
 
-/* How long one waits for what is to come, and for what is not. */
+/*
+ * How long the test waits for an expected packet, and for one that must not
+ * arrive.
+ */
 #define LONG_MS		10000
 #define SHORT_MS	300
 
-/* The device has used what it was given. */
+/* Assert that the device has used the available buffers. */
 static void assert_used(struct _test_data_vhost *self, int i)
 {
 	struct ring *ring = &self->rings[i];
@@ -329,7 +336,10 @@ static void ethernet_header(void *at, u16 type)
 	eth->h_proto = htons(type);
 }
 
-/* The guest writes the data, the driver gives them to the device, but does not kick it. */
+/*
+ * The guest writes the data, the driver makes them available, but does not kick
+ * the device.
+ */
 static void prepare_packet(struct _test_data_vhost *self, u64 seed)
 {
 	char *header = page_at(self, PAGE_HEADERS);
@@ -340,7 +350,10 @@ static void prepare_packet(struct _test_data_vhost *self, u64 seed)
 	make_available(self, TX, PAGE_HEADERS * GMEM_PAGE, PAGE_TX_DATA * GMEM_PAGE);
 }
 
-/* At the other end of the wire; what is in a page depends on where in the page. */
+/*
+ * The buffer at the other end of the wire; the data of a page depend on the
+ * offset in it.
+ */
 static char wire_data[DATA_SIZE] __aligned(SZ_4K);
 
 static void receive(struct _test_data_vhost *self)
@@ -362,7 +375,7 @@ static void assert_on_wire(struct _test_data_vhost *self, u64 seed)
 	gmem_assert_filled(wire_data, DATA_SIZE, seed);
 }
 
-/* From the other end of the wire. */
+/* Sends a frame from the other end of the wire. */
 static void send_frame(struct _test_data_vhost *self, u64 seed)
 {
 	char header[ETH_HLEN];
@@ -386,7 +399,7 @@ static void assert_in_guest(struct _test_data_vhost *self, u64 seed)
 	gmem_guest_call(self->g.vcpus[0], gmem_guest_check, gva(PAGE_RX_DATA), DATA_SIZE, seed);
 }
 
-/* There and back: both ways, whole. */
+/* Exchanges one packet in each direction and checks the data. */
 static void exchange(struct _test_data_vhost *self)
 {
 	u64 seed = gmem_new_seed();
@@ -416,7 +429,7 @@ static void set_log(struct _test_data_vhost *self)
 	set_features(self, BIT_ULL(VHOST_F_LOG_ALL));
 }
 
-/* So many pages were written, the log says, and no others. */
+/* Assert that the log marks this many pages, and no others. */
 static void assert_logged(struct _test_data_vhost *self, u64 headers, u64 received)
 {
 	const char *log = page_at(self, PAGE_LOG);
@@ -443,7 +456,7 @@ VHOST_TEST(kernel)
 
 	for (i = 0; i < 3; i++) {
 		exchange(self);
-		/* An idle device holds nothing. */
+		/* An idle device pins nothing. */
 		set_all(self, NONE);
 		set_all(self, KERNEL);
 	}
@@ -456,7 +469,7 @@ VHOST_TEST(kernel)
 	exchange(self);
 }
 
-/* It copies by the user mapping; the log is written by the page, if at all. */
+/* vhost copies by the user mapping; it writes the log only through the page. */
 VHOST_TEST(user)
 {
 	set_all(self, USER);
@@ -487,7 +500,10 @@ VHOST_TEST(sealed_buffers)
 	before = gmem_new_seed();
 	gmem_guest_call(self->g.vcpus[0], gmem_guest_fill, gva(PAGE_RX_DATA), DATA_SIZE, before);
 
-	/* The last page of the data is enough: nothing leaves, not even the others. */
+	/*
+	 * Sealing the last page of the data is enough: vhost sends no part of
+	 * the packet.
+	 */
 	prepare_packet(self, seed);
 	set_level(self, PAGE_TX_DATA + DATA_PAGES - 1, 1, NONE);
 	kick(&self->rings[TX]);
@@ -498,7 +514,9 @@ VHOST_TEST(sealed_buffers)
 	prepare_buffer(self);
 	kick(&self->rings[RX]);
 	send_frame(self, seed);
-	/* It has come to the device's socket, and gone from there. */
+	/*
+	 * The packet has reached the device's socket, and vhost has removed it.
+	 */
 	for (waits = 0; waits < LONG_MS && left; waits++) {
 		usleep(1000);
 		if (getsockopt(fd, SOL_PACKET, PACKET_STATISTICS, &stats, &len) ||
@@ -512,7 +530,7 @@ VHOST_TEST(sealed_buffers)
 	assert_nothing_used(self, RX);
 	assert_in_guest(self, before);
 
-	/* The buffer is still there for the next one. */
+	/* The buffer is still available for the next packet. */
 	set_all(self, KERNEL);
 	send_frame(self, seed + 1);
 	assert_used(self, RX);
@@ -529,7 +547,10 @@ VHOST_TEST(sealed_rings)
 	prepare_packet(self, seed);
 	prepare_buffer(self);
 	set_level(self, PAGE_RINGS, NR_RINGS, NONE);
-	/* What the device still had to do for the packets before is no error of these. */
+	/*
+	 * Let the device finish its work on earlier packets, which causes no
+	 * errors here.
+	 */
 	usleep(SHORT_MS * 1000);
 	for (i = 0; i < NR_RINGS; i++)
 		drain(self->rings[i].err, 0);
@@ -539,7 +560,7 @@ VHOST_TEST(sealed_rings)
 		TEST_ASSERT(drain(self->rings[i].err, LONG_MS), "no error of ring %d", i);
 	TEST_ASSERT(!readable(self->wire, SHORT_MS), "a packet by a sealed ring");
 
-	/* What waited comes with the next kick. */
+	/* The next kick makes the device process the buffers that waited. */
 	set_level(self, PAGE_RINGS, NR_RINGS, USER);
 	for (i = 0; i < NR_RINGS; i++) {
 		assert_nothing_used(self, i);
@@ -558,7 +579,10 @@ static void *change_levels(void *arg)
 	u32 level = USER;
 
 	while (!__atomic_load_n(&self->stop, __ATOMIC_RELAXED)) {
-		/* A page that the guest faults in this very moment is held. */
+		/*
+		 * A concurrent fault of the guest may hold a reference to a
+		 * page; retry.
+		 */
 		if (__gmem_set_access(self->g.fd, 0, (PAGE_RX_DATA + DATA_PAGES) * GMEM_PAGE,
 				      level, NULL)) {
 			TEST_ASSERT(errno == EAGAIN, "level %u: errno %d", level, errno);
@@ -570,7 +594,10 @@ static void *change_levels(void *arg)
 	return NULL;
 }
 
-/* Traffic while the levels of all that it needs change, but never to NONE. */
+/*
+ * Traffic while the levels of all pages that it needs change, but never to
+ * NONE.
+ */
 VHOST_TEST(running)
 {
 	pthread_t thread;
@@ -585,7 +612,7 @@ VHOST_TEST(running)
 	TEST_ASSERT(self->changes >= 100, "only %lu changes of the level", self->changes);
 }
 
-/* What was data is a hole when it is sent: zeroes, and not what was there. */
+/* vhost sends zeroes from a hole, not the data that the hole removed. */
 VHOST_TEST(punched)
 {
 	u64 seed = gmem_new_seed();

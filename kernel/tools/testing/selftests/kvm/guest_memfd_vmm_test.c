@@ -3,16 +3,16 @@
  * What VMMs do with guest memory that is a file, on a file of a directory.
  *
  * Two sequences of system calls, as Cloud Hypervisor (August 2026) and crosvm
- * (August 2026) make them, each run twice: on a memfd, which these VMMs take today,
- * and on a file without a name in a directory, which is a mount of the guestmem
- * file system, or what GMEM_DIR in the environment names.  A small guest uses the
- * memory between the calls.
+ * (August 2026) make them, each run twice: on a memfd, which these VMMs use
+ * today, and on a file without a name in a directory, which is a mount of the
+ * guestmem file system, or the directory that GMEM_DIR in the environment
+ * names.  A small guest uses the memory between the calls.
  *
- * Proves that every call returns on the file what it returns on the memfd, and that
- * guest, VMM and a second process see the same contents after it: a plain memslot by
- * either ioctl, a hole by fallocate() and by MADV_REMOVE, userfaultfd write
- * protection, the dirty log switched on and off, a new VM over the memory of one that
- * was destroyed, a process that maps the same file.
+ * Proves that every call returns on the file what it returns on the memfd, and
+ * that guest, VMM and a second process see the same contents after it: a plain
+ * memslot by either ioctl, a hole punch by fallocate() and by MADV_REMOVE,
+ * userfaultfd write protection, the dirty log switched on and off, a new VM
+ * over the memory of one that was destroyed, a process that maps the same file.
  *
  * Catches: a call that fails on the file, or that does something else there.
  *
@@ -49,14 +49,19 @@
 #define GVA		GPA
 #define MAX_RECORDS	64
 
-/* What is done where, in pages: a whole block, a part of one, and a page apart. */
+/*
+ * The ranges of the operations, in pages: a whole block, a part of one, and a
+ * separate page.
+ */
 #define BLOCK		512UL
 #define BLOCK_PAGES	512UL
 #define PART		1100UL
 #define PART_PAGES	100UL
 #define LONE		1700UL
 
-/* What a step returned, or what was seen after it, and what it must be. */
+/*
+ * The result of a step, or what the test saw after it, and the expected value.
+ */
 struct record {
 	const char *what;
 	s64 value;
@@ -80,10 +85,10 @@ static void record(struct run *run, const char *what, s64 value, s64 want)
 	run->records[run->nr++] = (struct record) { what, value, want };
 }
 
-/* 0, or the errno. */
+/* Records 0, or the errno. */
 #define step(run, what, call) record(run, what, (call) < 0 ? errno : 0, 0)
 
-/* The guest: one call at a time. */
+/* The guest executes one call at a time. */
 typedef u64 (*guest_fn)(u64 page, u64 nr, u64 seed);
 
 static struct {
@@ -112,7 +117,9 @@ static u64 guest_fill(u64 page, u64 nr, u64 seed)
 	return 0;
 }
 
-/* The number of words that are not as fill() wrote them; with seed 0, not 0. */
+/*
+ * The number of words that differ from what fill() wrote; with seed 0, from 0.
+ */
 static u64 count_bad(const volatile u64 *mem, u64 page, u64 nr, u64 seed)
 {
 	u64 i, want, bad = 0;
@@ -207,7 +214,7 @@ static void close_memory(struct run *run)
 	kvm_close(run->fd);
 }
 
-/* The VMM's snapshot thread: it copies a page before the guest may write to it. */
+/* The VMM's snapshot thread copies a page before the guest may write to it. */
 struct snapshot {
 	struct run *run;
 	int uffd, stop;
@@ -335,7 +342,7 @@ static void cloud_hypervisor(struct run *run)
 	guest(run, guest_fill, 0, PAGES, 1);
 	vmm_sees(run, "the VMM reads what the guest wrote", 0, PAGES, 1);
 
-	/* The balloon: blocks, parts of blocks, single pages. */
+	/* The balloon punches blocks, parts of blocks, and single pages. */
 	step(run, "hole of a block", fallocate(run->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
 					       BLOCK * PAGE, BLOCK_PAGES * PAGE));
 	step(run, "MADV_DONTNEED of a block",
@@ -368,7 +375,7 @@ static void cloud_hypervisor(struct run *run)
 	close_memory(run);
 }
 
-/* A device of its own: a process that maps the file, reads and writes. */
+/* The device is a process that maps the file, reads and writes. */
 static int run_device(struct run *run)
 {
 	int status;
@@ -388,7 +395,10 @@ static int run_device(struct run *run)
 	return status;
 }
 
-/* Its snapshot goes from data to hole and on: none of what was written may be missed. */
+/*
+ * The VMM's snapshot seeks from data to hole; it must not miss any data that
+ * was written.
+ */
 static bool data_covers(struct run *run, u64 page, u64 nr)
 {
 	off_t data, hole;
@@ -437,7 +447,10 @@ static void compare(void (*sequence)(struct run *))
 	for (i = 0; i < memfd->nr || i < file->nr; i++) {
 		struct record *a = &memfd->records[i], *b = &file->records[i];
 
-		/* A sequence that takes another way has other steps from there on. */
+		/*
+		 * If one sequence takes another branch, its steps differ from
+		 * there on.
+		 */
 		TEST_ASSERT(a->what && b->what && !strcmp(a->what, b->what),
 			    "step %d is \"%s\" on a memfd and \"%s\" on the file", i,
 			    a->what ?: "none", b->what ?: "none");

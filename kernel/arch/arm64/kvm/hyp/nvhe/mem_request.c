@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A protected guest shares a page with the host, or ends that: MEM_SHARE, MEM_UNSHARE.
+ * A protected guest shares a page with the host by MEM_SHARE, or ends that by
+ * MEM_UNSHARE.
  *
- * EL2 does not do it at once, as the host has to prepare: its kernel may have no mapping
- * of the page, or processes that have one.  The vCPU exits with a request, which EL2 keeps
- * in its own vCPU.  The host commits the request by a hypercall, and runs the vCPU again.
+ * EL2 does not change the page at once, because the host must prepare: its
+ * kernel may have no mapping of the page, or processes may still map it.  EL2
+ * stores the request in its own vCPU, and the vCPU exits.  The host commits the
+ * request by a hypercall, and runs the vCPU again.
  *
- * The guest relies on EL2 alone.  EL2 commits only what this vCPU asked for, once, and
- * before the vCPU runs again; and it writes the answer: success if it has committed, else
- * an error.  So a host that lies or that does nothing refuses, and no more.
+ * The guest relies on EL2 alone.  EL2 commits only what this vCPU asked for,
+ * once, and before the vCPU runs again; and it writes the answer: success if it
+ * has committed, and an error otherwise.  So a host that lies or does nothing
+ * can refuse the request, and no more.
  */
 
 #include <kvm/arm_hypercalls.h>
@@ -22,7 +25,10 @@
 #include <nvhe/pkvm.h>
 #include <nvhe/trap_handler.h>
 
-/* Is the page @from, as far as the guest's stage 2 says?  The commit looks again. */
+/*
+ * Does the guest's stage 2 map the page in state @from?  The commit checks
+ * again.
+ */
 static int check_page(struct pkvm_hyp_vm *vm, u64 ipa, enum pkvm_page_state from)
 {
 	kvm_pte_t pte;
@@ -34,20 +40,20 @@ static int check_page(struct pkvm_hyp_vm *vm, u64 ipa, enum pkvm_page_state from
 	hyp_spin_unlock(&vm->lock);
 	if (ret)
 		return ret;
-	/* EL2 has taken the page by force, or there has been none. */
+	/* A non-zero PTE means that EL2 has taken the page by force. */
 	if (!kvm_pte_valid(pte))
 		return pte ? -EHWPOISON : -ENOENT;
 	return pkvm_getstate(kvm_pgtable_stage2_pte_prot(pte)) == from ? 0 : -EPERM;
 }
 
 /**
- * pkvm_make_mem_request - keep what a vCPU asks for, which exits to the host
+ * pkvm_make_mem_request - store the request of a vCPU
  * @hyp_vcpu: The loaded vCPU, which has just called MEM_SHARE or MEM_UNSHARE.
  * @ipa: The page.
  * @from: The page's state for the guest, which the call is to change.
  *
- * Return: 0 if the vCPU is to exit; -ENOENT if the guest has no such page yet; or another
- * error, which the guest is told at once.
+ * Return: 0 if the vCPU is to exit; -ENOENT if the guest has no such page yet;
+ * or another error, with which EL2 answers the guest at once.
  */
 int pkvm_make_mem_request(struct pkvm_hyp_vcpu *hyp_vcpu, u64 ipa, enum pkvm_page_state from)
 {
@@ -78,11 +84,13 @@ static int commit(struct pkvm_hyp_vcpu *hyp_vcpu, u32 func, u64 gfn)
 }
 
 /**
- * handle___pkvm_commit_mem_request - the host is ready for what a vCPU asked for
- * @host_ctxt: The host's registers: 1 is the function, 2 the gfn.  1 is set to 0, or to an
- *	error, and then nothing has changed.
+ * handle___pkvm_commit_mem_request - commit the stored request of a vCPU
+ * @host_ctxt: The host's registers.  Register 1 contains the function and
+ *	register 2 the gfn.  EL2 sets register 1 to 0, or to an error if nothing
+ *	has changed.
  *
- * The vCPU is the one that is loaded on this CPU, so its VM is not dying.
+ * The host calls this when it has prepared.  The vCPU is the one that is loaded
+ * on this CPU, so its VM is not dying.
  */
 void handle___pkvm_commit_mem_request(struct kvm_cpu_context *host_ctxt)
 {
@@ -94,8 +102,8 @@ void handle___pkvm_commit_mem_request(struct kvm_cpu_context *host_ctxt)
 }
 
 /**
- * pkvm_answer_mem_request - tell a vCPU that runs again what became of its request
- * @hyp_vcpu: A vCPU with the registers that it will run with.
+ * pkvm_answer_mem_request - answer the request of a vCPU that is about to run
+ * @hyp_vcpu: A vCPU with the registers with which it will run.
  */
 void pkvm_answer_mem_request(struct pkvm_hyp_vcpu *hyp_vcpu)
 {
@@ -104,7 +112,10 @@ void pkvm_answer_mem_request(struct pkvm_hyp_vcpu *hyp_vcpu)
 
 	if (!request->func)
 		return;
-	/* Elsewhere KVM has injected an exception, or the VMM has reset the vCPU. */
+	/*
+	 * If the PC differs, KVM has injected an exception, or the VMM has
+	 * reset the vCPU.
+	 */
 	if (*vcpu_pc(vcpu) == request->pc)
 		smccc_set_retval(vcpu, request->done ? SMCCC_RET_SUCCESS :
 				 SMCCC_RET_INVALID_PARAMETER, 0, 0, 0);
@@ -112,7 +123,7 @@ void pkvm_answer_mem_request(struct pkvm_hyp_vcpu *hyp_vcpu)
 }
 
 #ifdef CONFIG_NVHE_EL2_DEBUG
-/* The page stays what it is, whatever the host asks for. */
+/* The page stays in @state, whatever the host asks for. */
 static void assert_nothing_commits(struct pkvm_hyp_vcpu *hyp_vcpu, u64 gfn,
 				   enum pkvm_page_state state)
 {
@@ -132,7 +143,7 @@ static u64 answer(struct pkvm_hyp_vcpu *hyp_vcpu)
 	return vcpu_get_reg(&hyp_vcpu->vcpu, 0);
 }
 
-/* The vCPU asks for @func, by which the page would go @from its state to @to. */
+/* The vCPU asks for @func, which changes the page's state from @from to @to. */
 static void test_request(struct pkvm_hyp_vcpu *hyp_vcpu, u64 gfn, u32 func, u32 other,
 			 enum pkvm_page_state from, enum pkvm_page_state to)
 {
@@ -143,14 +154,14 @@ static void test_request(struct pkvm_hyp_vcpu *hyp_vcpu, u64 gfn, u32 func, u32 
 	*vcpu_pc(vcpu) = read_sysreg_el2(SYS_ELR);
 	assert_nothing_commits(hyp_vcpu, gfn, from);
 
-	/* What the guest is told at once leaves nothing to commit. */
+	/* A request that EL2 answers at once leaves nothing to commit. */
 	vcpu_set_reg(vcpu, 0, func);
 	WARN_ON(pkvm_make_mem_request(hyp_vcpu, ipa, to) != -EPERM);
 	WARN_ON(pkvm_make_mem_request(hyp_vcpu, ipa + PAGE_SIZE, from) != -ENOENT);
 	assert_nothing_commits(hyp_vcpu, gfn, from);
 	WARN_ON(answer(hyp_vcpu) != func);
 
-	/* A host that asks for something else, and then runs the vCPU. */
+	/* This host asks for something else, and then runs the vCPU. */
 	WARN_ON(pkvm_make_mem_request(hyp_vcpu, ipa, from));
 	WARN_ON(commit(hyp_vcpu, func, gfn + 1) != -EPERM);
 	WARN_ON(commit(hyp_vcpu, other, gfn) != -EPERM);
@@ -158,7 +169,7 @@ static void test_request(struct pkvm_hyp_vcpu *hyp_vcpu, u64 gfn, u32 func, u32 
 	WARN_ON(answer(hyp_vcpu) != (u64)SMCCC_RET_INVALID_PARAMETER);
 	assert_nothing_commits(hyp_vcpu, gfn, from);
 
-	/* One that resets the vCPU. */
+	/* This host resets the vCPU. */
 	vcpu_set_reg(vcpu, 0, func);
 	WARN_ON(pkvm_make_mem_request(hyp_vcpu, ipa, from));
 	*vcpu_pc(vcpu) += 4;
@@ -166,7 +177,10 @@ static void test_request(struct pkvm_hyp_vcpu *hyp_vcpu, u64 gfn, u32 func, u32 
 	*vcpu_pc(vcpu) -= 4;
 	assert_nothing_commits(hyp_vcpu, gfn, from);
 
-	/* One that is honest, and then commits again, before the vCPU runs and after it. */
+	/*
+	 * This host is honest, and then commits again: before the vCPU runs and
+	 * after it.
+	 */
 	WARN_ON(pkvm_make_mem_request(hyp_vcpu, ipa, from));
 	WARN_ON(commit(hyp_vcpu, func, gfn));
 	assert_nothing_commits(hyp_vcpu, gfn, to);
@@ -175,9 +189,11 @@ static void test_request(struct pkvm_hyp_vcpu *hyp_vcpu, u64 gfn, u32 func, u32 
 }
 
 /**
- * pkvm_mem_request_selftest - commits of a hostile host, when EL2 starts
+ * pkvm_mem_request_selftest - test the commits of a hostile host
  * @hyp_vcpu: A vCPU that is not loaded.
- * @gfn: A page that its VM owns, without one behind it.
+ * @gfn: A page that the vCPU's VM owns; the VM has no page at the next gfn.
+ *
+ * EL2 runs this when it starts.
  */
 void pkvm_mem_request_selftest(struct pkvm_hyp_vcpu *hyp_vcpu, u64 gfn)
 {

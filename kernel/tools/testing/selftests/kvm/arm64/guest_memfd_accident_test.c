@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * An accident of the host's kernel: a module loads from a page of a protected guest, by
- * the direct map.
+ * An accident of the host's kernel: a module loads from a page of a protected
+ * guest, through the direct map.
  *
- * Proves that on anonymous memory the load succeeds, as pKVM takes the page from the guest
- * and clears it, and that the guest has lost its data; and that on hidden memory the load
- * faults, the task that made it dies, and the guest's page is whole.
+ * Proves that on anonymous memory the load succeeds, because pKVM takes the
+ * page from the guest and clears it, and that the guest has lost its data; and
+ * that on hidden memory the load faults, the kernel kills the task, and the
+ * guest's page is intact.
  *
  * Catches: a donated page with an entry in the direct map.
  *
- * Needs kvm-arm.mode=protected and lib/test_guest_memfd.c as a module.  The host's kernel
- * reports an oops, which is what is to happen.
+ * Needs kvm-arm.mode=protected and lib/test_guest_memfd.c as a module.  The
+ * host's kernel reports an oops, as intended.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -52,8 +53,8 @@ FIXTURE_TEARDOWN(accident)
 }
 
 /*
- * Another process has the module load from the page.  Return: True if it lived on, with
- * what was there in *@value.
+ * Another process makes the module load from the page.  Return: True if that
+ * process survived, with the loaded value in *@value.
  */
 static bool stray_load(u64 pfn, u64 *value)
 {

@@ -2,16 +2,18 @@
 /*
  * Protected VMs on hidden guest memory, whose pages pKVM takes from the host.
  *
- * Proves that a protected VM takes a hidden guest_memfd and nothing else of guest_memfd;
- * that its pages are donated at level NONE only; that neither a change of level nor a
- * hole takes a donated page from the guest; and that all memory comes back to the host,
- * clean, in whatever order the file, the VM and the process end, with the page tables of
- * the direct map as they were.
+ * Proves that a protected VM accepts a hidden guest_memfd and no other
+ * guest_memfd; that its pages are donated at level NONE only; that neither a
+ * change of level nor a hole punch takes a donated page from the guest; and
+ * that all memory is returned to the host, clean, in whatever order the file,
+ * the VM and the process end, with the page tables of the direct map as they
+ * were.
  *
- * Catches: a capability that promises too much, a page that is donated while the VMM can
- * map it, a raise or a hole that succeeds, changes a part or breaks the guest's memory,
- * a page that is cleared or restored before EL2 has returned it (the host's kernel would
- * report the access, and the guest would lose the page), and one that never comes back.
+ * Catches: a capability that promises too much, a page that is donated while
+ * the VMM can map it, a raise or a hole punch that succeeds, changes a part or
+ * breaks the guest's memory, a page that is cleared or restored before EL2 has
+ * returned it (the host's kernel would report the access, and the guest would
+ * lose the page), and one that is never returned.
  *
  * Needs kvm-arm.mode=protected.
  */
@@ -31,16 +33,16 @@
 /* A block, and a tail of single pages. */
 #define TAIL		16
 #define SIZE		(SZ_2M + TAIL * GMEM_PAGE)
-/* The code is in the first page. */
+/* The first page contains the code. */
 #define DATA		(2 * GMEM_PAGE)
 #define ALL_PAGES	((SIZE - DATA) / GMEM_PAGE)
 #define DATA_PAGES	64
 #define NR_VCPUS	GMEM_PVM_VCPUS
 
 /*
- * Fills x1 pages at x0 as gmem_fill() does, stores 1 at x3; then, again and again, counts
- * the words that differ, and stores their number at x3.  x2 is the first word of a page
- * without its bit 0, x4 is what the next ones add.
+ * Fills x1 pages at x0 as gmem_fill() does, and stores 1 at x3; then repeatedly
+ * counts the words that differ, and stores their number at x3.  x2 is the first
+ * word of a page without its bit 0, x4 is the difference between words.
  */
 asm(".pushsection .rodata\n"
 	".balign 8\n"
@@ -80,7 +82,10 @@ asm(".pushsection .rodata\n"
 	".popsection\n");
 extern const char guest_code_start[], guest_code_end[];
 
-/* In seconds; a kernel with debugging options needs minutes for what another does in seconds. */
+/*
+ * In seconds; a kernel with debugging options needs minutes where another one
+ * needs seconds.
+ */
 #define TIMEOUT		600
 #define PROTECTED_TEST(name)	TEST_F_TIMEOUT(protected, name, TIMEOUT)
 
@@ -92,7 +97,7 @@ FIXTURE(protected) {
 	int kmsg;
 };
 
-/* The vCPUs, whose guest fills pages. */
+/* Creates the vCPUs, whose guest fills pages. */
 static void create_guest(struct gmem_pvm *p, int nr_vcpus, u64 nr_pages, u64 seed)
 {
 	const u64 args[] = {
@@ -103,7 +108,7 @@ static void create_guest(struct gmem_pvm *p, int nr_vcpus, u64 nr_pages, u64 see
 	gmem_pvm_create_guest(p, nr_vcpus, args, guest_code_start, guest_code_end);
 }
 
-/* The VM with its memory at level USER. */
+/* Creates the VM with its memory at level USER. */
 static void create_pvm(struct gmem_pvm *p, int nr_vcpus, u64 nr_pages, u64 seed)
 {
 	gmem_pvm_create(p, SIZE);
@@ -115,7 +120,7 @@ static u64 nr_donated(int fd)
 	return gmem_pvm_count(fd, "donated");
 }
 
-/* Run until the guest stores a word at GMEM_PVM_MMIO; returns it. */
+/* Runs until the guest stores a word at GMEM_PVM_MMIO; returns the word. */
 static u32 run(struct gmem_pvm *p)
 {
 	TEST_ASSERT(!ioctl(p->vcpu[0], KVM_RUN, NULL), "KVM_RUN: errno %d, exit reason %u", errno,
@@ -126,14 +131,14 @@ static u32 run(struct gmem_pvm *p)
 	return *(u32 *)p->run[0]->mmio.data;
 }
 
-/* The guest has filled its pages, and finds them as they were. */
+/* The guest fills its pages, and finds them unchanged. */
 static void fill_and_check(struct gmem_pvm *p)
 {
 	TEST_ASSERT_EQ(run(p), 1);
 	TEST_ASSERT_EQ(run(p), 0);
 }
 
-/* A change of a donated page's level, or a hole there, which must not happen. */
+/* Assert that a change of a donated page's level, and a hole there, fail. */
 static void assert_kept(struct gmem_pvm *p, u64 offset, u64 size)
 {
 	u32 level;
@@ -157,7 +162,7 @@ FIXTURE_SETUP(protected)
 	gmem_kmsg_open(&self->kmsg);
 }
 
-/* The memory that the test had is the host's again: all of it, and clean. */
+/* All of the test's memory is returned to the host, and clean. */
 FIXTURE_TEARDOWN(protected)
 {
 	gmem_pvm_close_file(&self->p);
@@ -188,7 +193,7 @@ PROTECTED_TEST(offered)
 	TEST_ASSERT(self->p.fd >= 0, "errno %d", errno);
 }
 
-/* By its user address hidden memory is refused, at each level. */
+/* KVM refuses hidden memory by its user address, at each level. */
 PROTECTED_TEST(plain_slot)
 {
 	u32 level;
@@ -200,12 +205,12 @@ PROTECTED_TEST(plain_slot)
 		gmem_set_access(self->p.fd, 0, SIZE, level);
 		TEST_ASSERT_EQ(gmem_pvm_add_slot(self->p.vm, 0, self->p.mem, SIZE, -1), EINVAL);
 	}
-	/* The gfns are free, for the file. */
+	/* The gfns are still free for the file. */
 	TEST_ASSERT_EQ(gmem_pvm_add_slot(self->p.vm, KVM_MEM_GUEST_MEMFD, self->p.mem, SIZE,
 					 self->p.fd), 0);
 }
 
-/* Other memory is pinned as ever, and unpinned. */
+/* pKVM still pins and unpins other memory. */
 PROTECTED_TEST(anonymous)
 {
 	struct gmem_pvm *p = &self->p;
@@ -220,7 +225,7 @@ PROTECTED_TEST(anonymous)
 	gmem_fill(p->mem, SIZE, self->seed);
 }
 
-/* The guest is given no page that a process can map. */
+/* KVM donates no page that a process can map. */
 PROTECTED_TEST(level)
 {
 	struct gmem_pvm *p = &self->p;
@@ -237,7 +242,7 @@ PROTECTED_TEST(level)
 		TEST_ASSERT_EQ(p->run[0]->memory_fault.size, GMEM_PAGE);
 		TEST_ASSERT_EQ(nr_donated(p->fd), 0);
 	}
-	/* The code is there, and one page of data is not sealed. */
+	/* All of the memory is sealed except the code and one page of data. */
 	gmem_pvm_seal(p);
 	gmem_set_access(p->fd, DATA + 5 * GMEM_PAGE, GMEM_PAGE, GUEST_MEMFD_ACCESS_USER);
 	TEST_ASSERT(ioctl(p->vcpu[0], KVM_RUN, NULL) == -1 && errno == EFAULT, "errno %d", errno);
@@ -263,7 +268,10 @@ PROTECTED_TEST(kept)
 	TEST_ASSERT_EQ(info.hidden, SIZE / GMEM_PAGE);
 	TEST_ASSERT_EQ(gmem_scan(self->seed, NULL), 0);
 
-	/* One page, all of it, and ranges that begin or end with a donated page. */
+	/*
+	 * Try one page, all of the memory, and ranges that begin or end with a
+	 * donated page.
+	 */
 	assert_kept(p, DATA, GMEM_PAGE);
 	assert_kept(p, 0, SIZE);
 	assert_kept(p, free - GMEM_PAGE, SIZE - free + GMEM_PAGE);
@@ -272,7 +280,10 @@ PROTECTED_TEST(kept)
 	TEST_ASSERT(!memcmp(&info, &later, sizeof(info)), "the file has changed");
 	TEST_ASSERT_EQ(run(p), 0);
 
-	/* What the guest has not touched is the host's: the block is split for that. */
+	/*
+	 * The host may change the level of pages that the guest has not
+	 * touched; this splits the block.
+	 */
 	gmem_set_access(p->fd, free, GMEM_PAGE, GUEST_MEMFD_ACCESS_USER);
 	gmem_assert_zero(p->mem + free, GMEM_PAGE);
 	gmem_read_info(p->fd, &later);
@@ -285,13 +296,16 @@ PROTECTED_TEST(kept)
 	gmem_read_info(p->fd, &later);
 	TEST_ASSERT_EQ(later.populated, free / GMEM_PAGE);
 
-	/* The same as single pages. */
+	/* The same for single pages. */
 	assert_kept(p, DATA, GMEM_PAGE);
 	assert_kept(p, 0, SIZE);
 	TEST_ASSERT_EQ(run(p), 0);
 }
 
-/* The guest runs on without the file; its pages come back with the VM. */
+/*
+ * The guest continues without the file; its pages are returned when the VM
+ * ends.
+ */
 PROTECTED_TEST(file_first)
 {
 	struct gmem_pvm *p = &self->p;
@@ -320,7 +334,10 @@ PROTECTED_TEST(vm_first)
 	gmem_pvm_close_file(p);
 }
 
-/* The block is split while some of its pages are donated, and the file is closed. */
+/*
+ * The block is split while some of its pages are donated, and then the file is
+ * closed.
+ */
 PROTECTED_TEST(split_first)
 {
 	struct gmem_pvm *p = &self->p;
@@ -344,7 +361,10 @@ struct vcpu_thread {
 	pthread_t thread;
 };
 
-/* Until the guest has found its memory as it filled it; again after each fault. */
+/*
+ * Runs until the guest has found its memory unchanged; runs again after each
+ * fault.
+ */
 static void *run_vcpu(void *arg)
 {
 	struct vcpu_thread *t = arg;
@@ -369,7 +389,10 @@ static void *run_vcpu(void *arg)
 	return NULL;
 }
 
-/* Two vCPUs touch the same pages while the VMM changes levels and punches holes there. */
+/*
+ * Two vCPUs touch the same pages while the VMM changes levels and punches holes
+ * there.
+ */
 PROTECTED_TEST(race)
 {
 	u64 offset, round, refused = 0, busy = 0, raised = 0, holes = 0, faults = 0;
@@ -380,13 +403,13 @@ PROTECTED_TEST(race)
 
 	srand(self->seed);
 	clock_gettime(CLOCK_MONOTONIC, &start);
-	/* Of each kind at least once, however slow the kernel is. */
+	/* Run each variant at least once, however slow the kernel is. */
 	for (round = 0; round < 8; round++) {
 		if (round >= 4 && timespec_elapsed(start).tv_sec > 60)
 			break;
 		struct vcpu_thread t[NR_VCPUS] = {};
 
-		/* With a block, and with single pages only. */
+		/* Run with a block, and with single pages only. */
 		gmem_set_block_order(round & 1 ? 0 : 9);
 		create_pvm(p, NR_VCPUS, ALL_PAGES, self->seed);
 		gmem_pvm_seal(p);
@@ -401,7 +424,10 @@ PROTECTED_TEST(race)
 			level = rand() & 1 ? GUEST_MEMFD_ACCESS_USER : GUEST_MEMFD_ACCESS_KERNEL;
 			if (!__gmem_set_access(p->fd, offset, GMEM_PAGE, level, NULL)) {
 				raised++;
-				/* A vCPU that faults has a reference for a moment. */
+				/*
+				 * A vCPU that faults concurrently has a
+				 * reference to the page; retry.
+				 */
 				while (__gmem_set_access(p->fd, offset, GMEM_PAGE,
 							 GUEST_MEMFD_ACCESS_NONE, NULL))
 					TEST_ASSERT_EQ(errno, EAGAIN);
@@ -424,7 +450,7 @@ PROTECTED_TEST(race)
 			faults += t[i].faults;
 		}
 		TEST_ASSERT_EQ(nr_donated(p->fd), ALL_PAGES + 1);
-		/* In both orders. */
+		/* Close file and VM in both orders. */
 		if (round & 2)
 			gmem_pvm_close_vm(p);
 		gmem_pvm_close_file(p);
@@ -437,8 +463,8 @@ PROTECTED_TEST(race)
 }
 
 /*
- * A VMM whose file the caller gets, and that waits to be killed.  @pfn, in shared memory
- * or NULL, is the frame of the page at @offset.
+ * Starts a VMM whose file the caller gets, and that waits to be killed.  @pfn,
+ * in shared memory or NULL, receives the frame of the page at @offset.
  */
 static pid_t start_vmm(u64 seed, int *fd, u64 offset, u64 *pfn)
 {
@@ -473,7 +499,10 @@ static pid_t start_vmm(u64 seed, int *fd, u64 offset, u64 *pfn)
 	return pid;
 }
 
-/* EL2 returns zeroed pages to the host, also where another process has the file open. */
+/*
+ * EL2 returns zeroed pages to the host, also if another process has the file
+ * open.
+ */
 PROTECTED_TEST(file_outlives)
 {
 	struct gmem_pvm *p = &self->p;
@@ -491,7 +520,7 @@ PROTECTED_TEST(file_outlives)
 	gmem_punch(p->fd, 0, SIZE);
 }
 
-/* Each time at another point of the guest's life. */
+/* Kill the VMM at a different point of the guest's life each time. */
 PROTECTED_TEST(killed)
 {
 	struct gmem_pvm *p = &self->p;
@@ -523,8 +552,9 @@ static bool is_all_back(void *unused)
 }
 
 /*
- * EL2 does not touch a poisoned page again: it is lost, and only this one.  The last
- * test, as single pages of its block can stay hidden when they are free.
+ * EL2 does not touch a poisoned page again: it is lost, and no other page is.
+ * This must be the last test, because free single pages of the block can stay
+ * hidden.
  */
 PROTECTED_TEST(poisoned)
 {
@@ -544,7 +574,10 @@ PROTECTED_TEST(poisoned)
 	kvm_close(fd);
 	assert_kept(p, page, GMEM_PAGE);
 
-	/* The file, which is still open, shows that EL2 did not take the page. */
+	/*
+	 * The file, which is still open, shows that EL2 has not returned the
+	 * page.
+	 */
 	gmem_pvm_kill(pid);
 	TEST_ASSERT_EQ(nr_donated(p->fd), 1);
 	assert_kept(p, page, GMEM_PAGE);
@@ -552,11 +585,14 @@ PROTECTED_TEST(poisoned)
 	gmem_punch(p->fd, page + GMEM_PAGE, SIZE - page - GMEM_PAGE);
 	gmem_pvm_close_file(p);
 	gmem_expect_lost(1);
-	/* Its block stays cut: the other pages are free single ones until the shrinkers run. */
+	/*
+	 * The block stays cut: its other pages are free single pages until the
+	 * shrinkers run.
+	 */
 	gmem_wait(is_all_back, NULL, 10000);
 	TEST_ASSERT_EQ(gmem_count_absent(shared_pfn, 1), 1);
 	kvm_munmap(shared_pfn, GMEM_PAGE);
-	/* Its entry stays absent, so neither is its block whole. */
+	/* The page's entry stays absent, so the block cannot be merged. */
 	free(self->dump);
 	self->dump = gmem_read_dump();
 }

@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KVM's own accesses to the memory of a protected guest: stolen time, the tables and the
- * command queue of an ITS, and the pending tables of a redistributor.
+ * KVM's own accesses to the memory of a protected guest: stolen time, the
+ * tables and the command queue of an ITS, and the pending tables of a
+ * redistributor.
  *
- * Proves that each of them fails, and changes nothing, while the guest has the page for
- * itself; that each works when the guest shares the page, at USER and at NONE; and that a
- * page which the guest has taken back is out of reach again.
+ * Proves that each of them fails, and changes nothing, while the page is
+ * donated to the guest; that each works when the guest shares the page, at USER
+ * and at NONE; and that KVM cannot access a page which the guest has unshared.
  *
- * Catches: an access that does not look at the state of the page (pKVM would take it from
- * the guest, whose next read would fail), and one that fails although the page is shared.
+ * Catches: an access that does not check the state of the page (pKVM would take
+ * it from the guest, whose next read would fail), and one that fails although
+ * the page is shared.
  *
  * Needs kvm-arm.mode=protected and a GICv3.
  */
@@ -25,18 +27,18 @@
 #include "test_util.h"
 
 #define SIZE		SZ_2M
-/* What the guest has written where KVM must not write. */
+/* The guest has written this where KVM must not write. */
 #define PATTERN		0x5ec4e75ec4e75ec4ULL
 
 #define PV_TIME_ST	0xc5000021
-/* Of struct pvclock_vcpu_stolen_time. */
+/* The offset in struct pvclock_vcpu_stolen_time. */
 #define STOLEN_TIME	8
 
 #define GICD_GPA	0x8000000ULL
 #define GITS_GPA	0x8080000ULL
 #define GICR_GPA	0x80a0000ULL
 
-/* Each begins a page of 64 KiB, as an ITS has it. */
+/* Each of these begins a page of 64 KiB, as an ITS requires. */
 #define COLLECTIONS	SZ_1M
 #define DEVICES		(COLLECTIONS + SZ_64K)
 #define ITT		(DEVICES + SZ_64K)
@@ -46,7 +48,10 @@
 #define FIRST_LPI	8192
 #define PENDING_WORD	(PENDING + FIRST_LPI / 8)
 
-/* In seconds; a kernel with debugging options needs minutes for what another does in seconds. */
+/*
+ * In seconds; a kernel with debugging options needs minutes where another one
+ * needs seconds.
+ */
 #define TIMEOUT		300
 #define PVM_ACCESS_TEST(name)	TEST_F_TIMEOUT(pvm_access, name, TIMEOUT)
 
@@ -132,7 +137,10 @@ static void *spin(void *unused)
 	return NULL;
 }
 
-/* Run the guest for a while, on a CPU that it has to share.  Return: The last stolen time. */
+/*
+ * Run the guest for a while on a CPU that it must share.  Return: The last
+ * stolen time.
+ */
 static u64 run_contended(struct gmem_pvm *p, u64 page, u64 from)
 {
 	u64 now = from;
@@ -156,14 +164,14 @@ PVM_ACCESS_TEST(stolen_time)
 	TEST_ASSERT(!pthread_create(&thread, NULL, spin, NULL), "pthread_create");
 	pin_to_cpu(0);
 
-	/* The guest has the page for itself. */
+	/* The page is donated to the guest. */
 	guest_write(p, page, PATTERN);
 	guest_write(p, page + STOLEN_TIME, PATTERN);
 	TEST_ASSERT_EQ(gmem_pvm_step(p, PV_TIME_ST, 0, 0), ipa);
 	TEST_ASSERT_EQ(run_contended(p, page, PATTERN), PATTERN);
 	TEST_ASSERT_EQ(guest_read(p, page), PATTERN);
 
-	/* It shares the page, at USER and at NONE. */
+	/* The guest shares the page, at USER and at NONE. */
 	share(p, page);
 	TEST_ASSERT_EQ(gmem_pvm_step(p, PV_TIME_ST, 0, 0), ipa);
 	TEST_ASSERT_EQ(guest_read(p, page), 0);
@@ -213,7 +221,7 @@ static void set_gicr_reg(int vgic, u64 offset, u32 value)
 	TEST_ASSERT(!err, "redistributor register 0x%lx: errno %d", offset, err);
 }
 
-/* A GIC with an ITS whose tables are in the guest's memory. */
+/* Creates a GIC with an ITS whose tables are in the guest's memory. */
 static void create_gic(struct gmem_pvm *p, int *vgic, int *its)
 {
 	const u64 valid = 1ULL << 63, pages_of_64k = 2 << 8;
@@ -239,7 +247,7 @@ static void create_gic(struct gmem_pvm *p, int *vgic, int *its)
 	set_its_reg(*its, 0x00, 1);
 }
 
-/* The guest writes commands behind those that it has written, and tells the ITS. */
+/* The guest appends commands to the queue, and notifies the ITS. */
 static void send(struct gmem_pvm *p, u64 *queued, const u64 (*commands)[4], unsigned int nr)
 {
 	unsigned int i, j;
@@ -253,7 +261,7 @@ static void send(struct gmem_pvm *p, u64 *queued, const u64 (*commands)[4], unsi
 	guest_write(p, GITS_GPA + 0x88 - GMEM_GPA, *queued);
 }
 
-/* KVM cannot save to a page of the guest's, and can when it is shared. */
+/* KVM cannot save to a donated page, and can when it is shared. */
 static void save(struct gmem_pvm *p, int fd, u64 what, u64 page, u64 word)
 {
 	guest_write(p, word, PATTERN);
@@ -266,7 +274,10 @@ static void save(struct gmem_pvm *p, int fd, u64 what, u64 page, u64 word)
 PVM_ACCESS_TEST(its)
 {
 	const u64 commands[][4] = {
-		/* MAPD: device 0 has 2 events; MAPC: collection 0 is vCPU 0's; MAPTI. */
+		/*
+		 * MAPD: device 0 has 2 events; MAPC: collection 0 is vCPU 0's;
+		 * MAPTI.
+		 */
 		{ 0x08, 0, 1ULL << 63 | (GMEM_GPA + ITT) },
 		{ 0x09, 0, 1ULL << 63 },
 		{ 0x0a, (u64)FIRST_LPI << 32 },
@@ -279,7 +290,7 @@ PVM_ACCESS_TEST(its)
 	create_gic(p, &self->vgic, &self->its);
 	gmem_pvm_seal(p);
 
-	/* Commands that KVM cannot read are none. */
+	/* KVM executes no commands that it cannot read. */
 	send(p, &self->queued, commands, 3);
 	TEST_ASSERT_EQ(guest_read(p, QUEUE), 0x08);
 	share(p, COLLECTIONS);
@@ -294,7 +305,7 @@ PVM_ACCESS_TEST(its)
 	share(p, PROPERTIES);
 	send(p, &self->queued, commands, ARRAY_SIZE(commands));
 
-	/* Each table in turn. */
+	/* Save each table in turn. */
 	save(p, self->its, KVM_DEV_ARM_ITS_SAVE_TABLES, ITT, ITT);
 	save(p, self->its, KVM_DEV_ARM_ITS_SAVE_TABLES, DEVICES, DEVICES);
 	save(p, self->its, KVM_DEV_ARM_ITS_SAVE_TABLES, COLLECTIONS, COLLECTIONS);
@@ -316,7 +327,7 @@ PVM_ACCESS_TEST(its)
 		TEST_ASSERT_EQ(guest_read(p, PENDING_WORD) & 1, 1);
 	}
 
-	/* What was saved is restored, if KVM can read it. */
+	/* KVM restores the saved tables if it can read them. */
 	gmem_set_access(p->fd, DEVICES, GMEM_PAGE, GUEST_MEMFD_ACCESS_USER);
 	TEST_ASSERT_EQ(control(self->its, KVM_DEV_ARM_ITS_CTRL_RESET), 0);
 	set_its_reg(self->its, 0x100, 1ULL << 63 | 2 << 8 | (GMEM_GPA + DEVICES));

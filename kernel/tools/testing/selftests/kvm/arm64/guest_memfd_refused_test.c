@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What KVM/arm64 refuses over guest memory that is hidden, and at level NONE.
+ * What KVM/arm64 refuses for hidden guest memory, and at level NONE.
  *
- * Proves that a VM has either nested guests or hidden memory, whichever comes
- * first, as KVM maps a page of a guest hypervisor in the fixmap without a
- * reference; and that the VMM learns the page when a vCPU ends at a plain memslot over
- * memory at level NONE.  guest_memfd_protected_test.c has what protected VMs are refused.
+ * Proves that a VM has either nested guests or hidden memory, whichever it gets
+ * first, because KVM maps a page of a guest hypervisor in the fixmap without a
+ * direct-map reference; and that the VMM learns the page when a vCPU faults on
+ * a plain memslot over memory at level NONE.  guest_memfd_protected_test.c
+ * tests what protected VMs are refused.
  *
- * Catches: an order of the calls that gets both, a refusal that leaves a memslot or
- * a vCPU half made, and a KVM_RUN that fails without KVM_EXIT_MEMORY_FAULT.
+ * Catches: an order of the calls that gets both, a refusal that leaves a
+ * memslot or a vCPU half created, and a KVM_RUN that fails without
+ * KVM_EXIT_MEMORY_FAULT.
  *
  * Needs kvm-arm.mode=nested for nested guests.
  */
@@ -58,7 +60,7 @@ FIXTURE_TEARDOWN(refused)
 	gmem_assert_nothing_left(&self->kmsg);
 }
 
-/* A memslot over a new file; returns 0 or the error number. */
+/* Adds a memslot over a new file; returns 0 or the errno. */
 static int add_slot(struct _test_data_refused *self, u64 flags)
 {
 	int r;
@@ -99,7 +101,7 @@ TEST_F(refused, nested_after)
 	TEST_ASSERT_EQ(add_slot(self, HIDDEN_FLAGS), 0);
 	vcpu = __vm_vcpu_add(self->vm, 0);
 	TEST_ASSERT_EQ(init_vcpu(vcpu, true), EINVAL);
-	/* Nothing of the refused features stays. */
+	/* The vCPU keeps none of the refused features. */
 	TEST_ASSERT_EQ(init_vcpu(vcpu, false), 0);
 }
 
@@ -114,11 +116,13 @@ TEST_F(refused, nested_before)
 	TEST_ASSERT_EQ(init_vcpu(vcpu, true), 0);
 	TEST_ASSERT_EQ(add_slot(self, HIDDEN_FLAGS), EINVAL);
 	drop_file(self);
-	/* The gfns are free, and memory that is not hidden is allowed there. */
+	/*
+	 * The gfns are free, and KVM accepts memory there that is not hidden.
+	 */
 	TEST_ASSERT_EQ(add_slot(self, PLAIN_FLAGS), 0);
 }
 
-/* Not a hidden memslot: nothing is refused. */
+/* KVM refuses nothing, because the memslot is not hidden. */
 TEST_F(refused, nested_plain)
 {
 	struct kvm_vcpu *vcpu;
@@ -140,7 +144,7 @@ static void assert_memory_fault(struct kvm_vcpu *vcpu, gpa_t gpa)
 	TEST_ASSERT_EQ(vcpu->run->memory_fault.size, GMEM_PAGE);
 }
 
-/* A plain memslot over memory at level NONE, then over nothing. */
+/* A plain memslot over memory at level NONE, then over an unmapped address. */
 TEST_F(refused, plain_none)
 {
 	struct gmem_vm *g = &self->g;
@@ -164,7 +168,7 @@ TEST_F(refused, plain_none)
 	kvm_munmap(g->mem, SIZE);
 	assert_memory_fault(vcpu, GMEM_GPA + page);
 
-	/* With the mapping the guest goes on. */
+	/* With a mapping the guest continues. */
 	mem = mmap(g->mem, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, g->fd, 0);
 	TEST_ASSERT(mem == g->mem, "mmap: errno %d", errno);
 	TEST_ASSERT(!_vcpu_run(vcpu), "errno %d", errno);

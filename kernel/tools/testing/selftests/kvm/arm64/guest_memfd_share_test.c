@@ -1,19 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A protected guest shares pages of its hidden memory with the host, and ends that.
+ * A protected guest shares pages of its hidden memory with the host, and
+ * unshares them.
  *
- * Proves that a page which the guest shares is at level USER at once, with what is in it,
- * and only that page; that the VMM can choose another level for it; that the page is the
- * guest's alone again when the guest was told so, and in no process; that a pin makes the
- * guest's call fail with nothing changed, and a short reference does not; and that the
- * memory comes back in whatever state it is.
+ * Proves that a page which the guest shares is at level USER at once, with its
+ * contents, and only that page; that the VMM can set another level for it; that
+ * the page is donated again, and mapped in no process, when the guest receives
+ * the answer to its unshare; that a pin makes the guest's call fail with
+ * nothing changed, and a short reference does not; and that the memory is
+ * returned in whatever state it is.
  *
- * Catches: a call that succeeds before the host or EL2 has done its part, a level that
- * does not follow, a page that stays mapped, a reference or a count that is lost, a guest
- * that is told of success by a host that did nothing, and a block that is not split, or
- * whose other pages lose their donation.
+ * Catches: a call that succeeds before the host or EL2 has done its part, a
+ * level that does not change with the state, a page that stays mapped, a lost
+ * reference or count, a guest that gets success from a host that did nothing,
+ * and a block that is not split, or whose other pages lose their donation.
  *
- * The VMM tells the guest what to do, one step at a time.  Needs kvm-arm.mode=protected.
+ * The VMM gives the guest one step at a time.  Needs kvm-arm.mode=protected.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -32,11 +34,14 @@
 /* A block, and a tail of single pages. */
 #define TAIL		16
 #define SIZE		(SZ_2M + TAIL * GMEM_PAGE)
-/* The code is in the first page. */
+/* The first page contains the code. */
 #define BLOCK_PAGE	(7 * GMEM_PAGE)
 #define TAIL_PAGE	(SZ_2M + 3 * GMEM_PAGE)
 
-/* In seconds; a kernel with debugging options needs minutes for what another does in seconds. */
+/*
+ * In seconds; a kernel with debugging options needs minutes where another one
+ * needs seconds.
+ */
 #define TIMEOUT		300
 #define SHARE_TEST(name)	TEST_F_TIMEOUT(share, name, TIMEOUT)
 
@@ -75,7 +80,7 @@ static void assert_counts(struct gmem_pvm *p, u64 donated, u64 shared)
 	TEST_ASSERT_EQ(gmem_pvm_count(p->fd, "shared"), shared);
 }
 
-/* The page is the guest's alone; its level cannot be raised. */
+/* Assert that the page is donated; its level cannot be raised. */
 static void assert_donated(struct gmem_pvm *p, u64 offset)
 {
 	TEST_ASSERT_EQ(gmem_get_access(p->fd, offset, NULL), GUEST_MEMFD_ACCESS_NONE);
@@ -134,7 +139,7 @@ SHARE_TEST(round_trip)
 	TEST_ASSERT_EQ(info.hidden, SIZE / GMEM_PAGE);
 }
 
-/* Levels of a page that is shared are the VMM's to choose. */
+/* The VMM may set the levels of a shared page. */
 SHARE_TEST(levels)
 {
 	struct gmem_pvm *p = &self->p;
@@ -153,7 +158,7 @@ SHARE_TEST(levels)
 		    "the VMM cannot read");
 	TEST_ASSERT_EQ(value, 0x1111);
 
-	/* It is the guest's alone again from each of them. */
+	/* The guest can unshare the page at each of them. */
 	TEST_ASSERT_EQ(gmem_pvm_step(p, MEM_UNSHARE, BLOCK_PAGE, 0), SUCCESS);
 	TEST_ASSERT_EQ(gmem_pvm_step(p, MEM_SHARE, BLOCK_PAGE, 0), SUCCESS);
 	gmem_set_access(p->fd, BLOCK_PAGE, GMEM_PAGE, GUEST_MEMFD_ACCESS_NONE);
@@ -166,7 +171,7 @@ SHARE_TEST(levels)
 	TEST_ASSERT_EQ(gmem_count_absent(&self->pfns[BLOCK_PAGE / GMEM_PAGE], 1), 1);
 	TEST_ASSERT_EQ(gmem_pvm_step(p, OP_READ, BLOCK_PAGE, 0), 0x1111);
 
-	/* A range with pages of all kinds is lowered, and not raised. */
+	/* A range with pages of all kinds can be lowered, but not raised. */
 	TEST_ASSERT_EQ(gmem_pvm_step(p, MEM_SHARE, BLOCK_PAGE, 0), SUCCESS);
 	gmem_set_access(p->fd, other, GMEM_PAGE, GUEST_MEMFD_ACCESS_USER);
 	TEST_ASSERT(__gmem_set_access(p->fd, 0, SIZE, GUEST_MEMFD_ACCESS_USER, NULL) &&
@@ -175,7 +180,7 @@ SHARE_TEST(levels)
 	assert_counts(p, 1, 1);
 }
 
-/* What the guest is refused, with nothing changed. */
+/* Calls of the guest that are refused change nothing. */
 SHARE_TEST(refused)
 {
 	struct gmem_pvm *p = &self->p;
@@ -191,7 +196,10 @@ SHARE_TEST(refused)
 	assert_counts(p, 2, 0);
 	assert_donated(p, BLOCK_PAGE);
 
-	/* A page that the guest has not touched is donated first, if it can be. */
+	/*
+	 * Sharing a page that the guest has not touched first donates it, if
+	 * that is possible.
+	 */
 	TEST_ASSERT_EQ(gmem_pvm_step(p, MEM_SHARE, TAIL_PAGE, 0), SUCCESS);
 	assert_counts(p, 2, 1);
 	TEST_ASSERT_EQ(gmem_pvm_step(p, MEM_SHARE, TAIL_PAGE, 0), INVALID);
@@ -203,14 +211,17 @@ SHARE_TEST(refused)
 	TEST_ASSERT_EQ(p->run[0]->exit_reason, KVM_EXIT_MEMORY_FAULT);
 	TEST_ASSERT_EQ(p->run[0]->memory_fault.gpa, GMEM_GPA + TAIL_PAGE + GMEM_PAGE);
 	assert_counts(p, 2, 1);
-	/* The guest makes its call again: it has loaded the step. */
+	/* The guest repeats its call: it has loaded the step already. */
 	gmem_set_access(p->fd, TAIL_PAGE + GMEM_PAGE, GMEM_PAGE, GUEST_MEMFD_ACCESS_NONE);
 	TEST_ASSERT(!gmem_pvm_try_step(p, 0, 0, 0, 0, &value), "errno %d", errno);
 	TEST_ASSERT_EQ(value, SUCCESS);
 	assert_counts(p, 2, 2);
 }
 
-/* A pin that lasts makes the guest's call fail; the page stays shared, and pinned. */
+/*
+ * A long-term pin makes the guest's call fail; the page stays shared, and
+ * pinned.
+ */
 SHARE_TEST(pinned)
 {
 	struct gmem_pvm *p = &self->p;
@@ -237,7 +248,7 @@ SHARE_TEST(pinned)
 			    "the VMM cannot read");
 		TEST_ASSERT_EQ(value, 0x1111);
 		gmem_unpin(&pin);
-		/* It can be pinned as before. */
+		/* The page can still be pinned. */
 		TEST_ASSERT(!gmem_pin(&pin, kind, p->mem + BLOCK_PAGE, GMEM_PAGE), "errno %d",
 			    errno);
 		gmem_unpin(&pin);
@@ -248,8 +259,9 @@ SHARE_TEST(pinned)
 }
 
 /*
- * Without the file KVM commits nothing, and EL2 tells the guest so: pages stay what they
- * are.  They come back with the VM, a shared one too.
+ * Without the file KVM commits nothing, and EL2 answers the guest with an
+ * error: pages keep their state.  All of them, including a shared one, are
+ * returned when the VM ends.
  */
 SHARE_TEST(file_closed)
 {
@@ -267,7 +279,10 @@ SHARE_TEST(file_closed)
 	TEST_ASSERT(gmem_count_absent(self->pfns, SIZE / GMEM_PAGE) >= 3, "pages were given back");
 }
 
-/* A VMM whose guest shares three pages, one at each level; it waits to be killed. */
+/*
+ * A VMM whose guest shares three pages, one at each level; it waits to be
+ * killed.
+ */
 static void share_and_wait(int *fd)
 {
 	struct gmem_pvm p;
@@ -289,7 +304,10 @@ static void share_and_wait(int *fd)
 		pause();
 }
 
-/* Pages that a guest shared are as others when it is gone, in a file that is still open. */
+/*
+ * After the guest is gone, its shared pages are ordinary pages of the file that
+ * is still open.
+ */
 SHARE_TEST(file_outlives)
 {
 	int i, *fd = kvm_mmap(GMEM_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1);
@@ -304,7 +322,7 @@ SHARE_TEST(file_outlives)
 	for (i = 0; i < 10000 && READ_ONCE(*fd) < 0; i++)
 		usleep(1000);
 	TEST_ASSERT(*fd >= 0, "the VMM did not run its guest");
-	/* In place of the fixture's. */
+	/* This replaces the teardown of the fixture. */
 	gmem_pvm_close_file(p);
 	p->fd = gmem_pvm_get_fd(pid, *fd);
 	kvm_munmap(fd, GMEM_PAGE);
@@ -318,7 +336,7 @@ SHARE_TEST(file_outlives)
 	gmem_pvm_seal(p);
 }
 
-/* A shared page at KERNEL that is pinned when the file and the VM end. */
+/* A shared page at KERNEL is pinned when the file and the VM end. */
 SHARE_TEST(pin_outlives)
 {
 	struct gmem_pvm *p = &self->p;
@@ -353,7 +371,7 @@ SHARE_TEST(pin_outlives)
 	}
 }
 
-/* Anonymous memory of a protected VM is shared without a word to KVM's memslots. */
+/* A guest can share anonymous memory; KVM's memslots are not involved. */
 SHARE_TEST(anonymous)
 {
 	struct gmem_pvm *p = &self->p, other;
@@ -395,7 +413,10 @@ static void *run_same_page(void *arg)
 	return NULL;
 }
 
-/* Two vCPUs share a page that none has touched: one of them does, the other is told. */
+/*
+ * Two vCPUs share a page that neither has touched: one succeeds, and the other
+ * gets an error.
+ */
 SHARE_TEST(same_page)
 {
 	struct same_page s[GMEM_PVM_VCPUS];
@@ -426,7 +447,10 @@ SHARE_TEST(same_page)
 struct race {
 	struct gmem_pvm *p;
 	u64 end;
-	/* What the guest believes, under its lock of each page. */
+	/*
+	 * The states that the guest expects, protected by its lock of each
+	 * page.
+	 */
 	struct {
 		pthread_mutex_t lock;
 		bool shared;
@@ -454,7 +478,10 @@ static u64 race_step(struct race_vcpu *v, u64 op, u64 offset, u64 value)
 	u64 result = 0;
 	int err;
 
-	/* The host can have the page at another level when the guest first touches it. */
+	/*
+	 * The host may have set another level when the guest first touches the
+	 * page; retry.
+	 */
 	do {
 		err = gmem_pvm_try_step(v->race->p, v->nr, op, offset, value, &result);
 		TEST_ASSERT(!err || err == EFAULT, "KVM_RUN: errno %d", err);
@@ -462,7 +489,7 @@ static u64 race_step(struct race_vcpu *v, u64 op, u64 offset, u64 value)
 	return result;
 }
 
-/* A page that the guest does not share has what the guest wrote. */
+/* A page that the guest does not share contains what the guest wrote. */
 static void *run_race_vcpu(void *arg)
 {
 	struct race_vcpu *v = arg;
@@ -540,7 +567,7 @@ static void *run_race_levels(void *arg)
 	return NULL;
 }
 
-/* Seconds; GMEM_SHARE_RACE_S has another number. */
+/* In seconds; GMEM_SHARE_RACE_S in the environment overrides it. */
 static unsigned int race_seconds(void)
 {
 	const char *s = getenv("GMEM_SHARE_RACE_S");
@@ -575,7 +602,10 @@ SHARE_TEST(race)
 		       race.not_changed, race.holes);
 	TEST_ASSERT(race.calls[1] && race.calls[0] && race.touched && race.not_touched &&
 		    race.changed && race.not_changed, "one of these never happened");
-	/* Nothing pins: only a reference that lasts by chance refuses an unshare. */
+	/*
+	 * Nothing pins pages, so only a reference that happens to last can make
+	 * an unshare fail.
+	 */
 	TEST_ASSERT(!race.failed[1] && race.failed[0] * 10 <= race.calls[0], "calls failed");
 }
 
@@ -585,7 +615,7 @@ static void share_and_take_back(struct gmem_pvm *p, u64 offset)
 	TEST_ASSERT_EQ(gmem_pvm_step(p, MEM_UNSHARE, offset, 0), SUCCESS);
 }
 
-/* The VMM is killed while its guest shares and takes back. */
+/* The VMM is killed while its guest shares and unshares. */
 SHARE_TEST(killed)
 {
 	pid_t pid;
@@ -611,8 +641,9 @@ SHARE_TEST(killed)
 }
 
 /*
- * A memory error in a shared page: the guest cannot take the page back, and EL2 does not
- * get it.  The last tests, as single pages of its block can stay hidden when they are free.
+ * A memory error in a shared page: the guest cannot unshare the page, and EL2
+ * does not get it.  These are the last tests, because free single pages of the
+ * block can stay hidden.
  */
 static void poison_shared(struct _test_data_share *self, u32 level)
 {
@@ -631,9 +662,12 @@ static void poison_shared(struct _test_data_share *self, u32 level)
 	assert_counts(p, 1, 1);
 	gmem_pvm_close_file(p);
 	gmem_pvm_close_vm(p);
-	/* At KERNEL it stays in the direct map. */
+	/* At KERNEL the page stays in the direct map. */
 	gmem_expect_lost(level == GUEST_MEMFD_ACCESS_USER);
-	/* The fixture looks at what came back. */
+	/*
+	 * The fixture checks the pages that are returned, so replace the
+	 * poisoned one.
+	 */
 	self->pfns[TAIL_PAGE / GMEM_PAGE] = self->pfns[TAIL_PAGE / GMEM_PAGE + 1];
 }
 
@@ -644,7 +678,10 @@ SHARE_TEST(poisoned)
 	poison_shared(self, GUEST_MEMFD_ACCESS_USER);
 }
 
-/* The level's reference stays, too; the host is not to unpin a page that it never pinned. */
+/*
+ * The level's reference remains, too; the host must not unpin a page that it
+ * never pinned.
+ */
 SHARE_TEST(poisoned_at_kernel)
 {
 	if (access("/sys/kernel/debug/hwpoison/corrupt-pfn", W_OK))

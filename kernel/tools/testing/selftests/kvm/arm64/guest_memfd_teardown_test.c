@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * How long the end of a large protected VM makes others wait.
+ * How long the teardown of a large protected VM delays others.
  *
- * A protected guest has touched 1 GiB.  While its VM and its file end, and until the host
- * has cleared the memory and has it back, another protected guest touches a new page once
- * a millisecond, and a thread of this process has an anonymous page faulted in.  Both do
- * so for some seconds before, as a control: what the machine takes away shows there too.
+ * A protected guest has touched 1 GiB.  While its VM and its file end, and
+ * until the host has cleared and freed the memory, another protected guest
+ * touches a new page once a millisecond, and a thread of this process faults on
+ * an anonymous page.  Both also do so for some seconds before, as a control:
+ * delays by the machine itself show there too.
  *
- * Proves that neither of them waits for 100 ms more than in the control in one of three
- * rounds at least, and in none for 500 ms more.
+ * Proves that in at least one of three rounds neither of them waits 100 ms
+ * longer than in the control, and in no round 500 ms longer.
  *
- * Catches: a lock of EL2's or of KVM's that is held, or interrupts that are off, while all
- * pages are reclaimed.
+ * Catches: a lock of EL2 or of KVM that is held, or interrupts that are
+ * disabled, while all pages are reclaimed.
  *
  * Needs kvm-arm.mode=protected, and 2 GiB.
  */
@@ -27,15 +28,21 @@
 #include "test_util.h"
 
 #define BIG		SZ_1G
-/* For a page each millisecond until the host has the memory of the first guest. */
+/*
+ * The second guest needs one page each millisecond until the host has freed the
+ * memory of the first.
+ */
 #define OTHER		SZ_128M
-/* The emulated host shares its CPUs with other work: one round must meet this. */
+/*
+ * The emulated host shares its CPUs with other work, so only one round must
+ * meet this.
+ */
 #define LIMIT_NS	(100 * 1000 * 1000UL)
-/* Each round meets this. */
+/* Each round must meet this. */
 #define LIMIT_EACH_NS	(5 * LIMIT_NS)
 #define ROUNDS		3
 #define CONTROL_US	(3 * 1000 * 1000)
-/* Of each kind, or the test says nothing. */
+/* With fewer events of a kind the test proves nothing. */
 #define MIN_EVENTS	50
 
 /* Touches x1 pages from x0 on, then one more before each store at x3. */
@@ -149,7 +156,7 @@ static void *fault_anon(void *arg)
 	return NULL;
 }
 
-/* Return: Did each of them wait for less than the limit? */
+/* Did each of them wait for less than the limit? */
 static bool round_is_short(struct _test_data_teardown *self)
 {
 	static void *(*const threads[])(void *) = { run_other, fault_anon };
@@ -173,11 +180,14 @@ static bool round_is_short(struct _test_data_teardown *self)
 	self->guest = (struct events){};
 	self->anon = (struct events){};
 	start = now_ns();
-	/* In this order, as each of them keeps the VM. */
+	/*
+	 * Close them in this order, because each of them holds a reference to
+	 * the VM.
+	 */
 	gmem_pvm_close_vm(&self->big);
 	gmem_pvm_close_file(&self->big);
 	closed = now_ns();
-	/* A worker clears what was in the file. */
+	/* A worker clears the pages of the file. */
 	while (gmem_absent_total() > gmem_absent_before() + OTHER / GMEM_PAGE)
 		usleep(10000);
 	ksft_print_msg("the VM ended within %lu ms, the memory was back after %lu ms\n",

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * For tests of guest_memfd: all that gets hold of user pages by
- * get_user_pages() and keeps them, and CONFIG_GUP_TEST's ioctls.
+ * For tests of guest_memfd: the ways to pin user pages by get_user_pages() for
+ * a long time, and the ioctls of CONFIG_GUP_TEST.
  */
 #ifndef SELFTEST_KVM_GUEST_MEMFD_PIN_H
 #define SELFTEST_KVM_GUEST_MEMFD_PIN_H
@@ -10,7 +10,7 @@
 
 #include "test_util.h"
 
-/* debugfs gup_test, mm/gup_test.h */
+/* The interface of debugfs gup_test, from mm/gup_test.h. */
 struct gup_test {
 	u64 get_delta_usec;
 	u64 put_delta_usec;
@@ -41,17 +41,17 @@ struct pin_longterm_test {
 #define PIN_LONGTERM_FAST	2
 #define FOLL_WRITE		1
 
-/* linux/io_uring.h, which does not mix with the headers of tools/include. */
+/* From linux/io_uring.h, which conflicts with the headers of tools/include. */
 #define IORING_REGISTER_BUFFERS		0
 #define IORING_UNREGISTER_BUFFERS	1
 #define IORING_PARAMS_SIZE		120
 #define IORING_OP_READ_FIXED		4
 #define IORING_OP_WRITE_FIXED		5
 
-/* How many bytes of @mem one of the ioctls of gup_test gets hold of. */
+/* The number of bytes of @mem that one of the ioctls of gup_test gets. */
 u64 gmem_gup(int fd, unsigned long cmd, void *mem, size_t size, u32 flags);
 
-/* Who keeps pages: FOLL_LONGTERM of three kinds, a pipe, io_uring. */
+/* What pins the pages: FOLL_LONGTERM of three kinds, a pipe, io_uring. */
 enum gmem_pin_kind {
 	GMEM_PIN_READ,
 	GMEM_PIN_WRITE,
@@ -72,21 +72,24 @@ struct gmem_pin {
 const char *gmem_pin_name(enum gmem_pin_kind kind);
 /* Return: 0, or -1 with errno and nothing pinned. */
 int gmem_pin(struct gmem_pin *pin, enum gmem_pin_kind kind, void *mem, size_t size);
-/* What the kernel reads through the pages pinned.  A pipe can be read once. */
+/* Reads the pinned pages through the kernel.  A pipe can be read once. */
 void gmem_pin_read(struct gmem_pin *pin, void *to);
 /*
- * I/O at the start of a file by one of IORING_OP_*_FIXED, with all of what a
- * ring has pinned.  Return: what the ring says.
+ * I/O at the start of a file by one of IORING_OP_*_FIXED, with the whole buffer
+ * that the ring has pinned.  Return: the result in the ring's completion.
  */
 int gmem_ring_io(struct gmem_pin *pin, u8 op, int fd);
-/* The two halves of it; one I/O at a time. */
+/* gmem_ring_io() in two steps; only one I/O at a time. */
 void gmem_ring_submit(struct gmem_pin *pin, u8 op, int fd);
 int gmem_ring_wait(struct gmem_pin *pin);
-/* The ring lets go of its buffers, when no I/O uses them any more. */
+/* The ring unpins its buffers when no I/O uses them any more. */
 void gmem_ring_unregister(struct gmem_pin *pin);
 void gmem_unpin(struct gmem_pin *pin);
 
-/* A block device that takes O_DIRECT, of 1 MiB; -1 when there is none. */
+/*
+ * Opens a block device of 1 MiB that supports O_DIRECT; returns -1 if there is
+ * none.
+ */
 int gmem_open_direct(void);
 void gmem_close_direct(int fd);
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Instruments for the tests of guest memory outside the direct map; what each
- * of them is for stands in guest_memfd_hide.h.
+ * Helpers for the tests of guest memory outside the direct map;
+ * guest_memfd_hide.h documents them.
  */
 #include <ctype.h>
 #include <elf.h>
@@ -34,13 +34,13 @@
 #define PTDUMP		DEBUGFS "/" GMEM_PTDUMP
 #define SCAN_CHUNK	(1UL << 20)
 #define MAX_SEGMENTS	64
-/* Of what gmem_scan() finds, so many frames are named. */
+/* gmem_scan() prints at most this many of the frames that it finds. */
 #define MAX_SHOWN	3
 
 /*
- * Common to all the processes of a program: how many pages of the direct map
- * are to be absent when a test is over, and whether it takes so long to find
- * out that it is done once for all of them.
+ * Shared by all processes of a program: how many pages of the direct map must
+ * be absent after a test, and whether counting them takes so long that the
+ * program does it only once.
  */
 static struct {
 	u64 absent;
@@ -66,7 +66,7 @@ static pid_t pool_user;
 
 static void restore_pool(void)
 {
-	/* Not at the end of a child. */
+	/* A child must not restore the pool when it ends. */
 	if (getpid() == pool_user)
 		__gmem_set_pool(former_pool);
 }
@@ -100,7 +100,10 @@ void gmem_require(void)
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
 
-	/* Harmless when they are mounted: the call then fails with EBUSY. */
+	/*
+	 * If they are mounted already, the call fails with EBUSY, which is
+	 * harmless.
+	 */
 	if (access(PTDUMP, R_OK))
 		mount("debugfs", DEBUGFS, "debugfs", 0, NULL);
 	if (access(TRACEFS "/instances", W_OK))
@@ -131,7 +134,10 @@ u64 gmem_new_seed(void)
 	return seed;
 }
 
-/* What belongs to an address; guests and host map pages as pages. */
+/*
+ * Like gmem_word(), with the offset taken from the address; guests and host map
+ * at page boundaries.
+ */
 static inline u64 word_at(const volatile u64 *w, u64 seed)
 {
 	return gmem_word(seed, ((u64)w / sizeof(*w)) % GMEM_WORDS);
@@ -181,9 +187,12 @@ static unsigned int words_of(const u64 *page, u64 seed)
 	return found;
 }
 
-/* Places */
+/* Frames of pages */
 
-/* One read for all: to open the file for each page takes most of a test's time. */
+/*
+ * Read all entries by one call: opening the file for each page would take most
+ * of a test's time.
+ */
 static void read_pfns(const void *mem, u64 *pfns, size_t nr)
 {
 	ssize_t bytes = nr * sizeof(*pfns);
@@ -234,8 +243,8 @@ u64 gmem_kpageflags(u64 pfn)
 }
 
 /*
- * The kernel's view.  Each thread and each child has its own open file, as
- * readers of one file share its bounce buffer.
+ * Reading through the kernel.  Each thread and each child opens the file
+ * itself, because readers of one open file share its bounce buffer.
  */
 struct kcore {
 	pid_t pid;
@@ -323,7 +332,7 @@ bool gmem_kernel_sees(u64 pfn, u64 seed)
 	return words_of(page, seed);
 }
 
-/* Anything but an error or zeroes. */
+/* Does a read return anything except an error or zeroes? */
 static bool kernel_reads(u64 pfn)
 {
 	u64 page[GMEM_WORDS], any = 0;
@@ -336,7 +345,7 @@ static bool kernel_reads(u64 pfn)
 	return any;
 }
 
-/* Whose the frame is tells who has kept the data. */
+/* The flags of the frame show which part of the kernel has kept the data. */
 static void show_found(u64 pfn, unsigned int words)
 {
 	ksft_print_msg("frame 0x%lx (/proc/kpageflags: 0x%lx) holds %u words of the data\n", pfn,
@@ -360,7 +369,10 @@ u64 gmem_scan(u64 seed, u64 *unreadable)
 			u64 len = min_t(u64, SCAN_CHUNK, s->p_memsz - at);
 			ssize_t r;
 
-			/* An error may concern any page of the chunk: go one by one. */
+			/*
+			 * Any page of the chunk may have caused the error: read
+			 * page by page.
+			 */
 			if (at < small)
 				len = GMEM_PAGE;
 			r = pread(k->fd, buf, len, s->p_offset + at);
@@ -397,7 +409,7 @@ struct absent {
 	} *r;
 };
 
-/* The ranges of frames without a present entry, in order. */
+/* The ranges of frames without a present entry, sorted. */
 static void absent_read(struct absent *a)
 {
 	struct kcore *k = kcore_get();
@@ -501,7 +513,7 @@ void gmem_assert_hidden(const void *mem, size_t size, u64 seed)
 	free(pfns);
 }
 
-/* A worker clears and restores what left a file; it has 10 s. */
+/* A worker clears and restores pages that left a file; it has 10 s. */
 #define WORKER_TRIES	1000
 
 static bool worker_tries(int *tries)
@@ -528,8 +540,9 @@ void gmem_assert_given_back(const u64 *pfns, size_t nr, u64 seed)
 	size_t i;
 
 	/*
-	 * Present first: an absent page does not show what it holds.  Where that
-	 * takes long to find out, the pages are given the time only.
+	 * First wait until the pages are present, because an absent page does
+	 * not show its contents.  Where counting absent pages takes long, only
+	 * wait.
 	 */
 	if (!baseline->slow)
 		gmem_assert_present(pfns, nr);
@@ -537,8 +550,8 @@ void gmem_assert_given_back(const u64 *pfns, size_t nr, u64 seed)
 		usleep(1000000);
 	gmem_free_singles();
 	/*
-	 * Ordinary memory keeps its contents until it is allocated again.  A page
-	 * that was at level KERNEL is present before a worker clears it.
+	 * Ordinary memory keeps its contents until it is allocated again.  A
+	 * page that was at level KERNEL is present before a worker clears it.
 	 */
 	for (i = 0; i < nr && !gmem_plain(); i++) {
 		while (gmem_kernel_sees(pfns[i], seed) && worker_tries(&tries))
@@ -548,7 +561,7 @@ void gmem_assert_given_back(const u64 *pfns, size_t nr, u64 seed)
 	}
 }
 
-/* What the file says */
+/* Counters of the file */
 
 void gmem_read_info(int fd, struct gmem_info *info)
 {
@@ -594,9 +607,9 @@ void gmem_read_info(int fd, struct gmem_info *info)
 }
 
 /*
- * A sleep of 1 ms that takes longer than this shows that other work has the CPUs of
- * the emulated host; what is more does not count, up to a limit, as the kernel itself
- * might delay the wakeup.
+ * A 1 ms sleep that takes longer than this shows that other work uses the CPUs
+ * of the emulated host.  Do not count the excess, up to a limit, because the
+ * kernel itself might delay the wakeup.
  */
 #define OVERSLEPT_US		10000
 #define MAX_NOT_OURS_US		200000
@@ -615,7 +628,10 @@ u64 gmem_wait(bool (*done)(void *), void *arg, u64 limit_ms)
 	bool is;
 
 	do {
-		/* In this order: a late look that says yes is late. */
+		/*
+		 * Call done() before reading the clock: a late success then
+		 * counts as late.
+		 */
 		is = done(arg);
 		slept = now_us();
 		ms = (slept - start - not_ours) / 1000;
@@ -703,11 +719,11 @@ void gmem_assert_counts(int fd, u64 populated, u64 referenced)
 {
 	struct gmem_info i;
 
-	/* A kernel without the feature has no counters to show. */
+	/* A kernel without the feature has no counters. */
 	if (gmem_plain())
 		return;
 
-	/* How long that may take is for the tests of the clocks to judge. */
+	/* The tests of the clocks judge how long this may take. */
 	gmem_wait(none_pending, &fd, 10 * GMEM_REFERENCE_MS);
 	gmem_read_info(fd, &i);
 	TEST_ASSERT(i.populated == populated, "fdinfo: %lu pages populated, want %lu",
@@ -716,7 +732,7 @@ void gmem_assert_counts(int fd, u64 populated, u64 referenced)
 		    i.referenced, referenced);
 	TEST_ASSERT(i.hidden == populated - referenced, "fdinfo: %lu pages hidden, want %lu",
 		    i.hidden, populated - referenced);
-	/* Whether there is a page or not, it has a level. */
+	/* Each page of the file has a level, populated or not. */
 	TEST_ASSERT((i.level_none + i.level_user + i.level_kernel) * GMEM_PAGE == i.size,
 		    "fdinfo: levels add up to %lu pages of %lu bytes",
 		    i.level_none + i.level_user + i.level_kernel, i.size);
@@ -784,7 +800,7 @@ u32 gmem_get_access(int fd, u64 offset, u64 *size)
 	return a.level;
 }
 
-/* Return: Does @path have a line of @name? */
+/* Does @path have a line for @name? */
 static bool find_counter(const char *path, const char *name, u64 *value)
 {
 	size_t len = strlen(name);
@@ -872,14 +888,14 @@ void gmem_free_singles(void)
 	int fd, tries = 0;
 	u64 nr;
 
-	/* A kernel without the pool has no such pages either. */
+	/* A kernel without the pool has no free single pages either. */
 	if (gmem_plain() || access(GMEM_POOL_FILE, R_OK))
 		return;
 	while (gmem_pool("single", -1)) {
 		fd = open_path_or_exit("/proc/sys/vm/drop_caches", O_WRONLY);
 		TEST_ASSERT(write(fd, "2", 1) == 1, "cannot call the shrinkers, errno %d", errno);
 		close(fd);
-		/* Blocks without a page in use wait for a worker. */
+		/* A block without a page in use waits for a worker. */
 		nr = gmem_pool("single", -1);
 		TEST_ASSERT(!nr || worker_tries(&tries),
 			    "the shrinkers leave %lu free single pages", nr);
@@ -962,8 +978,9 @@ static FILE *open_trace(struct gmem_trace *trace)
 }
 
 /*
- * What is after the event's name, or NULL when the line is another's.  The head
- * of the file says whether events were lost: then there is nothing to count.
+ * Returns the text after the event's name, or NULL if the line is another
+ * event's.  The head of the file reports lost events; then the caller cannot
+ * count.
  */
 static char *text_of_event(char *line, const char *event)
 {
@@ -1049,12 +1066,15 @@ void gmem_assert_all_back(void)
 	u64 absent, before = baseline->absent;
 	int tries = 0;
 
-	/* The shrinkers are not needed: the pages of a block without a user are all restored. */
+	/*
+	 * This does not need the shrinkers: the kernel restores all pages of a
+	 * block of which no page is in use.
+	 */
 	do {
 		absent = gmem_absent_total();
 	} while (absent > before && worker_tries(&tries));
 
-	/* The next test shall not be blamed for it. */
+	/* Do not report the same loss in the next test. */
 	baseline->absent = absent;
 	TEST_ASSERT(absent == before,
 		    "%lu pages of the direct map were absent before, %lu are now", before, absent);
@@ -1085,7 +1105,10 @@ void gmem_assert_nothing_left(int *kmsg)
 
 	for (;;) {
 		r = *kmsg < 0 ? 0 : read(*kmsg, rec, sizeof(rec) - 1);
-		/* EPIPE: records were overwritten, what is left may still tell. */
+		/*
+		 * EPIPE: the kernel has overwritten records; the remaining ones
+		 * may still be useful.
+		 */
 		if (r < 0 && errno == EPIPE)
 			continue;
 		if (r <= 0)
@@ -1171,7 +1194,7 @@ u64 gmem_guest_convert(u64 gpa, u64 size, u64 private)
 							KVM_MAP_GPA_RANGE_DECRYPTED);
 }
 
-/* VMs that do what their guests ask for; a thread of one of them may run. */
+/* VMs that obey their guests; one thread of each may run. */
 static struct gmem_vm *obeying[8];
 
 void gmem_vm_obey(struct gmem_vm *g)
@@ -1216,7 +1239,7 @@ static s64 convert(struct gmem_vm *g, u64 gpa, u64 nr_pages, u64 attributes)
 	return -EAGAIN;
 }
 
-/* Return: Was it a hypercall that the guest goes on after? */
+/* Return: True for a hypercall after which the guest continues. */
 static bool obey(struct kvm_vcpu *vcpu)
 {
 	struct kvm_run *run = vcpu->run;

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/*
- * What keeps user pages for the kernel; see guest_memfd_pin.h.
- */
+/* Ways to make the kernel pin user pages; see guest_memfd_pin.h. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/loop.h>
@@ -66,7 +64,7 @@ static int pin_pipe(struct gmem_pin *pin, void *mem)
 		return -1;
 	r = vmsplice(pin->fd[1], &iov, 1, SPLICE_F_NONBLOCK);
 	if (r >= 0 && r < (ssize_t)pin->size) {
-		/* The rest was refused. */
+		/* The kernel refused the remaining pages. */
 		errno = EFAULT;
 		r = -1;
 	}
@@ -85,7 +83,10 @@ static int pin_ring(struct gmem_pin *pin, void *mem)
 	return syscall(__NR_io_uring_register, pin->fd[0], IORING_REGISTER_BUFFERS, &iov, 1);
 }
 
-/* struct io_uring_sqe and _cqe, as far as they are needed. */
+/*
+ * The fields of struct io_uring_sqe and struct io_uring_cqe that the tests
+ * need.
+ */
 struct sqe {
 	u8 opcode;
 	u8 flags;
@@ -106,7 +107,10 @@ struct cqe {
 	u32 flags;
 };
 
-/* Words of struct io_uring_params that say where in the rings' page is what. */
+/*
+ * Words of struct io_uring_params that contain offsets in the page of the
+ * rings.
+ */
 enum {
 	SQ_TAIL = 11,
 	SQ_MASK = 12,
@@ -251,7 +255,7 @@ void gmem_pin_read(struct gmem_pin *pin, void *to)
 
 void gmem_unpin(struct gmem_pin *pin)
 {
-	/* Closing would do both of these, later. */
+	/* Closing the ring would do both of these asynchronously. */
 	if (pin->kind == GMEM_PIN_RING)
 		ring_unregister(pin);
 	else if (pin->kind != GMEM_PIN_PIPE)

@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A guest access that user space has made impossible, in a VM whose local APIC is
- * in the kernel and whose guest takes interrupts, so that KVM may handle the page
- * fault asynchronously.
+ * A guest access that user space has made impossible, in a VM whose local APIC
+ * is in the kernel and whose guest accepts interrupts, so that KVM may handle
+ * the page fault asynchronously.
  *
- * Proves that KVM_RUN returns EFAULT for memory behind the end of its file, without
- * a mapping, and without permission, that KVM_EXIT_MEMORY_FAULT says where, and
- * that the access is done when the memory is back.
+ * Proves that KVM_RUN returns EFAULT for memory beyond the end of its file,
+ * without a mapping, and without permission, that KVM_EXIT_MEMORY_FAULT reports
+ * the address, and that the access completes when the memory is accessible
+ * again.
  *
- * Catches: an error of get_user_pages() that is taken for "needs I/O" (end_of_file:
- * the vCPU spins until its alarm ends the test), an exit without a reason (reason).
- * Linux 7.3.4 as it is fails these two, and passes the others.
+ * Catches: an error of get_user_pages() that KVM mistakes for "needs I/O"
+ * (end_of_file: the vCPU spins until its alarm ends the test), an exit without
+ * a reason (reason).  Unmodified Linux 7.3.4 fails these two, and passes the
+ * others.
  *
  * Not covered: page faults that do wait for I/O.
  */
@@ -34,7 +36,7 @@
 
 static void guest_code(u64 gva)
 {
-	/* The instruction after sti runs with interrupts still held back. */
+	/* The CPU still blocks interrupts during the instruction after sti. */
 	asm volatile("sti; nop");
 	for (;;)
 		GUEST_SYNC(READ_ONCE(*(u64 *)gva));

@@ -2,24 +2,26 @@
 /*
  * kvm-clock in guest memory that is outside the host's direct map.
  *
- * Proves that any number of vCPUs can have their clocks in one hidden page:
- * the page is shared with the kernel, once, while at least one clock is in it,
- * and hidden again when the last has left, whatever the order; that moving a
- * clock, a hole punched under it, its memslot going and coming, its file going
- * and the VM's end leave no share behind; that what KVM loses in one of these ways
- * is out of its hands within 100 ms, whether or not a vCPU runs again; and that the
- * guest's MSR writes never fail, and cost less than one flush in 100.
+ * Proves that any number of vCPUs can have their clocks in one hidden page: the
+ * page has direct-map references, and is present, while at least one clock is
+ * in it, and is hidden again after the last one, whatever the order; that
+ * moving a clock, punching its page, deleting and creating its memslot, closing
+ * its file and destroying the VM leak no reference; that KVM puts its
+ * references to what it loses in one of these ways within 100 ms, whether or
+ * not a vCPU runs again; and that the guest's MSR writes never fail, and cost
+ * less than one flush in 100.
  *
  * Catches: a get skipped (the clock never starts, or the host oopses), a put
- * skipped or done twice (orders, move, toggle_together), a share that outlives
- * hole, memslot, file or VM (punch_hole, memslot, file_closed, vm_destroyed), a
- * hole that KVM's caches are not told of (punch_hole_unmapped), a reference that
- * waits for a vCPU (punch_hole_unmapped, punch_hole_in_ioctl, memslot_paused,
- * file_closed), a last put that flushes at once (toggle_flushes), one that waits
- * for ever or without bound (put_pending),
- * a cache that trusts the user address and not the file (other_user_address),
- * hidden memory refused to the guest (sealed, msr_never_fails), a scrub that
- * forgets shared pages (vm_destroyed, punch_hole).
+ * skipped or done twice (*_in_all_orders, move, toggle_together), a reference
+ * that outlives hole, memslot, file or VM (punch_hole, memslot, file_closed,
+ * vm_destroyed), a hole punch that does not invalidate KVM's caches
+ * (punch_hole_unmapped), a reference that waits for a vCPU
+ * (punch_hole_unmapped, punch_hole_in_ioctl, memslot_paused, file_closed), a
+ * last put that flushes at once (toggle_flushes), lazy puts that wait for ever
+ * or without bound (put_pending), a cache that trusts the user address and not
+ * the file (other_user_address), hidden memory refused to the guest (sealed,
+ * msr_never_fails), a scrub that forgets referenced pages (vm_destroyed,
+ * punch_hole).
  */
 #include <asm/kvm_para.h>
 #include <asm/pvclock.h>
@@ -42,7 +44,7 @@
 #define SIZE		(NR_PAGES * GMEM_PAGE)
 #define TIMEOUT		900
 
-/* Pages of the file that clocks live in, and what a clock occupies there. */
+/* The pages of the file that contain clocks, and the space between clocks. */
 #define PAGE_A		3
 #define PAGE_B		7
 #define STRIDE		64
@@ -77,7 +79,7 @@ static u64 clock_at(int page, int vcpu)
 	return GMEM_GPA + page * GMEM_PAGE + vcpu * STRIDE;
 }
 
-/* Guest: write an MSR; the vector of the fault, if there is one. */
+/* Guest: writes an MSR; returns the vector of the fault, or 0. */
 static u64 guest_wrmsr(u64 msr, u64 value, u64 unused)
 {
 	return wrmsr_safe(msr, value);
@@ -97,7 +99,7 @@ static u64 guest_read_clock(struct pvclock_vcpu_time_info *pvti)
 	return ns;
 }
 
-/* Guest: the clock at @gva runs. */
+/* Guest: asserts that the clock at @gva runs. */
 static u64 guest_check_clock(u64 gva, u64 b, u64 c)
 {
 	struct pvclock_vcpu_time_info *pvti = (void *)gva;
@@ -116,7 +118,10 @@ static u64 guest_check_clock(u64 gva, u64 b, u64 c)
 	return later;
 }
 
-/* Guest: KVM does not update the clock at @gva any more; clear it for the next. */
+/*
+ * Guest: clears the clock at @gva, which KVM does not update any more, for the
+ * next one.
+ */
 static u64 guest_clear_clock(u64 gva, u64 b, u64 c)
 {
 	struct pvclock_vcpu_time_info *pvti = (void *)gva;
@@ -125,7 +130,7 @@ static u64 guest_clear_clock(u64 gva, u64 b, u64 c)
 	return 0;
 }
 
-/* Guest: turn the clock on and off again, many times. */
+/* Guest: turns the clock on and off many times. */
 static u64 guest_toggle(u64 gva, u64 times, u64 c)
 {
 	u64 i, bad = 0;
@@ -163,17 +168,17 @@ static void clock_off(struct gmem_vm *g, int vcpu)
 	clock_write(g, vcpu, 0);
 }
 
-/* Has KVM write the clock again, as it does now and then by itself. */
+/* Makes KVM write the clock again, as it sometimes does by itself. */
 static void clock_kick(struct gmem_vm *g, int vcpu)
 {
 	int r = __vcpu_ioctl(g->vcpus[vcpu], KVM_KVMCLOCK_CTRL, NULL);
 
-	/* No clock, which is for the caller to judge. */
+	/* EINVAL: there is no clock, which the caller checks. */
 	TEST_ASSERT(!r || errno == EINVAL, KVM_IOCTL_ERROR(KVM_KVMCLOCK_CTRL, r));
 	gmem_guest_call(g->vcpus[vcpu], gmem_guest_nop, 0, 0, 0);
 }
 
-/* Every page is filled by the guest, and all of them are in the file. */
+/* Creates a VM whose guest fills all pages of the file. */
 static void start(struct gmem_vm *g, int nr_vcpus, u64 seed)
 {
 	gmem_vm_create(g, nr_vcpus, SIZE, gmem_test_flags());
@@ -181,7 +186,10 @@ static void start(struct gmem_vm *g, int nr_vcpus, u64 seed)
 	gmem_assert_counts(g->fd, NR_PAGES, 0);
 }
 
-/* No clock is on: page @page is hidden, the data beside the clocks is there. */
+/*
+ * With no clock on, page @page is hidden, and the data beside the clocks is
+ * unchanged.
+ */
 static void assert_hidden_again(struct gmem_vm *g, int page, u64 seed)
 {
 	const u64 clocks = GMEM_MAX_VCPUS * STRIDE;
@@ -196,7 +204,7 @@ static void assert_hidden_again(struct gmem_vm *g, int page, u64 seed)
 		TEST_ASSERT_EQ(w[i], gmem_word(seed, clocks / sizeof(*w) + i));
 }
 
-/* Exactly the page with the clocks is to be seen by the host. */
+/* Assert that the host can read the page with the clocks. */
 static void assert_shared(struct gmem_vm *g, int page, u64 seed)
 {
 	u64 pfn = gmem_pfn(g->mem + page * GMEM_PAGE);
@@ -204,7 +212,10 @@ static void assert_shared(struct gmem_vm *g, int page, u64 seed)
 	TEST_ASSERT(gmem_kernel_sees(pfn, seed), "a shared page cannot be read");
 }
 
-/* On in order @on, off in order @off; one share all the while. */
+/*
+ * Turns clocks on in order @on and off in order @off; one page is referenced
+ * meanwhile.
+ */
 static void one_order(struct gmem_vm *g, int n, const int *on, const int *off)
 {
 	int i;
@@ -238,7 +249,9 @@ static void next_permutation(int *p, int n)
 		tmp = p[j], p[j] = p[k], p[k] = tmp;
 }
 
-/* All orders of activation, paired with all orders of teardown for two vCPUs. */
+/*
+ * All orders of activation; for two vCPUs each with all orders of deactivation.
+ */
 static void all_orders(struct gmem_vm *g, int n, u64 seed)
 {
 	int identity[GMEM_MAX_VCPUS], p[GMEM_MAX_VCPUS], i, orders = 1, done = 0;
@@ -280,7 +293,10 @@ CLOCK_TEST(four_in_all_orders)
 	all_orders(&self->g, 4, self->seed);
 }
 
-/* 8! orders are too many: each vCPU is first once, in both directions. */
+/*
+ * Testing 8! orders would take too long: each vCPU is first once, in both
+ * directions.
+ */
 CLOCK_TEST(eight_in_rotation)
 {
 	int on[8], up[8], down[8], r, i;
@@ -299,7 +315,10 @@ CLOCK_TEST(eight_in_rotation)
 	ksft_print_msg("8 clocks in one page, 16 orders\n");
 }
 
-/* The kernel sees the page with the clocks while they are there, and no other. */
+/*
+ * The kernel sees the page with the clocks while they are on, and no other
+ * page.
+ */
 CLOCK_TEST(only_the_page)
 {
 	struct gmem_vm *g = &self->g;
@@ -315,7 +334,10 @@ CLOCK_TEST(only_the_page)
 			   (NR_PAGES - PAGE_A - 1) * GMEM_PAGE, self->seed);
 	if (!gmem_plain()) {
 		found = gmem_scan(self->seed, NULL);
-		/* The copy that this test made of it when it looked may count too. */
+		/*
+		 * The scan may also find copies that this test made when it
+		 * read the page.
+		 */
 		TEST_ASSERT(found >= 1 && found <= 3, "%lu pages found, want the shared one",
 			    found);
 	}
@@ -324,7 +346,7 @@ CLOCK_TEST(only_the_page)
 	assert_hidden_again(g, PAGE_A, self->seed);
 }
 
-/* The share is counted once for each clock. */
+/* KVM takes one reference for each clock. */
 CLOCK_TEST(traced)
 {
 	struct gmem_vm *g = &self->g;
@@ -352,7 +374,9 @@ CLOCK_TEST(traced)
 	gmem_trace_stop(&trace);
 }
 
-/* Within a page and from page to page, first and last out in every order. */
+/*
+ * Move clocks within a page and between pages, first and last in every order.
+ */
 CLOCK_TEST(move)
 {
 	int p[3] = { 0, 1, 2 }, order, i, from = PAGE_A, to = PAGE_B, tmp;
@@ -362,7 +386,7 @@ CLOCK_TEST(move)
 	for (i = 0; i < 3; i++)
 		clock_on(g, i, from);
 
-	/* To another place in the same page, and back. */
+	/* Move to another offset in the same page, and back. */
 	for (i = 0; i < 3; i++) {
 		clock_write(g, i, (clock_at(from, i) + 4 * STRIDE) | KVM_MSR_ENABLED);
 		gmem_guest_call(g->vcpus[i], guest_check_clock, clock_at(from, i) + 4 * STRIDE,
@@ -391,7 +415,7 @@ CLOCK_TEST(move)
 	assert_hidden_again(g, PAGE_B, self->seed);
 }
 
-/* Another page takes the place of the one with the clocks. */
+/* A new page replaces the punched page with the clocks. */
 CLOCK_TEST(punch_hole)
 {
 	struct gmem_vm *g = &self->g;
@@ -406,11 +430,17 @@ CLOCK_TEST(punch_hole)
 		pfn = gmem_pfn(g->mem + PAGE_A * GMEM_PAGE);
 		gmem_punch(g->fd, PAGE_A * GMEM_PAGE, GMEM_PAGE);
 
-		/* Not yet told to write its clock, a vCPU just runs. */
+		/*
+		 * A vCPU that has not yet been told to write its clock just
+		 * runs.
+		 */
 		for (i = 0; i < 4; i++)
 			TEST_ASSERT_EQ(gmem_guest_call(g->vcpus[i], gmem_guest_nop, i, 0, 0), i);
 
-		/* Once from the user's and once from the guest's side, KVM's or both first. */
+		/*
+		 * User space populates the hole first in one round, the guest
+		 * in another, and KVM in the others.
+		 */
 		if (round == 1)
 			gmem_assert_zero(g->mem + PAGE_A * GMEM_PAGE, GMEM_PAGE);
 		if (round == 2)
@@ -421,7 +451,10 @@ CLOCK_TEST(punch_hole)
 			clock_check(g, i, PAGE_A);
 			gmem_assert_counts(g->fd, NR_PAGES, 1);
 		}
-		/* Whether it is the same page or another, it has nothing but the clocks. */
+		/*
+		 * Whether it is the same frame or another one, the page
+		 * contains only the clocks.
+		 */
 		gmem_assert_zero(g->mem + PAGE_A * GMEM_PAGE + GMEM_MAX_VCPUS * STRIDE,
 				 GMEM_PAGE - GMEM_MAX_VCPUS * STRIDE);
 		if (gmem_pfn(g->mem + PAGE_A * GMEM_PAGE) != pfn)
@@ -446,7 +479,7 @@ static bool none_left(void *arg)
 	struct left *l = arg;
 	struct gmem_info info;
 
-	/* The VM may have lost its file, and then only the page can tell. */
+	/* The VM may have lost its file; then only the page shows it. */
 	if (l->g->fd >= 0) {
 		gmem_read_info(l->g->fd, &info);
 		if (info.left_referenced)
@@ -455,7 +488,10 @@ static bool none_left(void *arg)
 	return !gmem_kernel_sees(l->pfn, l->seed);
 }
 
-/* The page has left the file: the host has no way to its data within 100 ms. */
+/*
+ * The page has left the file: the host must lose access to its data within 100
+ * ms.
+ */
 static void assert_left_ends(struct gmem_vm *g, u64 pfn, u64 seed)
 {
 	struct left left = { .g = g, .pfn = pfn, .seed = seed };
@@ -465,7 +501,7 @@ static void assert_left_ends(struct gmem_vm *g, u64 pfn, u64 seed)
 	gmem_assert_given_back(&pfn, 1, seed);
 }
 
-/* Guest: sleep until an interrupt, of which there is none. */
+/* Guest: sleeps until an interrupt, and none arrives. */
 static u64 guest_halt(u64 a, u64 b, u64 c)
 {
 	asm volatile("hlt" : : : "memory");
@@ -486,8 +522,8 @@ static void *run_halted(void *arg)
 }
 
 /*
- * The vCPU sits in KVM_RUN and holds what an ioctl of it holds, for longer than the
- * references may live.
+ * The vCPU stays in KVM_RUN, and holds vcpu->mutex, for longer than references
+ * may last.
  */
 CLOCK_TEST(punch_hole_in_ioctl)
 {
@@ -531,7 +567,9 @@ static bool none_referenced(void *arg)
 	return !info.referenced;
 }
 
-/* The memslot goes, and no vCPU runs: the page stays in its file, hidden. */
+/*
+ * The memslot is deleted and no vCPU runs: the page stays in its file, hidden.
+ */
 CLOCK_TEST(memslot_paused)
 {
 	struct gmem_vm *g = &self->g;
@@ -558,8 +596,9 @@ CLOCK_TEST(memslot_paused)
 }
 
 /*
- * KVM has the page to itself: there is no user mapping whose end would tell KVM
- * of the hole as well, and no vCPU looks at the page.  Only the file tells.
+ * Only KVM uses the page: no user mapping exists whose MMU notifier could tell
+ * KVM of the hole punch, and no vCPU accesses the page.  Only the file
+ * invalidates KVM's cache.
  */
 CLOCK_TEST(punch_hole_unmapped)
 {
@@ -571,7 +610,10 @@ CLOCK_TEST(punch_hole_unmapped)
 	if (gmem_plain())
 		SKIP(return, "plain memory");
 
-	/* A hole in a block is everybody's business who has a page of it. */
+	/*
+	 * Use single pages, because punching a part of a block affects all
+	 * users of the block.
+	 */
 	order = gmem_set_block_order(0);
 	start(g, 4, self->seed);
 	gmem_set_block_order(order);
@@ -583,7 +625,7 @@ CLOCK_TEST(punch_hole_unmapped)
 	gmem_assert_counts(g->fd, NR_PAGES, 1);
 	gmem_trace_start(&trace);
 
-	/* Holes beside the page are none of the clocks' business. */
+	/* Hole punches beside the page must not affect the clocks. */
 	gmem_punch(g->fd, 0, PAGE_A * GMEM_PAGE);
 	gmem_punch(g->fd, (PAGE_A + 1) * GMEM_PAGE, (NR_PAGES - PAGE_A - 1) * GMEM_PAGE);
 	for (i = 0; i < 4; i++)
@@ -591,7 +633,10 @@ CLOCK_TEST(punch_hole_unmapped)
 	TEST_ASSERT_EQ(gmem_trace_pages(&trace, "guest_memfd_put", NULL, 0), 0);
 	gmem_assert_counts(g->fd, 1, 1);
 
-	/* No vCPU runs, and the references to the old page end without them. */
+	/*
+	 * No vCPU runs, and KVM puts the references to the old page without
+	 * one.
+	 */
 	gmem_punch(g->fd, PAGE_A * GMEM_PAGE, GMEM_PAGE);
 	assert_left_ends(g, pfn, self->seed);
 	gmem_assert_counts(g->fd, 0, 0);
@@ -618,7 +663,7 @@ CLOCK_TEST(punch_hole_unmapped)
 	gmem_trace_stop(&trace);
 }
 
-/* A hole that is never filled again: turning the clock off is the last thing. */
+/* The hole is not refilled: turning the clock off is the last operation. */
 CLOCK_TEST(punch_hole_then_off)
 {
 	const u64 clocks = GMEM_MAX_VCPUS * STRIDE;
@@ -638,8 +683,8 @@ CLOCK_TEST(punch_hole_then_off)
 		clock_off(g, i);
 
 	/*
-	 * A clock that was due for an update gets it on the way into the guest,
-	 * before the guest can turn it off: KVM may have filled the hole again.
+	 * KVM updates a clock that was due on the way into the guest, before
+	 * the guest can turn it off: KVM may have refilled the hole.
 	 */
 	if (!gmem_plain()) {
 		gmem_read_info(g->fd, &info);
@@ -651,7 +696,7 @@ CLOCK_TEST(punch_hole_then_off)
 	if (populated < NR_PAGES || gmem_pfn(mem) != pfn)
 		gmem_assert_given_back(&pfn, 1, self->seed);
 
-	/* Nothing of the old page is in the new one, and it is hidden. */
+	/* The new page contains nothing of the old one, and is hidden. */
 	gmem_assert_zero(mem + clocks, GMEM_PAGE - clocks);
 	gmem_assert_counts(g->fd, NR_PAGES, 0);
 	gmem_fill(mem, GMEM_PAGE, self->seed);
@@ -680,7 +725,7 @@ CLOCK_TEST(memslot)
 	}
 	gmem_assert_counts(g->fd, NR_PAGES, 1);
 
-	/* Gone for good this time. */
+	/* This time the memslot is not created again. */
 	gmem_vm_unbind(g);
 	for (i = 0; i < 2; i++)
 		clock_off(g, i);
@@ -688,7 +733,9 @@ CLOCK_TEST(memslot)
 	assert_hidden_again(g, PAGE_A, self->seed);
 }
 
-/* The guest finds ordinary memory where hidden memory was, and the reverse. */
+/*
+ * The guest finds ordinary memory in place of hidden memory, and the reverse.
+ */
 CLOCK_TEST(other_kind_of_memslot)
 {
 	struct gmem_vm *g = &self->g;
@@ -727,7 +774,7 @@ CLOCK_TEST(other_kind_of_memslot)
 	assert_hidden_again(g, PAGE_A, self->seed);
 }
 
-/* The file goes under running clocks; the VM lives on without it. */
+/* The file is closed while clocks run; the VM continues without it. */
 CLOCK_TEST(file_closed)
 {
 	struct gmem_vm *g = &self->g;
@@ -740,13 +787,16 @@ CLOCK_TEST(file_closed)
 	pfns = gmem_pfns(g->mem, SIZE);
 	gmem_vm_close_file(g);
 
-	/* Nothing of it is kept for vCPUs that do not run. */
+	/* KVM keeps no reference for vCPUs that do not run. */
 	if (!gmem_plain()) {
 		assert_left_ends(g, pfns[PAGE_A], self->seed);
 		assert_left_ends(g, pfns[PAGE_B], self->seed);
 	}
 
-	/* Refused quietly: the guest cannot tell, it has no memory there. */
+	/*
+	 * The writes have no effect, but do not fault: the guest has no memory
+	 * there.
+	 */
 	for (i = 0; i < 2; i++)
 		clock_kick(g, i);
 	for (i = 0; i < 4; i += 3)
@@ -758,8 +808,8 @@ CLOCK_TEST(file_closed)
 }
 
 /*
- * The VM goes with its clocks on.  Its file keeps it alive, so it is the file's
- * end that takes the shares back.
+ * The VM is destroyed with its clocks on.  Its file holds a reference to the
+ * VM, so closing the file puts the direct-map references.
  */
 CLOCK_TEST(vm_destroyed)
 {
@@ -799,7 +849,10 @@ CLOCK_TEST(vm_destroyed)
 	free(pfns);
 }
 
-/* Turned off before, the clocks leave a file behind that is hidden as a whole. */
+/*
+ * If the clocks were turned off before, all pages of the remaining file are
+ * hidden.
+ */
 CLOCK_TEST(off_then_vm_destroyed)
 {
 	struct gmem_vm *g = &self->g;
@@ -817,7 +870,7 @@ CLOCK_TEST(off_then_vm_destroyed)
 	assert_hidden_again(g, PAGE_B, self->seed);
 }
 
-/* The end of everything at once, as when a VMM is killed. */
+/* File and VM end at once, as when a VMM is killed. */
 CLOCK_TEST(file_first_then_vm)
 {
 	struct gmem_vm *g = &self->g;
@@ -835,7 +888,9 @@ CLOCK_TEST(file_first_then_vm)
 	free(pfns);
 }
 
-/* The guest's memory is what its file says, not what user space has mapped. */
+/*
+ * KVM takes the guest's memory from the file, whatever user space has mapped.
+ */
 CLOCK_TEST(other_user_address)
 {
 	struct gmem_vm *g = &self->g;
@@ -855,7 +910,7 @@ CLOCK_TEST(other_user_address)
 	gmem_assert_counts(g->fd, NR_PAGES, 1);
 	gmem_assert_filled(other, SIZE, ~self->seed);
 
-	/* Nor does it matter when that mapping goes. */
+	/* Unmapping that other memory does not matter either. */
 	kvm_munmap(other, SIZE);
 	for (i = 0; i < 2; i++) {
 		clock_kick(g, i);
@@ -866,7 +921,7 @@ CLOCK_TEST(other_user_address)
 	gmem_assert_counts(g->fd, NR_PAGES, 0);
 }
 
-/* Memory that user space cannot map can have a clock. */
+/* A clock can be in memory that user space cannot map. */
 CLOCK_TEST(sealed)
 {
 	struct gmem_vm *g = &self->g;
@@ -887,7 +942,10 @@ CLOCK_TEST(sealed)
 	}
 }
 
-/* Nowhere, nothing there yet, and half in the next page: no fault, ever. */
+/*
+ * A clock outside the memslots, in an absent page, or across a page boundary:
+ * the MSR write never faults.
+ */
 CLOCK_TEST(msr_never_fails)
 {
 	struct gmem_vm *g = &self->g;
@@ -899,7 +957,7 @@ CLOCK_TEST(msr_never_fails)
 	clock_off(g, 0);
 	gmem_assert_counts(g->fd, NR_PAGES, 0);
 
-	/* KVM is the first to touch the page. */
+	/* KVM populates the page. */
 	gmem_punch(g->fd, PAGE_A * GMEM_PAGE, GMEM_PAGE);
 	clock_on(g, 0, PAGE_A);
 	gmem_assert_counts(g->fd, NR_PAGES, 1);
@@ -907,7 +965,7 @@ CLOCK_TEST(msr_never_fails)
 	gmem_assert_counts(g->fd, NR_PAGES, 0);
 }
 
-/* The other paravirtual structures go through the user mapping. */
+/* KVM accesses the other paravirtual structures through the user mapping. */
 CLOCK_TEST(wall_clock_and_steal_time)
 {
 	struct gmem_vm *g = &self->g;
@@ -948,7 +1006,7 @@ static void *toggle(void *arg)
 	return NULL;
 }
 
-/* Four vCPUs race for first and last clock in the page. */
+/* Four vCPUs race to be the first and the last clock in the page. */
 CLOCK_TEST(toggle_together)
 {
 	struct gmem_vm *g = &self->g;
@@ -969,7 +1027,7 @@ CLOCK_TEST(toggle_together)
 	ksft_print_msg("4 vCPUs, %d toggles each\n", TOGGLES);
 }
 
-/* Guest: the same without a look at the clock. */
+/* Guest: the same without checking the clock. */
 static u64 guest_toggle_only(u64 gva, u64 times, u64 c)
 {
 	u64 i, bad = 0;
@@ -992,7 +1050,10 @@ CLOCK_TEST(toggle_flushes)
 	start(g, 1, self->seed);
 	gmem_guest_call(g->vcpus[0], guest_toggle_only, clock_at(PAGE_A, 0), 1, 0);
 	gmem_wait_put(g->fd);
-	/* The least of three: others flush too, and a busy machine stops the vCPU. */
+	/*
+	 * Take the minimum of three rounds: other work flushes too, and a busy
+	 * machine stops the vCPU.
+	 */
 	for (i = 0; i < 3; i++) {
 		before = gmem_flushes();
 		TEST_ASSERT_EQ(gmem_guest_call(g->vcpus[0], guest_toggle_only,
@@ -1005,7 +1066,10 @@ CLOCK_TEST(toggle_flushes)
 	assert_hidden_again(g, PAGE_A, self->seed);
 }
 
-/* More pages than can wait: what waits is bounded, counted, and over in 100 ms. */
+/*
+ * Puts for more pages than can be pending: their number is bounded and counted,
+ * and all complete within 100 ms.
+ */
 CLOCK_TEST(put_pending)
 {
 	struct gmem_vm *g = &self->g;
@@ -1025,7 +1089,7 @@ CLOCK_TEST(put_pending)
 		gmem_read_info(g->fd, &info);
 		TEST_ASSERT(info.put_pending <= PENDING_MAX, "%lu puts are pending",
 			    info.put_pending);
-		/* What waits still counts. */
+		/* A pending put still counts as a reference. */
 		TEST_ASSERT(info.referenced <= PENDING_MAX, "%lu pages are referenced",
 			    info.referenced);
 		TEST_ASSERT_EQ(info.hidden, PENDING_PAGES - info.referenced);
@@ -1037,7 +1101,7 @@ CLOCK_TEST(put_pending)
 	ksft_print_msg("up to %lu puts pending, over within %lu ms\n", most, ms);
 	gmem_assert_counts(g->fd, PENDING_PAGES, 0);
 
-	/* A change of level and a hole do not wait for the worker. */
+	/* A change of level and a hole punch do not wait for the worker. */
 	clock_write(g, 0, clock_at(PAGE_A, 0) | KVM_MSR_ENABLED);
 	clock_write(g, 0, clock_at(PAGE_B, 0) | KVM_MSR_ENABLED);
 	clock_write(g, 0, 0);

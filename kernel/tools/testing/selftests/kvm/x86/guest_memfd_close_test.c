@@ -7,8 +7,9 @@
  * file returns only after every access that found the file in a memslot has
  * ended, and afterwards accesses fail without reading anything.  KVM walks page
  * tables in the memory (KVM_TRANSLATE), emulates locked instructions in it, and
- * writes steal time and PV EOI to it, while the file and the memslot disappear
- * in either order.  A translation is right or is refused, never another value.
+ * writes steal time and PV EOI to it, while the file and the memslot are
+ * removed in either order.  A translation is right or is refused, never another
+ * value.
  *
  * Catches: a release that does not wait for the readers of kvm->srcu
  * (close_waits); a memslot that still points to a file after its release
@@ -45,7 +46,7 @@
 #define ROUNDS		20
 #define TIMEOUT		600
 
-/* What is in which page of the memory. */
+/* The contents of the memory's pages. */
 enum {
 	PAGE_TABLES,		/* 4 pages */
 	PAGE_DATA = PAGE_TABLES + 4,
@@ -54,11 +55,11 @@ enum {
 
 #define PT_PRESENT_RW	(BIT_ULL(0) | BIT_ULL(1))
 #define TABLE_LEVELS	4
-/* The guest address that the page tables translate, and what is there. */
+/* The guest address that the page tables translate, and the result. */
 #define TABLE_GVA	0UL
 #define TABLE_GPA	(GMEM_GPA + PAGE_DATA * GMEM_PAGE)
 
-/* A memslot of ordinary memory, for an access that waits. */
+/* A memslot of ordinary memory, on which an access can wait. */
 #define UFFD_SLOT	11
 #define UFFD_GPA	(GMEM_GPA + SZ_1G)
 
@@ -76,7 +77,7 @@ FIXTURE_VARIANT(close) {
 	u64 flags;
 };
 
-/* Memory that is absent from the direct map, and memory that is not. */
+/* Memory outside the direct map, and memory that is in it. */
 FIXTURE_VARIANT_ADD(close, hidden) {
 	.flags = GUEST_MEMFD_FLAG_MMAP | GUEST_MEMFD_FLAG_NO_DIRECT_MAP,
 };
@@ -99,7 +100,7 @@ FIXTURE_TEARDOWN(close)
 	gmem_assert_nothing_left(&self->kmsg);
 }
 
-/* Page tables at guest address @gpa that map TABLE_GVA to TABLE_GPA. */
+/* Builds page tables at guest address @gpa that map TABLE_GVA to TABLE_GPA. */
 static void make_tables(u64 *table, u64 gpa)
 {
 	int i;
@@ -129,7 +130,7 @@ static void set_tables(struct kvm_vcpu *vcpu, u64 tables)
 	vcpu_sregs_set(vcpu, &sregs);
 }
 
-/* Is TABLE_GVA mapped, as far as KVM can see? */
+/* Does KVM translate TABLE_GVA? */
 static bool translate(struct kvm_vcpu *vcpu)
 {
 	struct kvm_translation tr = { .linear_address = TABLE_GVA };
@@ -160,7 +161,10 @@ static void *run_translate(void *arg)
 	return NULL;
 }
 
-/* Guest: instructions that KVM emulates, with steal time in the same memory. */
+/*
+ * Guest: executes instructions that KVM emulates, with steal time in the same
+ * memory.
+ */
 static u64 guest_emulate(u64 gva, u64 steal_gpa, u64 c)
 {
 	u64 old;
@@ -174,7 +178,7 @@ static u64 guest_emulate(u64 gva, u64 steal_gpa, u64 c)
 	return 0;
 }
 
-/* Until the memory is gone: then the guest's access fails. */
+/* Runs until the memory is gone and the guest's access fails. */
 static void *run_guest(void *arg)
 {
 	struct worker *w = arg;
@@ -197,8 +201,8 @@ static void *run_guest(void *arg)
 }
 
 /*
- * Nothing is mapped at the memslot's user address, and nothing else of this
- * process can be: KVM uses that address when the file is gone.
+ * The memslot's user address: reserved without access, so that this process
+ * maps nothing else there.  KVM uses it when the file is gone.
  */
 static char *address;
 
@@ -215,7 +219,7 @@ static void make_vm(struct gmem_vm *g, u64 flags)
 	int i;
 
 	gmem_vm_create(g, NR_VCPUS, SIZE, flags);
-	/* Such memory starts at level NONE: nothing of it is mapped anywhere. */
+	/* Such memory starts at level NONE, so no process maps it. */
 	TEST_ASSERT_EQ(gmem_get_access(g->fd, 0, NULL), GUEST_MEMFD_ACCESS_NONE);
 	reserve_address(g);
 	gmem_guest_call(g->vcpus[0], guest_make_tables, at(PAGE_TABLES), 0, 0);
@@ -267,7 +271,7 @@ static void assert_gone(struct gmem_vm *g)
 		TEST_ASSERT(!translate(g->vcpus[i]), "vCPU %d reads memory that is gone", i);
 }
 
-/* Some milliseconds, of another length in each round. */
+/* Sleeps for some milliseconds, a different time in each round. */
 static void pass_time(int round)
 {
 	usleep(round % 7 * 700);
@@ -327,7 +331,10 @@ CLOSE_TEST(close_then_destroy)
 	}
 }
 
-/* A memslot without its file has only its user address, as in any kernel. */
+/*
+ * Without its file a memslot has only its user address, as in an unmodified
+ * kernel.
+ */
 CLOSE_TEST(closed_uses_address)
 {
 	struct gmem_vm g;
@@ -343,7 +350,7 @@ CLOSE_TEST(closed_uses_address)
 	destroy_vm(&g);
 }
 
-/* The memslot is deleted and made again, with absent pages, all the time. */
+/* The memslot is deleted and created again repeatedly, with absent pages. */
 CLOSE_TEST(rebound)
 {
 	struct worker w[NR_VCPUS];
@@ -403,7 +410,7 @@ static void *run_translate_once(void *arg)
 	return NULL;
 }
 
-/* A thread that closes the file. */
+/* Starts a thread that closes the file. */
 static void start_close(struct closer *c, struct gmem_vm *g)
 {
 	c->g = g;
@@ -437,7 +444,9 @@ static void make_waiter_slot(struct waiter *a, struct gmem_vm *g)
 	a->uffd = register_uffd(a->mem, GMEM_PAGE);
 }
 
-/* The page is there, and the access ends: a table of zeroes translates nothing. */
+/*
+ * Provides the page, so the access ends: a table of zeroes translates nothing.
+ */
 static void finish_waiter(struct waiter *a)
 {
 	struct uffdio_zeropage zero = {
@@ -451,7 +460,10 @@ static void finish_waiter(struct waiter *a)
 	close(a->uffd);
 }
 
-/* The access may have found the file in its memslot before it began to wait. */
+/*
+ * The access may have found the file in its memslot before it began to wait, so
+ * close() waits.
+ */
 CLOSE_TEST(close_waits)
 {
 	struct closer c;
@@ -471,7 +483,7 @@ CLOSE_TEST(close_waits)
 	kvm_munmap(a.mem, GMEM_PAGE);
 }
 
-/* Deleting the memslot has waited already. */
+/* Deleting the memslot has already waited for accesses. */
 CLOSE_TEST(unbound_close_does_not_wait)
 {
 	struct closer c;

@@ -3,18 +3,18 @@
  * Every allocation on the way to a hidden page fails once.
  *
  * The kernel's fault injection makes the 1st, 2nd, 3rd... allocation of one
- * operation fail, until the operation comes through without: fallocate(),
+ * operation fail, until the operation completes without a failure: fallocate(),
  * MADV_POPULATE_WRITE and a plain touch of a page, KVM_PRE_FAULT_MEMORY and a
- * guest's access, turning a kvm-clock on, KVM's first reference to steal time at
- * NONE, and changing the access level of a range.  Each failure is to be a clean
- * error that leaves the file's counters as they were and hides nothing that is
- * in no file, and the next attempt has to succeed.  Among the allocations is the
- * page table that the split of a large mapping of the direct map needs.
+ * guest's access, turning a kvm-clock on, KVM's first reference to steal time
+ * at NONE, and changing the access level of a range.  Each failure must be a
+ * clean error that leaves the file's counters as they were and hides no page
+ * outside the file, and the next attempt must succeed.  One of the allocations
+ * is the page table for splitting a large mapping of the direct map.
  *
- * Catches: a page that stays hidden, or charged, or is lost on an error path
- * (absent pages, hide and restore events, free memory), a half-made state that
- * the next attempt trips over, a clock that never starts, a vCPU that runs while
- * its guest takes it for preempted.
+ * Catches: a page that stays hidden or charged, or that an error path leaks
+ * (absent pages, hide and restore events, free memory), a partial state at
+ * which the next attempt fails, a clock that never starts, a vCPU that runs
+ * although its guest sees it as preempted.
  */
 #include <asm/kvm_para.h>
 #include <asm/pvclock-abi.h>
@@ -40,14 +40,16 @@
 #define MAKE_IT_FAIL	"/proc/thread-self/make-it-fail"
 #define FAIL_DIR	"/sys/kernel/debug/"
 
-/* No operation here makes more allocations than this. */
+/* More than the allocations of any operation here. */
 #define MAX_NTH		100
 
-/* Every operation gets its own page tables: pages are this far apart. */
+/* Each operation needs its own page tables, so pages are this far apart. */
 #define STEP		SZ_2M
 #define NR_STEPS	12UL
 
-/* Splits of large mappings to see, and pages to use up for them. */
+/*
+ * The number of splits of large mappings to test, and of pages to use for them.
+ */
 #define WANT_SPLITS	3
 #define MAX_PAGES	(SZ_64M / GMEM_PAGE)
 
@@ -62,7 +64,7 @@ FIXTURE(fail) {
 	unsigned int tolerated;
 	unsigned int deepest;
 	unsigned int old_order;
-	bool at_kernel;		/* what comes into the file is shared */
+	bool at_kernel;		/* populated pages have the level's reference */
 };
 
 static void set_attr(const char *dir, const char *name, const char *value)
@@ -79,7 +81,7 @@ static void set_attr(const char *dir, const char *name, const char *value)
 
 FIXTURE_SETUP(fail)
 {
-	/* Most cases are about what comes alone: a page and nothing else. */
+	/* Most cases test single pages. */
 	self->old_order = gmem_set_block_order(0);
 	set_attr("failslab", "ignore-gfp-wait", "N");
 	set_attr("failslab", "verbose", "0");
@@ -126,7 +128,7 @@ static void inject(int nth_fd, unsigned int nth)
 	TEST_ASSERT(pwrite(nth_fd, buf, len, 0) == len, "cannot set %s to %u", FAIL_NTH, nth);
 }
 
-/* Has the failure come?  None comes any more. */
+/* Has the failure been injected?  Also disables the injection. */
 static bool injected(int nth_fd)
 {
 	char buf[16] = "";
@@ -137,10 +139,11 @@ static bool injected(int nth_fd)
 }
 
 /*
- * Make each allocation of pages by this thread fail, or none.  While they fail, the
- * test may call only what returns the failure to it: a page fault of the process
- * repeats for ever when it gets no page, and the message of an assertion faults too.
- * open() needs memory now and then, so the descriptor was opened before.
+ * Make each allocation of pages by this thread fail, or none.  While they fail,
+ * the test may make only calls that return the failure to it: the kernel
+ * retries a page fault of the process for ever if it gets no page, and printing
+ * an assertion faults too.  open() sometimes allocates memory, so the fixture
+ * opened the descriptor.
  */
 static void fail_pages(struct _test_data_fail *self, bool fail)
 {
@@ -152,11 +155,12 @@ static void fail_pages(struct _test_data_fail *self, bool fail)
 typedef int (*fail_op)(struct _test_data_fail *self, u64 page);
 
 /*
- * Calls @op(@page) with the 1st, 2nd, ... allocation failing until none does.  It
- * returns 0, or -1 with ENOMEM in errno.  @page is not in the file before, is not
- * after a failure, and is in the end; when a failure did not matter, the page is
- * taken out again for the next one.  @populated: other pages of the file.
- * Return: How many failures gave an error.
+ * Calls @op(@page) with the 1st, 2nd, ... allocation failing until none does.
+ * @op returns 0, or -1 with ENOMEM in errno.  @page is not in the file before
+ * and after a failure, and is in the end.  If the operation succeeds despite a
+ * failure, the page is punched before the next one.  @populated is the number
+ * of other pages of the file.
+ * Return: The number of failures that caused an error.
  */
 static unsigned int fail_each(struct _test_data_fail *self, u64 page, u64 populated, fail_op op)
 {
@@ -209,7 +213,10 @@ static int op_pre_fault(struct _test_data_fail *self, u64 page)
 	return __vcpu_ioctl(self->g.vcpus[0], KVM_PRE_FAULT_MEMORY, &range);
 }
 
-/* KVM_RUN alone: _vcpu_run() and get_ucall() ask KVM more, and that may fail too. */
+/*
+ * Only KVM_RUN: _vcpu_run() and get_ucall() make further calls, which may fail
+ * too.
+ */
 static int run_only(struct kvm_vcpu *vcpu)
 {
 	int r;
@@ -238,7 +245,9 @@ static u64 splits(void)
 	return gmem_vmstat("direct_map_level2_splits") + gmem_vmstat("direct_map_level3_splits");
 }
 
-/* Page after page, until large mappings of the direct map had to be split. */
+/*
+ * Populate page after page, until large mappings of the direct map were split.
+ */
 FAIL_TEST(fallocate)
 {
 	unsigned int errors, plain = 0, most = 0, split = 0;
@@ -268,12 +277,12 @@ FAIL_TEST(fallocate)
 }
 
 /*
- * A block that cannot be had, charged, hidden or put into the file comes as a
- * page alone or, at worst, with some of its pages left out.  In a range that was
- * @used before, what describes the block is there, and its memory is the first
- * thing to be allocated; else that comes after a number of others that differs
- * from range to range, and so may not be the one that fails.
- * Return: How many times a page came alone.
+ * If a block cannot be allocated, charged, hidden or inserted into the file,
+ * the library populates a single page or, at worst, only some of its pages.  In
+ * a range that was @used before, the structures for the block exist, and its
+ * memory is the first allocation; otherwise a varying number of other
+ * allocations precede it, so the test may not hit it.
+ * Return: How many times a single page was populated.
  */
 static unsigned int fail_each_block(struct _test_data_fail *self, bool used)
 {
@@ -341,7 +350,7 @@ FAIL_TEST(populate)
 	TEST_ASSERT_EQ(gmem_absent_total(), gmem_absent_before() + NR_STEPS);
 }
 
-/* The kernel tries a touch again by itself when it was short of memory. */
+/* The kernel retries a touch itself after an allocation has failed. */
 FAIL_TEST(touch)
 {
 	struct gmem_vm *g = &self->g;
@@ -376,7 +385,7 @@ FAIL_TEST(pre_fault)
 		SKIP(return, "no KVM_PRE_FAULT_MEMORY");
 
 	gmem_vm_create(g, 1, NR_STEPS * STEP, gmem_test_flags());
-	/* What the first entry into the guest needs is another matter. */
+	/* Make the allocations of the first entry into the guest in advance. */
 	gmem_guest_call(g->vcpus[0], gmem_guest_nop, 0, 0, 0);
 	for (i = 0; i < NR_STEPS; i++) {
 		page = i * STEP / GMEM_PAGE;
@@ -425,7 +434,7 @@ static u64 guest_clock_runs(u64 gva, u64 b, u64 c)
 	return version && !(version & 1) && READ_ONCE(pvti->tsc_to_system_mul);
 }
 
-/* Into a page that is not there yet, so that KVM is the one who allocates it. */
+/* The page is absent, so KVM itself allocates it. */
 FAIL_TEST(clock)
 {
 	struct gmem_vm *g = &self->g;
@@ -453,13 +462,16 @@ FAIL_TEST(clock)
 			    "allocation %u: %lu populated, %lu referenced, %lu hidden", nth,
 			    info.populated, info.referenced, info.hidden);
 
-		/* To the end of what was interrupted: the write of the MSR never fails. */
+		/* Complete the interrupted run: the MSR write never fails. */
 		if (r)
 			vcpu_run(g->vcpus[0]);
 		TEST_ASSERT_EQ(get_ucall(g->vcpus[0], &uc), UCALL_SYNC);
 		TEST_ASSERT(!uc.args[0], "allocation %u: the MSR write faults", nth);
 
-		/* KVM writes the clock by itself, at the latest when it is set again. */
+		/*
+		 * KVM writes the clock by itself, at the latest when the guest
+		 * sets it again.
+		 */
 		for (tries = 0, runs = false; !runs && tries < 3; tries++) {
 			if (tries)
 				TEST_ASSERT(!gmem_guest_call(g->vcpus[0], guest_clock_on,
@@ -490,9 +502,10 @@ static u64 guest_preempted(u64 gva, u64 b, u64 c)
 }
 
 /*
- * The mark of a vCPU that was preempted while KVM reached the structure by the user
- * address.  The guest leaves flushes to KVM as long as it sees it, so the mark must
- * be gone when the vCPU runs, though KVM has no reference at NONE for want of memory.
+ * The mark of a vCPU that was preempted while KVM accessed the structure by the
+ * user address.  The guest delegates flushes to KVM as long as it sees the
+ * mark, so KVM must clear it before the vCPU runs, although KVM cannot get a
+ * reference at NONE without memory.
  */
 FAIL_TEST(preempted)
 {
@@ -510,8 +523,9 @@ FAIL_TEST(preempted)
 		    "the MSR write faults");
 
 	/*
-	 * As below, so that the process has every page and page table that it uses
-	 * there: the kernel would repeat a fault that cannot get one for ever.
+	 * Run the same calls as below, so that the process has mapped every
+	 * page and page table that they use: the kernel would retry a failing
+	 * fault for ever.
 	 */
 	gmem_guest_post(g->vcpus[0], guest_preempted, GMEM_GVA, 0, 0);
 	fail_pages(self, false);
@@ -521,7 +535,7 @@ FAIL_TEST(preempted)
 	WRITE_ONCE(st->preempted, KVM_VCPU_PREEMPTED | KVM_VCPU_FLUSH_TLB);
 	gmem_set_access(g->fd, 0, g->size, GUEST_MEMFD_ACCESS_NONE);
 
-	/* KVM tries twice, so each allocation is to fail. */
+	/* KVM tries twice, so make every allocation fail. */
 	gmem_guest_post(g->vcpus[0], guest_preempted, GMEM_GVA, 0, 0);
 	fail_pages(self, true);
 	r = run_only(g->vcpus[0]);
@@ -532,7 +546,7 @@ FAIL_TEST(preempted)
 	TEST_ASSERT_EQ(get_ucall(g->vcpus[0], &uc), UCALL_SYNC);
 	TEST_ASSERT(!uc.args[0], "the guest runs and is marked preempted (%lu)", uc.args[0]);
 
-	/* With memory KVM gets it. */
+	/* With memory KVM gets the reference. */
 	TEST_ASSERT_EQ(gmem_guest_call(g->vcpus[0], guest_preempted, GMEM_GVA, 0, 0), 0);
 	gmem_assert_counts(g->fd, g->size / GMEM_PAGE, 1);
 }
@@ -540,7 +554,10 @@ FAIL_TEST(preempted)
 #define BLOCK_PAGES	(SZ_2M / GMEM_PAGE)
 #define TWO_BLOCKS	(2 * BLOCK_PAGES)
 
-/* What the kernel sees: @nr pages from @page on at @level, the others at @old. */
+/*
+ * The kernel can read @nr pages from @page on as @level allows, and the others
+ * as @old allows.
+ */
 static void assert_visible(struct _test_data_fail *self, const u64 *pfns, u64 page, u64 nr,
 			   u32 level, u32 old)
 {
@@ -553,15 +570,18 @@ static void assert_visible(struct _test_data_fail *self, const u64 *pfns, u64 pa
 			    "page %lu is %svisible", i, visible ? "not " : "");
 		hidden += !visible;
 	}
-	/* Dumping page tables is slow on a kernel where allocations fail. */
+	/*
+	 * Count only once, because dumping page tables is slow with fault
+	 * injection.
+	 */
 	TEST_ASSERT_EQ(gmem_count_absent(pfns, all), hidden);
 }
 
 /*
- * In a file that is new each time, and at @old, @nr pages from @page on change to
- * @level, with the 1st, 2nd, ... allocation failing until none does: the range is
- * all at the one level or all at the other.
- * Return: How many failures gave an error.
+ * Changes @nr pages from @page on from @old to @level, each time in a newly
+ * populated file, with the 1st, 2nd, ... allocation failing until none does:
+ * all of the range must be at one of the two levels.
+ * Return: The number of failures that caused an error.
  */
 static unsigned int fail_each_change(struct _test_data_fail *self, u64 page, u64 nr, u32 old,
 				     u32 level)
@@ -594,7 +614,10 @@ static unsigned int fail_each_change(struct _test_data_fail *self, u64 page, u64
 		TEST_ASSERT_EQ(run, r ? g->size - at : size);
 		assert_visible(self, pfns, page, nr, now, old);
 		gmem_guest_call(g->vcpus[0], gmem_guest_check, GMEM_GVA, g->size, self->seed);
-		/* What is split does not stay so: the next one needs it, too. */
+		/*
+		 * Free the split blocks, so that the next change must split
+		 * again.
+		 */
 		gmem_punch(g->fd, 0, g->size);
 		gmem_assert_given_back(pfns, g->size / GMEM_PAGE, self->seed);
 		free(pfns);
@@ -608,7 +631,7 @@ static unsigned int fail_each_change(struct _test_data_fail *self, u64 page, u64
 static const struct {
 	u64 page, nr;
 	u32 old, level;
-	/* Splits of blocks, each of which can fail. */
+	/* The number of splits of blocks, each of which can fail. */
 	unsigned int splits;
 } changes[] = {
 	{ 10, 10, GUEST_MEMFD_ACCESS_USER, GUEST_MEMFD_ACCESS_KERNEL, 1 },
@@ -619,7 +642,7 @@ static const struct {
 	{ 1, TWO_BLOCKS - 2, GUEST_MEMFD_ACCESS_KERNEL, GUEST_MEMFD_ACCESS_NONE, 2 },
 };
 
-/* Parts of blocks, which split what was hidden or shown as one. */
+/* Changes of parts of blocks, which split the blocks. */
 FAIL_TEST(change_blocks)
 {
 	unsigned int i, errors;
@@ -644,7 +667,7 @@ FAIL_TEST(change_pages)
 			    "change %u never failed", i);
 }
 
-/* Pages that come into a range that is at KERNEL already. */
+/* Pages that are populated in a range at KERNEL. */
 FAIL_TEST(fallocate_kernel)
 {
 	const u64 nr = 1024;
@@ -663,7 +686,10 @@ FAIL_TEST(fallocate_kernel)
 	gmem_assert_zero(g->mem, g->size);
 }
 
-/* A block that is at KERNEL, all of it or the half that is asked for. */
+/*
+ * A block that is at KERNEL, completely or in its first half, which is
+ * populated.
+ */
 FAIL_TEST(block_kernel)
 {
 	u64 half = STEP / 2, at, page, shared;

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The entries of the direct map after hidden memory has come and gone.
+ * The entries of the direct map after hidden memory was used and freed.
  *
- * Proves that a page which is restored has the page-table flags of its
- * neighbours again, GLOBAL among them, and that memory which was hidden by
- * blocks is mapped by entries of the same sizes as before.
+ * Proves that a restored page has the page-table flags of its neighbours again,
+ * GLOBAL among them, and that memory which was hidden by blocks is mapped by
+ * entries of the same sizes as before.
  *
  * Catches: an entry restored without GLOBAL, which INVLPG does not remove from
  * the TLB under other PCIDs when the page is hidden again (guest_memfd,
  * memfd_secret); a block that is not merged after a part of it was visible.
  *
- * Not covered: DIRTY and ACCESSED, which the dump does not show; the KUnit suite
- * guest_memfd_direct_map compares all flags.
+ * Not covered: DIRTY and ACCESSED, which the dump does not show; the KUnit
+ * suite guest_memfd_direct_map compares all flags.
  */
 #include <errno.h>
 #include <linux/falloc.h>
@@ -30,10 +30,12 @@
 #define PTDUMP		"/sys/kernel/debug/page_tables/kernel"
 #define NR_VMS		4
 #define BLOCKS		SZ_8M
-/* Single pages. */
+/* The size of a tail of single pages. */
 #define TAIL		SZ_64K
 
-/* Bytes of the direct map, by what maps them. */
+/*
+ * Bytes of the direct map, by the size and flags of the entries that map them.
+ */
 struct entries {
 	u64 size[3];
 	u64 not_global;
@@ -108,7 +110,7 @@ FIXTURE_TEARDOWN(flags)
 
 #define FLAGS_TEST(name) TEST_F_TIMEOUT(flags, name, 300)
 
-/* All that can be done to memory: each level, a part of a block, a hole. */
+/* Uses memory in all ways: each level, a part of a block, a hole. */
 static void live(size_t tail)
 {
 	struct gmem_vm g[NR_VMS];
@@ -139,7 +141,10 @@ static void live(size_t tail)
 	gmem_assert_all_back();
 }
 
-/* First, as pages that are not global any more would hide what it does. */
+/*
+ * This must be the first test: pages that other tests leave without GLOBAL
+ * would hide its effect.
+ */
 FLAGS_TEST(secretmem)
 {
 	const size_t size = 8 * GMEM_PAGE;
@@ -167,8 +172,9 @@ FLAGS_TEST(blocks)
 	live(0);
 	read_entries(&after);
 	/*
-	 * 1 GiB entries that blocks were taken out of may be of 2 MiB now, and
-	 * a block of memory that was split before is merged when it is freed.
+	 * Entries of 1 GiB from which blocks were hidden may be of 2 MiB now,
+	 * and memory that was split before the test may be merged when its
+	 * block is freed.
 	 */
 	TEST_ASSERT(after.size[0] <= self->before.size[0],
 		    "%lu kB more are mapped by 4 KiB",

@@ -1,20 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * vCPUs that use hidden memory through a plain memslot while user space takes the
- * memory away and gives it back in every way.
+ * vCPUs use hidden memory through a plain memslot while user space unmaps the
+ * memory and maps it again in every way.
  *
- * Proves that no vCPU loads from a page between the moment at which user space has
- * taken it away, by a level, mmap() or mprotect(), and the moment at which user
- * space begins to give it back, and that no vCPU reads old contents after a hole.
- * One thread changes each block; another turns dirty logging on and off, so that
- * mappings of 2 MiB are split and made again; the guest turns a clock on and off
- * in the same memory, so that direct-map references come and go.
+ * Proves that no vCPU loads from a page between the moment at which user space
+ * has unmapped it, by a level, mmap() or mprotect(), and the moment at which
+ * user space begins to map it again, and that no vCPU reads old contents after
+ * a hole punch.  One thread changes each block; another turns dirty logging on
+ * and off, so that KVM splits mappings of 2 MiB and creates them again; the
+ * guest turns a clock on and off in the same memory, so that KVM takes and puts
+ * direct-map references.
  *
- * Catches: a guest mapping that a fault installs although the page behind it was
- * taken away during that fault (a kernel without is_page_fault_stale()), and an
+ * Catches: a guest mapping that a fault installs although user space unmapped
+ * the page during that fault (a kernel without is_page_fault_stale()), and an
  * invalidation that misses a part of a 2 MiB mapping.
  *
- * The argument "-s SECONDS" sets how long it runs.  GMEM_DIR is as in
+ * The argument "-s SECONDS" sets how long the test runs.  GMEM_DIR works as in
  * guest_memfd_plain_test.
  */
 #include <asm/kvm_para.h>
@@ -45,9 +46,9 @@
 #define CLOCK_OFFSET	2048
 
 /*
- * What the host tells the guest of a page.  @state is odd while no vCPU can load
- * from the page, and changes with each change.  A page holds 0, or a generation of
- * at least @oldest in its first word.
+ * The state of a page that the host shares with the guest.  @state is odd while
+ * no vCPU can load from the page, and changes with each change.  A page
+ * contains 0, or a generation of at least @oldest in its first word.
  */
 struct page_state {
 	u64 state;
@@ -87,7 +88,7 @@ static u64 guest_loads(u64 seed, u64 clock, u64 unused)
 			       "page %lu was read while user space had taken it away", nr);
 		__GUEST_ASSERT(!value || value >= oldest,
 			       "page %lu has generation %lu, older than %lu", nr, value, oldest);
-		/* Write too, where the host does not look. */
+		/* Also write where the host does not read. */
 		if (x & 1)
 			WRITE_ONCE(*(u64 *)(GMEM_GVA + nr * GMEM_PAGE + 1024), x);
 	}
@@ -121,7 +122,7 @@ static void *run_vcpu(void *arg)
 	return NULL;
 }
 
-/* The range cannot be loaded from until give_back(). */
+/* From now until give_back() no vCPU can load from the range. */
 static void taken(u64 first, u64 nr)
 {
 	u64 i;
@@ -163,7 +164,7 @@ static void protect(u64 first, u64 nr, int prot)
 		    strerror(errno));
 }
 
-/* One thread for each block. */
+/* One such thread changes each block. */
 static void *change_block(void *arg)
 {
 	u64 block = (u64)arg, x = block + 815, generation = 1, first, nr, op, i;
@@ -218,7 +219,7 @@ static void *change_block(void *arg)
 			madvise(g.mem + first * GMEM_PAGE, nr * GMEM_PAGE, MADV_DONTNEED);
 			break;
 		case 7:
-			/* Time for the block to be mapped as a whole. */
+			/* Give the guest time to map the block as a whole. */
 			gmem_punch(g.fd, block * BLOCK, BLOCK);
 			generation++;
 			for (i = block * BLOCK_PAGES; i < (block + 1) * BLOCK_PAGES; i++)
@@ -227,7 +228,7 @@ static void *change_block(void *arg)
 			break;
 		}
 		__sync_fetch_and_add(&ops[op], 1);
-		/* The vCPUs shall have the memory for most of the time. */
+		/* Let the vCPUs use the memory most of the time. */
 		usleep(1000 + x % 4000);
 	}
 	return NULL;

@@ -2,22 +2,23 @@
 /*
  * Plain memslots, without a guest_memfd, over a mapping of hidden memory.
  *
- * Proves that a plain memslot over hidden memory does what one over a memfd does:
- * "steps" runs one table of steps on a memfd, on hidden memory at USER and on
- * hidden memory at KERNEL, and compares all results.  Proves that the memory stays
- * hidden meanwhile, that only KVM gets its pages by get_user_pages(), that a range
- * at NONE ends the guest's run with KVM_EXIT_MEMORY_FAULT, that 2 MiB mappings
- * are made and come back after dirty logging, and that KVM's clocks hold a
- * direct-map reference which ends within 100 ms when the memory leaves the
- * user address or the memslot.
+ * Proves that a plain memslot over hidden memory does what one over a memfd
+ * does: "steps" runs one table of steps on a memfd, on hidden memory at USER
+ * and on hidden memory at KERNEL, and compares all results.  Proves that the
+ * memory stays hidden meanwhile, that only KVM gets its pages by
+ * get_user_pages(), that a range at NONE ends the guest's run with
+ * KVM_EXIT_MEMORY_FAULT, that KVM creates 2 MiB mappings, again after dirty
+ * logging, and that KVM's clocks hold a direct-map reference which KVM puts
+ * within 100 ms when the memory leaves the user address or the memslot.
  *
- * Catches: GUP that refuses KVM (steps), GUP that hands hidden pages to all
- * callers (hidden), a fault at NONE that repeats for ever as an asynchronous page
- * fault (none), a stale guest mapping after munmap(), mprotect(), mremap() or a
- * hole (steps), guest mappings of 4 KiB only (huge), a clock that KVM updates
- * through an absent direct map entry (clock: the host oopses), a reference that
- * waits for the vCPU (clock), a fault on a full mount that repeats for ever, fails
- * while memory comes back, or ignores a signal (full).
+ * Catches: GUP that refuses KVM (steps), GUP that returns hidden pages to all
+ * callers (hidden), a fault at NONE that repeats for ever as an asynchronous
+ * page fault (none), a stale guest mapping after munmap(), mprotect(), mremap()
+ * or a hole punch (steps), guest mappings of 4 KiB only (huge), a clock that
+ * KVM updates through an absent direct map entry (clock: the host oopses), a
+ * reference that waits for the vCPU (clock), a fault on a full mount that
+ * repeats for ever, fails although memory becomes free, or ignores a signal
+ * (full).
  *
  * Not covered: races between these events (guest_memfd_plain_stress_test).
  *
@@ -64,7 +65,7 @@
 #define SMM_SLOT	(1 << 16 | GMEM_SLOT)
 #define RING_SIZE	4096
 
-/* What the memory of a VM is. */
+/* The kinds of memory that a VM uses. */
 enum kind {
 	MEMFD,
 	USER,
@@ -76,19 +77,19 @@ static const char * const kind_names[NR_KINDS] = { "memfd", "user", "kernel" };
 
 struct world {
 	enum kind kind;
-	struct kvm_vm *owner;	/* of a guest_memfd */
+	struct kvm_vm *owner;	/* holds a guest_memfd */
 	struct kvm_vm *vm;
 	struct kvm_vcpu *vcpu;
 	int fd;
 	char *mem;
 	u64 seed;
-	/* What the steps have seen. */
+	/* The results of the steps. */
 	u64 seen[512];
 	const char *what[512];
 	unsigned int nr_seen;
 };
 
-/* Anything that must be equal on all kinds of memory. */
+/* Records a result that must be equal on all kinds of memory. */
 static void see(struct world *w, const char *what, u64 value)
 {
 	TEST_ASSERT(w->nr_seen < ARRAY_SIZE(w->seen), "too much was seen");
@@ -113,7 +114,7 @@ static int open_hidden(struct world *w)
 	return fd;
 }
 
-/* At an address that PMD mappings need. */
+/* Maps the file at an address that allows PMD mappings. */
 static char *map_aligned(int fd)
 {
 	char *mem = kvm_mmap(SIZE + BLOCK, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
@@ -191,9 +192,9 @@ static u64 pre_fault(struct world *w, u64 gpa, u64 size)
 }
 
 /*
- * How many faults a call takes when nothing of the memory is mapped.  The fewest of some
- * rounds: in the first one the guest's own code and page tables are not mapped, and
- * compaction can move them in any.
+ * How many faults a call takes when the guest maps nothing of the memory.
+ * Takes the minimum of several rounds: in the first one the guest's own code
+ * and page tables are not mapped, and compaction can move them in any.
  */
 static u64 fewest_faults(struct world *w, bool pre, gmem_guest_fn fn, u64 a, u64 b, u64 c)
 {
@@ -231,19 +232,19 @@ static u64 guest_jump(u64 gva, u64 b, u64 c)
 	return ((u32 (*)(void))gva)();
 }
 
-/* Guest: with interrupts on, as an asynchronous page fault needs. */
+/* Guest: loads with interrupts enabled, as an asynchronous page fault needs. */
 static u64 guest_sti_load(u64 gva, u64 b, u64 c)
 {
 	u64 value;
 
-	/* The instruction after sti runs with interrupts still held back. */
+	/* The CPU still blocks interrupts during the instruction after sti. */
 	asm volatile("sti; nop");
 	value = READ_ONCE(*(u64 *)gva);
 	asm volatile("cli");
 	return value;
 }
 
-/* The guest's access must fail; how is seen.  The vCPU can be run again. */
+/* The guest's access must fail; records how.  The vCPU can run again. */
 static void see_fault(struct world *w, gmem_guest_fn fn, u64 gva, u64 value)
 {
 	struct kvm_run *run = w->vcpu->run;
@@ -265,7 +266,7 @@ static void see_fault(struct world *w, gmem_guest_fn fn, u64 gva, u64 value)
 	TEST_ASSERT_EQ(run->memory_fault.gpa, gva);
 }
 
-/* The access that failed is done now. */
+/* Completes the access that failed. */
 static u64 finish(struct world *w)
 {
 	vcpu_run(w->vcpu);
@@ -324,7 +325,9 @@ static void step_manual_protect(struct world *w)
 	see(w, "slot", slot_set(w, GMEM_SLOT, KVM_MEM_LOG_DIRTY_PAGES, GMEM_GPA, SIZE));
 	call(w, guest_store, GMEM_GVA + 4 * GMEM_PAGE, 1, 0);
 	see_bitmap(w);
-	/* Nothing was protected again, so nothing more is told. */
+	/*
+	 * KVM has not write-protected the page again, so it logs nothing more.
+	 */
 	call(w, guest_store, GMEM_GVA + 4 * GMEM_PAGE, 2, 0);
 	bitmap[0] = BIT(4);
 	kvm_vm_clear_dirty_log(w->vm, GMEM_SLOT, bitmap, 0, NR_PAGES);
@@ -402,7 +405,10 @@ static void step_overlap(struct world *w)
 	see(w, "still there", call(w, guest_load, GMEM_GVA + 16, 0, 0));
 }
 
-/* Two VMs at once share the memory; a new VM finds what the one before left. */
+/*
+ * Two VMs share the memory at once; a new VM finds the contents that the former
+ * one left.
+ */
 static void step_vms(struct world *w)
 {
 	struct world first;
@@ -429,7 +435,7 @@ static void *map_at(struct world *w, int fd, u64 offset, u64 size, u64 pgoff)
 	return mem;
 }
 
-/* One page of a block, the block, and then what is there again. */
+/* Unmap one page of a block, then the block, and map both again. */
 static void step_munmap(struct world *w)
 {
 	u64 sizes[] = { GMEM_PAGE, BLOCK }, i;
@@ -481,7 +487,7 @@ static void step_mremap(struct world *w)
 	see(w, "after", finish(w));
 }
 
-/* Other memory at the same address, and other pages of the same file. */
+/* Map other memory at the same address, and other pages of the same file. */
 static void step_fixed(struct world *w)
 {
 	int fd = kvm_memfd_alloc(BLOCK, false);
@@ -542,7 +548,10 @@ struct wp_handler {
 	u64 events, last;
 };
 
-/* Ends the write protection of what a thread writes to, until it is cancelled. */
+/*
+ * Removes the write protection of each page that faults, until the thread is
+ * cancelled.
+ */
 static void *handle_wp(void *arg)
 {
 	struct uffdio_writeprotect wp = {};
@@ -562,7 +571,7 @@ static void *handle_wp(void *arg)
 	return NULL;
 }
 
-/* QEMU's background snapshot, and Cloud Hypervisor's. */
+/* The background snapshots of QEMU and of Cloud Hypervisor. */
 static void step_uffd_wp(struct world *w)
 {
 	struct uffdio_api api = {
@@ -597,7 +606,7 @@ static void step_uffd_wp(struct world *w)
 	*(u64 *)(w->mem + BLOCK + 11 * GMEM_PAGE) = 7;
 	see(w, "the host", h.events);
 	see(w, "stored", *(u64 *)(w->mem + BLOCK + 10 * GMEM_PAGE + 8));
-	/* A hole beside what is protected, as a balloon makes it. */
+	/* Punch a hole beside protected pages, as a balloon does. */
 	gmem_punch(w->fd, BLOCK + 20 * GMEM_PAGE, GMEM_PAGE);
 	h.events = 0;
 	call(w, guest_store, GMEM_GVA + BLOCK + 21 * GMEM_PAGE, 5, 0);
@@ -713,7 +722,9 @@ static void none_and_back(struct world *w, gmem_guest_fn fn, u64 offset, u64 siz
 	TEST_ASSERT_EQ(finish(w), value);
 }
 
-/* The guest's access ends KVM_RUN, whether or not the guest takes interrupts. */
+/*
+ * The guest's access ends KVM_RUN, whether or not the guest accepts interrupts.
+ */
 PLAIN_TEST(none)
 {
 	struct world *w = &self->worlds[0];
@@ -761,7 +772,7 @@ PLAIN_TEST(hidden)
 	TEST_ASSERT_EQ(gmem_gup(gup, PIN_LONGTERM_BENCHMARK, w->mem, BLOCK, FOLL_WRITE), 0);
 	TEST_ASSERT_EQ(vmsplice_page(w->mem), EFAULT);
 
-	/* The same through PTEs. */
+	/* The same for pages that are mapped by PTEs. */
 	gmem_punch(w->fd, 0, GMEM_PAGE);
 	call(w, gmem_guest_check, GMEM_GVA + GMEM_PAGE, BLOCK - GMEM_PAGE, w->seed);
 	TEST_ASSERT_EQ(gmem_gup(gup, GUP_BASIC_TEST, w->mem + GMEM_PAGE, GMEM_PAGE, 0), 0);
@@ -798,7 +809,10 @@ static void see_2m(struct world *w, const char *what, u64 want)
 	see(w, what, pages_2m(w));
 }
 
-/* Mappings of 2 MiB and faults are those of a memfd with huge pages. */
+/*
+ * The numbers of 2 MiB mappings and of faults equal those of a memfd with huge
+ * pages.
+ */
 PLAIN_TEST(huge)
 {
 	int k;
@@ -858,7 +872,7 @@ static void assert_ends(struct world *w, const char *how)
 		    "KVM keeps its reference after %s", how);
 }
 
-/* The reference of a clock, and how it ends while the vCPU does not run. */
+/* KVM puts the reference of a clock although the vCPU does not run. */
 PLAIN_TEST(clock)
 {
 	struct world *w = &self->worlds[0];
@@ -888,7 +902,7 @@ PLAIN_TEST(clock)
 	assert_ends(w, "the memslot was deleted");
 	slot_set(w, GMEM_SLOT, 0, GMEM_GPA, SIZE);
 
-	/* A range at NONE keeps no user mapping, so a plain memslot loses it. */
+	/* A range at NONE has no user mapping, so a plain memslot loses it. */
 	call(w, guest_clock, clock, 1, 0);
 	TEST_ASSERT_EQ(referenced(w), 1);
 	gmem_set_access(w->fd, BLOCK, BLOCK, GUEST_MEMFD_ACCESS_NONE);
@@ -913,8 +927,9 @@ PLAIN_TEST(clock)
 }
 
 /*
- * A process makes a VM with a clock, and ends while another one has its
- * descriptors: KVM must not keep a reference to memory of an address space that is gone.
+ * A process creates a VM with a clock, and exits while another process has its
+ * descriptors: KVM must not keep a reference to memory of the freed address
+ * space.
  */
 PLAIN_TEST(process_ends)
 {
@@ -933,7 +948,10 @@ PLAIN_TEST(process_ends)
 		TEST_ASSERT_EQ(referenced(w), 1);
 		if (fork())
 			_exit(0);
-		/* The child that has the VM's descriptors when its maker is gone. */
+		/*
+		 * This child still has the VM's descriptors after their creator
+		 * has exited.
+		 */
 		gmem_wait(not_referenced, w, 1000);
 		_exit(write(fd[1], "", 1) != 1);
 	}
@@ -955,7 +973,7 @@ static int full_file(u64 size)
 	return fd;
 }
 
-/* Take a block of the mount for as long as the pin is there. */
+/* Uses up a block of the mount until the pin ends. */
 static void hold_block(struct gmem_pin *pin, u64 seed)
 {
 	int fd = full_file(BLOCK);
@@ -986,8 +1004,8 @@ static void wake_up(int nr)
 }
 
 /*
- * A guest faults while its mount is full: it gets memory that comes back, an error if
- * none does, and the wait ends with a signal.
+ * A guest faults while its mount is full: it gets memory that becomes free, an
+ * error if none does, and a signal ends the wait.
  */
 PLAIN_TEST(full)
 {
@@ -1009,7 +1027,7 @@ PLAIN_TEST(full)
 	w->mem = map_aligned(w->fd);
 	vm_open(w);
 
-	/* All of it has just been closed. */
+	/* All memory of the mount was freed just now. */
 	for (i = 0; i < 10; i++) {
 		gmem_punch(w->fd, 0, SIZE);
 		fd = full_file(SIZE);
@@ -1018,7 +1036,10 @@ PLAIN_TEST(full)
 		call(w, gmem_guest_fill, GMEM_GVA, SIZE, w->seed);
 	}
 
-	/* A block of it does not come back.  KVM_RUN repeats the fault for ever if told so. */
+	/*
+	 * One block stays pinned.  If KVM_RUN handled the error wrongly, it
+	 * would retry for ever.
+	 */
 	for (i = 0; i < ARRAY_SIZE(loads); i++) {
 		gmem_punch(w->fd, 3 * BLOCK, BLOCK);
 		hold_block(&pin, w->seed);
@@ -1030,7 +1051,9 @@ PLAIN_TEST(full)
 	}
 
 	sigaction(SIGALRM, &action, NULL);
-	/* A machine may be so busy that the wait is over before the signal comes. */
+	/*
+	 * On a busy machine the wait may end before the signal arrives; retry.
+	 */
 	for (i = 0, r = EFAULT; i < 20 && r == EFAULT; i++) {
 		gmem_punch(w->fd, 3 * BLOCK, BLOCK);
 		hold_block(&pin, w->seed);

@@ -5,12 +5,12 @@
  *	guest_memfd_sample_test PROGRAM [ARGS]...
  *
  * Proves that samples with the call chains of kernel and user do no harm where
- * KVM accesses hidden memory in a temporary mm: they interrupt it, or come as
- * soon as interrupts are on again, and walk the user's stack.
+ * KVM accesses hidden memory in a temporary mm: they interrupt it, or arrive as
+ * soon as interrupts are enabled again, and walk the user's stack.
  *
- * Catches: a crash, a hang or a report in the kernel's log, or the test that
- * runs failing.  Without a hardware counter the samples are from a timer and
- * not from an NMI; test_nmi of the KUnit suite guest_memfd_direct_map has those.
+ * Catches: a crash, a hang or a report in the kernel's log, or a failure of the
+ * other test.  Without a hardware counter the samples are from a timer and not
+ * from an NMI; test_nmi of the KUnit suite guest_memfd_direct_map covers NMIs.
  */
 #include <errno.h>
 #include <linux/perf_event.h>
@@ -55,7 +55,7 @@ static bool open_event(int cpu)
 	return rings[cpu] != MAP_FAILED;
 }
 
-/* Samples that are new in a CPU's ring. */
+/* Returns the number of new samples in a CPU's ring. */
 static unsigned long drain(int cpu)
 {
 	long page = sysconf(_SC_PAGESIZE);
@@ -67,7 +67,7 @@ static unsigned long drain(int cpu)
 	while (tail < head) {
 		struct perf_event_header *h;
 
-		/* Records are of whole words, so that a header never wraps. */
+		/* Records consist of whole words, so a header never wraps. */
 		h = (void *)(data + tail % (DATA_PAGES * page));
 		samples += h->type == PERF_RECORD_SAMPLE;
 		if (!h->size)

@@ -2,28 +2,28 @@
 /*
  * KVM's own accesses to guest memory that has no user mapping.
  *
- * Proves that what KVM reads and writes for the guest works at level NONE, where
- * the memslot's user address maps nothing, or something else that must stay as
- * it is: clocks, steal time, asynchronous page faults, PV EOI, instructions and
- * operands of the emulator, string I/O, locked instructions, the guest's page
- * tables, nested guests with their tables, and what Xen and Hyper-V guests have
- * in memory.  The contents are right, and of the memory the host's direct map
- * shows the pages that are shared just then, and none when all is over.  The
- * variant "user" has the memory mapped, at level USER: it says that a test asks
- * for the right thing.
+ * Proves that KVM's reads and writes for the guest work at level NONE, where
+ * the memslot's user address maps nothing, or other memory that must not
+ * change: clocks, steal time, asynchronous page faults, PV EOI, instructions
+ * and operands of the emulator, string I/O, locked instructions, the guest's
+ * page tables, nested guests with their tables, and the structures of Xen and
+ * Hyper-V guests in memory.  The contents are right; the host's direct map
+ * shows only the pages that have direct-map references at that time, and none
+ * in the end.  In the variant "user" the memory is mapped, at level USER: this
+ * checks the tests themselves.
  *
- * Catches: an access that still goes by the user address (a fault, or the bytes
- * there change), one that fails when the level changes under it (locked), one
- * that is not atomic any more (locked), a share that is left or not taken (each
- * test's end, clocks, nested, xen), pages that KVM populates and that stay
- * visible (absent), VMs with private memory that are treated like others
- * (private_memory), pages of a nested guest's APIC that left and stay referenced,
- * or that the nested guest goes on to use (nested_paused, nested_memslot,
- * nested_halted, nested_running).
+ * Catches: an access that still uses the user address (a fault, or the bytes
+ * there change), one that fails when the level changes concurrently (locked),
+ * one that is not atomic any more (locked), a reference that is leaked or not
+ * taken (each test's end, clocks, nested, xen), pages that KVM populates and
+ * that stay visible (absent), VMs with private memory that are treated like
+ * others (private_memory), pages of a nested guest's APIC that left the file
+ * and stay referenced, or that the nested guest continues to use
+ * (nested_paused, nested_memslot, nested_halted, nested_running).
  *
- * Not covered: an enlightened VMCS whose page leaves, page tables that are
- * shadowed without nested paging (KVM's npt parameter cannot be changed at run
- * time), SMM.
+ * Not covered: an enlightened VMCS whose page leaves the file, page tables that
+ * are shadowed without nested paging (KVM's npt parameter cannot be changed at
+ * run time), SMM.
  */
 #include <asm/kvm_para.h>
 #include <asm/pvclock-abi.h>
@@ -59,7 +59,7 @@
 #define USER		GUEST_MEMFD_ACCESS_USER
 #define KERNEL		GUEST_MEMFD_ACCESS_KERNEL
 
-/* What is in which page. */
+/* The contents of the file's pages. */
 enum {
 	PAGE_CLOCKS = 1,
 	PAGE_WALL,
@@ -79,7 +79,7 @@ enum {
 	PAGE_SHADOW_VMCS,
 	PAGE_VMREAD,
 	PAGE_VMWRITE,
-	PAGE_VAPIC,		/* these three in one piece */
+	PAGE_VAPIC,		/* these three are contiguous */
 	PAGE_APIC_ACCESS,
 	PAGE_PI_DESC,
 	PAGE_L2,
@@ -94,17 +94,17 @@ enum {
 	PAGE_HOLE,
 };
 
-/* Where there is no memory. */
+/* No memory is at this guest address. */
 #define MMIO_GPA	0xc0000000UL
 #define PORT		0x2040
-/* Of any entry of a page table. */
+/* Bits of page table entries of any level. */
 #define PT_RW		(BIT_ULL(0) | BIT_ULL(1))
 #define PT_USER		BIT_ULL(2)
 #define PT_ACCESSED	BIT_ULL(5)
 #define PT_DIRTY	BIT_ULL(6)
 #define PT_LARGE	BIT_ULL(7)
 
-/* The same in EPT. */
+/* The same bits of EPT entries. */
 #define EPT_RWX		(BIT_ULL(0) | BIT_ULL(1) | BIT_ULL(2))
 #define EPT_WB		(6ULL << 3)
 #define EPT_LARGE	BIT_ULL(7)
@@ -123,7 +123,10 @@ static u64 at(int page)
 	return GMEM_GPA + page * GMEM_PAGE;
 }
 
-/* The device behind MMIO_GPA and PORT: the last bytes written are read again. */
+/*
+ * The device behind MMIO_GPA and PORT, from which the last bytes written are
+ * read again.
+ */
 struct device {
 	u8 bytes[GMEM_PAGE];
 	u64 reads;
@@ -137,7 +140,7 @@ FIXTURE(sealed) {
 	struct device device;
 	u64 seed;
 	u64 *pfns;
-	/* What the memslot has for user address, mapped or not. */
+	/* The memslot's user address, mapped or not. */
 	char *address;
 	char *decoy;
 	bool punched;
@@ -151,7 +154,10 @@ FIXTURE_VARIANT(sealed) {
 
 #define HIDDEN (GUEST_MEMFD_FLAG_MMAP | GUEST_MEMFD_FLAG_NO_DIRECT_MAP)
 
-/* Nothing at the user address; other memory; plain memory that is at NONE from the start. */
+/*
+ * No mapping at the user address; other memory there; plain memory at NONE from
+ * the start.
+ */
 FIXTURE_VARIANT_ADD(sealed, gone) {
 	.flags = HIDDEN | GUEST_MEMFD_FLAG_INIT_SHARED, .level = NONE,
 };
@@ -171,7 +177,7 @@ FIXTURE_VARIANT_ADD(sealed, user) {
 #define SEALED_TEST(name) TEST_F_TIMEOUT(sealed, name, TIMEOUT)
 #define is_hidden() (variant->flags & GUEST_MEMFD_FLAG_NO_DIRECT_MAP)
 
-/* The instructions that are executed from guest memory; the system V ABI. */
+/* The instructions that run in guest memory, with the System V ABI. */
 asm(".pushsection .rodata\n"
 	"insns:\n"
 	"insn_cmpxchg1: mov %rsi, %rax; " KVM_FEP "lock cmpxchgb %dl, (%rdi); ret\n"
@@ -201,7 +207,7 @@ static u64 guest_copy_insns(u64 a, u64 b, u64 c)
 	return 0;
 }
 
-/* Guest: call the instructions at an offset in the page with code. */
+/* Guest: calls the instructions at an offset in the page with code. */
 static u64 insn_args[3];
 
 static u64 guest_call_insn(u64 offset, u64 b, u64 c)
@@ -244,7 +250,7 @@ static void write_msr(struct gmem_vm *g, int vcpu, u32 msr, u64 value)
 		    vector);
 }
 
-/* The pages that are shared now, and no other, are in the direct map. */
+/* Only the pages that have direct-map references now are in the direct map. */
 static void assert_shared(struct gmem_vm *g, const u64 *pfns, u64 shared)
 {
 	gmem_assert_counts(g->fd, NR_PAGES, shared);
@@ -257,7 +263,7 @@ do {									\
 		assert_shared(&self->g, self->pfns, n);			\
 } while (0)
 
-/* Frames of the file: it is mapped and at USER for that moment. */
+/* Returns the frames of the file, which is mapped and at USER meanwhile. */
 static u64 *frames(struct gmem_vm *g, u32 level)
 {
 	char *mem = kvm_mmap(SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, g->fd);
@@ -323,7 +329,7 @@ FIXTURE_TEARDOWN(sealed)
 	TEST_ASSERT_EQ(gmem_trace_pages(&self->trace, "guest_memfd_get", NULL, 0),
 		       gmem_trace_pages(&self->trace, "guest_memfd_put", NULL, 0));
 	gmem_trace_stop(&self->trace);
-	/* Plain pages are cleared when they are used again. */
+	/* Plain pages are cleared only when they are allocated again. */
 	if (is_hidden())
 		gmem_assert_given_back(self->pfns, NR_PAGES, self->seed);
 	free(self->pfns);
@@ -354,7 +360,7 @@ SEALED_TEST(clocks)
 		gmem_guest_call(g->vcpus[i], guest_poke, gva, 0, 0);
 		write_msr(g, i, MSR_KVM_SYSTEM_TIME_NEW, gva | KVM_MSR_ENABLED);
 		before = gmem_guest_call(g->vcpus[i], guest_clock, gva, 0, 0);
-		/* KVM writes it again. */
+		/* Make KVM write it again. */
 		vcpu_ioctl(g->vcpus[i], KVM_KVMCLOCK_CTRL, NULL);
 		TEST_ASSERT(gmem_guest_call(g->vcpus[i], guest_clock, gva, 0, 0) >= before,
 			    "the clock of vCPU %d goes back", i);
@@ -373,12 +379,12 @@ SEALED_TEST(wall_clock)
 	gmem_guest_call(g->vcpus[0], guest_poke, at(PAGE_WALL), 6, 0);
 	write_msr(g, 0, MSR_KVM_WALL_CLOCK_NEW, at(PAGE_WALL));
 	TEST_ASSERT_EQ((u32)peek(g, PAGE_WALL, 0), 8);
-	/* When this VM's clock began. */
+	/* The time at which this VM's clock started. */
 	seconds = (u32)(peek(g, PAGE_WALL, 0) >> 32);
 	TEST_ASSERT(seconds <= (u64)time(NULL) && seconds + TIMEOUT > (u64)time(NULL),
 		    "the wall clock shows %lu, it is %lu", seconds, (u64)time(NULL));
 	TEST_ASSERT((u32)peek(g, PAGE_WALL, 8) < NSEC_PER_SEC, "nanoseconds");
-	/* In two pages. */
+	/* Across a page boundary. */
 	write_msr(g, 0, MSR_KVM_WALL_CLOCK_NEW, at(PAGE_WALL + 1) - 8);
 	TEST_ASSERT_EQ((u32)(peek(g, PAGE_WALL, GMEM_PAGE - 8) >> 32), seconds);
 	TEST_ASSERT((u32)peek(g, PAGE_WALL + 1, 0) < NSEC_PER_SEC, "nanoseconds in the next page");
@@ -396,10 +402,11 @@ static void *burn(void *unused)
 }
 
 /*
- * Guest: spin without PAUSE, of which a loop causes exits on Intel.  After such
- * an exit KVM yields to another vCPU of the VM, and does not mark this one
- * preempted: the exit was not at an instruction boundary.  With one host CPU
- * nearly every switch to the other vCPU would be of that kind.
+ * Guest: spins without PAUSE, because a loop of PAUSE causes exits on Intel.
+ * After such an exit KVM yields to another vCPU of the VM, and does not mark
+ * this one preempted, because the exit was not at an instruction boundary.
+ * With one host CPU nearly every switch to the other vCPU would be of that
+ * kind.
  */
 static u64 guest_spin(u64 gva, u64 b, u64 c)
 {
@@ -408,7 +415,7 @@ static u64 guest_spin(u64 gva, u64 b, u64 c)
 	return 0;
 }
 
-/* Guest: until another vCPU is said to be preempted, or the time is over. */
+/* Guest: waits until another vCPU is marked preempted, or the time is over. */
 static u64 guest_wait_preempted(u64 gva, u64 cycles, u64 flag_gva)
 {
 	struct kvm_steal_time *st = (void *)gva;
@@ -422,7 +429,7 @@ static u64 guest_wait_preempted(u64 gva, u64 cycles, u64 flag_gva)
 	return seen;
 }
 
-/* The time that the thread of a vCPU lost: it is counted by threads. */
+/* The stolen time of one run: KVM counts it per thread. */
 struct spinner {
 	struct gmem_vm *g;
 	bool ready;
@@ -454,20 +461,23 @@ SEALED_TEST(steal_time)
 {
 	struct gmem_vm *g = &self->g;
 	struct spinner s = { .g = g };
-	/* With two CPUs the other vCPU can look on while this one waits. */
+	/* With two CPUs the other vCPU can watch while this one waits. */
 	int cpu = sysconf(_SC_NPROCESSORS_ONLN) > 1;
 	pthread_t spinner, burner;
 	u64 seen, first;
 
 	gmem_guest_call(g->vcpus[0], guest_clear, at(PAGE_STEAL), sizeof(struct kvm_steal_time), 0);
-	/* What is left there of another: an odd version. */
+	/* Leave an odd version there, as an earlier use of the page could. */
 	gmem_guest_call(g->vcpus[0], guest_poke,
 			at(PAGE_STEAL) + offsetof(struct kvm_steal_time, version), 5, 0);
 	write_msr(g, 0, MSR_KVM_STEAL_TIME, at(PAGE_STEAL) | KVM_MSR_ENABLED);
 	first = (u32)peek(g, PAGE_STEAL, offsetof(struct kvm_steal_time, version));
 	TEST_ASSERT(first > 5 && !(first & 1), "version %lu", first);
 
-	/* Two threads for one CPU: the vCPU loses time, and the other vCPU is told. */
+	/*
+	 * Two threads share one CPU: the vCPU loses time, and the other vCPU
+	 * sees that.
+	 */
 	gmem_guest_call(g->vcpus[0], guest_poke, at(PAGE_DATA), 1, 0);
 	WRITE_ONCE(stop, false);
 	pthread_create(&spinner, NULL, run_spin, &s);
@@ -483,7 +493,9 @@ SEALED_TEST(steal_time)
 	pthread_join(burner, NULL);
 	pthread_join(spinner, NULL);
 	TEST_ASSERT(seen, "the guest never saw that the vCPU was preempted");
-	/* At NONE KVM writes by reference, else by the user address. */
+	/*
+	 * At NONE KVM writes by reference, and elsewhere by the user address.
+	 */
 	expect_shared(variant->level == NONE);
 	TEST_ASSERT(s.stolen && s.stolen < TIMEOUT * NSEC_PER_SEC, "%lu ns were stolen", s.stolen);
 	TEST_ASSERT((u32)peek(g, PAGE_STEAL, offsetof(struct kvm_steal_time, version)) > first,
@@ -502,7 +514,10 @@ static void eoi_handler(struct ex_regs *regs)
 {
 	bool done;
 
-	/* Done by this where KVM says so; it takes that back at each exit. */
+	/*
+	 * This is the whole EOI where KVM allows it; KVM revokes that at each
+	 * exit.
+	 */
 	asm volatile("btrl $0, %0" : "+m"(*(u32 *)at(PAGE_EOI)), "=@ccc"(done));
 	if (done)
 		nr_pv_eoi++;
@@ -541,7 +556,7 @@ SEALED_TEST(pv_eoi)
 	/* With APICv an EOI never exits, so KVM does not use the page. */
 	if (host_cpu_is_intel && get_kvm_intel_param_bool("enable_apicv"))
 		TEST_ASSERT_EQ(without_exit, 0);
-	else	/* A timer of the host may come in between now and then. */
+	else	/* A timer of the host may interrupt some of them. */
 		TEST_ASSERT(without_exit > 50, "%lu of 100", without_exit);
 }
 
@@ -563,7 +578,7 @@ static u64 guest_async_pf(u64 times, u64 b, u64 c)
 		WRITE_ONCE(*(u64 *)at(PAGE_APF), 0);
 		apf_token = 0;
 		sti();
-		/* It wakes all that wait, by a token that means all. */
+		/* This wakes all waiters, by a token that means all. */
 		GUEST_ASSERT(!wrmsr_safe(MSR_KVM_ASYNC_PF_EN, at(PAGE_APF) | flags));
 		while (nr_irqs < i)
 			cpu_relax();
@@ -615,7 +630,10 @@ static void answer_io(struct kvm_run *run, struct device *d)
 	*done += n;
 }
 
-/* Run until the guest is done with what was posted, and be its device meanwhile. */
+/*
+ * Run until the guest has completed the posted call, and emulate its device
+ * meanwhile.
+ */
 static u64 run_with_device(struct kvm_vcpu *vcpu, struct device *d)
 {
 	struct kvm_run *run = vcpu->run;
@@ -658,7 +676,7 @@ SEALED_TEST(mmio)
 	TEST_ASSERT_EQ(d->writes, 8);
 	TEST_ASSERT_EQ(d->reads, 8);
 
-	/* From the device into memory across a page boundary, and back. */
+	/* Move from the device into memory across a page boundary, and back. */
 	for (i = 0; i < 32; i++)
 		words[i] = gmem_word(~self->seed, i);
 	call_with_device(vcpu, d, insn_move, at(PAGE_STRING) - 128, MMIO_GPA, 256);
@@ -682,7 +700,7 @@ SEALED_TEST(string_io)
 	for (i = 0; i < len / 8; i++)
 		TEST_ASSERT_EQ(((u64 *)d->bytes)[i], gmem_word(self->seed, i));
 
-	/* Into two pages. */
+	/* Read into two pages. */
 	for (i = 0; i < len / 8; i++)
 		((u64 *)d->bytes)[i] = gmem_word(~self->seed, i);
 	call_with_device(vcpu, d, insn_in, at(PAGE_STRING) - 1024, 0, len);
@@ -707,7 +725,7 @@ static void check_cmpxchg(struct gmem_vm *g, const char *insn, unsigned int size
 	got = call_with_device(g->vcpus[0], &d, insn, gva, old, new);
 	TEST_ASSERT_EQ(got, old);
 	TEST_ASSERT_EQ(peek(g, PAGE_DATA, 64), (old & ~mask) | (new & mask));
-	/* Now it is another. */
+	/* The memory now contains another value. */
 	got = call_with_device(g->vcpus[0], &d, insn, gva, old, ~new);
 	TEST_ASSERT_EQ(got & mask, new & mask);
 	TEST_ASSERT_EQ(peek(g, PAGE_DATA, 64), (old & ~mask) | (new & mask));
@@ -723,7 +741,7 @@ SEALED_TEST(cmpxchg)
 	check_cmpxchg(&self->g, insn_cmpxchg4, 4);
 	check_cmpxchg(&self->g, insn_cmpxchg8, 8);
 
-	/* Operands of an instruction that is emulated for no device. */
+	/* The operands of this emulated instruction are not a device. */
 	call_with_device(self->g.vcpus[0], &d, insn_move_fep, at(PAGE_STRING) - 128,
 			 at(PAGE_HOLE), 256);
 	for (i = 0; i < 16; i++) {
@@ -735,7 +753,7 @@ SEALED_TEST(cmpxchg)
 	gmem_set_forced_emulation(was);
 }
 
-/* Guest: add to a number that others add to, by emulated and real instructions. */
+/* Guest: adds to a shared number, by emulated and by real instructions. */
 static u64 guest_add(u64 gva, u64 times, u64 emulated)
 {
 	insn_fn cmpxchg8 = guest_insn(insn_cmpxchg8);
@@ -753,7 +771,7 @@ static u64 guest_add(u64 gva, u64 times, u64 emulated)
 	return 0;
 }
 
-/* As many as the trace buffer has room for. */
+/* As many changes as fit into the trace buffer. */
 #define MAX_CHANGES	600
 
 struct adder {
@@ -771,7 +789,10 @@ static void *run_adder(void *arg)
 	return NULL;
 }
 
-/* Locked means locked, also while the level changes, where that is mapped. */
+/*
+ * Locked instructions are atomic, also while the level changes in the mapped
+ * variant.
+ */
 SEALED_TEST(locked)
 {
 	static const u32 levels[] = { NONE, USER, KERNEL, USER, NONE, KERNEL };
@@ -787,7 +808,7 @@ SEALED_TEST(locked)
 	}
 	while (variant->level == USER && changes < MAX_CHANGES &&
 	       !(READ_ONCE(adders[0].done) && READ_ONCE(adders[1].done))) {
-		/* A page that is used this very moment is held. */
+		/* A concurrent access may hold a reference to a page; retry. */
 		if (!__gmem_set_access(g->fd, 0, SIZE, levels[changes % ARRAY_SIZE(levels)], NULL))
 			changes++;
 		else
@@ -807,13 +828,19 @@ SEALED_TEST(locked)
 
 static u64 root_gva, nr_levels;
 
-/* Guest: page tables in the memory, and one access through them, by KVM alone. */
+/*
+ * Guest: builds page tables in the memory, and makes one access that only KVM
+ * translates.
+ */
 static u64 guest_walk(u64 data_gpa, u64 b, u64 c)
 {
 	u64 *tables = (u64 *)at(PAGE_TABLES), cr3 = get_cr3(), gva, got, i;
 	unsigned int slot = 5;
 
-	/* The root that is in use with one entry more; below it a chain of tables. */
+	/*
+	 * Copy the current root and add one entry; below it build a chain of
+	 * tables.
+	 */
 	memcpy(tables, (void *)root_gva, GMEM_PAGE);
 	for (i = 1; i < nr_levels; i++) {
 		memset(tables + i * 512, 0, GMEM_PAGE);
@@ -835,7 +862,7 @@ static u64 guest_walk(u64 data_gpa, u64 b, u64 c)
 	return 0;
 }
 
-/* KVM's walker reads tables, and sets accessed and dirty bits in them. */
+/* KVM's walker reads the tables, and sets accessed and dirty bits in them. */
 SEALED_TEST(walker)
 {
 	unsigned int was = gmem_set_forced_emulation(1);
@@ -865,12 +892,12 @@ static void l2_code(void)
 	gmem_guest_check(at(PAGE_L2), GMEM_PAGE, L2_SEED);
 	if (!host_cpu_is_intel)
 		vmmcall();
-	/* Into the virtual-APIC page. */
+	/* This writes the virtual-APIC page. */
 	asm volatile("mov %0, %%cr8" : : "r"((u64)L2_TPR));
 	vmcall();
 }
 
-/* Guest: whole address spaces by 2 MiB: the first GiB, and the one with the memory. */
+/* Guest: maps the first GiB, and the one with the memory, by 2 MiB. */
 static void guest_make_tdp(u64 table, u64 leaf)
 {
 	u64 *tdp = (u64 *)at(PAGE_TDP), i;
@@ -910,7 +937,7 @@ static u64 guest_nested_svm(u64 svm_gva, u64 runs, u64 c)
 		vmcb->control.intercept |= BIT_ULL(INTERCEPT_MSR_PROT);
 		run_guest(vmcb, svm->vmcb_gpa);
 		GUEST_ASSERT_EQ(vmcb->control.exit_code, SVM_EXIT_MSR);
-		/* And once that the bitmap does not ask for. */
+		/* Run again with a bitmap that does not intercept the MSR. */
 		memset((void *)at(PAGE_MSRPM), 0, 2 * GMEM_PAGE);
 		run_guest(vmcb, svm->vmcb_gpa);
 		GUEST_ASSERT_EQ(vmcb->control.exit_code, SVM_EXIT_VMMCALL);
@@ -920,7 +947,10 @@ static u64 guest_nested_svm(u64 svm_gva, u64 runs, u64 c)
 	return runs;
 }
 
-/* Guest: VMXON region, both VMCSs, the bitmaps, EPT and virtual-APIC page are. */
+/*
+ * Guest: VMXON region, both VMCSs, the bitmaps, EPT and virtual-APIC page are
+ * in the memory.
+ */
 static u64 guest_nested_vmx(u64 vmx_gva, u64 runs, u64 c)
 {
 	struct vmx_pages *vmx = (void *)vmx_gva;
@@ -943,7 +973,7 @@ static u64 guest_nested_vmx(u64 vmx_gva, u64 runs, u64 c)
 				      CPU_BASED_USE_MSR_BITMAPS | CPU_BASED_TPR_SHADOW));
 		GUEST_ASSERT(!vmlaunch());
 		GUEST_ASSERT_EQ(vmreadz(VM_EXIT_REASON), EXIT_REASON_MSR_READ);
-		/* And once that the bitmap does not ask for. */
+		/* Run again with a bitmap that does not intercept the MSR. */
 		memset((void *)at(PAGE_MSRPM), 0, GMEM_PAGE);
 		GUEST_ASSERT(!vmresume());
 		GUEST_ASSERT_EQ(vmreadz(VM_EXIT_REASON), EXIT_REASON_VMCALL);
@@ -1004,7 +1034,9 @@ SEALED_TEST(nested)
 				       gva, 5, 0), 5);
 	expect_shared(0);
 	shares = gmem_trace_pages(&self->trace, "guest_memfd_get", NULL, 0) - shares;
-	/* On VMX the pages that L2 uses by their physical address stay mapped. */
+	/*
+	 * On VMX the pages that L2 uses by their physical address stay mapped.
+	 */
 	TEST_ASSERT(vmx || !shares, "%lu references for 10 nested runs", shares);
 }
 
@@ -1021,8 +1053,8 @@ static void l2_trips_vmx(void)
 }
 
 /*
- * The pages of a nested guest's APIC, which KVM keeps mapped while the vCPU is in
- * nested mode, leave the file.
+ * The pages of a nested guest's APIC, which KVM keeps mapped while the vCPU is
+ * in nested mode, leave the file.
  */
 
 enum l2_how { PAUSED, HALTED, RUNNING };
@@ -1031,7 +1063,7 @@ static enum l2_how l2_how;
 
 #define NR_APIC_PAGES	3
 #define POSTED_VECTOR	0x61
-/* Many more turns than an interrupt needs that has been posted. */
+/* Many more iterations than a posted interrupt needs to arrive. */
 #define POSTED_TURNS	10000000
 
 static unsigned int nr_posted;
@@ -1041,13 +1073,13 @@ static void posted_handler(struct ex_regs *regs)
 	WRITE_ONCE(nr_posted, nr_posted + 1);
 }
 
-/* Guest: post an interrupt to the nested guest of another vCPU. */
+/* Guest: posts an interrupt to the nested guest of another vCPU. */
 static u64 guest_post_interrupt(u64 apic_id, u64 b, u64 c)
 {
 	u64 *desc = (u64 *)at(PAGE_PI_DESC);
 
 	desc[POSTED_VECTOR / 64] |= BIT_ULL(POSTED_VECTOR % 64);
-	/* Outstanding notification */
+	/* Set the outstanding-notification bit. */
 	desc[4] |= 1;
 	x2apic_enable();
 	x2apic_write_reg(APIC_ICR, apic_id << 32 | APIC_DM_FIXED | EOI_VECTOR);
@@ -1070,19 +1102,24 @@ static void l2_apic(void)
 			asm volatile("mov %0, %%cr8" : : "r"(0UL));
 		break;
 	}
-	/* Out of the posted-interrupt descriptor. */
+	/* The interrupt arrives through the posted-interrupt descriptor. */
 	asm volatile("sti");
 	for (i = 0; i < POSTED_TURNS && !READ_ONCE(nr_posted); i++)
 		barrier();
 	asm volatile("cli");
 	GUEST_ASSERT_EQ(READ_ONCE(nr_posted), 1);
-	/* Into the virtual-APIC page, and from there by the APIC-access page. */
+	/*
+	 * This writes the virtual-APIC page, and the APIC-access page reads it.
+	 */
 	asm volatile("mov %0, %%cr8" : : "r"((u64)L2_TPR));
 	GUEST_ASSERT_EQ(READ_ONCE(*(u32 *)(at(PAGE_APIC_ACCESS) + APIC_TASKPRI)), L2_TPR << 4);
 	vmcall();
 }
 
-/* Guest: a nested guest with an APIC of its own and a posted-interrupt descriptor. */
+/*
+ * Guest: runs a nested guest with its own APIC and a posted-interrupt
+ * descriptor.
+ */
 static u64 guest_nested_apic(u64 vmx_gva, u64 b, u64 c)
 {
 	struct vmx_pages *vmx = (void *)vmx_gva;
@@ -1139,7 +1176,7 @@ static bool none_referenced(void *fd)
 	return !info.referenced;
 }
 
-/* A vCPU of its own runs until its nested guest does what @how says. */
+/* Runs a separate vCPU until its nested guest does what @how says. */
 static struct kvm_vcpu *start_nested_apic(struct gmem_vm *g, enum l2_how how)
 {
 	struct kvm_vcpu *vcpu = g->vcpus[2];
@@ -1243,7 +1280,7 @@ SEALED_TEST(nested_halted)
 	expect_shared(NR_APIC_PAGES);
 	punch_apic(g);
 	self->punched = true;
-	/* The vCPU maps what is there now, without waking up. */
+	/* The vCPU maps the new pages without ending the halt. */
 	while (!vcpu_get_stat(vcpu, blocking))
 		usleep(1000);
 	if (is_hidden())
@@ -1286,7 +1323,7 @@ SEALED_TEST(nested_running)
 		gmem_assert_counts(g->fd, NR_PAGES, 0);
 }
 
-/* Guest: enter the nested guest and come back, many times. */
+/* Guest: enters the nested guest and returns many times. */
 static u64 guest_trips_svm(u64 svm_gva, u64 trips, u64 c)
 {
 	struct svm_test_data *svm = (void *)svm_gva;
@@ -1305,7 +1342,10 @@ static u64 guest_trips_svm(u64 svm_gva, u64 trips, u64 c)
 	return trips;
 }
 
-/* The same; the MSR bitmap and the virtual-APIC page are in the memory as well. */
+/*
+ * The same on VMX; the MSR bitmap and the virtual-APIC page are in the memory
+ * as well.
+ */
 static u64 guest_trips_vmx(u64 vmx_gva, u64 trips, u64 first)
 {
 	struct vmx_pages *vmx = (void *)vmx_gva;
@@ -1342,7 +1382,7 @@ SEALED_TEST(nested_flushes)
 		SKIP(return, "no nested virtualisation with nested paging here");
 
 	gva = vmx ? create_vmx(g->vm) : create_svm(g->vm);
-	/* The first use of the block, and of the pages of the test. */
+	/* Populate and map the block and the test's own pages first. */
 	gmem_guest_call(g->vcpus[0], trips, gva, 1, true);
 	hides = gmem_trace_pages(&self->trace, "guest_memfd_hide", NULL, 0);
 	before = gmem_flushes();
@@ -1352,7 +1392,7 @@ SEALED_TEST(nested_flushes)
 	ksft_print_msg("%lu pages hidden and %lu flushes of one CPU for %u nested round trips\n",
 		       hides, n, TRIPS);
 	TEST_ASSERT(hides < TRIPS / 100, "%lu pages hidden, each with a flush", hides);
-	/* At NONE a CPU flushes the addresses that it alone has used. */
+	/* At NONE a CPU flushes the addresses that only it has used. */
 	TEST_ASSERT(n < limit || variant->level == NONE, "%lu flushes, the limit is %lu", n, limit);
 }
 
@@ -1410,14 +1450,14 @@ SEALED_TEST(xen)
 	set_xen_vcpu(g, KVM_XEN_VCPU_ATTR_TYPE_VCPU_INFO, at(PAGE_VCPU_INFO));
 	TEST_ASSERT((u32)peek(g, PAGE_VCPU_INFO, XEN_VCPU_TIME), "no time in the vCPU info");
 	set_xen_vcpu(g, KVM_XEN_VCPU_ATTR_TYPE_RUNSTATE_ADDR, at(PAGE_RUNSTATE));
-	/* Since when, and how long it ran. */
+	/* The time of the last change, and how long the vCPU ran. */
 	TEST_ASSERT(peek(g, PAGE_RUNSTATE, 8) && peek(g, PAGE_RUNSTATE, 16), "no run state");
 	expect_shared(3);
 
 	send_xen_event(g);
 	TEST_ASSERT_EQ(peek(g, PAGE_SHINFO, XEN_EVENTS + XEN_PORT / 64 * 8),
 		       BIT_ULL(XEN_PORT % 64));
-	/* Pending upcall, and which word of events to look at. */
+	/* The pending upcall, and the bit that selects the word of events. */
 	TEST_ASSERT_EQ(peek(g, PAGE_VCPU_INFO, 0) & 0xff, 1);
 	TEST_ASSERT_EQ(peek(g, PAGE_VCPU_INFO, 8), BIT_ULL(XEN_PORT / 64));
 
@@ -1428,7 +1468,10 @@ SEALED_TEST(xen)
 	expect_shared(0);
 }
 
-/* By the memslot's user address: what the VMM has there, and if nothing, the guest's. */
+/*
+ * By the memslot's user address: the memory that the VMM maps there or, without
+ * a mapping, the guest's.
+ */
 SEALED_TEST(xen_by_address)
 {
 	struct kvm_xen_hvm_attr attr = {
@@ -1461,11 +1504,14 @@ SEALED_TEST(xen_by_address)
 		TEST_ASSERT_EQ(peek(g, PAGE_SHINFO, word), 0);
 		TEST_ASSERT(*(u32 *)(vcpu_info + XEN_VCPU_TIME), "no time in the vCPU info");
 		expect_shared(0);
-		/* It goes: the next event comes to the guest. */
+		/*
+		 * After the unmapping the next event arrives in the guest's
+		 * memory.
+		 */
 		kvm_munmap(self->decoy, SIZE);
 		self->decoy = NULL;
 	}
-	/* The vCPU itself looks where its info is now. */
+	/* The vCPU itself looks up its info again. */
 	send_xen_event(g);
 	TEST_ASSERT_EQ(peek(g, PAGE_SHINFO, word), BIT_ULL(XEN_PORT % 64));
 	TEST_ASSERT_EQ(peek(g, PAGE_VCPU_INFO, 0) & 0xff, 1);
@@ -1489,7 +1535,7 @@ static u64 guest_hv_timer(u64 msg_gva, u64 cycles, u64 c)
 	x2apic_enable();
 	GUEST_ASSERT(!wrmsr_safe(HV_X64_MSR_SCONTROL, HV_ENABLE));
 	GUEST_ASSERT(!wrmsr_safe(HV_X64_MSR_SINT0 + HV_SINT, 0xf2));
-	/* Once, at a time that has passed. */
+	/* Fire once, at a time that has passed. */
 	GUEST_ASSERT(!wrmsr_safe(HV_X64_MSR_STIMER0_CONFIG, HV_SINT << 16));
 	GUEST_ASSERT(!wrmsr_safe(HV_X64_MSR_STIMER0_COUNT, 1));
 	GUEST_ASSERT(!wrmsr_safe(HV_X64_MSR_STIMER0_CONFIG, HV_SINT << 16 | HV_ENABLE));
@@ -1498,7 +1544,7 @@ static u64 guest_hv_timer(u64 msg_gva, u64 cycles, u64 c)
 	return READ_ONCE(*(u32 *)msg_gva);
 }
 
-/* The VMM is told of some of them. */
+/* Writing some of these MSRs exits to the VMM. */
 static void write_hv_msr(struct kvm_vcpu *vcpu, u32 msr, u64 value)
 {
 	u64 vector;
@@ -1512,7 +1558,9 @@ SEALED_TEST(hyperv)
 {
 	const u64 junk = 0x5a5a5a5a5a5a5a5a;
 	struct gmem_vm *g = &self->g;
-	/* One that has not run yet: CPUID cannot be changed afterwards. */
+	/*
+	 * Use a vCPU that has not run yet: CPUID cannot be changed afterwards.
+	 */
 	struct kvm_vcpu *vcpu = g->vcpus[2];
 	int page;
 
@@ -1535,7 +1583,7 @@ SEALED_TEST(hyperv)
 	TEST_ASSERT((u32)peek(g, PAGE_HV_TSC, 0) != (u32)junk, "nothing was written");
 	TEST_ASSERT(!(u32)peek(g, PAGE_HV_TSC, 0) || peek(g, PAGE_HV_TSC, 8), "no scale");
 
-	/* Of this page only the first word is cleared. */
+	/* KVM clears only the first word of this page. */
 	write_hv_msr(vcpu, HV_X64_MSR_VP_ASSIST_PAGE, at(PAGE_HV_ASSIST) | HV_ENABLE);
 	TEST_ASSERT_EQ(peek(g, PAGE_HV_ASSIST, 0), junk & ~0xffffffffUL);
 	TEST_ASSERT_EQ(peek(g, PAGE_HV_ASSIST, GMEM_PAGE - 8), junk);
@@ -1557,7 +1605,7 @@ SEALED_TEST(hyperv)
 	write_hv_msr(vcpu, HV_X64_MSR_HYPERCALL, 0);
 }
 
-/* What KVM asks for first comes clean, and hidden. */
+/* A page that KVM populates is clean and hidden. */
 SEALED_TEST(absent)
 {
 	struct gmem_vm *g = &self->g;
@@ -1571,7 +1619,7 @@ SEALED_TEST(absent)
 	TEST_ASSERT((u32)(peek(g, PAGE_HOLE, 0) >> 32), "no time");
 	gmem_guest_call(g->vcpus[0], gmem_guest_check_zero, at(PAGE_HOLE) + 16, GMEM_PAGE - 16, 0);
 
-	/* By a cache, and by a read. */
+	/* KVM populates the page by a cache, and by a read. */
 	gmem_punch(g->fd, PAGE_HOLE * GMEM_PAGE, GMEM_PAGE);
 	write_msr(g, 0, MSR_KVM_SYSTEM_TIME_NEW, at(PAGE_HOLE) | KVM_MSR_ENABLED);
 	gmem_guest_call(g->vcpus[0], guest_clock, at(PAGE_HOLE), 0, 0);
@@ -1585,8 +1633,9 @@ SEALED_TEST(absent)
 }
 
 /*
- * Where memory may be private by hardware, KVM does not reach plain files by the
- * file, and no request raises them; hidden files are not for such hardware.
+ * In a VM whose memory may be private by hardware, KVM does not access plain
+ * files through the file, and user space cannot raise their level.  For hidden
+ * files the levels alone decide.
  */
 TEST(private_memory)
 {

@@ -1,17 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What Xen guests share with KVM, in memory outside the host's direct map.
+ * Structures that Xen guests share with KVM, in memory outside the host's
+ * direct map.
  *
- * Proves that Xen's shared info, vCPU info, time info and run state work in hidden
- * memory, named by guest address or by user address (the page is shared for as
- * long); that a user address means what the VMM has there, be it hidden or not,
- * through changes of the mapping, the file, the level and the memslot; and that no
- * share is left by changing, dropping or forgetting them.
+ * Proves that Xen's shared info, vCPU info, time info and run state work in
+ * hidden memory, given by guest address or by user address (KVM holds a
+ * direct-map reference to the page meanwhile); that a user address means the
+ * memory that the VMM maps there, hidden or not, also when the mapping, the
+ * file, the level or the memslot changes; and that no reference remains after
+ * the structures are moved or disabled, or the VM ends.
  *
  * Catches: KVM writing through an absent entry (an oops, found in the log), a
  * cache by user address that does not follow the file (address) or the memslots
- * (address, without_slot), a share left behind by a cache that moves (moves) or
- * ends (every test ends with as many unshares as shares).
+ * (address, without_slot), a reference that remains when a cache moves
+ * (shinfo_moves, vcpu_info_moves) or ends (every test ends with as many puts as
+ * gets).
  */
 #include <errno.h>
 #include <linux/falloc.h>
@@ -31,7 +34,7 @@
 #define SIZE		(NR_PAGES * GMEM_PAGE)
 #define TIMEOUT		300
 
-/* Pages of the file, and where things are in a 64-bit guest's structures. */
+/* Pages of the file, and offsets in the structures of a 64-bit guest. */
 #define SHINFO_PAGE	2
 #define VCPU_PAGE	4
 #define EVENTS		0x800
@@ -45,7 +48,7 @@ FIXTURE(xen) {
 	int kmsg;
 	int caps;
 	u64 seed;
-	/* The VM ends with something shared. */
+	/* A structure is still enabled when the VM ends. */
 	bool left_on;
 };
 
@@ -80,7 +83,10 @@ FIXTURE_TEARDOWN(xen)
 		gmem_assert_counts(g->fd, NR_PAGES, 0);
 		gmem_assert_pfns_hidden(pfns, NR_PAGES, self->seed);
 	}
-	/* The file keeps the VM alive: only now it lets go of what it shares. */
+	/*
+	 * The file holds a reference to the VM, so KVM puts its references only
+	 * now.
+	 */
 	gmem_vm_destroy(g);
 	TEST_ASSERT_EQ(gmem_trace_pages(&self->trace, "guest_memfd_get", NULL, 0),
 		       gmem_trace_pages(&self->trace, "guest_memfd_put", NULL, 0));
@@ -129,7 +135,10 @@ static int set_vcpu(struct gmem_vm *g, int vcpu, u16 type, u64 where)
 	return __vcpu_ioctl(g->vcpus[vcpu], KVM_XEN_VCPU_SET_ATTR, &attr);
 }
 
-/* @r: of a call that names hidden memory: it works, and shares the page. */
+/*
+ * Assert that a call for hidden memory, which returned @r, works and references
+ * the page.
+ */
 static void assert_works(struct gmem_vm *g, const char *what, int r)
 {
 	TEST_ASSERT(!r, "%s: errno %d", what, errno);
@@ -165,7 +174,7 @@ XEN_TEST(shinfo_by_gfn)
 		assert_works(g, "shared info by gfn", set_shinfo(g, gfn));
 		assert_wall_clock(page);
 		run(g);
-		/* The same once more, another page, and nothing. */
+		/* Set the same page again, then another page, then none. */
 		TEST_ASSERT(!set_shinfo(g, gfn), "again: errno %d", errno);
 		gmem_assert_counts(g->fd, NR_PAGES, 1);
 		TEST_ASSERT(!set_shinfo(g, gfn + 1), "next page: errno %d", errno);
@@ -209,7 +218,7 @@ XEN_TEST(shinfo_by_hva)
 	assert_wall_clock(plain);
 	run(g);
 
-	/* From ordinary to hidden memory, and from nothing. */
+	/* Move from ordinary to hidden memory, and enable it there. */
 	assert_works(g, "hidden", set_shinfo_hva(g, page));
 	assert_wall_clock(page);
 	run(g);
@@ -220,7 +229,10 @@ XEN_TEST(shinfo_by_hva)
 	assert_works(g, "hidden again", set_shinfo_hva(g, page));
 	assert_wall_clock(page);
 
-	/* And it is not spoilt for ordinary memory, nor for nothing at all. */
+	/*
+	 * The cache can move to ordinary memory again; an unmapped address
+	 * fails.
+	 */
 	memset(plain, 0xff, GMEM_PAGE);
 	TEST_ASSERT(!set_shinfo_hva(g, plain), "ordinary memory: errno %d", errno);
 	assert_wall_clock(plain);
@@ -246,7 +258,10 @@ XEN_TEST(vcpu_info_by_hva)
 	run(g);
 	TEST_ASSERT(*(u32 *)(plain + VCPU_INFO_TIME), "no time in the vCPU info");
 
-	/* Both vCPUs' in one page, not at its start: one page, two shares. */
+	/*
+	 * Both vCPUs' info in one page, not at its start: one page, two
+	 * references.
+	 */
 	memset(page, 0, GMEM_PAGE);
 	for (i = 0; i < 2; i++) {
 		assert_works(g, "vCPU info by user address",
@@ -273,7 +288,7 @@ XEN_TEST(vcpu_info_by_gpa)
 		     set_vcpu(g, 0, KVM_XEN_VCPU_ATTR_TYPE_VCPU_INFO, gpa_of(VCPU_PAGE, 0x40)));
 	run(g);
 	TEST_ASSERT(*(u32 *)(page + 0x40 + VCPU_INFO_TIME), "no time in the vCPU info");
-	/* The second vCPU's in the same page: one page, two shares. */
+	/* The second vCPU's info in the same page: one page, two references. */
 	TEST_ASSERT(!set_vcpu(g, 1, KVM_XEN_VCPU_ATTR_TYPE_VCPU_INFO,
 			      gpa_of(VCPU_PAGE, 0x80)), "second vCPU: errno %d", errno);
 	gmem_assert_counts(g->fd, NR_PAGES, 1);
@@ -303,14 +318,17 @@ XEN_TEST(time_info)
 	run(g);
 	gmem_assert_filled(page, GMEM_PAGE, self->seed);
 
-	/* Left on: the VM's end has to take it back. */
+	/* Leave it enabled: the end of the VM must put the reference. */
 	TEST_ASSERT(!set_vcpu(g, 0, type, gpa_of(VCPU_PAGE, 0)), "on: errno %d", errno);
 	gmem_assert_counts(g->fd, NR_PAGES, 1);
 	self->left_on = true;
 	gmem_fill(page + GMEM_PAGE / 2, GMEM_PAGE / 2, self->seed);
 }
 
-/* What has a place in guest memory or in the VMM's, and may move between them. */
+/*
+ * Structures that can be in guest memory or in the VMM's, and can move between
+ * them.
+ */
 static int shinfo_to_gfn(struct gmem_vm *g)
 {
 	return set_shinfo(g, gpa_of(SHINFO_PAGE, 0) / GMEM_PAGE);
@@ -337,7 +355,10 @@ static void check_moves(struct gmem_vm *g, const char *what, int (*to_guest)(str
 		assert_works(g, what, to_guest(g));
 		run(g);
 
-		/* To ordinary memory: the share is gone, and nothing is written behind it. */
+		/*
+		 * After the move to ordinary memory KVM has put the reference,
+		 * and writes no more to the page.
+		 */
 		TEST_ASSERT(!to_hva(g, plain), "%s to ordinary memory: errno %d", what, errno);
 		gmem_assert_counts(g->fd, NR_PAGES, 0);
 		gmem_fill(page, GMEM_PAGE, seed);
@@ -345,7 +366,10 @@ static void check_moves(struct gmem_vm *g, const char *what, int (*to_guest)(str
 		run(g);
 		gmem_assert_filled(page, GMEM_PAGE, seed);
 
-		/* To the user address of the very page that is shared, and of another. */
+		/*
+		 * Move to the user address of the referenced page itself, and
+		 * of another page.
+		 */
 		TEST_ASSERT(!to_guest(g), "%s back: errno %d", what, errno);
 		assert_works(g, what, to_hva(g, page));
 		run(g);
@@ -358,7 +382,10 @@ static void check_moves(struct gmem_vm *g, const char *what, int (*to_guest)(str
 		}
 		assert_works(g, what, to_hva(g, page));
 
-		/* In the guest again, and off: by user address, which leaves no share either. */
+		/*
+		 * Move into the guest again, then disable by user address,
+		 * which also puts the reference.
+		 */
 		TEST_ASSERT(!to_guest(g), "%s once more: errno %d", what, errno);
 		gmem_assert_counts(g->fd, NR_PAGES, 1);
 		TEST_ASSERT(!to_hva(g, NULL), "%s off: errno %d", what, errno);
@@ -395,7 +422,7 @@ static int send_event(struct gmem_vm *g)
 	return __vm_ioctl(g->vm, KVM_XEN_HVM_EVTCHN_SEND, &event);
 }
 
-/* The event comes to where it is to, and is taken there. */
+/* Assert that the event arrives at @word, and clear it there. */
 #define assert_event(what, word)					\
 do {									\
 	const char *__what = (what);					\
@@ -425,8 +452,8 @@ static void assert_guest_event(struct gmem_vm *g, const char *what)
 }
 
 /*
- * vCPU 0 has its info in ordinary memory, without which no event is sent.
- * Return: NULL, or why there are no events.
+ * Puts vCPU 0's info into ordinary memory; without it no event is sent.
+ * Return: NULL, or the reason why there are no events.
  */
 static const char *setup_events(struct gmem_vm *g, int caps, bool hidden_only, char **plain)
 {
@@ -440,7 +467,7 @@ static const char *setup_events(struct gmem_vm *g, int caps, bool hidden_only, c
 	return NULL;
 }
 
-/* Leaves the shared info's page as the fixture wants it. */
+/* Restores the page of the shared info for the teardown. */
 static void end_events(struct gmem_vm *g, char *plain, u64 seed)
 {
 	TEST_ASSERT(!set_shinfo_hva(g, NULL), "off: errno %d", errno);
@@ -449,7 +476,7 @@ static void end_events(struct gmem_vm *g, char *plain, u64 seed)
 	kvm_munmap(plain, GMEM_PAGE);
 }
 
-/* KVM writes into the shared info whenever an event is sent. */
+/* KVM writes into the shared info whenever it sends an event. */
 XEN_TEST(event)
 {
 	struct gmem_vm *g = &self->g;
@@ -466,7 +493,10 @@ XEN_TEST(event)
 							shinfo_to_gfn(g));
 		assert_event("in hidden memory", page + EVENT_WORD);
 
-		/* After a hole it comes to the new page, and nothing else is there. */
+		/*
+		 * After a hole punch KVM writes to the new page, which contains
+		 * nothing else.
+		 */
 		memset(page, 0xff, EVENTS);
 		gmem_punch(g->fd, SHINFO_PAGE * GMEM_PAGE, GMEM_PAGE);
 		assert_event("after a hole", page + EVENT_WORD);
@@ -477,7 +507,10 @@ XEN_TEST(event)
 	run(g);
 }
 
-/* A user address at all levels, mapped or not, and with something else in its place. */
+/*
+ * A user address at all levels, mapped or not, and with other memory mapped
+ * there.
+ */
 XEN_TEST(address)
 {
 	struct gmem_vm *g = &self->g;
@@ -503,25 +536,34 @@ XEN_TEST(address)
 		gmem_assert_counts(g->fd, NR_PAGES, 1);
 	}
 
-	/* Nothing there: what the memslot says, the same page or, after a hole, a new one. */
+	/*
+	 * If the address is unmapped, the memslot decides: the same page or,
+	 * after a hole punch, a new one.
+	 */
 	kvm_munmap(page, GMEM_PAGE);
 	assert_guest_event(g, "not mapped");
 	gmem_punch(g->fd, offset, GMEM_PAGE);
 	assert_guest_event(g, "not mapped, after a hole");
 	gmem_assert_counts(g->fd, NR_PAGES, 1);
 
-	/* Other memory: what the VMM has there. */
+	/* If the VMM maps other memory there, KVM uses that. */
 	other = mmap(page, GMEM_PAGE, PROT_READ | PROT_WRITE,
 		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
 	TEST_ASSERT(other == page, "cannot map other memory there: errno %d", errno);
-	/* KVM is not told of what is mapped where nothing was: it looks when it is set. */
+	/*
+	 * No notifier tells KVM of a new mapping; KVM looks it up when the
+	 * address is set.
+	 */
 	TEST_ASSERT(!set_shinfo_hva(g, page), "other memory: errno %d", errno);
 	gmem_assert_counts(g->fd, NR_PAGES, 0);
 	assert_event("other memory", other + EVENT_WORD);
 	TEST_ASSERT_EQ(gmem_guest_call(g->vcpus[1], guest_take_event,
 				       gpa_of(SHINFO_PAGE, EVENT_WORD), 0, 0), 0);
 
-	/* And the file's again: the cache has heard that the other memory has gone. */
+	/*
+	 * The MMU notifier has invalidated the cache, so KVM finds the file's
+	 * page again.
+	 */
 	TEST_ASSERT(mmap(page, GMEM_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
 			 g->fd, offset) == page, "cannot map the file: errno %d", errno);
 	assert_event("the file again", page + EVENT_WORD);
@@ -550,7 +592,10 @@ static void *send_events(void *arg)
 	return NULL;
 }
 
-/* Several look for the page of one cache at a time, which goes again and again: all get on. */
+/*
+ * Several tasks refresh one cache at a time, whose page is repeatedly punched
+ * and lowered; all must make progress.
+ */
 XEN_TEST(senders)
 {
 	static const u32 levels[] = { GUEST_MEMFD_ACCESS_NONE, GUEST_MEMFD_ACCESS_USER };
@@ -586,7 +631,7 @@ XEN_TEST(senders)
 	end_events(g, plain, self->seed);
 }
 
-/* Hidden memory has an address for KVM only while a memslot says so. */
+/* KVM finds hidden memory by a user address only through a memslot. */
 XEN_TEST(without_slot)
 {
 	struct gmem_vm *g = &self->g;
@@ -611,7 +656,7 @@ XEN_TEST(without_slot)
 		assert_event("with the memslot again", page + EVENT_WORD);
 		gmem_assert_counts(g->fd, NR_PAGES, 1);
 
-		/* The memslot says that another page has this address. */
+		/* The memslot now maps another page to this address. */
 		gmem_vm_unbind(g);
 		gmem_vm_bind(g, page);
 		assert_event("another page", g->mem + EVENT_WORD);
@@ -624,7 +669,7 @@ XEN_TEST(without_slot)
 	gmem_fill(g->mem, GMEM_PAGE, self->seed);
 }
 
-/* May lie in two pages, with a share for each. */
+/* The run state may cross a page boundary, with a reference to each page. */
 XEN_TEST(runstate)
 {
 	struct gmem_vm *g = &self->g;
@@ -646,7 +691,7 @@ XEN_TEST(runstate)
 	gmem_fill(g->mem + VCPU_PAGE * GMEM_PAGE, 2 * GMEM_PAGE, self->seed);
 }
 
-/* All of it on, and then the memslot and the VM go. */
+/* With all structures enabled, the memslot is deleted and the VM destroyed. */
 XEN_TEST(all_and_gone)
 {
 	struct gmem_vm *g = &self->g;
@@ -674,7 +719,7 @@ XEN_TEST(all_back)
 {
 	gmem_vm_destroy(&self->g);
 	gmem_assert_all_back();
-	/* The teardown wants a guest to look at. */
+	/* The teardown needs a guest. */
 	gmem_vm_create(&self->g, 1, SIZE, gmem_test_flags());
 	gmem_fill(self->g.mem, SIZE, self->seed);
 }

@@ -3,10 +3,10 @@
  * KVM_PRE_FAULT_MEMORY while another thread deletes memslots, which makes the
  * vCPU's page table root obsolete.
  *
- * Proves that the ioctl returns: with success, or with the error that a memslot
- * which is being deleted gives.
+ * Proves that the ioctl returns: with success, or with the error for a memslot
+ * that is being deleted.
  *
- * Catches: a fault that is repeated with an obsolete root (the ioctl does not
+ * Catches: a fault that KVM retries with an obsolete root (the ioctl does not
  * return until the alarm ends the test).
  */
 #include <errno.h>

@@ -10,11 +10,12 @@ struct kvm_cpu_context;
 struct pkvm_hyp_vcpu;
 
 /**
- * struct pkvm_mem_request - what a vCPU of a protected VM asked for and was not answered
- * @func: MEM_SHARE or MEM_UNSHARE, by its SMCCC function ID; 0 when there is nothing.
- * @gfn: Of which page.
- * @pc: Where the vCPU goes on.
- * @done: The host had it committed.
+ * struct pkvm_mem_request - the unanswered request of a protected VM's vCPU
+ * @func: MEM_SHARE or MEM_UNSHARE, as SMCCC function ID; 0 if there is no
+ *	request.
+ * @gfn: The gfn of the page.
+ * @pc: The address at which the vCPU continues.
+ * @done: The host has committed the request.
  */
 struct pkvm_mem_request {
 	u32 func;

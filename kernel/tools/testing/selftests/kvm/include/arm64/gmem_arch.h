@@ -13,19 +13,28 @@
 #define GMEM_PTDUMP		"kernel_page_tables"
 #define GMEM_PTDUMP_MAP		"Linear Mapping start"
 
-/* The dump marks an entry whose valid bit is clear by an F; its other flags stay. */
+/*
+ * The dump marks an entry whose valid bit is clear with an F and still shows
+ * its other flags.
+ */
 static inline bool gmem_ptdump_absent(const char *line)
 {
 	return strstr(line, " F ") || (!strstr(line, " RW ") && !strstr(line, " ro "));
 }
 
-/* Not a segment of the kernel image, which also has a physical address in /proc/kcore. */
+/*
+ * Excludes segments of the kernel image, which also have a physical address in
+ * /proc/kcore.
+ */
 static inline bool gmem_kcore_is_direct_map(u64 vaddr)
 {
 	return !(vaddr & (1ULL << 47));
 }
 
-/* TLBI reaches all CPUs without an interrupt: the CPU that broadcasts it counts. */
+/*
+ * TLBI reaches all CPUs without an interrupt, so the CPU that broadcasts it
+ * counts it.
+ */
 #define GMEM_FLUSH_COUNTERS	{ "nr_tlb_remote_flush" }
 #define GMEM_ROUND_COUNTERS	{ "nr_tlb_remote_flush" }
 #define GMEM_ROUND_IS_LOCAL	false

@@ -3,8 +3,9 @@
 #define SELFTEST_KVM_GMEM_PVM_H
 
 /*
- * Protected VMs (pKVM) on one guest_memfd, for the tests of guest_memfd.  The library of
- * the tests knows no protected VMs, hence raw ioctls and guests without page tables.
+ * Protected VMs (pKVM) on one guest_memfd, for the tests of guest_memfd.  The
+ * selftest library does not support protected VMs, so these helpers use raw
+ * ioctls and guests without page tables.
  */
 
 #include <errno.h>
@@ -25,7 +26,7 @@
 #define GMEM_PVM_FLAGS	(GUEST_MEMFD_FLAG_MMAP | GUEST_MEMFD_FLAG_INIT_SHARED | \
 			 GUEST_MEMFD_FLAG_NO_DIRECT_MAP)
 #define GMEM_PVM_VCPUS	2
-/* No memslot is there: an access ends KVM_RUN. */
+/* No memslot contains this address: an access ends KVM_RUN. */
 #define GMEM_PVM_MMIO	SZ_64K
 
 struct gmem_pvm {
@@ -36,7 +37,7 @@ struct gmem_pvm {
 	char *mem;
 };
 
-/* A pvm that has nothing, which gmem_pvm_close_*() accept. */
+/* Initializes a pvm without resources, which gmem_pvm_close_*() accept. */
 static inline void gmem_pvm_init(struct gmem_pvm *p)
 {
 	memset(p, 0, sizeof(*p));
@@ -96,7 +97,7 @@ static inline void gmem_pvm_set_reg(int vcpu, u64 id, u64 value)
 	TEST_ASSERT(!ioctl(vcpu, KVM_SET_ONE_REG, &reg), "register 0x%lx: errno %d", id, errno);
 }
 
-/* A vCPU that begins at the start of the memory with these x0 to x4. */
+/* Creates a vCPU that starts at the start of the memory with these x0 to x4. */
 static inline void gmem_pvm_create_vcpu(struct gmem_pvm *p, int i, const u64 *args)
 {
 	static const u64 ids[] = {
@@ -117,7 +118,7 @@ static inline void gmem_pvm_create_vcpu(struct gmem_pvm *p, int i, const u64 *ar
 		gmem_pvm_set_reg(vcpu, ids[n], args[n]);
 }
 
-/* The vCPUs, and the guest's code at the start of its memory. */
+/* Creates the vCPUs, and copies the guest's code to the start of its memory. */
 static inline void gmem_pvm_create_guest(struct gmem_pvm *p, int nr_vcpus, const u64 *args,
 					 const char *code, const char *code_end)
 {
@@ -130,7 +131,7 @@ static inline void gmem_pvm_create_guest(struct gmem_pvm *p, int nr_vcpus, const
 	memcpy(p->mem, code, code_end - code);
 }
 
-/* The VM with its memory, which is at level USER. */
+/* Creates the VM with its memory, which is at level USER. */
 static inline void gmem_pvm_create(struct gmem_pvm *p, size_t size)
 {
 	p->size = size;
@@ -174,7 +175,7 @@ static inline void gmem_pvm_close_vm(struct gmem_pvm *p)
 	p->vm = -1;
 }
 
-/* Another process' descriptor @fd, as one of the caller's. */
+/* Duplicates descriptor @fd of another process into the caller. */
 static inline int gmem_pvm_get_fd(pid_t pid, int fd)
 {
 	int own, pidfd = syscall(SYS_pidfd_open, pid, 0);
@@ -196,7 +197,7 @@ static inline void gmem_pvm_kill(pid_t pid)
 		    "the VMM ended with status 0x%x", status);
 }
 
-/* A number of the file's fdinfo: "donated" or "shared". */
+/* A number in the file's fdinfo: "donated" or "shared". */
 static inline u64 gmem_pvm_count(int fd, const char *name)
 {
 	char path[64], line[256], format[64];

@@ -3,8 +3,9 @@
 #define SELFTEST_KVM_GMEM_PVM_STEPS_H
 
 /*
- * A protected guest that does what the test says, one step at a time; and accesses of the
- * test to memory that may be the guest's.  One file of a test includes this.
+ * A protected guest that executes the steps of a test one at a time, and
+ * accesses of the test to memory that may be donated.  One file of a test
+ * includes this.
  */
 
 #include <setjmp.h>
@@ -12,19 +13,19 @@
 
 #include "gmem_pvm.h"
 
-/* Calls of a protected guest, and what they return. */
+/* Hypercalls of a protected guest, and their return values. */
 #define MEM_SHARE	0xc6000003
 #define MEM_UNSHARE	0xc6000004
 #define SUCCESS		0
 #define INVALID		((u64)-3)
 
-/* What else the guest does. */
+/* The other operations of the guest. */
 #define OP_WRITE	1
 #define OP_READ		2
 
 /*
- * Loads a step (x19: what, x1: where, x21: a value) from the page at x0, and stores there
- * what came of it.
+ * Loads a step (x19: operation, x1: address, x21: value) from the page at x0,
+ * and stores the result there.
  */
 asm(".pushsection .rodata\n"
 	".balign 8\n"
@@ -61,7 +62,9 @@ static inline void gmem_pvm_create_stepper(struct gmem_pvm *p, int nr_vcpus)
 	gmem_pvm_create_guest(p, nr_vcpus, args, gmem_pvm_steps_start, gmem_pvm_steps_end);
 }
 
-/* Run one step of the guest.  Return: 0 with *@result, or errno of KVM_RUN. */
+/*
+ * Run one step of the guest.  Return: 0 with *@result, or the errno of KVM_RUN.
+ */
 static inline int gmem_pvm_try_step(struct gmem_pvm *p, int vcpu, u64 op, u64 offset, u64 value,
 				    u64 *result)
 {
@@ -71,7 +74,10 @@ static inline int gmem_pvm_try_step(struct gmem_pvm *p, int vcpu, u64 op, u64 of
 
 	for (;;) {
 		if (ioctl(p->vcpu[vcpu], KVM_RUN, NULL)) {
-			/* The kernel has other work for the thread, as for io_uring. */
+			/*
+			 * The kernel interrupted the thread for other work,
+			 * such as io_uring's.
+			 */
 			if (errno == EINTR)
 				continue;
 			return errno;
@@ -104,7 +110,7 @@ static void gmem_pvm_on_sigbus(int sig)
 	siglongjmp(gmem_pvm_sigbus_jmp, 1);
 }
 
-/* Return: False when the process cannot have the page. */
+/* Return: False if the process cannot access the page. */
 static inline bool gmem_pvm_host_access(volatile u64 *addr, bool write, u64 *value)
 {
 	if (sigsetjmp(gmem_pvm_sigbus_jmp, 1))

@@ -18,7 +18,10 @@ static inline bool gmem_ptdump_absent(const char *line)
 	return !strstr(line, " RW ") && !strstr(line, " ro ");
 }
 
-/* Not a segment of the kernel image, which also has a physical address in /proc/kcore. */
+/*
+ * Excludes segments of the kernel image, which also have a physical address in
+ * /proc/kcore.
+ */
 static inline bool gmem_kcore_is_direct_map(u64 vaddr)
 {
 	return vaddr < 0xffffffff80000000ULL;
@@ -27,7 +30,7 @@ static inline bool gmem_kcore_is_direct_map(u64 vaddr)
 /* Counters of TLB flushes: each CPU counts its own. */
 #define GMEM_FLUSH_COUNTERS	{ "nr_tlb_local_flush_one", "nr_tlb_local_flush_all", \
 				  "nr_tlb_remote_flush_received" }
-/* In a flush of all CPUs each CPU counts one of these. */
+/* In a flush of all CPUs each CPU increments one of these. */
 #define GMEM_ROUND_COUNTERS	{ "nr_tlb_local_flush_one", "nr_tlb_remote_flush_received" }
 #define GMEM_ROUND_IS_LOCAL	true
 

@@ -10,14 +10,17 @@
 
 #include "guest_memfd_hide.h"
 
-/* /proc/meminfo of arm64 does not say how the linear map is mapped. */
+/* /proc/meminfo of arm64 does not show how the linear map is mapped. */
 u64 gmem_mapped_by_pages(void)
 {
 	return (gmem_vmstat("direct_map_level2_splits") -
 		gmem_vmstat("direct_map_level2_collapses")) * (SZ_2M / SZ_1K);
 }
 
-/* KVM/arm64 has no such counter: the dump of the stage-2 page tables marks blocks. */
+/*
+ * KVM/arm64 has no such counter, but the dump of the stage-2 page tables marks
+ * blocks.
+ */
 u64 gmem_pages_2m(struct kvm_vm *vm)
 {
 	u64 start, end, size = 0;
@@ -37,7 +40,10 @@ u64 gmem_pages_2m(struct kvm_vm *vm)
 	return size / SZ_2M;
 }
 
-/* KVM/arm64 counts exits only, not faults: its tracepoint is counted by a perf event. */
+/*
+ * KVM/arm64 counts only exits, not faults, so a perf event counts its
+ * tracepoint.
+ */
 u64 gmem_guest_faults(struct kvm_vcpu *vcpu)
 {
 	static const char event[] = "/sys/kernel/tracing/events/kvm/kvm_guest_fault/id";
