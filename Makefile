@@ -46,7 +46,7 @@ man_pages := $(wildcard lib/*.[1-8] vmm/*.[1-8] tools/*.[1-8])
 .DEFAULT_GOAL := help
 .SUFFIXES:
 .DELETE_ON_ERROR:
-.PHONY: help setup kernel kernel-debug kernel-stock kernel-save kernel-check kernel-docs kernel-deb user unit check demo test test-more test-arm64 mutants fuzz bench install clean
+.PHONY: help setup kernel kernel-debug kernel-stock kernel-save kernel-check kernel-docs kernel-deb user unit check series series-check demo test test-more test-arm64 mutants fuzz bench install clean
 
 help:		## list the targets
 	@sed -nE 's/^([a-z0-9-]+):[^#]*## (.*)/\1\t\2/p' Makefile | expand -t 16
@@ -82,6 +82,12 @@ unit: $(unit_tests) $(arm64_unit_tests)	## unit tests of the programs and the li
 
 check:		## shellcheck of the scripts, and the unit tests
 	@scripts/test --only 'lint/*' --only 'unit/*'
+
+series:		## build/series/: kernel/ as patches for the kernel's mailing lists (docs/series.md)
+	@scripts/series
+
+series-check: setup	## is the series whole, in order and in style; does each step build and boot? (hours; N="13 25": these steps)
+	@scripts/series-check --objects $(N)
 
 demo: setup	## the proof: a guest that its host cannot read (ARCH=arm64: on an emulated arm64 host)
 	@scripts/demo --arch $(ARCH)

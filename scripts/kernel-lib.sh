@@ -53,7 +53,7 @@ hook_description() {
 
 # The project's new files, by their path in the kernel tree.
 our_files() {
-	(cd "$TOP/kernel" && find . -type f ! -path './hooks/*' ! -path './configs/*' ! -path ./BASE -printf '%P\n' |
+	(cd "$TOP/kernel" && find . -type f ! -path './hooks/*' ! -path './configs/*' ! -path './series/*' ! -path ./BASE -printf '%P\n' |
 		LC_ALL=C sort)
 }
 
