@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What every program of the project does with its command line, its output and its errors."""
+
+import os
+import sys
+
+
+def die(message, status=1):
+    """Print "PROGRAM: MESSAGE" to stderr and exit."""
+    print(f"{os.path.basename(sys.argv[0])}: {message}", file=sys.stderr)
+    sys.exit(status)
+
+
+def any_bytes():
+    """Let stdout print what tests and kernels print, which need not be UTF-8, and line by line."""
+    sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape", line_buffering=True)
+
+
+def lines_of(file):
+    """The lines of a file, or of stdin if FILE is None, without their newlines.
+
+    Only a newline ends a line. Bytes that are not UTF-8 stay what they are.
+    """
+    where = sys.stdin.fileno() if file is None else file
+    try:
+        with open(where, encoding="utf-8", errors="surrogateescape", newline="\n",
+                  closefd=file is not None) as stream:
+            return [line.removesuffix("\n") for line in stream]
+    except OSError as error:
+        die(f"cannot read {file}: {error.strerror}", 2)
+
+
+def variables(arguments, names, usage):
+    """Parse "-v NAME=VALUE..." with NAMEs of names, then at most one file.
+
+    Returns the values by name, and the file or None.
+    """
+    values, files = {}, []
+    rest = list(arguments)
+    while rest:
+        word = rest.pop(0)
+        if word != "-v":
+            files.append(word)
+            continue
+        name, equals, value = (rest.pop(0) if rest else "").partition("=")
+        if not equals or name not in names:
+            die(usage, 2)
+        values[name] = value
+    if len(files) > 1 or any(file.startswith("-") for file in files):
+        die(usage, 2)
+    return values, files[0] if files else None
