@@ -74,8 +74,8 @@
 #define FOLIOS_PER_LOOK 64
 
 /*
- * Number of pages that one call unmaps from user space, and that a change
- * lowers while user faults on them wait.
+ * Number of pages of the file that one step of a change unmaps from user space
+ * and lowers, while user faults on them wait.
  */
 #define PAGES_PER_UNMAP (1UL << GM_BLOCK_MAX_ORDER)
 
@@ -891,7 +891,6 @@ static int lower_pages(struct guest_memfd *gm, pgoff_t *index, pgoff_t end,
 			 * other references, so do not spin for the others.
 			 */
 			err = lower_folio(gm, folios[i], ret ? 1 : FREEZE_TRIES);
-			/* Stop at a poisoned page. */
 			if (!err || (ret && err == -EAGAIN))
 				continue;
 			*index = folios[i]->index;
@@ -1081,11 +1080,13 @@ static void undo(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
  *
  * A user fault that read the old level locked the folio before it released the
  * invalidate_lock, and unlocks it when the page is mapped: wait for each such
- * fault, then unmap all of the range.  folio_mapped() cannot tell which pages to
- * unmap.  A concurrent MADV_DONTNEED may have cleared the entry of such a fault,
- * and removed the folio's mapcount, but not flushed the TLBs yet; another thread
- * of the process would go on reading the page.  unmap_mapping_pages() sees that
- * the mm has a flush pending, and flushes itself.
+ * fault, then unmap all of the range.  folio_mapped() cannot tell which pages
+ * to unmap.  A concurrent MADV_DONTNEED may have cleared the entry of such a
+ * fault and removed the folio's mapcount, but not flushed the TLBs yet, so
+ * another thread of the process would go on reading the page.
+ * unmap_mapping_pages() sees that the mm has a flush pending, and flushes
+ * itself.  munmap() flushes before it removes a mapping of hidden memory from
+ * the file, where unmap_mapping_pages() would no longer find it (tlb_free_vmas()).
  */
 static void finish_lower(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 			 unsigned int level)
@@ -1104,12 +1105,15 @@ static void finish_lower(struct guest_memfd *gm, pgoff_t start, pgoff_t end,
 		}
 	}
 	if (level == GUEST_MEMFD_ACCESS_NONE) {
-		/* Pairs with folio_unlock(): the fault sets its entry before that. */
+		/* Pairs with folio_unlock(), before which the fault sets its entry. */
 		smp_rmb();
 		unmap_mapping_pages(gm->inode->i_mapping, start, end - start,
 				    false);
 	}
-	/* The pages were restored one by one, or as blocks that the range contains. */
+	/*
+	 * The pages were restored one by one, or as blocks that the range
+	 * contains, so to hide them splits nothing.
+	 */
 	if (populated)
 		drop_all_references(gm, start, end);
 }
