@@ -34,7 +34,7 @@ struct seq_file;
  */
 /* User space may map the file. */
 #define GM_FILE_MMAP		BIT(0)
-/* The file starts at the highest level at which its memory is hidden. */
+/* The initial level: USER with GM_FILE_NO_DIRECT_MAP, else KERNEL.  Without the flag: NONE. */
 #define GM_FILE_INIT_ACCESS	BIT(1)
 /* The library hides the pages of the file. */
 #define GM_FILE_NO_DIRECT_MAP	BIT(2)

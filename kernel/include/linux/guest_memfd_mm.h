@@ -55,9 +55,9 @@ static inline bool guest_memfd_follow_allowed(const struct folio *folio,
  * caller that maps the pages into a guest and does not access them through the
  * direct map.  It also returns guest_memfd pages at level
  * GUEST_MEMFD_ACCESS_USER, which every other GUP function refuses.  The caller
- * must drop the references once it has mapped the pages, because a change of
- * the access level waits for them.  MMU notifiers tell the caller when it must
- * unmap the pages.
+ * must drop the references once it has mapped the pages, because lowering from
+ * KERNEL and splitting a block wait for them.  MMU notifiers tell the caller
+ * when it must unmap the pages.
  *
  * Context: Process context; may sleep unless @fast_only.
  * Return: The number of pages, each with a reference that the caller must drop;

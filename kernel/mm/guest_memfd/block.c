@@ -4,7 +4,7 @@
  *
  * A block is 2 MiB of memory, naturally aligned in the file and in physical
  * memory.  It is one large folio: one entry in the page cache, one memcg charge
- * and one entry in each page table.  The library uses single pages if it cannot
+ * and one PMD entry where a mapping covers all of it.  The library uses single pages if it cannot
  * allocate a block (alloc.c), or if the range cannot be a block: it is the tail
  * of the file, it has pages already, or it has more than one access level.
  *
@@ -102,9 +102,9 @@ static int begin_kernel(struct folio *folio, unsigned long bits)
 }
 
 /*
- * Undo begin_kernel() for a folio that is not inserted into the file.  Free the
- * folio without hiding it again, because hiding may fail and the folio is
- * clean.
+ * Undo begin_kernel() for a folio that is not inserted into the file.  The
+ * caller then frees the folio without hiding it again, because hiding may fail
+ * and the folio is clean.
  */
 static void undo_kernel(struct folio *folio)
 {
@@ -326,10 +326,10 @@ int guest_memfd_block_populate(struct guest_memfd *gm, pgoff_t index)
  *
  * On success the function has inserted a page at @index, or found one there,
  * and possibly some of the pages that follow.  A concurrent hole punch may have
- * removed them again.  The function allocates and clears the memory, and hides
- * all of it with one flush, before it takes the invalidate_lock.  It holds the
- * lock for one block at a time, because a waiting writer blocks the faults of
- * every vCPU.
+ * removed them again.  The function allocates, clears and hides blocks, all of
+ * them with one flush, while it does not hold the invalidate_lock; it allocates
+ * single pages with the lock held.  It holds the lock for one block at a time,
+ * because a waiting writer blocks the faults of every vCPU.
  *
  * Context: May sleep; takes the invalidate_lock.  Flushes the TLBs of all CPUs
  * when it allocates memory.

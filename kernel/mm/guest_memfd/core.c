@@ -3,8 +3,8 @@
  * The memory object: a file whose pages are a guest's memory.
  *
  * The library hides a page of a NO_DIRECT_MAP file before it inserts the page
- * into the file (alloc.c), and restores the page after it has removed it from
- * the file and cleared it (scrub.c).  In between, the kernel's direct map has
+ * into the file (alloc.c).  After it has removed the page from the file and
+ * cleared it, it restores the page or adds it to the pool (scrub.c).  In between, the kernel's direct map has
  * an entry for the page only while the page has a direct-map reference.
  */
 

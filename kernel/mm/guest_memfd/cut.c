@@ -302,8 +302,8 @@ static struct page *take_one(struct gm_cuts *node, struct gm_cut *cut)
  * gm_cut_take - take a single page
  * @nid: The node of the page.
  *
- * The function takes the page from the block that has the fewest free pages, so
- * that other blocks become complete.
+ * The function takes the page from a block that has few free pages, so that
+ * other blocks become complete.
  *
  * Context: Any but interrupt.
  * Return: A page that is hidden, clean and charged to no cgroup, and has one

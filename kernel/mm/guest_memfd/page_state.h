@@ -33,15 +33,15 @@
 /* BIT(1) is GUEST_MEMFD_PAGE_PINNABLE. */
 /*
  * A flag of the folio: it was removed from its file.  The last put of a
- * direct-map reference frees it.
+ * direct-map reference frees it, or gm_reap() if it has none.
  */
 #define GM_PAGE_ORPHAN		BIT(2)
 /* A flag of the folio: some of its pages have an own word. */
 #define GM_PAGE_OWN_WORDS	BIT(3)
 /*
  * The page is donated to a guest, and the donation holds a reference to the
- * folio.  Unless the page is SHARED as well, the hypervisor has removed it from
- * the host: it is HIDDEN, and its range is at level NONE.  In the common word
+ * folio.  Unless the page is SHARED as well, the hypervisor may have removed it
+ * from the host: it is HIDDEN, and its range is at level NONE.  In the common word
  * of a block, the flag means that some pages of the block are donated; donate.c
  * knows which.
  */

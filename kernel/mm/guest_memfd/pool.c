@@ -69,7 +69,8 @@
 
 /**
  * struct gm_pool - the blocks of one node
- * @lock: Protects all other fields.  No other lock is taken under it.
+ * @lock: Protects all other fields unless noted otherwise.  No other lock is
+ *	taken under it.
  * @blocks: List, by page->lru of their first pages; the block added last is
  *	first.
  * @nr_blocks: Number of blocks in the list.
@@ -85,7 +86,7 @@
  * @freed: Number of blocks that were freed from the pool.
  */
 struct gm_pool {
-	spinlock_t lock; /* Protects all other fields. */
+	spinlock_t lock;
 	struct list_head blocks;
 	unsigned long nr_blocks;
 	unsigned long shrunk;
@@ -431,9 +432,9 @@ struct page *gm_pool_take(int nid)
  *	have no state, and their reference counts are frozen.
  *
  * Context: May sleep and allocate.  Not in reclaim.
- * Return: False if the caller still owns the block, because the pool has enough
- * blocks, a page is poisoned, or the direct map has an entry for each of the
- * block's pages.
+ * Return: False if the caller still owns the block, for instance because the
+ * pool has enough blocks, a page is poisoned, or the direct map has an entry for
+ * each of the block's pages.
  */
 bool gm_pool_give(struct page *first)
 {
@@ -859,7 +860,7 @@ static int __init pool_init(void)
 
 	if (!direct_map_can_hide())
 		return 0;
-	/* Without it the library hides no memory. */
+	/* The library hides no memory if it cannot free what files leave. */
 	if (!guest_memfd_block_ready())
 		return -ENOMEM;
 	shrinker = shrinker_alloc(SHRINKER_NUMA_AWARE, "guest_memfd-pool");

@@ -41,9 +41,9 @@ static void retry(struct work_struct *work);
 static DECLARE_DELAYED_WORK(retry_work, retry);
 
 /*
- * Clear a single page.  No task can find a folio that was removed from its
- * file, so once only the library's reference remains, no other task can take
- * one.
+ * Clear a single page that was removed from its file.  No lookup finds its
+ * folio, but memory_failure() or a walker of page frames may still take a
+ * reference, so freeze the count.
  *
  * Return: 1 if the page is frozen and cleared; 0 if it has other references; or
  * -EHWPOISON.
@@ -175,10 +175,10 @@ static bool release_block(struct folio *folio, bool held)
 /*
  * Clear and free a folio.  @held is as for release_single().
  *
- * Return: False if the caller must retry, because the folio has other
- * references.  These are short-lived, or they are pins of a folio that was at
- * KERNEL: a folio with another direct-map reference is not on a list of
- * orphans.
+ * Return: False if the caller must retry, because there is no memory to split
+ * or hide a part of the block, or because the folio has other references.
+ * These are short-lived, or they are pins of a folio that was at KERNEL: a
+ * folio with another direct-map reference is not on a list of orphans.
  */
 static bool release(struct folio *folio, bool held)
 {

@@ -159,7 +159,7 @@ int kvm_gmem_donate_fault(struct kvm_vcpu *vcpu, struct kvm_memory_slot *slot,
  *
  * EL2 clears each page that it takes back from a guest, and can panic at an
  * uncorrectable memory error.  KVM therefore does not ask EL2 for a poisoned
- * page: it stays donated, hidden and charged after the guest has ended.
+ * page: it keeps its state and stays charged after the guest has ended.
  *
  * Context: May sleep.
  * Return: True for a poisoned page of a guest_memfd.

@@ -105,7 +105,8 @@ static void load_mm(struct mm_struct *mm)
 void *temp_map(struct page *first, unsigned long which)
 {
 	/*
-	 * PAGE_KERNEL is global without KPTI.  It is not tagged memory for MTE.
+	 * Set nG, because without KPTI PAGE_KERNEL is global.  Unlike
+	 * PAGE_KERNEL_TAGGED, it does not map the page as tagged memory for MTE.
 	 */
 	const pgprot_t prot = __pgprot(pgprot_val(PAGE_KERNEL) | PTE_NG);
 	struct temp_map_cpu *t;

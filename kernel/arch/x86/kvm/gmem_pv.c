@@ -41,8 +41,8 @@ static bool uses_reference(struct kvm_vcpu *vcpu, struct gfn_to_pfn_cache *gpc,
 	if (gpc->active)
 		return true;
 	/*
-	 * The memslot in @ghc is stale.  An access by the user address looks it
-	 * up again.
+	 * If the memslot in @ghc is stale, an access by the user address looks
+	 * it up again.
 	 */
 	if (ghc->generation != kvm_memslots(vcpu->kvm)->generation)
 		return false;
@@ -103,8 +103,8 @@ int kvm_gmem_pv_write(struct kvm_vcpu *vcpu, struct gfn_to_pfn_cache *gpc,
 
 	to = lock_cache(gpc, len, &flags);
 	/*
-	 * This writes through the file, and needs no memory for a direct-map
-	 * reference.
+	 * This writes by the user address or, at level NONE, through the file.
+	 * Neither needs memory for a direct-map reference.
 	 */
 	if (!to)
 		return kvm_write_guest_cached(vcpu->kvm, ghc, data, len);

@@ -80,8 +80,9 @@ bool temp_map_ready(void)
 void *temp_map(struct page *first, unsigned long which)
 {
 	/*
-	 * The entries must not be global: invalidating them must reach every
-	 * translation, and other mms use the slot for something else.
+	 * The entries must not be global, because a write to CR3 does not
+	 * invalidate global entries, and other mms use the slot for something
+	 * else.
 	 */
 	const pgprot_t prot = __pgprot(pgprot_val(PAGE_KERNEL) & ~_PAGE_GLOBAL);
 	unsigned long flags, left;

@@ -433,8 +433,8 @@ static void exceed_group(bool killable, u64 flags)
 	}
 	r = fallocate(g.fd, FALLOC_FL_KEEP_SIZE, 0, g.size) ? errno : 0;
 	/*
-	 * The cgroup is at its limit, so opening a file of /proc would fail
-	 * before this.
+	 * Punch first: the cgroup is at its limit, so opening a file of /proc
+	 * would fail.
 	 */
 	gmem_punch(g.fd, 0, BLOCK);
 	TEST_ASSERT(r == ENOMEM, "256 MiB of %lu: errno %d", LIMIT, r);

@@ -40,7 +40,7 @@ static int check_page(struct pkvm_hyp_vm *vm, u64 ipa, enum pkvm_page_state from
 	hyp_spin_unlock(&vm->lock);
 	if (ret)
 		return ret;
-	/* A non-zero PTE means that EL2 has taken the page by force. */
+	/* An invalid PTE that is not zero is poisoned: EL2 took the page by force. */
 	if (!kvm_pte_valid(pte))
 		return pte ? -EHWPOISON : -ENOENT;
 	return pkvm_getstate(kvm_pgtable_stage2_pte_prot(pte)) == from ? 0 : -EPERM;

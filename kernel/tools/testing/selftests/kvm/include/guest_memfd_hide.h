@@ -5,7 +5,7 @@
  * file's counters, and create a VM whose memory is such a file.
  *
  * The helpers read what the kernel sees through /proc/kcore, whose reads use
- * the direct map and return zeroes or EFAULT where the entry is absent.  They
+ * the direct map and return zeroes where the entry is absent.  They
  * take whether an entry is present from the kernel's own dump of its page
  * tables, because a restored page contains zeroes too.
  *

@@ -143,7 +143,7 @@ static void live(size_t tail)
 
 /*
  * This must be the first test: pages that other tests leave without GLOBAL
- * would hide its effect.
+ * would make its comparison with the neighbours pass.
  */
 FLAGS_TEST(secretmem)
 {

@@ -14,7 +14,8 @@
  * cache by user address that does not follow the file (address) or the memslots
  * (address, without_slot), a reference that remains when a cache moves
  * (shinfo_moves, vcpu_info_moves) or ends (every test ends with as many puts as
- * gets).
+ * gets), and a thread that can send no event while the page changes its level
+ * again and again (senders).
  */
 #include <errno.h>
 #include <linux/falloc.h>
@@ -620,7 +621,9 @@ XEN_TEST(senders)
 		gmem_set_access(g->fd, offset, GMEM_PAGE, levels[i % 2]);
 		gmem_punch(g->fd, offset, GMEM_PAGE);
 		usleep(500);
-		for (n = 0; i == NR_CHANGES / 2 && n < NR_SENDERS; n++)
+		if (i + 1 != NR_CHANGES / 2)
+			continue;
+		for (n = 0; n < NR_SENDERS; n++)
 			half[n] = READ_ONCE(senders[n].sent);
 	}
 	for (n = 0; n < NR_SENDERS; n++)
