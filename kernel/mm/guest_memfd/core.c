@@ -4,8 +4,9 @@
  *
  * The library hides a page of a NO_DIRECT_MAP file before it inserts the page
  * into the file (alloc.c).  After it has removed the page from the file and
- * cleared it, it restores the page or adds it to the pool (scrub.c).  In between, the kernel's direct map has
- * an entry for the page only while the page has a direct-map reference.
+ * cleared it, it restores the page or adds it to the pool (scrub.c).  In
+ * between, the kernel's direct map has an entry for the page only while the
+ * page has a direct-map reference.
  */
 
 #include <linux/fs.h>

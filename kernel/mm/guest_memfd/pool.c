@@ -86,7 +86,7 @@
  * @freed: Number of blocks that were freed from the pool.
  */
 struct gm_pool {
-	spinlock_t lock;
+	spinlock_t lock; /* Protects all other fields but @filling. */
 	struct list_head blocks;
 	unsigned long nr_blocks;
 	unsigned long shrunk;
