@@ -336,7 +336,7 @@ STALL_TEST(lowered)
 	for (i = 0; i < ARRAY_SIZE(ids); i++)
 		TEST_ASSERT(!pthread_create(&ids[i], NULL, touch_thread, self), "no thread");
 	for (i = 0; i < NR_CHANGES; i++) {
-		/* Every other change concerns a page that a fault allocates anew. */
+		/* Every other change concerns a page that a fault has just allocated. */
 		if (i % 2)
 			gmem_punch(fd, 0, GMEM_PAGE);
 		err = __gmem_set_access(fd, 0, GMEM_PAGE, GUEST_MEMFD_ACCESS_NONE, &offset);
