@@ -21,6 +21,9 @@ REASONS = (("==== Test Assertion Failure", True, 6), ("EXPECTATION FAILED", Fals
            ("ASSERTION FAILED", False, 6), ("not ok", True, 1), ("Bail out", True, 1),
            ("terminated by timeout", False, 1))
 
+# How many lines are shown of what run-vm says of a boot that failed.
+SHOWN_OF_A_BOOT = 80
+
 
 def start(arguments, stdout, stderr=subprocess.STDOUT):
     """Run a program that is no shell's child; its status as a shell would have it."""
@@ -222,6 +225,7 @@ class Runner:
         counts = self.judge(entry, results)
         if wrong:
             counts.fail(f"{entry.name}: {wrong}")
+            counts.remarks += [f"        {line[:160]}" for line in lines(f"{log}.err")[:SHOWN_OF_A_BOOT]]
         self.total.add(counts)
         self.show(entry, counts, time.monotonic() - started)
 
