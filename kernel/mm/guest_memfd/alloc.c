@@ -106,20 +106,33 @@ static struct page *take_by_policy(struct guest_memfd *gm, pgoff_t index, gfp_t 
 	return page;
 }
 
-/*
- * Free a block whose pages' reference counts are frozen.  Free large pieces,
- * because the allocator would queue and merge single pages one by one.  Do not
- * free the block as one piece, because the allocator looks for poison in all
- * pages of a piece before it frees the first.
+/**
+ * gm_free_pages_of_block - free the pages of a block to the page allocator
+ * @first: The first page of the block.  The pages are single ones, mapped in
+ *	the direct map, each with one reference of the caller.
+ *
+ * Free large pieces, because the allocator would queue and merge single pages
+ * one by one.  Do not free the block as one piece, because the allocator looks
+ * for poison in all pages of a piece before it frees the first.
+ *
+ * Context: Any but interrupt.
  */
-static void free_pages_of_block(struct page *first)
+void gm_free_pages_of_block(struct page *first)
+{
+	unsigned int i;
+
+	for (i = 0; i < GM_BLOCK_PAGES; i += FREE_PAGES)
+		__free_contig_range(page_to_pfn(first + i), FREE_PAGES);
+}
+
+/* Free a block whose pages' reference counts are frozen. */
+static void free_frozen_block(struct page *first)
 {
 	unsigned int i;
 
 	for (i = 0; i < GM_BLOCK_PAGES; i++)
 		page_ref_unfreeze(first + i, 1);
-	for (i = 0; i < GM_BLOCK_PAGES; i += FREE_PAGES)
-		__free_contig_range(page_to_pfn(first + i), FREE_PAGES);
+	gm_free_pages_of_block(first);
 }
 
 /**
@@ -148,7 +161,7 @@ void gm_give_block(struct page *first)
 	if (!reclaim)
 		direct_map_merge(first, NULL);
 	gm_merge_later(first);
-	free_pages_of_block(first);
+	free_frozen_block(first);
 }
 
 /* Make one folio of the pages of a block, whose reference counts are frozen. */
@@ -358,12 +371,12 @@ static struct page *new_block_of_node(int nid)
 		return NULL;
 	split_page(first, GM_BLOCK_MAX_ORDER);
 	if (!gm_pool_freeze(first)) {
-		__free_contig_range(page_to_pfn(first), GM_BLOCK_PAGES);
+		gm_free_pages_of_block(first);
 		return NULL;
 	}
 	if (!direct_map_hide(first, GM_BLOCK_PAGES))
 		return first;
-	free_pages_of_block(first);
+	free_frozen_block(first);
 	return NULL;
 }
 

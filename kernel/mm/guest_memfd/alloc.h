@@ -11,6 +11,7 @@ int gm_get_blocks(struct guest_memfd *gm, pgoff_t start,
 		  struct folio **folios, unsigned int nr_blocks);
 void gm_free_fresh(struct folio *folio);
 void gm_dissolve_folio(struct folio *folio);
+void gm_free_pages_of_block(struct page *first);
 void gm_give_block(struct page *first);
 struct page *gm_get_single(struct guest_memfd *gm, pgoff_t index);
 void gm_free_single(struct page *page);

@@ -48,6 +48,7 @@
 #include <linux/workqueue.h>
 #include <linux/xarray.h>
 
+#include "alloc.h"
 #include "cut.h"
 #include "direct_map.h"
 #include "merge.h"
@@ -256,7 +257,7 @@ static void free_block(struct page *first)
 	if (WARN_ON_ONCE(direct_map_restore(first, GM_BLOCK_PAGES)))
 		return;
 	gm_merge_later(first);
-	__free_contig_range(page_to_pfn(first), GM_BLOCK_PAGES);
+	gm_free_pages_of_block(first);
 }
 
 /*
@@ -647,7 +648,7 @@ static unsigned int refill_some(struct gm_pool *pool, int nid,
 			break;
 		split_page(first, GM_BLOCK_MAX_ORDER);
 		if (!gm_pool_freeze(first)) {
-			__free_contig_range(page_to_pfn(first), GM_BLOCK_PAGES);
+			gm_free_pages_of_block(first);
 			break;
 		}
 		/*
@@ -666,7 +667,7 @@ static unsigned int refill_some(struct gm_pool *pool, int nid,
 		first = ranges[i].first;
 		if (i >= hidden) {
 			unfreeze(first, GM_BLOCK_PAGES);
-			__free_contig_range(page_to_pfn(first), GM_BLOCK_PAGES);
+			gm_free_pages_of_block(first);
 		} else if (enter_pool(pool, nid, first, limit)) {
 			nr_added++;
 		} else {
