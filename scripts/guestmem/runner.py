@@ -169,7 +169,7 @@ class Runner:
         return results, {
             97: f"the host's kernel made a report: {''.join(said[1:2])}",
             98: "the host's kernel panicked",
-            124: f"the emulated host did not finish in {timeout} s",
+            124: "the emulated host hung, or was too slow",
         }.get(status, f"no verdict (run-vm's status {status}): {said[-1]}")
 
     def judge(self, entry, results):
