@@ -96,16 +96,16 @@ test: setup	## the tests; the last line is "N passed, N failed[, N skipped]" (ON
 	@scripts/test $(if $(ONLY),--only '$(ONLY)')
 
 test-more: setup	## the long tests, and those of test-arm64 (ONLY=PATTERN)
-	@scripts/test --suites tests/suites-more --suites tests/suites-arm64 $(if $(ONLY),--only '$(ONLY)')
+	@scripts/test --group more --group arm64 $(if $(ONLY),--only '$(ONLY)')
 
 test-arm64: setup	## the tests on an emulated arm64 host (ONLY=PATTERN)
-	@scripts/test --suites tests/suites-arm64 $(if $(ONLY),--only '$(ONLY)')
+	@scripts/test --group arm64 $(if $(ONLY),--only '$(ONLY)')
 
 mutants: setup	## put each defect of tests/mutants/ into the sources, and see that a test notices it (ONLY=PATTERN)
 	@scripts/mutants $(if $(ONLY),'$(ONLY)')
 
 fuzz: setup	## access levels at random, for ten minutes, on the debug kernel
-	@scripts/test --suites tests/suites-more --only selftests/fuzz
+	@scripts/test --group more --only selftests/fuzz
 
 bench: setup	## measure, and write docs/benchmarks.md (BENCH=short: every figure once, into build/bench/ only; ARCH=arm64)
 	@scripts/bench --arch $(ARCH) $(BENCH)

@@ -9,9 +9,12 @@ from pathlib import Path
 
 from guestmem import command
 
+# The first is that of an entry that names none.
+GROUPS = ("everyday", "more", "arm64")
+
 HEADING = re.compile(r"\[(.*)\]")
-SETTING = re.compile(r"(kernel|arch|emulator|cpu|cpus|mem|append|known|qemu|add|build|timeout|limit|"
-                     r"skips|each)[ \t]*=[ \t]*(.*)")
+SETTING = re.compile(r"(group|kernel|arch|emulator|cpu|cpus|mem|append|known|qemu|add|build|timeout|"
+                     r"limit|skips|each)[ \t]*=[ \t]*(.*)")
 RUN = re.compile(r"run((?:[ \t][^=]*)?)=[ \t]*(.*)")
 
 
@@ -28,6 +31,9 @@ class Entry:
     def get(self, key, default=""):
         """The last value of KEY, or DEFAULT."""
         return (self.all(key) or [""])[-1] or default
+
+    def group(self):
+        return self.get("group", GROUPS[0])
 
     def wanted(self, patterns):
         return not patterns or any(fnmatchcase(self.name, pattern) or fnmatchcase(self.name, f"*/{pattern}")
@@ -81,17 +87,18 @@ def read_file(path):
     return entries
 
 
-def read(directories):
-    """All entries of the suite files in DIRECTORIES, in order."""
+def read(directory):
+    """All entries of the suite files in DIRECTORY, in order, whatever their groups."""
+    paths = sorted(Path(directory).glob("*.cfg"))
+    if not paths:
+        command.die(f"no suite file in {directory}")
     entries = {}
-    for directory in directories:
-        paths = sorted(Path(directory).glob("*.cfg"))
-        if not paths:
-            command.die(f"no suite file in {directory}")
-        for path in paths:
-            for template in read_file(path):
-                for entry in template.expanded():
-                    if entry.name in entries:
-                        command.die(f"{path}: [{entry.name}] is there twice")
-                    entries[entry.name] = entry
+    for path in paths:
+        for template in read_file(path):
+            for entry in template.expanded():
+                if entry.group() not in GROUPS:
+                    command.die(f"{path}: [{entry.name}]: no group is called {entry.group()}")
+                if entry.name in entries:
+                    command.die(f"{path}: [{entry.name}] is there twice")
+                entries[entry.name] = entry
     return list(entries.values())
