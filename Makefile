@@ -33,12 +33,14 @@ unit_tests := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/*_test
 arm64_unit_tests := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/arm64/*_test.c))
 arm64_testable_src := vmm/arm64/image.c vmm/arm64/devicetree.c vmm/options.c vmm/memory.c common/message.c common/size.c $(lib_src)
 guest_programs := $(patsubst tests/guest/%.c,$(B)/guest/%,$(wildcard tests/guest/*.c))
+# Programs for the emulated host, built beside those for its guests.
+host_programs := $(patsubst tests/host/%.c,$(B)/guest/%,$(filter-out %/init.c,$(wildcard tests/host/*.c)))
 # Guests that are a single program without an operating system.
 bare_guests := $(patsubst tests/guest/bare/%.c,$(B)/guest/bare/%,$(wildcard tests/guest/bare/*.c))
 benchmark := $(B)/bench
 ifneq ($(ARCH),x86)
 # These have machine code of x86 in them.
-guest_programs := $(filter-out %/access_none,$(guest_programs))
+host_programs := $(filter-out %/access_none,$(host_programs))
 bare_guests :=
 endif
 man_pages := $(wildcard lib/*.[1-8] vmm/*.[1-8] tools/*.[1-8])
@@ -75,7 +77,7 @@ kernel-docs: setup	## do the kernel's documents that we add or change build with
 kernel-deb: setup	## a Debian package of the host kernel with your CONFIG=file
 	@scripts/kernel-deb "$(CONFIG)"
 
-user: $(B)/guestmem $(B)/lib/libguestmem.a $(B)/lib/libguestmem.so $(B)/init $(benchmark) $(guest_programs) $(bare_guests)	## the programs and the library
+user: $(B)/guestmem $(B)/lib/libguestmem.a $(B)/lib/libguestmem.so $(B)/init $(benchmark) $(guest_programs) $(host_programs) $(bare_guests)	## the programs and the library
 
 unit: $(unit_tests) $(arm64_unit_tests)	## unit tests of the programs and the library, under ASan and UBSan
 	@scripts/test --only 'unit/*'
@@ -172,10 +174,14 @@ endif
 $(B)/bench: $(bench_src:%.c=$(B)/obj/static/%.o) $(map_src:%.c=$(B)/obj/static/%.o) $(B)/lib/libguestmem.a
 	$(CC) $(CFLAGS) -static -pthread -o $@ $^
 
-$(B)/init: $(B)/obj/static/tests/init/init.o
+$(B)/init: $(B)/obj/static/tests/host/init.o
 	$(CC) $(CFLAGS) -static -o $@ $^
 
 $(guest_programs): $(B)/guest/%: $(B)/obj/static/tests/guest/%.o $(B)/lib/libguestmem.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -static -pthread -o $@ $^
+
+$(host_programs): $(B)/guest/%: $(B)/obj/static/tests/host/%.o $(B)/lib/libguestmem.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -static -pthread -o $@ $^
 

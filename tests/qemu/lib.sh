@@ -7,7 +7,7 @@
 #
 # The initrd of a guest holds busybox, so that its console is a shell: "guest VM
 # COMMAND". Needs /bin/qemu-system-x86_64, /bin/qmp, /bin/guestmem, /bzImage and
-# /guest/init (tests/qemu/init), /guest/bin/keep, /guest/bin/fetch.
+# /guest/init (tests/guest/init), /guest/bin/keep, /guest/bin/fetch.
 
 memory=${1:?a type of memory, guestmem or tmpfs}
 mem_path=/dev/guestmem

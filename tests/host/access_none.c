@@ -2,7 +2,7 @@
 /*
  * access_none STEP...: runs on the host. Makes KVM access guest memory at level
  * NONE, with one kind of access for each STEP, without running the guest. The
- * first access of each step must fail, because tests/kvm/machine-check injects
+ * first access of each step must fail, because tests/host/machine-check injects
  * a machine check into it. Then the program repeats all steps with the same
  * pages, the same vCPU and the same CPUs of the host, and each step must
  * succeed.
