@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only
-# run.sh LENGTH SECTION...
+# bench-host.sh LENGTH SECTION...
 #
 # Runs sections of the benchmark in the emulated host, all in one boot. LENGTH is full,
 # or any other word to measure every figure once.
@@ -174,6 +174,6 @@ for section; do
 	times-arm64) times_arm64 ;;
 	protected-arm64) protected_arm64 ;;
 	icount-arm64) icount_arm64 ;;
-	*) echo "run.sh: no section $section" >&2; exit 2 ;;
+	*) echo "bench-host.sh: no section $section" >&2; exit 2 ;;
 	esac
 done

@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only
-# demo.sh MEMORY...
+# demo-host.sh MEMORY...
 #
 # The part of the demo that runs in the emulated host, all in one boot: for each
 # kind of guest memory named it boots a guest that writes a secret all over its
