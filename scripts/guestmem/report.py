@@ -120,6 +120,11 @@ def data(results):
     return lines
 
 
+def summary(arch, results, all_limits):
+    """What a run says at its end."""
+    return limits(all_limits) + (slopes(results) if arch == "x86" else [])
+
+
 def document(arch, results, all_limits):
     """docs/benchmarks.md or docs/benchmarks-arm64.md, from its template in bench/."""
     name = "benchmarks-arm64.md.in" if arch == "arm64" else "benchmarks.md.in"
