@@ -18,16 +18,17 @@ lib_includes := lib
 common_includes := common
 tools_includes := common tools
 vmm_includes := common lib vmm vmm/$(ARCH)
-tests_includes := common lib tools vmm vmm/$(ARCH) tests/bench tests/bench/$(ARCH) tests/unit
+bench_includes := common lib tools bench bench/$(ARCH)
+tests_includes := common lib tools vmm vmm/$(ARCH) bench bench/$(ARCH) tests/unit
 includes = $(addprefix -I,$($(firstword $(subst /, ,$<))_includes))
 
 lib_src := $(wildcard lib/*.c)
 cmd_src := $(wildcard common/*.c vmm/*.c vmm/$(ARCH)/*.c tools/*.c)
-bench_src := $(wildcard tests/bench/*.c tests/bench/$(ARCH)/*.c)
+bench_src := $(wildcard bench/*.c bench/$(ARCH)/*.c)
 # How programs beside guestmem read the direct map.
 map_src := tools/kcore.c $(wildcard tools/ptdump*.c)
 # What unit tests may call: everything but main().
-testable_src := $(lib_src) $(filter-out tools/guestmem.c,$(cmd_src)) $(filter-out tests/bench/bench.c,$(bench_src))
+testable_src := $(lib_src) $(filter-out tools/guestmem.c,$(cmd_src)) $(filter-out bench/bench.c,$(bench_src))
 unit_tests := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/*_test.c tests/unit/x86/*_test.c))
 # Of what in vmm/arm64/ any machine can run: built for this one.
 arm64_unit_tests := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/arm64/*_test.c))
@@ -92,7 +93,7 @@ series-check: setup	## is the series whole, in order and in style; does each ste
 	@scripts/series-check --objects $(N)
 
 demo: setup	## the proof: a guest that its host cannot read (ARCH=arm64: on an emulated arm64 host)
-	@scripts/demo --arch $(ARCH)
+	@demo/demo --arch $(ARCH)
 
 test: setup	## the tests; the last line is "N passed, N failed[, N skipped]" (ONLY=PATTERN, e.g. ONLY='unit/*')
 	@scripts/test $(if $(ONLY),--only '$(ONLY)')
@@ -110,7 +111,7 @@ fuzz: setup	## access levels at random, for ten minutes, on the debug kernel
 	@scripts/test --group more --only selftests/fuzz
 
 bench: setup	## measure, and write docs/benchmarks.md (BENCH=short: every figure once, into build/bench/ only; ARCH=arm64)
-	@scripts/bench --arch $(ARCH) $(BENCH)
+	@bench/bench --arch $(ARCH) $(BENCH)
 
 install: user	## install the programs, the library and the man pages below PREFIX
 	install -D -m 755 $(B)/guestmem $(DESTDIR)$(PREFIX)/bin/guestmem

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What scripts/bench-report prints, each part as a list of lines."""
+"""What bench/report prints, each part as a list of lines."""
 
 import math
 import re
@@ -120,12 +120,17 @@ def data(results):
     return lines
 
 
+def summary(arch, results, all_limits):
+    """What a run says at its end."""
+    return limits(all_limits) + (slopes(results) if arch == "x86" else [])
+
+
 def document(arch, results, all_limits):
-    """docs/benchmarks.md or docs/benchmarks-arm64.md, from its template in tests/bench/."""
+    """docs/benchmarks.md or docs/benchmarks-arm64.md, from its template in bench/."""
     name = "benchmarks-arm64.md.in" if arch == "arm64" else "benchmarks.md.in"
     parts = {"@LIMITS@": limits(all_limits), "@SLOPES@": slopes(results),
              "@TABLES@": tables(results), "@NOTES@": results.notes}
     lines = []
-    for line in (TOP / "tests/bench" / name).read_text(encoding="utf-8").splitlines():
+    for line in (TOP / "bench" / name).read_text(encoding="utf-8").splitlines():
         lines += parts.get(line, [line])
     return lines
