@@ -12,7 +12,7 @@
  * has a name (kept), a poisoned page that counts for the mount (poison).
  *
  * Not covered: mount options (guest_memfd_fs_mount_test), the limit
- * (guest_memfd_fs_limit_test), KVM on such a file (x86/guest_memfd_plain_test).
+ * (guest_memfd_fs_limit_test), KVM on such a file (x86/guest_memfd_plain*_test).
  */
 #include <linux/fiemap.h>
 #include <linux/fs.h>
