@@ -195,10 +195,13 @@ ACCESS_TEST(direct_io)
 
 	TEST_ASSERT_EQ(pwrite(fd, m->plain, LEN, 0), LEN);
 	assert_from(m, KERNEL, pwrite(fd, m->at, LEN, 0), LEN, EFAULT);
+	memset(m->plain, 0, LEN);
 	TEST_ASSERT_EQ(pread(fd, m->plain, LEN, 0), LEN);
 	if (m->level == KERNEL) {
 		gmem_assert_filled(m->plain, LEN, m->seed);
 		memset(m->at, 0, LEN);
+	} else {
+		TEST_ASSERT(m->plain[0] == 1, "the refused write came through");
 	}
 	assert_from(m, KERNEL, pread(fd, m->at, LEN, 0), LEN, EFAULT);
 	assert_from(m, KERNEL, pread(fd, m->at, GMEM_PAGE, 0), GMEM_PAGE, EFAULT);
@@ -310,12 +313,16 @@ ACCESS_TEST(process_vm)
 	if (m->level == KERNEL) {
 		gmem_assert_filled(m->plain, LEN, m->seed);
 		memset(m->at, 0, LEN);
+	} else {
+		TEST_ASSERT(m->plain[0] == 1, "data came through");
 	}
 	assert_from(m, KERNEL, process_vm_writev(me, &local, 1, &remote, 1, 0), LEN, EFAULT);
 
 	assert_from(m, KERNEL, pread(fd, m->plain, LEN, (off_t)m->at), LEN, EIO);
 	if (m->level == KERNEL)
 		memset(m->at, 0, LEN);
+	else
+		TEST_ASSERT(m->plain[0] == 1, "data came through");
 	assert_from(m, KERNEL, pwrite(fd, m->plain, LEN, (off_t)m->at), LEN, EIO);
 	if (m->level == KERNEL)
 		gmem_assert_filled(m->at, LEN, m->seed);
