@@ -9,7 +9,8 @@
  * freed soon, but waits only once for memory that is held; and that a limit is
  * freed with the last of its mount and its reservations.
  *
- * Not covered: what user space sees of it, which guest_memfd_fs_test.c tests.
+ * Not covered: what user space sees of it, which guest_memfd_fs_limit_test.c
+ * tests.
  */
 
 #include <kunit/test.h>

@@ -9,7 +9,8 @@
  * the pool obeys the watermarks, hibernation and memory offlining.
  *
  * Not covered: real memory pressure, cgroups and NUMA policies, which
- * guest_memfd_pool_test.c of the selftests tests.
+ * guest_memfd_pool_test.c and guest_memfd_pool_numa_test.c of the selftests
+ * test.
  */
 
 #include <kunit/static_stub.h>

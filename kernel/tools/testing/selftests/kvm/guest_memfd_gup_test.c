@@ -3,16 +3,21 @@
  * Other users in the kernel of a guest's pages, when the direct map has no
  * entry for them.
  *
- * Proves that every user of get_user_pages(), fast and slow, is refused hidden
- * memory with a clean error, that system calls which copy through the user
- * mapping work, and that dumps, the build ID reader, hibernation and memory
- * failure do not touch the memory.  After each of them the memory is still
- * hidden, has its former contents, and serves its guest.
+ * Proves that get_user_pages(), fast and slow, is refused hidden memory that
+ * user space maps by one large entry or by small ones, with a clean error, that
+ * system calls which copy through the user mapping work, and that dumps, the
+ * build ID reader, hibernation and memory failure do not touch the memory.
+ * After each of them the memory is still hidden, has its former contents, and
+ * serves its guest.
  *
- * Catches: hidden memory that GUP slow (basic, pin_longterm) or fast (fast,
- * direct_io), the build ID reader or a core dump can access (an oops, which the
- * fixture finds in the log), or that a hibernation image contains, or a
- * poisoned page that is zeroed, restored or reused (memory_failure).
+ * Catches: hidden memory that GUP slow (basic, pin_longterm) or fast (fast), the
+ * build ID reader or a core dump can access (an oops, which the fixture finds in
+ * the log), or that a hibernation image contains, or a poisoned page that is
+ * zeroed, restored or reused (memory_failure).
+ *
+ * Not covered: direct I/O, process_vm_*(), /proc/self/mem, shared futexes,
+ * registered buffers and MADV_HWPOISON, which guest_memfd_access_test tests at
+ * each access level.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -193,32 +198,11 @@ GUP_TEST(not_mapped)
 	kvm_close(fd);
 }
 
-GUP_TEST(direct_io)
-{
-	char *mem = self->g.mem, *plain = self->plain;
-	int fd = gmem_open_direct();
-
-	if (fd < 0)
-		SKIP(return, "no loop device");
-
-	TEST_ASSERT_EQ(pwrite(fd, plain, SIZE, 0), SIZE);
-	TEST_ASSERT_EQ(pread(fd, plain, SIZE, 0), SIZE);
-	assert_refused(pwrite(fd, mem, SIZE, 0), EFAULT);
-	if (!gmem_plain()) {
-		assert_refused(pread(fd, mem, SIZE, 0), EFAULT);
-		assert_refused(pread(fd, mem + GMEM_PAGE, GMEM_PAGE, GMEM_PAGE), EFAULT);
-	}
-	memset(plain, 0, SIZE);
-	TEST_ASSERT_EQ(pread(fd, plain, SIZE, 0), SIZE);
-	TEST_ASSERT(gmem_plain() || plain[0] == 1, "the refused write came through");
-	gmem_close_direct(fd);
-}
-
 /* System calls that copy through the user mapping do not use GUP, and work. */
 GUP_TEST(copying_io)
 {
 	char *mem = self->g.mem, *plain = self->plain;
-	struct iovec iov = { .iov_base = mem, .iov_len = SIZE };
+	struct iovec local = { .iov_base = mem, .iov_len = SIZE }, remote;
 	int fd = open("/tmp/gmem-copy", O_RDWR | O_CREAT | O_TRUNC, 0600);
 	int p[2];
 
@@ -227,7 +211,7 @@ GUP_TEST(copying_io)
 	TEST_ASSERT_EQ(pread(fd, plain, SIZE, 0), SIZE);
 	gmem_assert_filled(plain, SIZE, self->seed);
 	memset(mem, 0, SIZE);
-	TEST_ASSERT_EQ(preadv(fd, &iov, 1, 0), SIZE);
+	TEST_ASSERT_EQ(preadv(fd, &local, 1, 0), SIZE);
 	gmem_assert_filled(mem, SIZE, self->seed);
 	unlink("/tmp/gmem-copy");
 	kvm_close(fd);
@@ -238,6 +222,12 @@ GUP_TEST(copying_io)
 	TEST_ASSERT_EQ(read(p[0], mem, GMEM_PAGE), GMEM_PAGE);
 	kvm_close(p[0]);
 	kvm_close(p[1]);
+
+	/* The local side of process_vm_readv() is copied to. */
+	memset(mem, 0, SIZE);
+	local = (struct iovec){ .iov_base = mem, .iov_len = SIZE };
+	remote = (struct iovec){ .iov_base = plain, .iov_len = SIZE };
+	TEST_ASSERT_EQ(process_vm_readv(getpid(), &local, 1, &remote, 1, 0), SIZE);
 }
 
 GUP_TEST(vmsplice)
@@ -260,37 +250,6 @@ GUP_TEST(vmsplice)
 	TEST_ASSERT_EQ(vmsplice(p[0], &iov, 1, 0), GMEM_PAGE);
 	kvm_close(p[0]);
 	kvm_close(p[1]);
-}
-
-GUP_TEST(process_vm)
-{
-	struct iovec remote = { .iov_base = self->g.mem, .iov_len = SIZE };
-	struct iovec local = { .iov_base = self->plain, .iov_len = SIZE };
-
-	if (process_vm_readv(getpid(), &local, 1, &local, 1, 0) < 0)
-		SKIP(return, "no CROSS_MEMORY_ATTACH");
-	assert_refused(process_vm_readv(getpid(), &local, 1, &remote, 1, 0), EFAULT);
-	if (!gmem_plain())
-		assert_refused(process_vm_writev(getpid(), &local, 1, &remote, 1, 0), EFAULT);
-	TEST_ASSERT(gmem_plain() || self->plain[0] == 1, "data came through");
-
-	/* The local side of process_vm_readv() is copied to, and works. */
-	gmem_fill(self->plain, SIZE, self->seed);
-	TEST_ASSERT_EQ(process_vm_readv(getpid(), &remote, 1, &local, 1, 0), SIZE);
-}
-
-GUP_TEST(proc_mem)
-{
-	int fd = open("/proc/self/mem", O_RDWR);
-
-	TEST_ASSERT(fd >= 0, "no /proc/self/mem");
-	TEST_ASSERT_EQ(pread(fd, self->plain, SIZE, (off_t)self->plain), SIZE);
-	memset(self->plain, 1, SIZE);
-	assert_refused(pread(fd, self->plain, SIZE, (off_t)self->g.mem), EIO);
-	if (!gmem_plain())
-		assert_refused(pwrite(fd, self->plain, SIZE, (off_t)self->g.mem), EIO);
-	TEST_ASSERT(gmem_plain() || self->plain[0] == 1, "data came through");
-	kvm_close(fd);
 }
 
 GUP_TEST(ptrace)
@@ -318,45 +277,16 @@ GUP_TEST(ptrace)
 	waitpid(pid, &status, 0);
 }
 
-static int uring_register(int ring, void *mem)
-{
-	struct iovec iov = { .iov_base = mem, .iov_len = SIZE };
-	int r = syscall(__NR_io_uring_register, ring, IORING_REGISTER_BUFFERS, &iov, 1);
-
-	if (!r)
-		syscall(__NR_io_uring_register, ring, IORING_UNREGISTER_BUFFERS, NULL, 0);
-	return r;
-}
-
-GUP_TEST(io_uring)
-{
-	struct rlimit unlimited = { RLIM_INFINITY, RLIM_INFINITY };
-	u64 params[IORING_PARAMS_SIZE / sizeof(u64)] = {};
-	int ring;
-
-	setrlimit(RLIMIT_MEMLOCK, &unlimited);
-	ring = syscall(__NR_io_uring_setup, 4, params);
-	if (ring < 0)
-		SKIP(return, "no io_uring");
-	TEST_ASSERT(!uring_register(ring, self->plain), "ordinary memory: errno %d", errno);
-	assert_refused(uring_register(ring, self->g.mem), EFAULT);
-	kvm_close(ring);
-}
-
+/* A private futex takes its key from the address and needs no page. */
 GUP_TEST(futex)
 {
 	u32 *word = (u32 *)self->g.mem;
 	u32 old = *word;
 
-	/*
-	 * A private futex takes its key from the address and needs no page; a
-	 * shared one needs it.
-	 */
 	TEST_ASSERT_EQ(syscall(__NR_futex, word, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, 1, NULL, NULL, 0),
 		       0);
 	TEST_ASSERT(syscall(__NR_futex, word, FUTEX_WAIT | FUTEX_PRIVATE_FLAG, old + 1, NULL,
 			    NULL, 0) == -1 && errno == EAGAIN, "errno %d", errno);
-	assert_refused(syscall(__NR_futex, word, FUTEX_WAKE, 1, NULL, NULL, 0), EFAULT);
 }
 
 /*
@@ -789,15 +719,6 @@ TEST(plain_memory_failure)
 	WRITE_ONCE(punching, false);
 	kvm_pthread_join(puncher, NULL);
 	gmem_vm_destroy(&g);
-}
-
-/* MADV_HWPOISON finds its page by GUP, is refused, and poisons nothing. */
-GUP_TEST(madvise_hwpoison)
-{
-	if (gmem_plain())
-		SKIP(return, "plain memory");
-	assert_refused(madvise(self->g.mem, GMEM_PAGE, MADV_HWPOISON), EFAULT);
-	TEST_ASSERT(!(gmem_kpageflags(self->pfns[0]) & BIT(KPF_HWPOISON)), "marked");
 }
 
 GUP_TEST(all_back)

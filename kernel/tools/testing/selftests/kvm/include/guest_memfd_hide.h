@@ -32,6 +32,7 @@
 #define GMEM_MAX_VCPUS	8
 #define GMEM_PAGE	4096UL
 #define GMEM_WORDS	(GMEM_PAGE / sizeof(u64))
+#define GMEM_TRACEFS	"/sys/kernel/tracing"
 
 /* Ends the program as skipped if this host cannot run the tests. */
 void gmem_require(void);

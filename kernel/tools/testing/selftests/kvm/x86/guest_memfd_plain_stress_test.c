@@ -15,8 +15,8 @@
  * the page during that fault (a kernel without is_page_fault_stale()), and an
  * invalidation that misses a part of a 2 MiB mapping.
  *
- * The argument "-s SECONDS" sets how long the test runs.  GMEM_DIR works as in
- * guest_memfd_plain_test.
+ * The argument "-s SECONDS" sets how long the test runs.  gmem_plain.h
+ * describes the environment variable GMEM_DIR.
  */
 #include <asm/kvm_para.h>
 #include <errno.h>

@@ -10,7 +10,7 @@
 #include "kvm_util.h"
 
 /* The page-table dump in debugfs, and its marker above the linear map. */
-#define GMEM_PTDUMP		"kernel_page_tables"
+#define GMEM_PTDUMP		"/sys/kernel/debug/kernel_page_tables"
 #define GMEM_PTDUMP_MAP		"Linear Mapping start"
 
 /*

@@ -10,7 +10,7 @@
 #include "kvm_util.h"
 
 /* The page-table dump in debugfs, and its marker above the direct map. */
-#define GMEM_PTDUMP		"page_tables/kernel"
+#define GMEM_PTDUMP		"/sys/kernel/debug/page_tables/kernel"
 #define GMEM_PTDUMP_MAP		"Low Kernel Mapping"
 
 static inline bool gmem_ptdump_absent(const char *line)
