@@ -109,7 +109,7 @@ static bool is_empty(void *dir)
 static void wait_empty(const char *dir)
 {
 	gmem_wait(is_empty, (void *)dir, 10000);
-	TEST_ASSERT(is_empty((void *)dir), "%lu pages of %s are in use for good",
+	TEST_ASSERT(is_empty((void *)dir), "%lu pages of %s stay in use",
 		    used_pages(dir), dir);
 }
 

@@ -337,7 +337,7 @@ POOL_TEST(hog)
 		ended = waitpid(pid, &status, WNOHANG) == pid;
 	} while (!ended);
 	TEST_ASSERT(WIFEXITED(status) && !WEXITSTATUS(status) && oom_kills() == kills,
-		    "who needed %lu of %lu pages got 0x%x at %lu", available - spare, available,
+		    "the process that needed %lu of %lu pages got 0x%x at %lu", available - spare, available,
 		    status, hog->touched);
 	ksft_print_msg("%lu VMs beside a process of %lu MiB\n", vms, (available - spare) / 256);
 	TEST_ASSERT(gmem_pool("blocks", -1) < WARM_BLOCKS, "the pool has not shrunk");
@@ -801,7 +801,7 @@ POOL_TEST(numa_lone)
 	if (access("/sys/devices/system/node/node1", R_OK))
 		SKIP(return, "one node");
 	if (access("/sys/kernel/debug/fail_page_alloc", R_OK))
-		SKIP(return, "no failures to be had here");
+		SKIP(return, "no fault injection for page allocations here");
 	for (i = 0; i < 4; i++) {
 		check_lone(self, MPOL_BIND, 1 + (i & 1), i & 2);
 		check_lone(self, MPOL_PREFERRED, 1 + (i & 1), i & 2);
