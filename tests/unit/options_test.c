@@ -118,7 +118,7 @@ static void test_files(void)
 	unlink(path);
 
 	ok(!mkfifo(path, 0600), "a named pipe");
-	file_refused(path, "a named pipe that nobody writes to");
+	file_refused(path, "a named pipe without a writer");
 	unlink(path);
 	rmdir(dir);
 }

@@ -48,7 +48,7 @@ static void test_sealed(void)
 	memset(memory_at(&memory, MEMORY_BASE + SIZE - 4, 4), 0x5a, 4);
 
 	ok(!memory_seal(&memory), "sealed");
-	ok(model_all_at(0, PAGES, GUESTMEM_ACCESS_NONE), "nobody may see it now");
+	ok(model_all_at(0, PAGES, GUESTMEM_ACCESS_NONE), "it is at level NONE");
 	ok(!memory_at(&memory, MEMORY_BASE, 1) && !memory.base, "nor do we have an address of it");
 	ok(mapped(was, permissions, &file) && !strcmp(permissions, "---p") && !file,
 	   "where it was nothing else can come");

@@ -88,7 +88,7 @@ static void test_held(void)
 	reset();
 	model.held_page = 3;
 	model.held_tries = 1;
-	ok(!ask(0, PAGES, PRIVATE), "a page that is let go of soon");
+	ok(!ask(0, PAGES, PRIVATE), "a page that is released soon");
 	reset();
 	model.held_page = 3;
 	model.held_tries = 1 << 30;
