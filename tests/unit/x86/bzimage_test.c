@@ -96,7 +96,7 @@ static void test_truncated(const struct memory *memory)
 
 	for (size_t size = 0; size < FILE_SIZE - 15; size++)
 		loaded += !load(&kernel, size, memory);
-	ok(loaded == 0, "no file that is cut off is loaded");
+	ok(loaded == 0, "no truncated file is loaded");
 }
 
 /* Whatever stands in the header: an answer, and no access beyond the file or the memory. */

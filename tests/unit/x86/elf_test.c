@@ -82,7 +82,7 @@ static void test_truncated(const struct memory *memory)
 
 	for (size_t size = 0; size < sizeof(image); size++)
 		loaded += !load(&kernel, size, memory);
-	ok(loaded == 0, "no file that is cut off is loaded");
+	ok(loaded == 0, "no truncated file is loaded");
 }
 
 static void test_fuzzed(const struct memory *memory)
