@@ -29,7 +29,7 @@ static const struct figure {
 	{ "access", figure_access, "a change of access levels, of a block and of a page" },
 	{ "memory", figure_memory, "memory of the host beyond the guest's" },
 	{ "memory-whole", figure_memory_whole, "the same by free memory, of a guest of whole blocks" },
-	{ "cycle", figure_cycle, "populate and give back: the caller's part and the machine's" },
+	{ "cycle", figure_cycle, "populate and free: the caller's part and the machine's" },
 	{ "cycle-guest", figure_cycle_guest, "populate by a guest, with the pool warm and empty" },
 	{ "vms", figure_vms, "the direct map before and after many VMs" },
 	{ "lives", figure_lives, "flushes for VMs of mib that follow one another" },

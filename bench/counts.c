@@ -34,7 +34,7 @@ static uint64_t user_faults(void)
 }
 
 static void count(const struct parameters *p, enum backing backing, const char *populated,
-		  const char *given_back, unsigned int rep)
+		  const char *freed, unsigned int rep)
 {
 	struct vmstat before, v;
 	struct region r;
@@ -51,7 +51,7 @@ static void count(const struct parameters *p, enum backing backing, const char *
 	       faults * (1024.0 * MIB / r.size), "per-GiB");
 	region_close(&r);
 	v = vmstat_since(&before);
-	report_counts(p, backing, given_back, rep, &v);
+	report_counts(p, backing, freed, rep, &v);
 	region_destroy(&r);
 }
 

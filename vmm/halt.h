@@ -10,7 +10,7 @@
 struct vm;
 
 /*
- * Detects a guest that has halted for good.  Since KVM emulates the interrupt
+ * Detects a guest that will never run again.  Since KVM emulates the interrupt
  * controller, KVM_RUN does not return while a vCPU is halted.  The VMM
  * therefore interrupts KVM_RUN and asks each vCPU whether it can ever run
  * again.

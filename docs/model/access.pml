@@ -29,8 +29,8 @@
 #define DMREF	7	/* get, use through the direct map, put */
 #define SET	8	/* SET_ACCESS */
 #define PUNCH	9	/* punch hole */
-#define REAP	10	/* the worker that gives pages back */
-#define OTHER	11	/* somebody else allocates and frees a page */
+#define REAP	10	/* the worker that frees pages */
+#define OTHER	11	/* another user of the allocator allocates and frees a page */
 #define CLOSE	12	/* the mappings go, then the file */
 
 /* Levels. */
@@ -109,7 +109,7 @@ byte count[FRAMES];
 /* And the rest: */
 byte ref[FRAMES];	/* 0: free, or frozen */
 bit locked[FRAMES];	/* the folio lock */
-bit listed[FRAMES];	/* waits to be given back */
+bit listed[FRAMES];	/* waits to be freed */
 bit present[FRAMES] = 1;	/* in the direct map */
 /* For assertions only: */
 byte owner[FRAMES];
@@ -188,7 +188,7 @@ inline uncount_dmref(f)
 	hid[f] = count[f] == 0
 }
 
-/* References of a page in its file that nobody holds. */
+/* References of a page in its file that has no holder. */
 #define IN_FILE_REFS(f)	(2 + count[f])
 /* And of one that has left it: the library's and the direct-map references'. */
 #define ORPHAN_REFS(f)	(1 + count[f])
@@ -300,7 +300,7 @@ look_up:
 		:: else
 		fi
 	}
-	/* Somebody was faster.  The page is as clean as it came. */
+	/* Another population was faster.  The page is as clean as it came. */
 	atomic {
 		last = ORPHAN_REFS(f);
 		clear_word(f)
@@ -540,7 +540,7 @@ other:
 		ref[f] = 1
 	}
 	atomic {
-		/* Nobody has hidden or cleared it.  The allocator clears it for us. */
+		/* No actor has hidden or cleared it.  The allocator clears it for us. */
 		assert(owner[f] == ELSE && present[f] && dirty[f] && !ours[f]);
 		dirty[f] = 0;
 		put(f);
@@ -975,7 +975,7 @@ truncate:
 		users--
 	}
 
-	/* Give back what has left the file and nobody holds. */
+	/* Free what has left the file and has no holder. */
 reap:
 	f = 0;
 reap_next:
@@ -984,12 +984,12 @@ reap_next:
 		atomic {
 			if
 			:: !listed[f] -> f++; goto reap_next
-			/* Off the list: nobody else tries at the same time. */
+			/* Off the list: no other actor tries at the same time. */
 			:: else -> listed[f] = 0
 			fi
 		}
 		if
-		:: !pinnable[f] -> goto give_back
+		:: !pinnable[f] -> goto free_page
 		:: else
 		fi;
 		atomic {
@@ -1049,7 +1049,7 @@ reap_next:
 			:: else
 			fi
 		}
-give_back:
+free_page:
 		atomic {
 			if
 			:: WRONG(W_FREE_HELD)
@@ -1221,7 +1221,7 @@ init {
 		od;
 		i = 0
 	}
-	/* At the end of all everything is given back. */
+	/* At the end of all everything is freed. */
 	atomic {
 		finished == 3;
 		may_fail = 0;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * Physical blocks of hidden memory: how a block is hidden, pooled, put into a
- * file as one folio, split, cut into pages, scrubbed and given back.
+ * file as one folio, split, cut into pages, scrubbed and freed.
  * README.md beside this file says what is modelled and how it is run.
  *
  * Up to three actors do one operation each on a machine of two blocks of two
@@ -28,7 +28,7 @@
 #define PIN	6	/* a reference through a user mapping, kept for a while */
 #define LOOK	7	/* a lookup without the folio lock */
 #define DMREF	8	/* take a direct-map reference, use it, put it */
-#define SCRUB	9	/* the worker that scrubs, gives back and merges */
+#define SCRUB	9	/* the worker that scrubs, frees and merges */
 #define RETRY	10	/* the worker that tries failed splits again */
 #define SHRINK	11	/* reclaim */
 #define DRAIN	12	/* memory hotplug or hibernation */
@@ -1215,7 +1215,7 @@ close:
 	od;
 	goto out;
 
-	/* Scrub, uncharge, give back. */
+	/* Scrub, uncharge, free. */
 scrub:
 	f = 0;
 scrub_next:
@@ -1385,7 +1385,7 @@ scrub_next:
 		atomic { b = 0; ok = 0; f++ }
 	:: f < FRAMES && block[B(f)] == CUT && page[f] == FREE && owner[f] == LIB &&
 	   HAS_BAD(B(f)) ->
-		/* A block with a poisoned page is given back page by page. */
+		/* A block with a poisoned page is freed page by page. */
 		atomic {
 			if
 			:: block[B(f)] == CUT && page[f] == FREE && owner[f] == LIB -> page[f] = TRANSIT
@@ -1757,7 +1757,7 @@ init {
 		conf_block[1] = 0;
 		b = 0
 	}
-	/* At the end of all everything is given back. */
+	/* At the end of all everything is freed. */
 	atomic {
 		finished == 3;
 		assert(!draining && !refilling && !inv[0] && !inv[1] && !chg[0] && !chg[1]);

@@ -165,7 +165,7 @@ bit poisoned[PAGES];
 byte pins[PAGES];
 byte dmrefs[PAGES];
 byte others[PAGES];	/* of a folio: references that a change waits for */
-bit returned[PAGES];	/* EL2 has given it back, and its state is not HOST yet */
+bit returned[PAGES];	/* EL2 has returned it, and its state is not HOST yet */
 bit gone[PAGES];	/* EL2 never will */
 
 /* EL2. */
@@ -355,7 +355,7 @@ inline grab(pg)
 	}
 }
 
-/* The lock of a page's folio, for who knows that the page cannot be freed. */
+/* The lock of a page's folio, for an actor that knows that the page cannot be freed. */
 inline lock_page(pg)
 {
 	atomic { !locked[folio[pg]] -> f = folio[pg]; locked[f] = 1 }
@@ -1434,7 +1434,7 @@ tear:
 	od;
 	atomic { torn = 1; goto out };
 
-	/* An attacker in the host, who calls EL2 as he likes. */
+	/* An attacker in the host, which calls EL2 as it likes. */
 attack:
 	atomic { finished++ }
 end:
@@ -1470,7 +1470,7 @@ out:
 
 /* A page that is the guest's alone is in no mapping of the host. */
 #define UNMAPPED(p)	(el2[p] != E_GUEST || (!upte[p] && !present[p] && !pins[p]))
-/* And it is at NONE, for who has the invalidate_lock: the level is stored after EL2's commit. */
+/* And it is at NONE, for an actor with the invalidate_lock: the level is stored after EL2's commit. */
 #define AT_NONE(p)	(el2[p] != E_GUEST || !in_file[p] || level[p] == NONE || inv)
 /* It is charged, and not free. */
 #define KEPT(p)		(el2[p] == E_HOST || charged[p])

@@ -320,8 +320,8 @@ static int guest_lend(struct test_inode *ti, pgoff_t start, pgoff_t end,
  * Undo guest_lend() in the reverse order: raise the level first, then clear the
  * mark.
  */
-static int give_back(struct test_inode *ti, pgoff_t start, pgoff_t end,
-		     pgoff_t *error_index)
+static int end_loan(struct test_inode *ti, pgoff_t start, pgoff_t end,
+		    pgoff_t *error_index)
 {
 	int err;
 
@@ -339,7 +339,7 @@ static int guest_share(struct test_inode *ti, pgoff_t start, pgoff_t end,
 		return -EIO;
 	if (find_next_zero_bit(ti->lent, end, start) < end)
 		return -EINVAL;
-	return give_back(ti, start, end, error_index);
+	return end_loan(ti, start, end, error_index);
 }
 
 static int host_reclaim(struct test_inode *ti, pgoff_t start, pgoff_t end,
@@ -350,7 +350,7 @@ static int host_reclaim(struct test_inode *ti, pgoff_t start, pgoff_t end,
 	if (find_next_zero_bit(ti->lent, end, start) < end)
 		return -EINVAL;
 	guest_memfd_punch_hole(&ti->gm, start, end);
-	return give_back(ti, start, end, error_index);
+	return end_loan(ti, start, end, error_index);
 }
 
 static void guest_kill(struct test_guest *guest)

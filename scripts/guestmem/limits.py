@@ -125,7 +125,7 @@ def of_mount(r):
     # A flush now and then is of others: 8 are 1.6 % of one for each huge page.
     yield Limit("exact", "TLB flushes per GiB populated, pool warm, mount - tmpfs", 8,
                 flushes("populate"))
-    yield Limit("exact", "TLB flushes per GiB populated and given back, pool warm, mount - tmpfs",
+    yield Limit("exact", "TLB flushes per GiB populated and freed, pool warm, mount - tmpfs",
                 8, flushes("populate+teardown"))
     yield Limit("exact", "TLB flushes while a guest touches all, pool warm, mount - tmpfs", 1,
                 minus(r, "guest-flushes", guest_size(r, "guest-faults")[0], "times", "mount", "tmpfs"))

@@ -11,8 +11,8 @@ from guestmem.results import number
 # How the tables are titled: the first row whose pattern matches the figure, and whose unit is None
 # or the figure's.
 GROUPS = (
-    ("cycle", "ns", "Populate and give back, against huge pages, by time (ns a page)"),
-    ("cycle", None, "Populate and give back, against huge pages, by instructions (exact, one CPU)"),
+    ("cycle", "ns", "Populate and free, against huge pages, by time (ns a page)"),
+    ("cycle", None, "Populate and free, against huge pages, by instructions (exact, one CPU)"),
     ("lives", None, "VMs that follow one another"),
     ("holes", None, "A small host after VMs with holes"),
     ("broken", None, "1 GiB mappings of the direct map"),

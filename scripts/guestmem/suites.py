@@ -99,6 +99,6 @@ def read(directory):
                 if entry.group() not in GROUPS:
                     command.die(f"{path}: [{entry.name}]: no group is called {entry.group()}")
                 if entry.name in entries:
-                    command.die(f"{path}: [{entry.name}] is there twice")
+                    command.die(f"{path}: [{entry.name}] appears twice")
                 entries[entry.name] = entry
     return list(entries.values())

@@ -12,7 +12,7 @@
  * KVM_SELFTEST_GMEM_SLOTS	"slot0": only memslot 0, i.e. the guest's code,
  *				stack and page tables, not the memory that the
  *				test adds and may later log or make read-only
- * KVM_SELFTEST_GMEM_SEAL	"1": nobody has the memory while KVM works: sealed.c
+ * KVM_SELFTEST_GMEM_SEAL	"1": no process has the memory mapped in KVM_RUN: sealed.c
  * KVM_SELFTEST_GMEM_DIR	a mount of the guestmem file system, or "-": the
  *				memslots stay plain ones, over a mapping of a file
  *				there, or of a guest_memfd.  KVM refuses nothing then, so

@@ -39,7 +39,10 @@ int __wrap_close(int fd);
 void __real__exit(int status) __attribute__((noreturn));
 void __wrap__exit(int status) __attribute__((noreturn));
 
-/* All below @lock, which is taken in a signal handler too: nobody touches guest memory with it. */
+/*
+ * @lock protects all of it.  A signal handler takes it too, so no code touches
+ * guest memory with it held.
+ */
 static atomic_flag lock = ATOMIC_FLAG_INIT;
 static struct file {
 	int fd;

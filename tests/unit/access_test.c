@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Access levels, against a model of a kernel that has them. */
+/* Tests the calls for access levels against a model of a kernel that has them. */
 #define _GNU_SOURCE	/* memfd_create() */
 #include <time.h>
 
@@ -101,7 +101,7 @@ static void test_retry(int fd)
 	model.held_page = 3;
 	model.held_tries = 4;
 	ok(!guestmem_make_inaccessible(fd, 0, PAGES * PAGE, 10000, &at) && model.tries == 5,
-	   "a page that is let go of: %d tries", model.tries);
+	   "a page that is released: %d tries", model.tries);
 
 	model_reset(PAGES);
 	model.held_page = 3;

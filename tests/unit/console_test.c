@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The console on a terminal of its own: raw mode, the way out, the marks. */
+/* Tests the console on a pseudoterminal: raw mode, Ctrl-A x, the mark, a panic. */
 #define _GNU_SOURCE	/* posix_openpt() and friends */
 #include <fcntl.h>
 #include <stdlib.h>
@@ -13,7 +13,7 @@
 
 static atomic_int ending;
 
-/* Make the other end of @terminal our controlling terminal and standard input. */
+/* Makes the other end of @terminal the controlling terminal and standard input. */
 static bool become_session(int terminal)
 {
 	int fd;
@@ -71,7 +71,7 @@ static void test_background(void)
 	console_close(&console);
 }
 
-/* The rest, in a child each: standard input of a process cannot be had back. */
+/* Each of the other tests replaces standard input, so each runs in a child. */
 static int in_child(void (*test)(void))
 {
 	int status = 0;
@@ -144,7 +144,7 @@ static void test_output(void)
 	dup2(fds[1], STDOUT_FILENO);
 	console_flush(&console);
 	put(&console, "ready\n[1.0] Kernel panic - not syncing: oh\n");
-	/* nobody reads: what does not fit is dropped once the VM is ending */
+	/* The pipe has no reader: once the VM is ending, what does not fit is dropped. */
 	atomic_store(&ending, 1);
 	for (int i = 0; i < 100000; i++)
 		console_put(&console, 'x');

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* A file of KVM's statistics, as the kernel lays it out and as it does not. */
+/* Tests how the benchmark parses KVM's statistics, in a correct file and in wrong ones. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <linux/kvm.h>

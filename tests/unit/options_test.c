@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The command line of guestmem run. */
+/* Tests the command line of guestmem run. */
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -66,8 +66,8 @@ static void test_good(void)
 static void test_refused(void)
 {
 	refused("", "--kernel");
-	refused("-xy", "no option -x");
-	refused("--kernel K --none", "no option --none");
+	refused("-xy", "unknown option -x");
+	refused("--kernel K --none", "unknown option --none");
 	refused("--kernel", "needs a value");
 	refused("--kernel K --cpus 0", "--cpus 0");
 	refused("--kernel K --cpus 17", "1 to 16");
@@ -118,7 +118,7 @@ static void test_files(void)
 	unlink(path);
 
 	ok(!mkfifo(path, 0600), "a named pipe");
-	file_refused(path, "a named pipe that nobody writes to");
+	file_refused(path, "a named pipe without a writer");
 	unlink(path);
 	rmdir(dir);
 }

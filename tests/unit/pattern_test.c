@@ -46,7 +46,7 @@ static void test_alignments(void)
 
 static void test_ends(void)
 {
-	/* Exactly as long as it may be read, so that the sanitizer sees a step too far. */
+	/* As long as the scanner may read, so that ASan detects a read beyond it. */
 	uint8_t *mem = calloc(1, 64 + 32);
 	struct pattern p;
 
@@ -76,7 +76,7 @@ static void test_near_misses(void)
 	ok(!found, "one wrong bit is not the pattern (%u were)", found);
 }
 
-/* What the scanner keeps of the pattern, the pattern must not be found in. */
+/* The memory in which the scanner keeps the pattern must not contain the pattern. */
 static void test_not_itself(void)
 {
 	struct pattern p, h;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Guest memory with access levels, from its creation until it is sealed. */
+/* Tests guest memory with access levels from its creation to level NONE. */
 #define _GNU_SOURCE	/* memfd_create() */
 #include <stdio.h>
 
@@ -13,7 +13,7 @@
 #define PAGES	(SIZE / MODEL_PAGE)
 #define VM	1000	/* a descriptor that is never used */
 
-/* Permissions of the mapping at @addr, and whether it is of a file. */
+/* Finds the permissions of the mapping at @addr, and whether it maps a file. */
 static bool mapped(const void *addr, char permissions[5], bool *file)
 {
 	FILE *f = fopen("/proc/self/maps", "r");
@@ -48,7 +48,7 @@ static void test_sealed(void)
 	memset(memory_at(&memory, MEMORY_BASE + SIZE - 4, 4), 0x5a, 4);
 
 	ok(!memory_seal(&memory), "sealed");
-	ok(model_all_at(0, PAGES, GUESTMEM_ACCESS_NONE), "nobody may see it now");
+	ok(model_all_at(0, PAGES, GUESTMEM_ACCESS_NONE), "it is at level NONE");
 	ok(!memory_at(&memory, MEMORY_BASE, 1) && !memory.base, "nor do we have an address of it");
 	ok(mapped(was, permissions, &file) && !strcmp(permissions, "---p") && !file,
 	   "where it was nothing else can come");

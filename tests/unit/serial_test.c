@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The serial port, driven register by register as Linux' 8250 driver does. */
+/* Tests the serial port by the register accesses that Linux's 8250 driver makes. */
 #include <linux/serial_reg.h>
 #include <string.h>
 
@@ -105,7 +105,7 @@ static void test_receive(void)
 	for (size_t i = 0; i < sizeof(bytes); i++)
 		bytes[i] = i;
 	start();
-	ok(serial_room(&serial) == 0, "no input while nobody listens");
+	ok(serial_room(&serial) == 0, "no input while the guest does not listen");
 	serial_receive(&serial, bytes, 2);
 	ok(!seen.level && (serial_read(&serial, UART_LSR) & UART_LSR_DR), "data without interrupt");
 	serial_write(&serial, UART_IER, UART_IER_RDI);
@@ -115,7 +115,7 @@ static void test_receive(void)
 	   !seen.level, "in order, and the line drops with the last");
 	ok(serial_read(&serial, UART_RX) == 0, "reading on is harmless");
 
-	ok(serial_room(&serial) == SERIAL_FIFO, "all room for somebody who listens");
+	ok(serial_room(&serial) == SERIAL_FIFO, "all room for a guest that listens");
 	serial_receive(&serial, bytes, sizeof(bytes));
 	ok(serial_room(&serial) == 0, "more than fits: full");
 	for (size_t i = 0; i < SERIAL_FIFO; i++)

@@ -440,7 +440,7 @@ static void test_share_survives_truncation(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, t->restored_dirty);
 }
 
-static void test_no_share_after_truncation(struct kunit *test)
+static void test_no_reference_after_truncation(struct kunit *test)
 {
 	struct guest_memfd *gm = gm_test_file(test, GM_FILE_NO_DIRECT_MAP);
 	struct page *page = gm_test_grab(test, gm, TAIL);
@@ -713,7 +713,7 @@ struct page *gm_test_block_page(struct kunit *test, struct guest_memfd *gm,
 	unlock_page(page);
 	if (!guest_memfd_max_order(gm, index)) {
 		put_page(page);
-		kunit_skip(test, "no 2 MiB page to be had");
+		kunit_skip(test, "no 2 MiB page is available");
 	}
 	return page;
 }
@@ -1139,7 +1139,7 @@ static struct kunit_case gm_test_cases[] = {
 	KUNIT_CASE(test_scrubbed_before_restore),
 	KUNIT_CASE(test_reference_delays_reuse),
 	KUNIT_CASE(test_share_survives_truncation),
-	KUNIT_CASE(test_no_share_after_truncation),
+	KUNIT_CASE(test_no_reference_after_truncation),
 	KUNIT_CASE(test_share_outlives_file),
 	KUNIT_CASE(test_referenced_is_counted),
 	KUNIT_CASE(test_gup),

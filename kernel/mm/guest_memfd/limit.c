@@ -50,8 +50,8 @@
  * @held: Number of pages of @outside to which a task or a device has a
  *	reference.
  * @moved: Time, in jiffies, when @held last changed.
- * @vain: Time, in jiffies, when a task last waited MAX_WAIT for a block in
- *	vain.
+ * @vain: Time, in jiffies, when a task last waited MAX_WAIT for a block and
+ *	got none.
  * @events: Number of wake-ups of @wait.
  * @mounted: True while the mount exists.
  */
@@ -196,7 +196,7 @@ static unsigned long expected(struct gm_limit *limit)
  * @nr: The number of pages.
  *
  * Context: Any but interrupt.
- * Return: False if gm_limit_wait() would wait in vain, as of now.
+ * Return: False if gm_limit_wait() would wait without success, as of now.
  */
 bool gm_limit_could_have(struct gm_limit *limit, unsigned long nr)
 {
@@ -355,8 +355,8 @@ bool gm_limit_should_wait(struct gm_limit *limit)
 	if (room >= GM_BLOCK_PAGES)
 		return true;
 	/*
-	 * A task has waited for MAX_WAIT in vain, because other tasks took the
-	 * room.  Use single pages for a while.
+	 * A task has waited for MAX_WAIT and got no block, because other tasks
+	 * took the room.  Use single pages for a while.
 	 */
 	if (time_before(jiffies, limit->vain + PATIENCE))
 		return false;

@@ -94,7 +94,7 @@ static void populate_block(struct kunit *test, struct guest_memfd *gm)
 {
 	KUNIT_ASSERT_EQ(test, populate(gm, 3), 0);
 	if (!is_block(gm, 3))
-		kunit_skip(test, "no 2 MiB page to be had");
+		kunit_skip(test, "no 2 MiB page is available");
 }
 
 static void test_reserve(struct kunit *test)
@@ -456,7 +456,7 @@ static void test_fresh_held(struct kunit *test)
 	struct folio *folio = NULL;
 
 	if (gm_get_blocks(gm, 0, &folio, 1) != 1)
-		kunit_skip(test, "no 2 MiB page to be had");
+		kunit_skip(test, "no 2 MiB page is available");
 	expect(test, limit, BLOCK_PAGES, BLOCK_PAGES);
 	folio_get(folio);
 	gm_free_fresh(folio);

@@ -10,8 +10,8 @@
  *
  * When the list of a node falls below the low watermark, a worker fills it up
  * to the high watermark.  The worker allocates only while the node has plenty
- * of free memory, and does not reclaim.  Blocks that files give back when the
- * list is at the high watermark are freed.
+ * of free memory, and does not reclaim.  Blocks that files release when the list
+ * is at the high watermark are freed.
  *
  * Pages of the pool are charged to no cgroup, and their reference counts are
  * frozen at zero.  The shrinker frees blocks when memory is short.  It restores
@@ -83,7 +83,7 @@
  * @misses: Number of attempts that found no block.
  * @refilled: Number of blocks that the worker has allocated and hidden.
  * @flushes: Number of flushes of all CPUs that the worker needed for them.
- * @returned: Number of blocks that files gave back.
+ * @returned: Number of blocks that files released.
  * @freed: Number of blocks that were freed from the pool.
  */
 struct gm_pool {
@@ -125,7 +125,7 @@ struct gm_watermark {
 };
 
 /*
- * By default the pool keeps some of the blocks that files give back, and the
+ * By default the pool keeps some of the blocks that files release, and the
  * worker allocates none.
  */
 static struct gm_watermark low_mark;
@@ -482,7 +482,7 @@ bool gm_pool_owns_pfn(unsigned long pfn)
 }
 
 /**
- * gm_pool_is_on - does a node keep blocks that files give back?
+ * gm_pool_is_on - does a node keep blocks that files release?
  * @nid: The node.
  *
  * Context: Any.

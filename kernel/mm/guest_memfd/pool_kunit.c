@@ -82,7 +82,7 @@ static struct page *new_block(struct kunit *test)
 	first = alloc_pages(GFP_KERNEL | __GFP_ZERO | __GFP_NOWARN,
 			    GM_BLOCK_MAX_ORDER);
 	if (!first)
-		kunit_skip(test, "no 2 MiB page to be had");
+		kunit_skip(test, "no 2 MiB page is available");
 	split_page(first, GM_BLOCK_MAX_ORDER);
 	direct_map_merge(first, NULL);
 	KUNIT_ASSERT_GE(test, gm_test_entry(first), gm_test_whole_entry());
@@ -412,7 +412,7 @@ static void test_make_and_dissolve(struct kunit *test)
 		}
 		expect_references(test, first, 0);
 	}
-	/* The page allocator reports no bad page. */
+	/* The page allocator reports no page in a wrong state. */
 	KUNIT_EXPECT_EQ(test, gm_pool_shrink(page_to_nid(first), 1), 1);
 }
 

@@ -181,7 +181,7 @@ static void check_secret(void)
 	stage("private");
 	fill();
 	check("private memory can be written", intact(), SECRET_PAGES);
-	check("the same once more", map(SECRET_START, SECRET_PAGES, PRIVATE), 0);
+	check("the same again", map(SECRET_START, SECRET_PAGES, PRIVATE), 0);
 	check("100 pages back", map(SECRET_START + 500 * PAGE, 100, SHARED), 0);
 	check("contents after that", intact(), SECRET_PAGES);
 	stage("part");

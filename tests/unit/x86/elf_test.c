@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The loader of uncompressed kernels, with good, cut off and hostile files. */
+/* Tests the loader of vmlinux files with correct, truncated and hostile ones. */
 #include <elf.h>
 #include <string.h>
 
@@ -82,7 +82,7 @@ static void test_truncated(const struct memory *memory)
 
 	for (size_t size = 0; size < sizeof(image); size++)
 		loaded += !load(&kernel, size, memory);
-	ok(loaded == 0, "no file that is cut off is loaded");
+	ok(loaded == 0, "no truncated file is loaded");
 }
 
 static void test_fuzzed(const struct memory *memory)

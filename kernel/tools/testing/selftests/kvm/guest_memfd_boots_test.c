@@ -4,8 +4,8 @@
  *
  * Each of -n VMs (50) has -m MiB (64) of hidden memory, touches all of it from
  * inside the guest, and ends.  The first round may cost the host some memory
- * for good: the page tables of the direct map that it splits.  From then on the
- * free memory, the slabs and the direct map do not change.
+ * permanently: the page tables of the direct map that it splits.  From then on
+ * the free memory, the slabs and the direct map do not change.
  *
  * Catches: a page that is not freed, or not restored (free, absent), a folio, a
  * direct-map reference, a VM or a file that is leaked (free, slab).

@@ -476,7 +476,7 @@ OWNER_TEST(memory_failure)
 	TEST_ASSERT_EQ(set_access(self->fd, FIRST, NR, KERNEL), -EPERM);
 
 	/*
-	 * The page is lost for good; the teardown checks its neighbour twice
+	 * The page stays lost; the teardown checks its neighbour twice
 	 * instead.
 	 */
 	TEST_ASSERT_EQ(gmem_count_absent(&self->pfns[bad], 1), 1);

@@ -2,17 +2,17 @@
 /*
  * A memory failure in one page of a block of hidden guest memory.
  *
- * Proves that user space and the guest lose the bad page and no other: the
+ * Proves that user space and the guest lose the poisoned page and no other: the
  * library splits the block or, where a pin prevents that, maps it page by page
- * without the bad page.  The other pages keep their frames, their contents,
- * their level and their counts.  The signals name 4 KiB.  When the file is
- * closed, all other pages are freed, and the bad page stays out of the direct
- * map and out of use, even if debugfs is asked to unpoison it.
+ * without the poisoned page.  The other pages keep their frames, their
+ * contents, their level and their counts.  The signals name 4 KiB.  When the
+ * file is closed, all other pages are freed, and the poisoned page stays out of
+ * the direct map and out of use, even if debugfs is asked to unpoison it.
  *
- * Catches: a whole block that is lost with one page (all tests), a bad page
- * that is mapped together with its neighbours (pinned), a block that stays with
- * its closed file for ever (pinned_until_closed), a bad page that is freed to
- * the allocator with its last reference (pinned_until_closed).
+ * Catches: a whole block that is lost with one page (all tests), a poisoned
+ * page that is mapped together with its neighbours (pinned), a block that stays
+ * with its closed file for ever (pinned_until_closed), a poisoned page that is
+ * freed to the allocator with its last reference (pinned_until_closed).
  *
  * Not covered: a real machine check, which tests/suites/machine-check.cfg
  * tests.
@@ -112,7 +112,7 @@ static int inject(const char *file, u64 pfn)
 }
 
 /*
- * Assert that all pages except the bad one are free; the bad page is in the
+ * Assert that all pages except the poisoned one are free; that one is in the
  * direct map if @seen.
  */
 static void assert_given_back(struct __test_metadata *_metadata, struct _test_data_poison *self,
@@ -181,7 +181,7 @@ static void assert_killed(char *addr, bool write)
 			WRITE_ONCE(*addr, 1);
 		else
 			(void)READ_ONCE(*addr);
-		TEST_FAIL("%s of a bad page is no error", write ? "write" : "read");
+		TEST_FAIL("%s of a poisoned page is no error", write ? "write" : "read");
 	}
 	expected = false;
 	assert_signal(BUS_MCEERR_AR, addr);
@@ -239,7 +239,7 @@ static void assert_lost(struct __test_metadata *_metadata, struct _test_data_poi
 	assert_marked(self->pfns, bad);
 	/*
 	 * The first access after the failure is to a neighbour, and must not
-	 * map the bad page.
+	 * map the poisoned page.
 	 */
 	if (bad % BLOCK_PAGES)
 		WRITE_ONCE(g->mem[(bad - 1) * GMEM_PAGE], READ_ONCE(g->mem[(bad - 1) * GMEM_PAGE]));
@@ -345,8 +345,8 @@ static void to_kernel(struct __test_metadata *_metadata, struct _test_data_poiso
 }
 
 /*
- * Assert that a change of the level of the bad page is refused, and reports the
- * page.
+ * Assert that a change of the level of the poisoned page is refused, and reports
+ * the page.
  */
 static void assert_refused(int fd, u64 bad)
 {
@@ -446,7 +446,7 @@ POISON_TEST(punched)
 	assert_lost(_metadata, self, true);
 	gmem_punch(g->fd, at, GMEM_PAGE);
 	gmem_assert_zero(g->mem + at, GMEM_PAGE);
-	TEST_ASSERT(gmem_pfn(g->mem + at) != self->pfns[self->bad], "the bad page is back");
+	TEST_ASSERT(gmem_pfn(g->mem + at) != self->pfns[self->bad], "the poisoned page is back");
 	assert_rest_usable(_metadata, self);
 	gmem_assert_counts(g->fd, NR_PAGES, 0);
 }

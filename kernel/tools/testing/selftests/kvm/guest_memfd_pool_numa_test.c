@@ -164,7 +164,7 @@ POOL_TEST(numa_lone)
 	if (access("/sys/devices/system/node/node1", R_OK))
 		SKIP(return, "one node");
 	if (access("/sys/kernel/debug/fail_page_alloc", R_OK))
-		SKIP(return, "no failures to be had here");
+		SKIP(return, "this kernel cannot make allocations fail");
 	for (i = 0; i < 4; i++) {
 		check_lone(self, MPOL_BIND, 1 + (i & 1), i & 2);
 		check_lone(self, MPOL_PREFERRED, 1 + (i & 1), i & 2);

@@ -213,7 +213,7 @@ static void eat(u64 pages, bool may_die)
 	}
 	TEST_ASSERT(pid > 0 && waitpid(pid, &status, 0) == pid, "no child");
 	TEST_ASSERT(may_die || (WIFEXITED(status) && !WEXITSTATUS(status)),
-		    "who needed %lu pages got status 0x%x", pages, status);
+		    "the process that needed %lu pages got status 0x%x", pages, status);
 }
 
 static void fill_host(struct _test_data_pressure *self)
@@ -377,7 +377,7 @@ PRESSURE_TEST(fragmented)
 		       size / GMEM_PAGE, single, idle, left);
 	TEST_ASSERT(left < idle, "a VM got %lu pages, and still %lu are idle", size / GMEM_PAGE,
 		    left);
-	TEST_ASSERT(single, "not one page came alone");
+	TEST_ASSERT(single, "the VM got no order-0 page");
 	assert_tagged(late, 1, self->seed + NR_VMS);
 	assert_tagged(g, STRIDE, self->seed + 1);
 	assert_tagged(&self->vms[0], 1, self->seed);
@@ -572,10 +572,10 @@ PRESSURE_TEST(held)
 			idle = count_idle();
 			absent = held_absent(pfns);
 			ksft_print_msg("%lu pages idle under pressure, %lu absent\n", idle, absent);
-			TEST_ASSERT(idle < BLOCK_PAGES - 1, "nothing was given back");
+			TEST_ASSERT(idle < BLOCK_PAGES - 1, "no page was freed");
 			TEST_ASSERT_EQ(absent, idle);
 			TEST_ASSERT(gmem_kernel_sees(pfns[HELD_PAGE], self->seed),
-				    "taken from who holds it");
+				    "a pinned page was freed");
 		}
 		/*
 		 * The worker retries several times meanwhile, and nothing

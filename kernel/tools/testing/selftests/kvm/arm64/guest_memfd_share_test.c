@@ -276,7 +276,7 @@ SHARE_TEST(file_closed)
 	TEST_ASSERT_EQ(gmem_pvm_step(p, OP_READ, BLOCK_PAGE, 0), 0x1111);
 	TEST_ASSERT_EQ(gmem_pvm_step(p, OP_READ, BLOCK_PAGE + GMEM_PAGE, 0), 0x2222);
 	usleep(300000);
-	TEST_ASSERT(gmem_count_absent(self->pfns, SIZE / GMEM_PAGE) >= 3, "pages were given back");
+	TEST_ASSERT(gmem_count_absent(self->pfns, SIZE / GMEM_PAGE) >= 3, "pages were freed");
 }
 
 /*

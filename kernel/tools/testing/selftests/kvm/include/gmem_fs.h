@@ -85,7 +85,7 @@ static inline bool is_empty(void *dir)
 static inline void wait_empty(const char *dir)
 {
 	gmem_wait(is_empty, (void *)dir, 10000);
-	TEST_ASSERT(is_empty((void *)dir), "%lu pages of %s are in use for good",
+	TEST_ASSERT(is_empty((void *)dir), "%lu pages of %s stay in use",
 		    used_pages(dir), dir);
 }
 

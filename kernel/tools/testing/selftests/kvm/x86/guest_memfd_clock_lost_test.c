@@ -449,7 +449,7 @@ CLOCK_TEST(vm_destroyed)
 	TEST_ASSERT_EQ(gmem_trace_pages(&trace, "guest_memfd_hide", NULL, 0),
 		       gmem_trace_pages(&trace, "guest_memfd_restore", NULL, 0));
 	TEST_ASSERT(gmem_plain() || gmem_trace_pages(&trace, "guest_memfd_put", NULL, 0) >= 8,
-		    "8 clocks had no share each");
+		    "the 8 clocks did not have a direct-map reference each");
 	gmem_trace_stop(&trace);
 	gmem_assert_present(pfns, NR_PAGES);
 	gmem_assert_given_back(pfns, NR_PAGES, self->seed);

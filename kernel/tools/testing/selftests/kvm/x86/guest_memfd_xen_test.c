@@ -387,7 +387,7 @@ static void check_moves(struct gmem_vm *g, const char *what, int (*to_guest)(str
 		 * Move into the guest again, then disable by user address,
 		 * which also puts the reference.
 		 */
-		TEST_ASSERT(!to_guest(g), "%s once more: errno %d", what, errno);
+		TEST_ASSERT(!to_guest(g), "%s again: errno %d", what, errno);
 		gmem_assert_counts(g->fd, NR_PAGES, 1);
 		TEST_ASSERT(!to_hva(g, NULL), "%s off: errno %d", what, errno);
 		gmem_assert_counts(g->fd, NR_PAGES, 0);
