@@ -1,29 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # shellcheck shell=bash
-# Sourced by the kernel-* scripts: what kernel/ holds, and how a tree differs
-# from the unmodified source. Three states of the kernel source matter:
+# Sourced by the kernel-* scripts: what kernel/ holds, as scripts/kernel-list prints it, and
+# where the kernel's source is:
 #	$pristine	unmodified, in the cache, never written
 #	$tree		build/host/src: what is built and edited
-#	the target	$pristine with kernel/ applied, made by make_target
-# A file of the tree that is not as $applied records it was edited by hand.
 
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-pristine=$("$TOP/scripts/kernel-fetch")
 # shellcheck disable=SC2034
-tree=$BUILD/host/src
-# "sha256  path" of each file that kernel-tree or kernel-save knows to be in kernel/.
-# shellcheck disable=SC2034
-applied=$BUILD/host/applied
-
-# Files that editors, patch and in-tree builds leave behind; never part of kernel/.
-is_litter() {
-	case /$1 in
-	*.orig | *.rej | *~ | *.swp | *.o | *.a | *.cmd | *.d | */tags | */cscope.* | */.config* | */Module.symvers) return 0 ;;
-	*/__pycache__/* | */.checkpatch-* | */include/generated/*) return 0 ;;
-	esac
-	return 1
-}
+pristine=$("$TOP/scripts/kernel-fetch") tree=$BUILD/host/src
 
 # The hook patches, in the order of the series.
 hooks() {
@@ -35,10 +20,6 @@ hooks() {
 fixed_hooks() {
 	[ ! -e "$TOP/kernel/hooks/series" ] ||
 		sed -n 's/^\([^[:space:]#]\{1,\}\)[[:space:]]*#[[:space:]]*fixed$/\1/p' "$TOP/kernel/hooks/series"
-}
-
-is_fixed() {
-	grep -qxF "$1" <(fixed_hooks)
 }
 
 # hook_files PATCH: the files it touches
@@ -57,66 +38,14 @@ our_files() {
 		LC_ALL=C sort)
 }
 
-# apply_hook DIR PATCH: apply it to the files in DIR, those of the source where DIR has none
-apply_hook() {
-	local dir=$1 patch=$2 file
-	while read -r file; do
-		[ -e "$pristine/$file" ] || die "hook $patch does not apply: the source has no $file"
-		[ -e "$dir/$file" ] && continue
-		mkdir -p "$dir/$(dirname "$file")"
-		cp -p "$pristine/$file" "$dir/$file"
-	done < <(hook_files "$patch")
-	patch -d "$dir" -p1 -F0 --no-backup-if-mismatch -s <"$TOP/kernel/hooks/$patch" >&2 ||
-		die "hook $patch does not apply to $(basename "$pristine") (see above)"
-}
-
-# make_base DIR: put each file that a fixed hook changes into DIR, with these changes alone
-make_base() {
-	local patch
-	mkdir -p "$1"
-	while read -r patch; do
-		apply_hook "$1" "$patch"
-	done < <(fixed_hooks)
-}
-
 # make_target DIR: put each file that kernel/ adds or changes into DIR, as it must be
 make_target() {
-	local dir=$1 patch file
-	local -A owner=()
-	mkdir -p "$dir"
-	while read -r patch; do
-		[ -r "$TOP/kernel/hooks/$patch" ] || die "kernel/hooks/series names $patch, which is not there"
-		if is_fixed "$patch"; then
-			[ ${#owner[@]} -eq 0 ] || die "$patch is fixed: it must stand before the others in kernel/hooks/series"
-			apply_hook "$dir" "$patch"
-			continue
-		fi
-		while read -r file; do
-			[ -z "${owner[$file]:-}" ] ||
-				die "$file is changed by two hooks, ${owner[$file]} and $patch; each file belongs to one"
-			owner[$file]=$patch
-		done < <(hook_files "$patch")
-		apply_hook "$dir" "$patch"
-	done < <(hooks)
-	while read -r file; do
-		[ ! -e "$pristine/$file" ] || die "kernel/$file exists in the source: change it by a hook"
-		mkdir -p "$dir/$(dirname "$file")"
-		cp -p "$TOP/kernel/$file" "$dir/$file"
-	done < <(our_files)
+	"$TOP/scripts/kernel-list" target "$1"
 }
 
 # changed_files: every file of $tree that is not as in $pristine, with how: A added, M modified, D deleted
 changed_files() {
-	local file
-	while read -r file; do
-		if [ ! -e "$pristine/$file" ]; then
-			is_litter "$file" || echo "A $file"
-		elif [ ! -e "$tree/$file" ]; then
-			echo "D $file"
-		elif ! cmp -s "$pristine/$file" "$tree/$file"; then
-			echo "M $file"
-		fi
-	done < <(list_files "$tree" | LC_ALL=C comm -3 - "$pristine.list" | sed 's/^\t//' | cut -f1 | LC_ALL=C sort -u)
+	"$TOP/scripts/kernel-list" changed | cut -d' ' -f1,3-
 }
 
 # sum FILE: its SHA-256, or "none"

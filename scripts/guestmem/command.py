@@ -2,6 +2,7 @@
 """What every program of the project does with its command line, its output and its errors."""
 
 import os
+import signal
 import sys
 
 
@@ -9,6 +10,17 @@ def die(message, status=1):
     """Print "PROGRAM: MESSAGE" to stderr and exit."""
     print(f"{os.path.basename(sys.argv[0])}: {message}", file=sys.stderr)
     sys.exit(status)
+
+
+def say(message):
+    """Print what is being done to stderr."""
+    print(f"=== {message}", file=sys.stderr)
+
+
+def end_by_signals():
+    """Let a signal that ends the program be an exception, so that it removes its temporary files."""
+    for number in signal.SIGINT, signal.SIGTERM:
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
 
 
 def any_bytes():
