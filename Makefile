@@ -80,7 +80,7 @@ user: $(B)/guestmem $(B)/lib/libguestmem.a $(B)/lib/libguestmem.so $(B)/init $(b
 unit: $(unit_tests) $(arm64_unit_tests)	## unit tests of the programs and the library, under ASan and UBSan
 	@scripts/test --only 'unit/*'
 
-check:		## shellcheck and pyflakes of the scripts, and the unit tests
+check:		## shellcheck, pyflakes, spelling, words that the tree has retired, and the unit tests
 	@scripts/test --only 'lint/*' --only 'unit/*'
 
 series:		## build/series/: kernel/ as patches for the kernel's mailing lists (docs/series.md)
