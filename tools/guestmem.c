@@ -12,8 +12,8 @@ static const struct command {
 	int (*function)(int argc, char **argv);
 	const char *help;
 } commands[] = {
-	{ "run", cmd_run, "boot a Linux guest whose memory the host kernel cannot reach" },
-	{ "scan", cmd_scan, "look for a pattern in all of the host's memory" },
+	{ "run", cmd_run, "boot a Linux guest whose memory the host kernel does not map" },
+	{ "scan", cmd_scan, "search all of the host's memory for a pattern" },
 	{ "map", cmd_map, "draw the host's direct map" },
 };
 
@@ -24,7 +24,7 @@ static void usage(FILE *out)
 	fprintf(out, "Usage: guestmem COMMAND [OPTIONS]\n\nCommands:\n");
 	for (size_t i = 0; i < NR_COMMANDS; i++)
 		fprintf(out, "  %-6s %s\n", commands[i].name, commands[i].help);
-	fprintf(out, "\n'guestmem COMMAND --help' tells the options of a command.\n");
+	fprintf(out, "\n'guestmem COMMAND --help' lists the options of a command.\n");
 }
 
 static const struct command *find(const char *name)
@@ -61,7 +61,7 @@ static int dispatch(int argc, char **argv)
 		if (command)
 			return command->function(argc - 1, argv + 1);
 	}
-	return fail(STATUS_USAGE, "no command '%s'; try 'guestmem help'", argv[1]);
+	return fail(STATUS_USAGE, "unknown command '%s'; try 'guestmem help'", argv[1]);
 }
 
 int main(int argc, char **argv)

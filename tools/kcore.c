@@ -82,7 +82,7 @@ static int has_paddr(const Elf64_Phdr *ph)
 static int check_segment(const Elf64_Phdr *ph, size_t i, char *why, size_t why_size)
 {
 	if ((ph->p_paddr | ph->p_vaddr | ph->p_filesz) & (KCORE_PAGE_SIZE - 1))
-		return fail(why, why_size, "segment %zu is not made of whole pages", i);
+		return fail(why, why_size, "segment %zu does not consist of whole pages", i);
 	if (ph->p_paddr >= MAX_PHYS || ph->p_filesz > MAX_PHYS - ph->p_paddr)
 		return fail(why, why_size, "segment %zu reaches beyond physical memory", i);
 	if (ph->p_vaddr + (ph->p_filesz - 1) < ph->p_vaddr ||
@@ -148,7 +148,7 @@ static int take_segments(struct kcore *kc, const Elf64_Phdr *ph, size_t nr,
 	qsort(kc->ram, kc->nr_ram, sizeof(*kc->ram), by_start);
 	for (size_t i = 1; i < kc->nr_ram; i++)
 		if (kc->ram[i].start < kc->ram[i - 1].end)
-			return fail(why, why_size, "RAM at 0x%llx is there twice",
+			return fail(why, why_size, "two segments contain the RAM at 0x%llx",
 				    (unsigned long long)kc->ram[i].start);
 	return 0;
 }

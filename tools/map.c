@@ -25,13 +25,13 @@ static const char usage[] =
 	"usage: guestmem map [options]\n"
 	"Draws the kernel's direct map: which RAM is mapped by 1 GiB, 2 MiB and 4 KiB entries,\n"
 	"and which is not mapped.\n"
-	"  -o FILE              draw into FILE, an .svg; repeatable\n"
-	"  --title TEXT         the first line of that drawing\n"
+	"  -o FILE              draw into FILE, whose name ends in .svg; repeatable\n"
+	"  --title TEXT         the title of the drawing\n"
 	"  --counts             print numbers of 4 KiB pages, for each GiB and in total\n"
-	"  --style STYLE        ascii, utf8 or color (what the terminal can do)\n"
-	"  --kcore FILE         instead of /proc/kcore\n"
-	"  --page-tables FILE   instead of the one in debugfs\n"
-	"  --help\n";
+	"  --style STYLE        ascii, utf8 or color [what the terminal supports]\n"
+	"  --kcore FILE         read FILE instead of /proc/kcore\n"
+	"  --page-tables FILE   read FILE instead of the dump in debugfs\n"
+	"  --help               print this text\n";
 
 static bool has_suffix(const char *name, const char *suffix)
 {
@@ -53,7 +53,7 @@ static int draw(const char *name, const struct view *v, const char *title)
 	if (fclose(out))
 		ret = -1;
 	if (ret)
-		say("%s: cannot be written", name);
+		say("%s: cannot write the file", name);
 	return ret;
 }
 
@@ -151,7 +151,7 @@ static int not_svg(const char *name)
 	if (has_suffix(name, ".png"))
 		return fail(STATUS_USAGE, "%s: guestmem map draws SVG only; name an .svg file, and "
 			    "convert it with 'rsvg-convert -o %s FILE.svg'", name, name);
-	return bad_usage("not an .svg", name);
+	return bad_usage("the name must end in .svg", name);
 }
 
 int cmd_map(int argc, char **argv)
@@ -183,7 +183,7 @@ int cmd_map(int argc, char **argv)
 			if (!has_suffix(optarg, ".svg"))
 				return not_svg(optarg);
 			if (nr_files == sizeof(file) / sizeof(file[0]))
-				return bad_usage("one picture too many", optarg);
+				return bad_usage("too many files to draw into", optarg);
 			file[nr_files++] = optarg;
 			break;
 		case 'T':
@@ -194,7 +194,7 @@ int cmd_map(int argc, char **argv)
 			break;
 		case 's':
 			if (parse_style(optarg, &style))
-				return bad_usage("no such style", optarg);
+				return bad_usage("unknown style", optarg);
 			break;
 		case 'k':
 			kcore_path = optarg;
@@ -211,7 +211,7 @@ int cmd_map(int argc, char **argv)
 		}
 	}
 	if (optind < argc)
-		return bad_usage("what is this", argv[optind]);
+		return bad_usage("unexpected argument", argv[optind]);
 	if (load(&kc, &pt, kcore_path, pt_path))
 		return 1;
 	view_init(&v, &kc, &pt);

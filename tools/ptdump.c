@@ -81,7 +81,7 @@ int ptdump_parse(struct ptdump *pt, const struct ptdump_format *format, FILE *in
 
 		nr++;
 		if (kind < 0) {
-			snprintf(why, why_size, "line %zu is not understood", nr);
+			snprintf(why, why_size, "cannot parse line %zu", nr);
 			goto fail;
 		}
 		if (!kind || start >= base + limit || (end && end <= base))
@@ -89,7 +89,7 @@ int ptdump_parse(struct ptdump *pt, const struct ptdump_format *format, FILE *in
 		start = start < base ? 0 : start - base;
 		end = !end || end - base > limit ? limit : end - base;
 		if (start < reached) {
-			snprintf(why, why_size, "line %zu goes back", nr);
+			snprintf(why, why_size, "line %zu is below the line before it", nr);
 			goto fail;
 		}
 		reached = end;
@@ -104,7 +104,7 @@ int ptdump_parse(struct ptdump *pt, const struct ptdump_format *format, FILE *in
 	}
 	if (!pt->nr) {
 		if (nr)
-			snprintf(why, why_size, "nothing in it about the direct map at 0x%llx",
+			snprintf(why, why_size, "it does not describe the direct map at 0x%llx",
 				 (unsigned long long)base);
 		goto fail;
 	}

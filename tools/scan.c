@@ -463,7 +463,7 @@ static void report(struct scan *s, struct worker *worker, struct list *found,
 	printf("mib_per_second=%.0f\n", seconds > 0 ? mib / seconds : 0);
 	if (isatty(STDERR_FILENO))
 		fprintf(stderr,
-			"The pattern is on %zu of %llu pages; %llu pages could not be read.\n",
+			"The pattern is on %zu of %llu pages; %llu pages are unreadable.\n",
 			hits, (unsigned long long)pages, (unsigned long long)(refused + blank));
 }
 
@@ -502,7 +502,7 @@ static int prepare(struct scan *s)
 		return 0;
 	if (ptdump_load(&s->pt, s->pt_path, &s->kc, why, sizeof(why)) ||
 	    prepare_image(s, why, sizeof(why)))
-		say("going without the page tables: %s: %s", s->pt_path, why);
+		say("scanning without the page tables: %s: %s", s->pt_path, why);
 	else
 		s->have_pt = true;
 	return 0;
@@ -545,14 +545,14 @@ out:
 static const char usage[] =
 	"usage: guestmem scan (--seed N | --pattern HEX) [options]\n"
 	"Reads all RAM through the kernel's direct map and counts the pages with a pattern.\n"
-	"  --seed N             the pattern that the demo's guest makes of this number\n"
-	"  --pattern HEX        the pattern itself, 16 to 256 bytes\n"
-	"  --anywhere           look at every byte, not only at each 64th of a page\n"
-	"  --list               print the page frame number of every page that has it\n"
-	"  --cpus N             read with N CPUs (all that this process may use)\n"
-	"  --every-cpu          every CPU reads all RAM: finds stale TLB entries\n"
-	"  --kcore FILE         instead of /proc/kcore\n"
-	"  --page-tables FILE   instead of the one in debugfs, or \"none\"\n"
+	"  --seed N             search for the pattern that the demo's guest derives from N\n"
+	"  --pattern HEX        search for this pattern, 16 to 256 bytes\n"
+	"  --anywhere           compare at every offset, not only at multiples of 64 bytes\n"
+	"  --list               print the page frame number of every page with the pattern\n"
+	"  --cpus N             read with N CPUs [all that this process may use]\n"
+	"  --every-cpu          every CPU reads all RAM, to find stale TLB entries\n"
+	"  --kcore FILE         read FILE instead of /proc/kcore\n"
+	"  --page-tables FILE   read FILE, or \"none\", instead of the dump in debugfs\n"
 	"  --help\n";
 
 static int bad_usage(const char *what, const char *arg)
@@ -638,11 +638,11 @@ int cmd_scan(int argc, char **argv)
 		}
 	}
 	if (optind < argc)
-		return bad_usage("what is this", argv[optind]);
+		return bad_usage("unexpected argument", argv[optind]);
 	if (!s.pattern.len)
-		return bad_usage("what to look for? --seed N or --pattern HEX", NULL);
+		return bad_usage("--seed N or --pattern HEX is missing", NULL);
 	s.nr_workers = allowed_cpus(cpu, want < MAX_CPUS ? (unsigned int)want : MAX_CPUS);
 	if (!s.nr_workers)
-		return fail(STATUS_ERROR, "the CPUs to read with: %s", strerror(errno));
+		return fail(STATUS_ERROR, "cannot find the CPUs to read with: %s", strerror(errno));
 	return scan(&s, cpu);
 }

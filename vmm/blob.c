@@ -22,7 +22,7 @@ static const char *read_all(struct blob *blob, int fd)
 
 	blob->data = malloc(st.st_size);
 	if (!blob->data)
-		return "no memory to read it";
+		return "not enough memory to read the file";
 	while (blob->size < (size_t)st.st_size) {
 		n = read(fd, blob->data + blob->size, st.st_size - blob->size);
 		if (n < 0)

@@ -67,7 +67,7 @@ static const char *check_file(struct disk *disk)
 		return strerror(errno);
 	disk->sectors = size / SECTOR;
 	if (!disk->sectors || size % SECTOR)
-		return "a disk's size is a multiple of 512 bytes, and not 0";
+		return "the size of a disk must be a multiple of 512 bytes, and not 0";
 	return NULL;
 }
 

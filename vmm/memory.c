@@ -250,7 +250,7 @@ static int bind(struct memory *memory, int vm_fd, uint32_t slot, uint64_t addr,
 		ret = guestmem_bind(vm_fd, &gslot);
 	}
 	if (ret)
-		return fail(STATUS_ERROR, "cannot give the guest its memory: %s", strerror(-ret));
+		return fail(STATUS_ERROR, "cannot create a memslot: %s", strerror(-ret));
 	return 0;
 }
 
@@ -297,10 +297,10 @@ int memory_seal(struct memory *memory)
 	memory->base = memory->shared = NULL;
 	ret = guestmem_make_inaccessible(memory->fd, 0, memory->size, 0, &at);
 	if (ret == -EAGAIN || ret == -EHWPOISON)
-		return fail(STATUS_ERROR, "cannot seal guest memory: offset 0x%llx: %s",
+		return fail(STATUS_ERROR, "cannot set level NONE at offset 0x%llx of guest memory: %s",
 			    (unsigned long long)at, strerror(-ret));
 	if (ret)
-		return fail(STATUS_ERROR, "cannot seal guest memory: %s", strerror(-ret));
+		return fail(STATUS_ERROR, "cannot set level NONE of guest memory: %s", strerror(-ret));
 	return 0;
 }
 
@@ -313,7 +313,7 @@ int memory_share(struct memory *memory)
 		return 0;
 	ret = guestmem_map(memory->fd, 0, memory->size, &shared);
 	if (ret)
-		return fail(STATUS_ERROR, "cannot map what the guest shares: %s", strerror(-ret));
+		return fail(STATUS_ERROR, "cannot map guest memory for the disk: %s", strerror(-ret));
 	memory->shared = shared;
 	return 0;
 }

@@ -87,11 +87,11 @@ static bool parse_one(struct options *options, int option, const char *value, ch
 			if (options->vm.memory != MEMORY_GUEST_CONTROLLED || MACHINE_CONVERSIONS)
 				return true;
 			snprintf(error, size, "--memory %s: guests of this architecture have no "
-				 "hypercall for it", value);
+				 "hypercall to share memory", value);
 			return false;
 		}
-		snprintf(error, size, "--memory %s: it is one of plain, thp, gmem, hidden, "
-			 "sealed, guest-controlled", value);
+		snprintf(error, size, "--memory %s: KIND must be plain, thp, gmem, hidden, "
+			 "sealed or guest-controlled", value);
 		return false;
 	case MEM:
 		if (parse_size(value, &options->vm.size) && options->vm.size >= MIN_MEMORY &&
@@ -119,7 +119,7 @@ static bool check_protected(struct options *options, char *error, size_t size)
 	if (memory == MEMORY_BEST || memory == MEMORY_SEALED || memory == MEMORY_PLAIN ||
 	    memory == MEMORY_THP)
 		return true;
-	snprintf(error, size, "--memory %s: a protected VM takes sealed, plain or thp",
+	snprintf(error, size, "--memory %s: a protected VM needs sealed, plain or thp",
 		 memory_kind_name(memory));
 	return false;
 }
@@ -137,8 +137,8 @@ static bool check_disk(const struct options *options, char *error, size_t size)
 		snprintf(error, size, "--disk %s: a protected VM with a disk needs sealed memory",
 			 options->disk);
 	else
-		snprintf(error, size, "--disk %s: a guest on sealed memory shares none of it "
-			 "with a disk", options->disk);
+		snprintf(error, size, "--disk %s: on sealed memory only a protected guest can "
+			 "have a disk", options->disk);
 	return false;
 }
 
@@ -156,9 +156,9 @@ bool options_parse(struct options *options, int argc, char **argv, char *error, 
 		if (option == '?') {
 			/* In a word of several letters getopt() has not advanced optind. */
 			if (optopt > HELP)
-				snprintf(error, size, "no option -%c", optopt);
+				snprintf(error, size, "unknown option -%c", optopt);
 			else
-				snprintf(error, size, "no option %s", argv[optind - 1]);
+				snprintf(error, size, "unknown option %s", argv[optind - 1]);
 			return false;
 		}
 		if (option == ':') {
@@ -171,7 +171,7 @@ bool options_parse(struct options *options, int argc, char **argv, char *error, 
 	if (options->help)
 		return true;
 	if (optind < argc) {
-		snprintf(error, size, "%s: no argument is expected here", argv[optind]);
+		snprintf(error, size, "%s: unexpected argument", argv[optind]);
 		return false;
 	}
 	if (!options->kernel) {

@@ -15,7 +15,7 @@ static void print_counters(const struct memory *memory)
 		return;
 	ret = guestmem_read_counters(memory->fd, &c);
 	if (ret) {
-		say("warning: no counters of the guest_memfd: %s", strerror(-ret));
+		say("warning: cannot read the counters of the guest_memfd: %s", strerror(-ret));
 		return;
 	}
 	say("size=%llu", (unsigned long long)c.size);

@@ -88,10 +88,10 @@ static void run_failed(struct vcpu *vcpu, int error)
 		struct memory_fault fault;
 
 		memcpy(&fault, &run->hw, sizeof(fault));
-		say("vCPU %u: KVM cannot reach guest memory 0x%llx: %s", vcpu->id,
+		say("vCPU %u: KVM cannot access guest memory at 0x%llx: %s", vcpu->id,
 		    (unsigned long long)fault.addr, strerror(error));
 	} else {
-		say("vCPU %u: KVM cannot run it: %s", vcpu->id, strerror(error));
+		say("vCPU %u: KVM_RUN failed: %s", vcpu->id, strerror(error));
 	}
 	vm_end(vcpu->vm, ENDING_ERROR);
 }
@@ -115,7 +115,7 @@ static void system_event(struct vcpu *vcpu)
 
 static void internal_error(struct vcpu *vcpu)
 {
-	say("vCPU %u: KVM gave up: exit reason %u, suberror %u, " MACHINE_PC " 0x%llx", vcpu->id,
+	say("vCPU %u: unexpected KVM exit: reason %u, suberror %u, " MACHINE_PC " 0x%llx", vcpu->id,
 	    vcpu->run->exit_reason, vcpu->run->internal.suberror, arch_pc(vcpu));
 	vm_end(vcpu->vm, ENDING_ERROR);
 }

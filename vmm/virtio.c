@@ -103,14 +103,14 @@ static const char *read_chain(const struct virtio *virtio, uint16_t head,
 			return "a request has too many descriptors";
 		if (!memory_read(virtio->memory, queue->descriptors + head * sizeof(desc), &desc,
 				 sizeof(desc)))
-			return "its descriptors cannot be read";
+			return "cannot read its descriptors";
 		flags = le16toh(desc.flags);
 		if (flags & VRING_DESC_F_INDIRECT)
 			return "a descriptor is indirect";
 		if (flags & VRING_DESC_F_WRITE)
 			request->nr_in++;
 		else if (request->nr_in)
-			return "a request goes on behind what it is to get";
+			return "a descriptor for reading follows one for writing";
 		else
 			request->nr_out++;
 		request->segments[nr] = (struct virtio_segment){
@@ -135,16 +135,16 @@ static const char *read_index(const struct virtio *virtio, uint16_t *index)
 	uint16_t before;
 
 	if (!read_u16(virtio, at, index))
-		return "its available ring cannot be read";
+		return "cannot read its available ring";
 	for (unsigned int i = 0; i <= 2 * queue->size; i++) {
 		before = *index;
 		__atomic_thread_fence(__ATOMIC_SEQ_CST);
 		if (!read_u16(virtio, at, index))
-			return "its available ring cannot be read";
+			return "cannot read its available ring";
 		if (*index == before)
 			return NULL;
 	}
-	return "its available ring does not stand still";
+	return "the index of its available ring changes all the time";
 }
 
 /* Returns NULL, or the error. */
@@ -157,7 +157,7 @@ static const char *put_used(struct virtio *virtio, uint16_t head, uint32_t writt
 
 	queue->next_used++;
 	if (!memory_write(virtio->memory, queue->used + at, &elem, sizeof(elem)))
-		return "its used ring cannot be written";
+		return "cannot write its used ring";
 	/* Make the element and the data visible before the index. */
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	/*
@@ -166,7 +166,7 @@ static const char *put_used(struct virtio *virtio, uint16_t head, uint32_t writt
 	 * 32 bits.
 	 */
 	if (!memory_add(virtio->memory, queue->used, 16))
-		return "its used ring cannot be written";
+		return "cannot write its used ring";
 	return NULL;
 }
 
@@ -181,14 +181,14 @@ static const char *serve(struct virtio *virtio)
 	int64_t written;
 
 	if (!read_u16(virtio, queue->available + at, &head))
-		return "its available ring cannot be read";
+		return "cannot read its available ring";
 	queue->next_available++;
 	error = read_chain(virtio, head, &request);
 	if (error)
 		return error;
 	written = virtio->ops->request(virtio->context, &request);
 	if (written < 0)
-		return "a request makes no sense";
+		return "a request is malformed";
 	error = put_used(virtio, head, written);
 	if (error)
 		return error;
@@ -199,7 +199,7 @@ static const char *serve(struct virtio *virtio)
 	 */
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	if (!read_u16(virtio, queue->available, &flags))
-		return "its available ring cannot be read";
+		return "cannot read its available ring";
 	if (!(flags & VRING_AVAIL_F_NO_INTERRUPT))
 		raise_interrupt(virtio, 0, VIRTIO_MMIO_INT_VRING);
 	return NULL;
@@ -221,7 +221,7 @@ static const char *serve_all(struct virtio *virtio)
 	if (error)
 		return error;
 	if ((uint16_t)(index - queue->next_available) > queue->size)
-		return "its available ring has more than there is";
+		return "its available ring has more requests than descriptors";
 	/* Read the requests after the index: the driver writes them before it. */
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	while (index != queue->next_available && !atomic_load(virtio->ending)) {

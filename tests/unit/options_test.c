@@ -66,8 +66,8 @@ static void test_good(void)
 static void test_refused(void)
 {
 	refused("", "--kernel");
-	refused("-xy", "no option -x");
-	refused("--kernel K --none", "no option --none");
+	refused("-xy", "unknown option -x");
+	refused("--kernel K --none", "unknown option --none");
 	refused("--kernel", "needs a value");
 	refused("--kernel K --cpus 0", "--cpus 0");
 	refused("--kernel K --cpus 17", "1 to 16");

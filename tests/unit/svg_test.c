@@ -85,7 +85,7 @@ static void test_names(void)
 {
 	ok(refused("map.png", "convert it with 'rsvg-convert -o /nonexistent/map.png FILE.svg'"),
 	   "map says how to make a PNG");
-	ok(refused("map.pdf", "not an .svg: /nonexistent/map.pdf"), "map refuses other formats");
+	ok(refused("map.pdf", "the name must end in .svg: /nonexistent/map.pdf"), "map refuses other formats");
 }
 
 int main(void)

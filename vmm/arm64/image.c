@@ -131,7 +131,7 @@ const char *image_check(const struct blob *file)
 	    header.image_size < file->size)
 		return "the header of the Image is damaged";
 	if (entry_is_cut_off(file, &header) || section_is_cut_off(file, &header))
-		return "the file is cut off";
+		return "the file is truncated";
 	return NULL;
 }
 

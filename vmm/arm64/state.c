@@ -47,7 +47,7 @@ void arch_say_state(const struct vcpu *vcpu)
 	    registers_get(vcpu->fd, CORE_REGISTER(regs.pstate), &pstate) ||
 	    registers_get(vcpu->fd, (pstate & PSTATE_MODE) == PSTATE_SP_EL1 ?
 			  CORE_REGISTER(sp_el1) : CORE_REGISTER(regs.sp), &sp)) {
-		say("vCPU %u: its state cannot be read", vcpu->id);
+		say("vCPU %u: cannot read its state", vcpu->id);
 		return;
 	}
 	say("vCPU %u: %s, pc 0x%llx, sp 0x%llx, pstate 0x%llx", vcpu->id, mp_state(vcpu),

@@ -35,7 +35,7 @@ int arch_init_vcpu(struct vcpu *vcpu)
 	struct kvm_vcpu_init init;
 
 	if (ioctl(vcpu->vm->fd, KVM_ARM_PREFERRED_TARGET, &init))
-		return fail(STATUS_ERROR, "KVM knows no CPU for guests: %s", strerror(errno));
+		return fail(STATUS_ERROR, "KVM offers no CPU type for guests: %s", strerror(errno));
 	init.features[0] |= 1u << KVM_ARM_VCPU_PSCI_0_2;
 	if (vcpu->vm->protected)
 		add_pointer_authentication(vcpu->vm, &init);

@@ -46,7 +46,7 @@ const char *arch_load(const struct vm *vm, const struct payload *payload, struct
 	const char *error;
 
 	if (strlen(payload->cmdline) > CMDLINE_MAX)
-		return "the command line is longer than this kernel takes";
+		return "the command line is longer than this kernel accepts";
 	error = image_load(&payload->kernel, memory, &entry, &end);
 	if (error)
 		return error;
@@ -64,11 +64,11 @@ const char *arch_load(const struct vm *vm, const struct payload *payload, struct
 	}
 	for (unsigned int i = 0; i < vm->nr_cpus; i++) {
 		if (registers_get(vm->vcpus[i].fd, REGISTER_MPIDR, &machine.mpidr[i]))
-			return "KVM does not tell the MPIDR of a vCPU";
+			return "cannot read the MPIDR of a vCPU";
 		machine.mpidr[i] &= MPIDR_AFFINITY;
 	}
 	if (getrandom(machine.seed, sizeof(machine.seed), 0) != sizeof(machine.seed))
-		return "the host has no random numbers for the guest";
+		return "cannot get random numbers from the host";
 	error = devicetree_write(memory_at(memory, devicetree, DEVICETREE_MAX), &machine);
 	if (error)
 		return error;
@@ -103,8 +103,8 @@ int arch_create_vm(struct vm *vm, uint64_t memory_size)
 	error = errno;
 	if (vm->fd < 0 && vm->protected && error == EINVAL &&
 	    can_create(vm->kvm_fd, type & ~VM_TYPE_PROTECTED))
-		return fail(STATUS_ERROR, "--protected: this host has no protected VMs; its kernel "
-			    "needs kvm-arm.mode=protected");
+		return fail(STATUS_ERROR, "--protected: this host has no protected VMs; boot it "
+			    "with kvm-arm.mode=protected");
 	if (vm->fd < 0)
 		return fail(STATUS_ERROR, "cannot create a VM: %s", strerror(error));
 	return 0;

@@ -62,7 +62,7 @@ static const char *write_cmdline(struct boot_params *params, const struct memory
 	if (max > LAYOUT_CMDLINE_MAX - 1)
 		max = LAYOUT_CMDLINE_MAX - 1;
 	if (len > max)
-		return "the command line is longer than this kernel takes";
+		return "the command line is longer than this kernel accepts";
 	memcpy(memory_at(memory, LAYOUT_CMDLINE, len + 1), cmdline, len + 1);
 	params->hdr.cmd_line_ptr = LAYOUT_CMDLINE;
 	return NULL;

@@ -47,14 +47,14 @@ const char *bzimage_check(const struct blob *file)
 	if (!(header.loadflags & LOADED_HIGH))
 		return "a zImage; only a bzImage can be booted";
 	if (header.pref_address < LAYOUT_HIGH)
-		return "the kernel wants to be loaded below 1 MiB";
+		return "the load address of the kernel is below 1 MiB";
 
 	if (file->size <= setup_size(&header) + ENTRY_64)
-		return "the file is cut off";
+		return "the file is truncated";
 	size = file->size - setup_size(&header);
 	/* syssize is in units of 16 bytes; the last unit may be partial. */
 	if ((uint64_t)header.syssize * 16 > size + 15)
-		return "the file is cut off";
+		return "the file is truncated";
 	return NULL;
 }
 

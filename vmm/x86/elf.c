@@ -34,7 +34,7 @@ const char *elf_check(const struct blob *file)
 	Elf64_Ehdr ehdr;
 
 	if (file->size < sizeof(ehdr))
-		return "the file is cut off";
+		return "the file is truncated";
 	ehdr = file_header(file);
 	if (ehdr.e_ident[EI_CLASS] != ELFCLASS64 || ehdr.e_ident[EI_DATA] != ELFDATA2LSB ||
 	    ehdr.e_machine != EM_X86_64)
@@ -45,10 +45,10 @@ const char *elf_check(const struct blob *file)
 		return "the ELF file has no usable program headers";
 	if (ehdr.e_phoff > file->size ||
 	    file->size - ehdr.e_phoff < ehdr.e_phnum * sizeof(Elf64_Phdr))
-		return "the file is cut off";
+		return "the file is truncated";
 	for (unsigned int i = 0; i < ehdr.e_phnum; i++)
 		kernel_addresses |= program_header(file, &ehdr, i).p_vaddr >> 63;
-	return kernel_addresses ? NULL : "a program, not a kernel";
+	return kernel_addresses ? NULL : "a program, but not a kernel";
 }
 
 static const char *load_segment(struct kernel *kernel, const Elf64_Phdr *phdr,
@@ -59,9 +59,9 @@ static const char *load_segment(struct kernel *kernel, const Elf64_Phdr *phdr,
 	if (phdr->p_filesz > phdr->p_memsz)
 		return "an ELF segment is larger in the file than in memory";
 	if (phdr->p_offset > file->size || phdr->p_filesz > file->size - phdr->p_offset)
-		return "the file is cut off";
+		return "the file is truncated";
 	if (phdr->p_paddr < LAYOUT_HIGH)
-		return "the kernel wants to be loaded below 1 MiB";
+		return "the load address of the kernel is below 1 MiB";
 	to = memory_at(memory, phdr->p_paddr, phdr->p_memsz);
 	if (!to || phdr->p_paddr >= MEMORY_HIGH_BASE)
 		return "the guest's memory is too small for this kernel";

@@ -25,7 +25,7 @@ int hypercall_enable(struct vm *vm)
 	};
 
 	if (ioctl(vm->fd, KVM_ENABLE_CAP, &cap))
-		return fail(STATUS_ERROR, "this kernel's KVM does not pass on hypercalls: %s",
+		return fail(STATUS_ERROR, "this kernel's KVM does not pass hypercalls to the VMM: %s",
 			    strerror(errno));
 	return 0;
 }

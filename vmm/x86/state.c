@@ -20,7 +20,7 @@
 static const char *const mp_states[] = {
 	[KVM_MP_STATE_RUNNABLE] = "runnable",
 	[KVM_MP_STATE_UNINITIALIZED] = "never started",
-	[KVM_MP_STATE_INIT_RECEIVED] = "waits to be started",
+	[KVM_MP_STATE_INIT_RECEIVED] = "waits for SIPI",
 	[KVM_MP_STATE_HALTED] = "halted",
 	[KVM_MP_STATE_SIPI_RECEIVED] = "being started",
 };
@@ -78,7 +78,7 @@ void arch_say_state(const struct vcpu *vcpu)
 
 	if (ioctl(vcpu->fd, KVM_GET_MP_STATE, &mp) || ioctl(vcpu->fd, KVM_GET_REGS, &regs) ||
 	    ioctl(vcpu->fd, KVM_GET_VCPU_EVENTS, &events)) {
-		say("vCPU %u: its state cannot be read", vcpu->id);
+		say("vCPU %u: cannot read its state", vcpu->id);
 		return;
 	}
 	say("vCPU %u: %s, rip 0x%llx, rsp 0x%llx, rflags 0x%llx", vcpu->id,

@@ -82,7 +82,7 @@ static void test_truncated(const struct memory *memory)
 
 	for (size_t size = 0; size < sizeof(image); size++)
 		loaded += !load(&kernel, size, memory);
-	ok(loaded == 0, "no file that is cut off is loaded");
+	ok(loaded == 0, "no truncated file is loaded");
 }
 
 static void test_fuzzed(const struct memory *memory)
@@ -120,17 +120,17 @@ int main(void)
 	image.ehdr.e_phnum = 0;
 	refused(&memory, "program headers", "no program headers");
 	image.ehdr.e_phnum = 0xffff;
-	refused(&memory, "cut off", "more program headers than the file has");
+	refused(&memory, "truncated", "more program headers than the file has");
 	image.ehdr.e_phoff = UINT64_MAX - 8;
-	refused(&memory, "cut off", "program headers at an offset that wraps");
+	refused(&memory, "truncated", "program headers at an offset that wraps");
 	image.ehdr.e_phentsize = 1;
 	refused(&memory, "program headers", "program headers of one byte");
 	image.phdr[0].p_filesz = 0x2001;
 	refused(&memory, "larger in the file", "more bytes in the file than in memory");
 	image.phdr[0].p_offset = UINT64_MAX;
-	refused(&memory, "cut off", "a segment at an offset that wraps");
+	refused(&memory, "truncated", "a segment at an offset that wraps");
 	image.phdr[0].p_filesz = CODE + 1;
-	refused(&memory, "cut off", "a segment one byte beyond the file");
+	refused(&memory, "truncated", "a segment one byte beyond the file");
 	image.phdr[0].p_paddr = 0x1000;
 	refused(&memory, "below", "a segment over the boot parameters");
 	image.phdr[0].p_paddr = MEMORY_SIZE - 0x1000;
