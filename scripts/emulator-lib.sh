@@ -62,11 +62,11 @@ emulator_source() {
 	if [ ! -e "$file" ]; then
 		newest=$(find "$dir" -name "$(base package)_${version%.*}.*.orig.tar.xz" | sort -V | tail -n 1)
 		[ -n "$newest" ] || die "cannot get the source of $emulator ${version%.*} from $(base suite)"
-		say "NOTE: $emulator $version is no longer on the mirror; taking ${newest##*/} instead. scripts/$emulator/BASE should name it."
+		say "NOTE: $emulator $version is no longer on the mirror; building ${newest##*/} instead. Update scripts/$emulator/BASE."
 		file=$newest
 	elif ! echo "$(base sha256)  $file" | sha256sum --check --status; then
 		mv "$file" "$file.bad"
-		die "$file has not the SHA-256 that scripts/$emulator/BASE pins (moved to $file.bad)"
+		die "$file does not have the SHA-256 that scripts/$emulator/BASE pins (moved to $file.bad)"
 	fi
 	tar -C "$1" --strip-components=1 -xf "$file"
 	for patch in "$here"/*.patch; do

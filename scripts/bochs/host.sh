@@ -17,7 +17,7 @@ host_check() {
 	local file
 	mem=${mem:-1G} cpu=${cpu:-corei7_skylake_x}
 	[ -z "$cpus" ] || [ "$cpus" = 1 ] || bad "--cpus: under Bochs the host has one CPU"
-	[ -z "$accel${qemu_args[*]}" ] || bad "--accel, --icount and --qemu are for QEMU"
+	[ -z "$accel${qemu_args[*]}" ] || bad "--accel, --icount and --qemu need --emulator qemu"
 	case $mem in
 	*[!0-9MG]* | [MG]* | *[MG]?* | '') bad "--mem takes a number and M or G, not '$mem'" ;;
 	*G) mem_mib=$((${mem%G} * 1024)) ;;

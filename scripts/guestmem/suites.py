@@ -92,6 +92,6 @@ def read(directories):
             for template in read_file(path):
                 for entry in template.expanded():
                     if entry.name in entries:
-                        command.die(f"{path}: [{entry.name}] is there twice")
+                        command.die(f"{path}: [{entry.name}] appears twice")
                     entries[entry.name] = entry
     return list(entries.values())

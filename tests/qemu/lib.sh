@@ -70,7 +70,7 @@ mount_memory() { # mount_memory SIZE: unless a test before has done it
 	case $memory in
 	guestmem) mount -t guestmem -o "size=$1" guestmem $mem_path ;;
 	tmpfs) mount -t tmpfs -o "huge=always,size=$1" tmpfs $mem_path ;;
-	*) die "no memory is called $memory" ;;
+	*) die "unknown kind of memory $memory" ;;
 	esac || die "cannot mount $memory"
 }
 
