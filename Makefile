@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
-# The only entry to the project; "make help" lists the targets.
+# Builds, tests and measures everything; "make help" lists the targets.
 
-# ARCH=arm64: programs for the emulated arm64 host.
+# With ARCH=arm64 the programs are built for the emulated arm64 host.
 ARCH := x86
 B := build/$(if $(filter-out x86,$(ARCH)),$(ARCH)/)user
 CROSS := $(if $(filter arm64,$(ARCH)),aarch64-linux-gnu-)
@@ -12,8 +12,8 @@ CFLAGS += -std=gnu11 -Wall -Wextra -Werror
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 PREFIX ?= /usr/local
 
-# The folders whose headers the sources of a folder find. Neither vmm/ nor tools/ finds those
-# of the other: what both use is in common/.
+# The include path of each folder's sources. Neither vmm/ nor tools/ includes headers of the
+# other; what both use is in common/.
 lib_includes := lib
 common_includes := common
 tools_includes := common tools
@@ -24,20 +24,20 @@ includes = $(addprefix -I,$($(firstword $(subst /, ,$<))_includes))
 lib_src := $(wildcard lib/*.c)
 cmd_src := $(wildcard common/*.c vmm/*.c vmm/$(ARCH)/*.c tools/*.c)
 bench_src := $(wildcard tests/bench/*.c tests/bench/$(ARCH)/*.c)
-# How programs beside guestmem read the direct map.
+# Other programs than guestmem read the direct map with these sources.
 map_src := tools/kcore.c $(wildcard tools/ptdump*.c)
-# What unit tests may call: everything but main().
+# Each unit test is linked with all sources except those with a main().
 testable_src := $(lib_src) $(filter-out tools/guestmem.c,$(cmd_src)) $(filter-out tests/bench/bench.c,$(bench_src))
 unit_tests := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/*_test.c tests/unit/x86/*_test.c))
-# Of what in vmm/arm64/ any machine can run: built for this one.
+# The tests of those sources in vmm/arm64/ that any machine can run are built for this one.
 arm64_unit_tests := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/arm64/*_test.c))
 arm64_testable_src := vmm/arm64/image.c vmm/arm64/devicetree.c vmm/options.c vmm/memory.c common/message.c common/size.c $(lib_src)
 guest_programs := $(patsubst tests/guest/%.c,$(B)/guest/%,$(wildcard tests/guest/*.c))
-# Guests that are a single program without an operating system.
+# Each of these programs is a whole guest, without an operating system.
 bare_guests := $(patsubst tests/guest/bare/%.c,$(B)/guest/bare/%,$(wildcard tests/guest/bare/*.c))
 benchmark := $(B)/bench
 ifneq ($(ARCH),x86)
-# These have machine code of x86 in them.
+# These programs contain machine code of x86.
 guest_programs := $(filter-out %/access_none,$(guest_programs))
 bare_guests :=
 endif
@@ -126,7 +126,8 @@ install: user	## install the programs, the library and the man pages below PREFI
 clean:		## remove build/ (the cache outside the clone stays)
 	rm -rf build
 
-# One set of objects each: for static programs, for the shared library, for unit tests.
+# Static programs, the shared library and the unit tests need different compiler options, so
+# each has a set of objects of its own.
 $(B)/obj/static/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	$(CC) $(includes) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
@@ -158,7 +159,7 @@ $(B)/lib/libguestmem.so: $(B)/lib/libguestmem.so.0
 $(B)/guestmem: $(cmd_src:%.c=$(B)/obj/static/%.o) $(B)/lib/libguestmem.a
 	$(CC) $(CFLAGS) -static -pthread -o $@ $^ $(LIBS)
 
-# The arm64 packages that scripts/arm64-root has unpacked; libfdt is one of them.
+# scripts/arm64-root unpacks Debian's arm64 packages, of which the VMM needs libfdt.
 ifeq ($(ARCH),arm64)
 $(B)/packages: scripts/arm64-root
 	@mkdir -p $(@D)

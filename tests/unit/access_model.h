@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * A model of a kernel whose guest_memfd has access levels, for the ioctls that
- * the library and the VMM make before any vCPU exists. It has one file, which
- * any descriptor stands for; contents and mappings are those of a memfd.
+ * the library and the VMM make before any vCPU exists. It has one file, to which
+ * every descriptor refers. A memfd provides its contents and mappings.
  */
 #ifndef ACCESS_MODEL_H
 #define ACCESS_MODEL_H
@@ -22,13 +22,13 @@
 #define MODEL_MAX_PAGES	16384
 
 static struct {
-	bool absent;			/* a kernel without levels */
-	unsigned int pages;		/* of the file */
+	bool absent;			/* the kernel has no access levels */
+	unsigned int pages;		/* size of the file */
 	uint8_t level[MODEL_MAX_PAGES];
-	int held_page, held_tries;	/* a page that is held for some tries */
+	int held_page, held_tries;	/* a reference holds the page for so many tries */
 	int poisoned_page;
-	int tries;			/* to set a level */
-	uint64_t flags;			/* of the file's creation */
+	int tries;			/* number of attempts to set a level */
+	uint64_t flags;			/* with which the file was created */
 	struct guestmem_abi_region2 region[2];
 } model;
 

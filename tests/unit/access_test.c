@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Access levels, against a model of a kernel that has them. */
+/* Tests the calls for access levels against a model of a kernel that has them. */
 #define _GNU_SOURCE	/* memfd_create() */
 #include <time.h>
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The console on a terminal of its own: raw mode, the way out, the marks. */
+/* Tests the console on a pseudoterminal: raw mode, Ctrl-A x, the mark, a panic. */
 #define _GNU_SOURCE	/* posix_openpt() and friends */
 #include <fcntl.h>
 #include <stdlib.h>
@@ -13,7 +13,7 @@
 
 static atomic_int ending;
 
-/* Make the other end of @terminal our controlling terminal and standard input. */
+/* Makes the other end of @terminal the controlling terminal and standard input. */
 static bool become_session(int terminal)
 {
 	int fd;

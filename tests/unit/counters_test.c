@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Counters from the text of fdinfo. */
+/* Tests how the library parses counters in the text of fdinfo. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The disk, by a driver that keeps to the rules and one that does not. */
+/* Tests the disk with a driver that obeys the virtio specification and one that does not. */
 #include <endian.h>
 #include <fcntl.h>
 #include <linux/virtio_config.h>
@@ -23,18 +23,18 @@
 #define PLACE(page)	(MEMORY_BASE + (page) * PAGE)
 #define BEYOND		(MEMORY_BASE + PAGES * PAGE)
 
-/* What is in which page of guest memory.  The secret is not shared. */
+/* The use of each page of guest memory.  The guest does not share the page SECRET. */
 enum { DESCRIPTORS, AVAILABLE, USED, HEADER, DATA, DATA_2, STATUS, SECRET, LAST, PAGES };
-/* Before and behind guest memory are pages of ours, with this in them. */
+/* The test owns the pages before and after guest memory and fills them with this byte. */
 #define OURS		0x3c
 
 static struct memory memory = { .kind = MEMORY_PLAIN, .fd = -1, .size = PAGES * PAGE };
 static struct disk disk;
-static uint8_t content[SIZE];	/* of the file */
-static bool level;		/* of the interrupt */
-static unsigned int edges;	/* of it, from low to high */
+static uint8_t content[SIZE];	/* expected contents of the file */
+static bool level;		/* level of the interrupt */
+static unsigned int edges;	/* number of rising edges of @level */
 static uint16_t added;
-static atomic_int ending;	/* of the VM */
+static atomic_int ending;	/* the VM ends */
 
 static void raise(void *context, bool on)
 {
@@ -87,7 +87,7 @@ static uint64_t device_features(void)
 	return features;
 }
 
-/* Return: whether the device agrees with these features. */
+/* Returns whether the device accepts these features. */
 static bool negotiate(uint64_t features)
 {
 	set(VIRTIO_MMIO_STATUS, 0);
@@ -156,8 +156,9 @@ static unsigned int flushes;
 static bool interrupt_in_flush, acknowledged_in_flush;
 
 /*
- * In the place of the C library's, for the disk too.  A request is being served here:
- * the driver's interrupt handler, which has the time, must not wait for it.
+ * Replaces the function of the C library, also for the disk.  The disk calls it
+ * while it serves a request.  The driver's interrupt handler must be able to
+ * read and acknowledge the interrupt meanwhile.
  */
 int fdatasync(int fd)
 {
@@ -169,7 +170,7 @@ int fdatasync(int fd)
 	return 0;
 }
 
-/* Three descriptors as Linux has them; the data at @addr. */
+/* Makes a request of three descriptors, as Linux does, with the data at @addr. */
 static uint8_t request(uint32_t type, uint64_t sector, uint64_t addr, uint32_t len)
 {
 	uint16_t write = type == VIRTIO_BLK_T_OUT ? 0 : VRING_DESC_F_WRITE;
@@ -277,7 +278,7 @@ static void test_good(void)
 	ok(request(VIRTIO_BLK_T_IN, SECTORS, PLACE(DATA), 512) == VIRTIO_BLK_S_IOERR && !used_len(),
 	   "nor for a read that fails");
 
-	/* The data in two parts that do not end with a sector, and the status with them. */
+	/* Split the data within a sector, and append the status byte to the second part. */
 	put_header(VIRTIO_BLK_T_IN, 8);
 	describe(0, PLACE(HEADER), 5, VRING_DESC_F_NEXT, 4);
 	describe(4, PLACE(HEADER) + 5, 11, VRING_DESC_F_NEXT, 1);
@@ -299,7 +300,7 @@ static void test_good(void)
 	wanted_features = UINT64_MAX;
 	start();
 
-	/* The index wraps after 65536 requests, the ring many times before. */
+	/* The index wraps once, after 65536 requests; the ring wraps many times. */
 	for (unsigned int i = 0; i < 70000; i++)
 		request(VIRTIO_BLK_T_FLUSH, 0, 0, 0);
 	ok(used() == added && added < 4500 && !needs_reset(), "70000 requests");
@@ -309,13 +310,13 @@ static void test_good(void)
 static atomic_bool driver_done;
 static atomic_bool went_wrong;
 
-/* Return: the used index as a driver reads it, at once. */
+/* Returns the used index, which a driver reads by one access. */
 static uint16_t used_now(void)
 {
 	return le16toh(__atomic_load_n(&((struct vring_used *)page(USED))->idx, __ATOMIC_ACQUIRE));
 }
 
-/* A vCPU that adds requests and looks what is used, while another is in the device. */
+/* Runs a vCPU that adds requests and reads the used index while another serves them. */
 static void *driver_thread(void *arg)
 {
 	struct vring_avail *avail = page(AVAILABLE);
@@ -325,7 +326,7 @@ static void *driver_thread(void *arg)
 	for (unsigned int nr = 0; nr < 70000 && !went_wrong;) {
 		uint16_t now = used_now();
 
-		/* A number that is half old and half new is before this, or far behind. */
+		/* A torn index is below the last one, or above the number of requests. */
 		if ((uint16_t)(now - seen) > (uint16_t)(index - seen))
 			went_wrong = true;
 		seen = now;
@@ -343,7 +344,7 @@ static void test_two_cpus(void)
 	pthread_t thread;
 
 	start();
-	/* Requests that are answered at once */
+	/* The device answers this unsupported request without accessing the file. */
 	put_header(VIRTIO_BLK_T_DISCARD, 0);
 	describe(0, PLACE(HEADER), sizeof(struct virtio_blk_outhdr), VRING_DESC_F_NEXT, 1);
 	describe(1, PLACE(STATUS), 1, VRING_DESC_F_WRITE, 0);
@@ -372,7 +373,7 @@ static void test_interrupt(void)
 	ok(level && get(VIRTIO_MMIO_INTERRUPT_STATUS) == VIRTIO_MMIO_INT_VRING,
 	   "and one for the next");
 
-	/* The driver acknowledges one of two reasons. */
+	/* Two reasons are pending, and the driver acknowledges one of them. */
 	add(8);
 	notify();
 	ok(get(VIRTIO_MMIO_INTERRUPT_STATUS) == (VIRTIO_MMIO_INT_VRING | VIRTIO_MMIO_INT_CONFIG),
@@ -384,13 +385,13 @@ static void test_interrupt(void)
 	ok(!level && edges == 1, "and ends with the second");
 }
 
-/* A guest cannot keep the device busy for ever, and not when the VM ends. */
+/* A guest cannot keep the device busy for ever, nor delay the end of the VM. */
 static void test_end(void)
 {
 	struct vring_avail avail = { .idx = htole16(2) };
 	uint8_t sector[512] = { 0 };
 
-	/* The first request reads the available ring, which then has a second. */
+	/* The first request reads a sector into the available ring, which adds a second one. */
 	memcpy(sector, &avail, sizeof(avail));
 	ok(pwrite(disk.fd, sector, sizeof(sector), 0) == sizeof(sector), "a ring on the disk");
 	start();
@@ -408,7 +409,7 @@ static void test_end(void)
 	notify();
 	ok(used() == 1, "nothing is wrong with the queue then");
 
-	/* The first half of the data is what says that the VM ends. */
+	/* Reading the first part of the data sets the flag that ends the VM. */
 	start();
 	memset(page(DATA_2), 0x55, 512);
 	put_header(VIRTIO_BLK_T_IN, 8);
@@ -450,7 +451,7 @@ static void test_errors(void)
 		ok(request(VIRTIO_BLK_T_IN, tests[i].sector, tests[i].addr, tests[i].len) ==
 		   VIRTIO_BLK_S_IOERR, "read: %s", tests[i].name);
 		if (tests[i].addr == PLACE(SECRET) - 512)
-			continue;	/* as far as it went it was written */
+			continue;	/* this request changes the file before it fails */
 		ok(request(VIRTIO_BLK_T_OUT, tests[i].sector, tests[i].addr, tests[i].len) ==
 		   VIRTIO_BLK_S_IOERR && file_is(content), "write: %s", tests[i].name);
 	}
@@ -459,7 +460,7 @@ static void test_errors(void)
 	ok(request(VIRTIO_BLK_T_IN, 0, PLACE(DATA), 512) == VIRTIO_BLK_S_OK, "and the next is served");
 }
 
-/* After each of these nothing is done, until a reset. */
+/* Asserts that after a malformed request the device does nothing until a reset. */
 static void broken(const char *name)
 {
 	uint16_t before = used();
@@ -468,7 +469,7 @@ static void broken(const char *name)
 	notify();
 	ok(needs_reset() && level && used() == before &&
 	   (get(VIRTIO_MMIO_INTERRUPT_STATUS) & VIRTIO_MMIO_INT_CONFIG), "%s", name);
-	/* With a queue that is good now */
+	/* Without a reset, the device ignores a correct queue, too. */
 	set(VIRTIO_MMIO_STATUS, get(VIRTIO_MMIO_STATUS) & ~VIRTIO_CONFIG_S_NEEDS_RESET);
 	set(VIRTIO_MMIO_QUEUE_READY, 0);
 	set_queue(8, PLACE(DESCRIPTORS), PLACE(AVAILABLE), PLACE(USED));
@@ -507,7 +508,7 @@ static void test_broken(void)
 	describe(0, PLACE(HEADER), 16, VRING_DESC_F_NEXT, 0);
 	add(0);
 	broken("a chain that goes round in a circle");
-	/* The next ones are good but for one thing. */
+	/* Each of the next requests has exactly one defect. */
 	describe(8, PLACE(HEADER), 16, VRING_DESC_F_NEXT, 1);
 	describe(1, PLACE(STATUS), 1, VRING_DESC_F_WRITE, 0);
 	put_header(VIRTIO_BLK_T_FLUSH, 0);
@@ -590,7 +591,7 @@ static void refused(const char *path, const char *name)
 	ok(error && other.fd < 0, "%s: %s", name, error ? error : "opened");
 }
 
-/* It is refused before it is opened, which a process that waits at it would see. */
+/* disk_open() must refuse a pipe before it opens it: a reader would notice the open. */
 static void test_named_pipe(void)
 {
 	char dir[] = "/tmp/disk_test.XXXXXX", path[64];
@@ -600,7 +601,7 @@ static void test_named_pipe(void)
 	ok(!mkfifo(path, 0600), "a named pipe");
 	fd = open(path, O_RDONLY | O_NONBLOCK);
 	refused(path, "a named pipe");
-	/* A reader without a writer so far: no POLLHUP */
+	/* poll() reports POLLHUP only after a writer has opened and closed the pipe. */
 	ok(!poll(&(struct pollfd){ .fd = fd, .events = POLLIN }, 1, 0), "it was never opened");
 	close(fd);
 	unlink(path);
@@ -635,7 +636,7 @@ int main(void)
 	uint8_t *pages = mmap(NULL, memory.size + 2 * PAGE, PROT_READ | PROT_WRITE,
 			      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
-	/* A deadlock ends the test. */
+	/* End the test after a deadlock. */
 	alarm(300);
 	if (pages == MAP_FAILED)
 		return 1;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Guest memory for tests, from malloc(), so that the sanitizer sees its ends. */
+/* Allocates guest memory by calloc(), so that ASan detects accesses beyond its ends. */
 #ifndef GUEST_RAM_H
 #define GUEST_RAM_H
 

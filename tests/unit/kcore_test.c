@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The headers of /proc/kcore: those of a usual host, and those that lie. */
+/* Tests how the scanner parses the headers of /proc/kcore, correct ones and wrong ones. */
 #define _GNU_SOURCE
 #include <elf.h>
 #include <stdlib.h>
@@ -16,7 +16,7 @@
 static Elf64_Ehdr eh;
 static Elf64_Phdr ph[8];
 
-/* 4 GiB of RAM in three pieces, out of order, and what else a host has. */
+/* Describes 4 GiB of RAM in three unsorted segments, and the other segments of a host. */
 static void usual(void)
 {
 	memset(&eh, 0, sizeof(eh));
@@ -103,7 +103,7 @@ static void test_kaslr(void)
 	usual();
 }
 
-/* arm64: the image comes first, in the range of vmalloc, and RAM begins at 1 GiB. */
+/* On arm64 the image is the first segment, in the vmalloc area; RAM begins at 1 GiB. */
 static void test_arm64(void)
 {
 	char why[160];

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
+/* Tests the search for a text in a stream of bytes. */
 #include "match.h"
 #include "tap.h"
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Addresses of guest memory around the hole, and accesses by system calls. */
+/* Tests addresses around the hole in guest memory, and copies by system calls. */
 #include <errno.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -17,7 +17,7 @@
 
 #define PAGE 4096UL
 
-/* The kernel, or a filter as containers have it, lacks a system call from here on. */
+/* Makes a system call fail, as an old kernel or the seccomp filter of a container does. */
 static bool forbid(unsigned int nr, unsigned int error)
 {
 	struct sock_filter filter[] = {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The command line of guestmem run. */
+/* Tests the command line of guestmem run. */
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>

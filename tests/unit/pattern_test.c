@@ -46,14 +46,14 @@ static void test_alignments(void)
 
 static void test_ends(void)
 {
-	/* Exactly as long as it may be read, so that the sanitizer sees a step too far. */
+	/* As long as the scanner may read, so that ASan detects a read beyond it. */
 	uint8_t *mem = calloc(1, 64 + 32);
 	struct pattern p;
 
 	pattern_from_seed(&p, 9);
 	plain(mem + 64, 9);
 	ok(pattern_find(&p, mem, 0, 96, 96, 1) == 64, "found at the very end");
-	ok(pattern_find(&p, mem, 0, 96, 95, 1) == PATTERN_NONE, "not found when its end is cut off");
+	ok(pattern_find(&p, mem, 0, 96, 95, 1) == PATTERN_NONE, "not found without its end");
 	ok(pattern_find(&p, mem, 0, 64, 96, 1) == PATTERN_NONE, "not found when it starts behind");
 	ok(pattern_find(&p, mem, 0, 65, 96, 1) == 64, "found when it reaches over the page's end");
 	ok(pattern_find(&p, mem, 65, 96, 96, 1) == PATTERN_NONE, "not found before where to start");
@@ -76,7 +76,7 @@ static void test_near_misses(void)
 	ok(!found, "one wrong bit is not the pattern (%u were)", found);
 }
 
-/* What the scanner keeps of the pattern, the pattern must not be found in. */
+/* The memory in which the scanner keeps the pattern must not contain the pattern. */
 static void test_not_itself(void)
 {
 	struct pattern p, h;

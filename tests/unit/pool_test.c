@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The numbers in the text of the pool's counters, whatever its lines look like. */
+/* Tests how the benchmark parses the pool's counters, in each format of a line. */
 #include "pool.h"
 #include "tap.h"
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The page-table dump of arm64: which entries map memory, and what a wrong line is. */
+/* Tests the parser of arm64's page-table dump: which entries map memory, wrong lines. */
 #include <elf.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,7 +7,7 @@
 #include "ptdump.h"
 #include "tap.h"
 
-/* RAM begins at 1 GiB, and the linear map with it. */
+/* RAM, and thus the linear map, begins at 1 GiB. */
 #define BASE	0xfffeffffc0000000ULL
 #define RAM	(1ULL << 30)
 #define KIB	(1ULL << 10)
@@ -17,8 +17,9 @@
 #define NORMAL	"UXN    MEM/NORMAL-TAGGED\n"
 
 /*
- * 3 GiB of RAM: pages, of them 16 KiB hidden in a contiguous group and 48 KiB by single
- * entries, blocks, of them 4 MiB hidden, contiguous groups of blocks, and 2 blocks of 1 GiB.
+ * 3 GiB of RAM are mapped by pages, blocks, contiguous groups of blocks, and 2
+ * blocks of 1 GiB.  Of the pages 16 KiB are hidden in a contiguous group and
+ * 48 KiB by single entries; of the blocks 4 MiB are hidden.
  */
 static const char usual[] =
 	"---[ Linear Mapping start ]---\n"

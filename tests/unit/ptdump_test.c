@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The kernel's page tables as text, what is RAM of it, and how that is shown. */
+/* Tests the parser of x86's page-table dump, and the picture of RAM that it results in. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,7 +15,7 @@
 #define HUGE	"    RW         PSE         GLB NX "
 #define BLANK	"                              "
 
-/* 2 GiB of RAM, the last 2 MiB of the first GiB and some more not mapped. */
+/* 2 GiB of RAM, in which the last 2 MiB of the first GiB and other pages are not mapped. */
 static const char usual[] =
 	"---[ User Space ]---\n"
 	"0x0000000000000000-0xffff800000000000   16777088T " BLANK "pgd\n"

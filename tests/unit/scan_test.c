@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* guestmem scan on a small host that is a file: 6 MiB and a bit of RAM in two pieces. */
+/* Tests guestmem scan on files that describe a host with 6 MiB of RAM in two segments. */
 #define _GNU_SOURCE
 #include <elf.h>
 #include <fcntl.h>
@@ -17,12 +17,12 @@
 #define FIRST	0x1000		/* [4 KiB, 1 MiB) */
 #define SECOND	0x300000	/* [3 MiB, 8 MiB + 8 KiB) */
 #define END	0x802000
-#define DATA	0x1000		/* where physical address 0 would be in the file */
+#define DATA	0x1000		/* offset in the file of physical address 0 */
 
 static int kcore = -1, tables = -1;
 static char kcore_path[64], tables_path[64];
 
-/* What arm64 has beside it: a linear map that begins with RAM, and the kernel image. */
+/* Only on arm64: the linear map begins at the first RAM, and does not map the image. */
 #define LINEAR	0xffff000000000000ULL
 #define IMAGE	0xffff800080000000ULL
 #define IMAGE_PHYS	0x400000
@@ -73,7 +73,7 @@ static void make_host(void)
 	snprintf(tables_path, sizeof(tables_path), "/proc/self/fd/%d", tables);
 }
 
-/* The linear map lacks the whole image; the image's last page has been freed and hidden. */
+/* The linear map lacks the image, of which the kernel has freed and hidden the last page. */
 static void make_host_arm64(void)
 {
 	Elf64_Ehdr eh = {
@@ -113,7 +113,7 @@ static void make_host_arm64(void)
 
 static char output[4096];
 
-/* Runs the command with its output in output[]. */
+/* Runs the command and stores its output in output[]. */
 static int scan(const char *a, const char *b, const char *c, const char *d)
 {
 	const char *argv[] = { "scan", "--kcore", kcore_path, "--page-tables", tables_path,
@@ -151,11 +151,11 @@ static void test_found(void)
 	   says("unreadable_pages=2") && says("unreadable_blank=2") && says("read_pages=1535") &&
 	   says("stale_pages=0"), "nothing found where nothing is");
 	put_secret(FIRST, 1);			/* the first page of RAM */
-	put_secret(0xff000 + 4096 - 64, 1);	/* the last of the first piece */
-	put_secret(0x400000 - 4096, 1);		/* before a chunk's end */
-	put_secret(END - 64, 1);		/* the last page of all */
+	put_secret(0xff000 + 4096 - 64, 1);	/* the last page of the first segment */
+	put_secret(0x400000 - 4096, 1);		/* the last page of a chunk */
+	put_secret(END - 64, 1);		/* the end of the last page of RAM */
 	put_secret(0x500000, 2);		/* another secret */
-	put_secret(0x600000, 1);		/* one page that has it twice */
+	put_secret(0x600000, 1);		/* twice in one page */
 	put_secret(0x600400, 1);
 	put_secret(0x700010, 1);		/* not at a multiple of 64 */
 	ok(!scan("--seed", "1", "--list", NULL) && says("found_pages=5"), "found, each page once");
@@ -172,7 +172,7 @@ static void test_anywhere(void)
 {
 	ok(!scan("--seed", "1", "--anywhere", NULL) && says("found_pages=6"), "anywhere in a page");
 	put_secret(0x380000 - 5, 1);
-	put_secret(0x600000 - 1, 1);	/* over the end of a chunk */
+	put_secret(0x600000 - 1, 1);	/* across the end of a chunk */
 	ok(!scan("--seed", "1", "--anywhere", "--list") && says("found_pages=8") &&
 	   says("pfn=0x37f offset=4091") && says("pfn=0x5ff offset=4095"),
 	   "over the end of a page and of a chunk");

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Guest memory with access levels, from its creation until it is sealed. */
+/* Tests guest memory with access levels from its creation to level NONE. */
 #define _GNU_SOURCE	/* memfd_create() */
 #include <stdio.h>
 
@@ -13,7 +13,7 @@
 #define PAGES	(SIZE / MODEL_PAGE)
 #define VM	1000	/* a descriptor that is never used */
 
-/* Permissions of the mapping at @addr, and whether it is of a file. */
+/* Finds the permissions of the mapping at @addr, and whether it maps a file. */
 static bool mapped(const void *addr, char permissions[5], bool *file)
 {
 	FILE *f = fopen("/proc/self/maps", "r");

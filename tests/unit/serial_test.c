@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The serial port, driven register by register as Linux' 8250 driver does. */
+/* Tests the serial port by the register accesses that Linux's 8250 driver makes. */
 #include <linux/serial_reg.h>
 #include <string.h>
 

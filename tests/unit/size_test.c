@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
+/* Tests how sizes and numbers in options are parsed. */
 #include "size.h"
 #include "tap.h"
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* A kernel that has no guest_memfd: any descriptor that is not KVM's is one. */
+/* Tests a kernel without guest_memfd: any descriptor that is not of KVM acts like one. */
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>

@@ -59,7 +59,7 @@ static void test_full_disk(void)
 	fclose(out);
 }
 
-/* Whether "guestmem map -o @name" is wrong usage, with @wanted in the message. */
+/* Returns whether "guestmem map -o @name" is wrong usage, with @wanted in the message. */
 static bool refused(const char *name, const char *wanted)
 {
 	char path[64], message[1024] = "";
@@ -85,7 +85,8 @@ static void test_names(void)
 {
 	ok(refused("map.png", "convert it with 'rsvg-convert -o /nonexistent/map.png FILE.svg'"),
 	   "map says how to make a PNG");
-	ok(refused("map.pdf", "the name must end in .svg: /nonexistent/map.pdf"), "map refuses other formats");
+	ok(refused("map.pdf", "the name must end in .svg: /nonexistent/map.pdf"),
+	   "map refuses other formats");
 }
 
 int main(void)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Test Anything Protocol, as much as the unit tests need. */
+/* The part of the Test Anything Protocol that the unit tests use. */
 #ifndef TAP_H
 #define TAP_H
 
@@ -24,7 +24,7 @@ static inline bool ok(bool good, const char *fmt, ...)
 	return good;
 }
 
-/* The plan comes last; the exit status says the same as the lines. */
+/* Prints the plan. Returns the exit status: 0 if all results passed and there is one. */
 static inline int done_testing(void)
 {
 	printf("1..%d\n", tap_nr);

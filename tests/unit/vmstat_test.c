@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
+/* Tests how the benchmark reads flush and split counters from /proc/vmstat. */
 #include <string.h>
 
 #include "tap.h"

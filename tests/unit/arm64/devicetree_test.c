@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The device tree, as libfdt reads it. */
+/* Tests the device tree as libfdt reads it. */
 #include <libfdt.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,7 +31,7 @@ static bool has_bytes(const char *path, const char *name, const uint8_t *bytes, 
 	return value && size == count && (!count || !memcmp(value, bytes, count));
 }
 
-/* The property consists of @count numbers of 64 bits, of which this is one. */
+/* Returns whether the property has @count 64-bit numbers and @number is at @index. */
 static bool has_number(const char *path, const char *name, int count, int index, uint64_t number)
 {
 	int size;
@@ -40,7 +40,7 @@ static bool has_number(const char *path, const char *name, int count, int index,
 	return value && size == count * 8 && fdt64_ld((const fdt64_t *)value + index) == number;
 }
 
-/* Those that the guest can start. */
+/* Returns the number of CPUs that the guest can start. */
 static int count_cpus(void)
 {
 	int count = 0, node;
@@ -53,7 +53,7 @@ static int count_cpus(void)
 	return count;
 }
 
-/* Of all CPUs, level high */
+/* A shared peripheral interrupt, active high and level-triggered */
 static const uint8_t disk_interrupt[12] = {
 	[7] = LAYOUT_DISK_INTERRUPT - LAYOUT_SHARED_INTERRUPTS, [11] = 4,
 };

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The loader of an Image, with good, cut off and other files, and where memory is. */
+/* Tests the loader of an Image with correct, truncated and other files, and its layout. */
 #include <string.h>
 
 #include "guest_ram.h"
@@ -9,7 +9,7 @@
 #define MIB		(1ULL << 20)
 #define FILE_SIZE	0x3000
 #define IMAGE_SIZE	0x8000
-#define ENTRY		0x2000		/* where the header's branch leads */
+#define ENTRY		0x2000		/* target of the header's branch */
 #define PE		0x40
 #define OPTIONAL_SIZE	0xa0
 #define SECTIONS	(PE + 24 + OPTIONAL_SIZE)
@@ -33,7 +33,7 @@ static void good_image(void)
 	file[FILE_SIZE - 1] = 0xdd;
 }
 
-/* The same with the header for EFI: two sections, the last up to the end. */
+/* Adds an EFI header with two sections, the last of which ends with the file. */
 static void efi_image(void)
 {
 	good_image();
@@ -48,7 +48,7 @@ static void efi_image(void)
 	set(SECTIONS + 40 + 20, 0x2000, 4);
 }
 
-/* A copy of just that size, so that the sanitizer sees reads beyond it. */
+/* Checks a copy of exactly that size, so that ASan detects reads beyond it. */
 static const char *check(size_t size)
 {
 	struct blob blob = { .data = malloc(size), .size = size };

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* What the command line of guestmem run has on arm64 only. */
+/* Tests the options of guestmem run that only arm64 has. */
 #include <string.h>
 
 #include "options.h"

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* What the kernel finds in memory when it starts. */
+/* Tests what guestmem run writes into guest memory for the kernel. */
 #include <string.h>
 
 #include "boot.h"
@@ -62,7 +62,7 @@ static void test_memory_map(void)
 	free(memory.base);
 }
 
-/* 4 GiB of address space, of which only the first pages are touched. */
+/* calloc() reserves 4 GiB, of which the test touches only the first pages. */
 static void test_high_memory(void)
 {
 	struct memory memory = guest_ram(4096 * MIB);
@@ -125,7 +125,7 @@ static void test_cmdline(void)
 	free(memory.base);
 }
 
-/* Follow the page tables by hand. */
+/* Walks the page tables as a CPU does. */
 static void test_page_tables(void)
 {
 	struct memory memory = guest_ram(MEMORY_SIZE);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The loader of compressed kernels, with good, cut off and hostile files. */
+/* Tests the loader of bzImages with correct, truncated and hostile files. */
 #include <stddef.h>
 #include <string.h>
 
@@ -47,7 +47,7 @@ static void good_image(void)
 
 static const char *load(struct kernel *kernel, size_t size, const struct memory *memory)
 {
-	/* a copy of just that size, so that the sanitizer sees reads beyond it */
+	/* Load a copy of exactly that size, so that ASan detects reads beyond it. */
 	struct blob file = { .path = "test", .data = malloc(size ? size : 1), .size = size };
 	const char *error;
 
@@ -99,7 +99,7 @@ static void test_truncated(const struct memory *memory)
 	ok(loaded == 0, "no truncated file is loaded");
 }
 
-/* Whatever stands in the header: an answer, and no access beyond the file or the memory. */
+/* With any header the loader returns, and accesses only the file and guest memory. */
 static void test_fuzzed(const struct memory *memory)
 {
 	struct kernel kernel;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The CPUID of a vCPU, from one such as KVM offers. */
+/* Tests how a vCPU's CPUID is made from an example of what KVM supports. */
 #include <stdint.h>
 #include <string.h>
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The loader of uncompressed kernels, with good, cut off and hostile files. */
+/* Tests the loader of vmlinux files with correct, truncated and hostile ones. */
 #include <elf.h>
 #include <string.h>
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Conversions as a guest may ask for them. */
+/* Tests the conversions of memory that a guest may request. */
 #define _GNU_SOURCE	/* memfd_create() */
 #include <linux/kvm_para.h>
 
@@ -16,7 +16,7 @@
 
 static struct vm vm;
 
-/* Return: what the guest gets. */
+/* Returns the result that the guest gets. */
 static int64_t ask(uint64_t gpa, uint64_t pages, uint64_t attributes)
 {
 	static struct kvm_run run;
@@ -70,7 +70,7 @@ static void test_bad(void)
 	ok(!vm.conversions.granted && vm.conversions.refused == 9, "they are counted");
 }
 
-/* The end of the first slot is not next to the second in the guest. */
+/* The first memslot does not end where the second begins in the guest's memory. */
 static void test_hole(void)
 {
 	struct memory small = vm.memory;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Port accesses of the guest, and what ends it. */
+/* Tests the port accesses of a guest, and those that end it. */
 #include <string.h>
 
 #include "i8042.h"

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Reads the MP table as a kernel does: by the numbers of the specification. */
+/* Tests the MP table by parsing it according to the specification, as a kernel does. */
 #include <string.h>
 
 #include "guest_ram.h"
