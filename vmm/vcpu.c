@@ -76,7 +76,7 @@ static void interrupted(struct vcpu *vcpu)
 	__atomic_store_n(&vcpu->run->immediate_exit, 0, __ATOMIC_SEQ_CST);
 	if (atomic_load(&vcpu->answer) == VCPU_ASKED)
 		arch_look(vcpu);
-	if (atomic_exchange(&vcpu->tell, false))
+	if (atomic_exchange(&vcpu->say_state, false))
 		arch_say_state(vcpu);
 }
 

@@ -24,7 +24,7 @@ struct vcpu {
 	size_t run_size;
 	pthread_t thread;
 	atomic_int answer;	/* enum vcpu_answer */
-	atomic_bool tell;	/* request to call arch_say_state() */
+	atomic_bool say_state;	/* request to call arch_say_state() */
 	atomic_ullong exits;
 	struct arch_vcpu arch;
 };

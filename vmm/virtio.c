@@ -41,12 +41,12 @@ static void raise_interrupt(struct virtio *virtio, uint32_t status, uint32_t rea
 /*
  * Stops the device until the guest resets it, because the queue is malformed.
  */
-static void give_up(struct virtio *virtio, const char *why)
+static void need_reset(struct virtio *virtio, const char *why)
 {
 	/* Print only once, so that a guest cannot fill a log. */
-	if (!virtio->told)
+	if (!virtio->warned)
 		say("the guest's %s needs a reset: %s", virtio->name, why);
-	virtio->told = true;
+	virtio->warned = true;
 	raise_interrupt(virtio, VIRTIO_CONFIG_S_NEEDS_RESET, VIRTIO_MMIO_INT_CONFIG);
 }
 
@@ -241,7 +241,7 @@ static void notified(struct virtio *virtio, uint32_t number)
 		return;
 	error = serve_all(virtio);
 	if (error)
-		give_up(virtio, error);
+		need_reset(virtio, error);
 }
 
 static uint64_t features(const struct virtio *virtio)

@@ -69,7 +69,7 @@ struct virtio {
 	const uint8_t *config;
 	uint32_t config_size;
 
-	bool told;			/* has printed that it needs a reset */
+	bool warned;			/* has printed that it needs a reset */
 	pthread_mutex_t interrupt_lock;	/* taken inside @lock */
 	uint32_t status;		/* written with both locks held */
 	uint32_t interrupt_status;	/* protected by @interrupt_lock */
@@ -78,7 +78,7 @@ struct virtio {
 	struct virtio_queue queue;
 };
 
-/* The caller must have set the members before @told and zeroed the others. */
+/* The caller must have set the members before @warned and zeroed the others. */
 void virtio_init(struct virtio *virtio);
 
 /* Handle an access of the guest to @len bytes of the register at @offset. */

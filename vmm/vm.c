@@ -113,7 +113,7 @@ static void read_signal(struct vm *vm, int signal_fd)
 		return;
 	if (info.ssi_signo == SIGQUIT) {
 		for (unsigned int i = 0; i < vm->nr_cpus; i++) {
-			atomic_store(&vm->vcpus[i].tell, true);
+			atomic_store(&vm->vcpus[i].say_state, true);
 			vcpu_kick(&vm->vcpus[i]);
 		}
 		return;

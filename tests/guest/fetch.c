@@ -59,7 +59,7 @@ static int open_socket(uint16_t protocol)
 	addr.sll_protocol = htons(protocol);
 	if (fd < 0 || bind(fd, (struct sockaddr *)&addr, sizeof(addr)) ||
 	    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout)))
-		err(1, "packet socket");
+		err(1, "cannot create a packet socket");
 	return fd;
 }
 
@@ -74,13 +74,13 @@ static void set_up(const char *name)
 	here = (struct sockaddr_ll){ .sll_family = AF_PACKET, .sll_halen = ETH_ALEN };
 	memcpy(here.sll_addr, req.ifr_hwaddr.sa_data, ETH_ALEN);
 	if (ioctl(fd, SIOCGIFINDEX, &req))
-		err(1, "index of %s", name);
+		err(1, "cannot get the index of %s", name);
 	here.sll_ifindex = req.ifr_ifindex;
 	if (ioctl(fd, SIOCGIFFLAGS, &req))
-		err(1, "flags of %s", name);
+		err(1, "cannot get the flags of %s", name);
 	req.ifr_flags |= IFF_UP;
 	if (ioctl(fd, SIOCSIFFLAGS, &req))
-		err(1, "%s cannot be set up", name);
+		err(1, "cannot set up %s", name);
 	close(fd);
 }
 

@@ -128,7 +128,7 @@ static void start_writers(int cpus)
 		pthread_attr_init(&attr);
 		if (pthread_attr_setaffinity_np(&attr, sizeof(set), &set) ||
 		    pthread_create(&writer[i].thread, &attr, write_pages, &writer[i]))
-			errx(1, "no writer for CPU %d", i);
+			errx(1, "cannot start a writer for CPU %d", i);
 		pthread_attr_destroy(&attr);
 	}
 }
@@ -171,7 +171,7 @@ int main(int argc, char **argv)
 	generation = calloc(pages, sizeof(*generation));
 	memory = mmap(NULL, pages * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (!generation || memory == MAP_FAILED)
-		err(1, "no memory");
+		err(1, "cannot allocate memory");
 	for (size_t page = 0; page < pages; page++)
 		write_page(page);
 	start_writers(cpus);

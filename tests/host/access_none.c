@@ -81,13 +81,13 @@ static void create(void)
 	vm = kvm < 0 ? -1 : ioctl(kvm, KVM_CREATE_VM, 0UL);
 	vcpu = vm < 0 ? -1 : ioctl(vm, KVM_CREATE_VCPU, 0UL);
 	if (vcpu < 0)
-		err(1, "a VM");
+		err(1, "cannot create a VM");
 	if (ioctl(kvm, KVM_GET_SUPPORTED_CPUID, &cpuid) || ioctl(vcpu, KVM_SET_CPUID2, &cpuid))
-		err(1, "CPUID");
+		err(1, "cannot set CPUID");
 	slot.fd = guestmem_create(vm, slot.size,
 				  GUESTMEM_MMAP | GUESTMEM_INIT_SHARED | GUESTMEM_NO_DIRECT_MAP);
 	if (slot.fd < 0)
-		errx(1, "a hidden guest_memfd: %s", strerror(-slot.fd));
+		errx(1, "cannot create a hidden guest_memfd: %s", strerror(-slot.fd));
 	if (guestmem_map(slot.fd, 0, slot.size, &mem))
 		errx(1, "cannot map the guest_memfd");
 	write_tables(mem);
@@ -145,7 +145,7 @@ static bool step(const char *name)
 		return write_hypercall_page(false);
 	if (!strcmp(name, "words") || !strcmp(name, "bytes"))
 		return write_hypercall_page(true);
-	errx(2, "no step %s", name);
+	errx(2, "unknown step %s", name);
 }
 
 int main(int argc, char **argv)

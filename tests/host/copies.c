@@ -29,14 +29,14 @@ int main(void)
 
 	fd = open("/proc/kpageflags", O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
-		err(1, "/proc/kpageflags");
+		err(1, "cannot read /proc/kpageflags");
 	while (fgets(line, sizeof(line), stdin)) {
 		uint64_t flags;
 
 		if (sscanf(line, "pfn=%llx", &pfn) != 1)
 			continue;
 		if (pread(fd, &flags, sizeof(flags), pfn * sizeof(flags)) != sizeof(flags))
-			err(1, "/proc/kpageflags of 0x%llx", pfn);
+			err(1, "cannot read /proc/kpageflags of 0x%llx", pfn);
 		pages++;
 		if (HAS(flags, BUDDY))
 			freed++;

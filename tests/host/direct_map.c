@@ -30,7 +30,7 @@ static void load(struct kcore *kc, struct ptdump *pt)
 	char why[160];
 
 	if (fd < 0)
-		err(1, "/proc/kcore");
+		err(1, "cannot open /proc/kcore");
 	if (kcore_parse(kc, fd, why, sizeof(why)))
 		errx(1, "/proc/kcore: %s", why);
 	close(fd);
@@ -45,7 +45,7 @@ static void look_up(const struct ptdump *pt, int pagemap, uint64_t start, uint64
 
 		if (pread(pagemap, &entry, sizeof(entry),
 			  (off_t)(at / KCORE_PAGE_SIZE * sizeof(entry))) != sizeof(entry))
-			err(1, "pagemap");
+			err(1, "cannot read pagemap");
 		if (!(entry & PRESENT))
 			continue;
 		if (!(entry & PFN))
@@ -74,7 +74,7 @@ int main(int argc, char **argv)
 	snprintf(path, sizeof(path), "/proc/%s/maps", argv[1]);
 	maps = fopen(path, "r");
 	if (pagemap < 0 || !maps)
-		err(1, "process %s", argv[1]);
+		err(1, "cannot open the files of process %s", argv[1]);
 	load(&kc, &pt);
 	while (fgets(line, sizeof(line), maps))
 		if (sscanf(line, "%llx-%llx", &start, &end) == 2 && end - start >= size)

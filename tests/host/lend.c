@@ -72,7 +72,7 @@ static const char *result(ssize_t n)
 	return n < 0 ? strerrorname_np(errno) : "short";
 }
 
-static void tell(const char *at, const char *write, const char *read, const uint64_t *mem)
+static void report(const char *at, const char *write, const char *read, const uint64_t *mem)
 {
 	printf("lend: at=%s write=%s read=%s intact=%lu\n", at, write, read, intact(mem));
 	fflush(stdout);
@@ -87,11 +87,11 @@ static int create(void)
 	int fd;
 
 	if (vm < 0)
-		err(1, "a VM");
+		err(1, "cannot create a VM");
 	fd = guestmem_create(vm, PAGES * PAGE,
 			     GUESTMEM_MMAP | GUESTMEM_INIT_SHARED | GUESTMEM_NO_DIRECT_MAP);
 	if (fd < 0)
-		errx(1, "a hidden guest_memfd: %s", strerror(-fd));
+		errx(1, "cannot create a hidden guest_memfd: %s", strerror(-fd));
 	if (guestmem_supported_access(fd))
 		errx(1, "this kernel's guest_memfd has no access levels");
 	return fd;
@@ -116,18 +116,19 @@ int main(int argc, char **argv)
 	fd = create();
 	ret = guestmem_map(fd, 0, PAGES * PAGE, &mem);
 	if (ret)
-		errx(1, "mapping: %s", strerror(-ret));
+		errx(1, "cannot map the guest_memfd: %s", strerror(-ret));
 	lent = (char *)mem + offset;
 	fill(mem);
-	tell("user", result(pwrite(disk, lent, io, 0)), "none", mem);
+	report("user", result(pwrite(disk, lent, io, 0)), "none", mem);
 
 	ret = guestmem_make_accessible(fd, offset, size, RETRY_MS, &at);
 	if (ret)
-		errx(1, "lending: %s, offset 0x%llx", strerror(-ret), (unsigned long long)at);
+		errx(1, "cannot set level KERNEL: %s, offset 0x%llx", strerror(-ret),
+		     (unsigned long long)at);
 	wrote = result(pwrite(disk, lent, io, 0));
 	memset(lent, 0, io);
 	was_read = result(pread(disk, lent, io, 0));
-	tell("kernel", wrote, was_read, mem);
+	report("kernel", wrote, was_read, mem);
 
 	/*
 	 * guestmem_make_inaccessible() would remove the access of this process
@@ -135,7 +136,8 @@ int main(int argc, char **argv)
 	 */
 	ret = guestmem_set_access(fd, offset, size, GUESTMEM_ACCESS_USER, &at);
 	if (ret)
-		errx(1, "taking back: %s, offset 0x%llx", strerror(-ret), (unsigned long long)at);
-	tell("user-again", result(pwrite(disk, lent, io, 0)), "none", mem);
+		errx(1, "cannot set level USER: %s, offset 0x%llx", strerror(-ret),
+		     (unsigned long long)at);
+	report("user-again", result(pwrite(disk, lent, io, 0)), "none", mem);
 	return 0;
 }

@@ -59,9 +59,9 @@ int main(void)
 	ok(kvmstats_read(fd, "", &value) == -ENOENT, "no name");
 	ok(kvmstats_read(fd, "histogram", &value) == -EPROTO, "more than a number");
 	ok(!ftruncate(fd, header.data_offset + 8) &&
-	   kvmstats_read(fd, "exits", &value) == -EPROTO, "data cut off");
+	   kvmstats_read(fd, "exits", &value) == -EPROTO, "truncated data");
 	ok(!ftruncate(fd, header.desc_offset + 10) &&
-	   kvmstats_read(fd, "exits", &value) == -EPROTO, "descriptors cut off");
+	   kvmstats_read(fd, "exits", &value) == -EPROTO, "truncated descriptors");
 	ok(!ftruncate(fd, 0) && kvmstats_read(fd, "exits", &value) == -EPROTO, "empty");
 	close(fd);
 

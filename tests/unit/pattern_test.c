@@ -53,7 +53,7 @@ static void test_ends(void)
 	pattern_from_seed(&p, 9);
 	plain(mem + 64, 9);
 	ok(pattern_find(&p, mem, 0, 96, 96, 1) == 64, "found at the very end");
-	ok(pattern_find(&p, mem, 0, 96, 95, 1) == PATTERN_NONE, "not found when its end is cut off");
+	ok(pattern_find(&p, mem, 0, 96, 95, 1) == PATTERN_NONE, "not found without its end");
 	ok(pattern_find(&p, mem, 0, 64, 96, 1) == PATTERN_NONE, "not found when it starts behind");
 	ok(pattern_find(&p, mem, 0, 65, 96, 1) == 64, "found when it reaches over the page's end");
 	ok(pattern_find(&p, mem, 65, 96, 96, 1) == PATTERN_NONE, "not found before where to start");

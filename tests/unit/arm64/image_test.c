@@ -72,8 +72,8 @@ static void test_check(void)
 	good_image();
 	ok(!check(FILE_SIZE), "an Image");
 	ok(!check(ENTRY + 4), "one that ends with the first instruction");
-	refused(ENTRY + 3, "cut off", "one that ends before it");
-	refused(64, "cut off", "its header alone");
+	refused(ENTRY + 3, "truncated", "one that ends before it");
+	refused(64, "truncated", "its header alone");
 	refused(63, "too short", "less than that");
 	refused(1, "too short", "a byte");
 
@@ -81,7 +81,7 @@ static void test_check(void)
 	set(0, 0x14000000 | ENTRY / 4, 4);
 	set(4, 0, 4);
 	ok(!check(ENTRY + 4), "the first instruction is the branch");
-	refused(ENTRY + 3, "cut off", "the same, cut off");
+	refused(ENTRY + 3, "truncated", "the same, truncated");
 
 	good_image();
 	set(56, 0, 1);
@@ -106,19 +106,19 @@ static void test_efi(void)
 {
 	efi_image();
 	ok(!check(FILE_SIZE), "a header for EFI");
-	refused(FILE_SIZE - 1, "cut off", "a byte of the last section is missing");
+	refused(FILE_SIZE - 1, "truncated", "a byte of the last section is missing");
 	set(SECTIONS + 40 + 16, 0xffffffff, 4);
-	refused(FILE_SIZE, "cut off", "a section of 4 GiB");
+	refused(FILE_SIZE, "truncated", "a section of 4 GiB");
 	efi_image();
 	set(PE + 6, 0xffff, 2);
-	refused(FILE_SIZE, "cut off", "more sections than the file has room for");
+	refused(FILE_SIZE, "truncated", "more sections than the file has room for");
 	efi_image();
 	set(60, 0xfffffff0, 4);
-	refused(FILE_SIZE, "cut off", "a header for EFI beyond the end");
+	refused(FILE_SIZE, "truncated", "a header for EFI beyond the end");
 	efi_image();
 	set(60, FILE_SIZE - 24, 4);
 	memcpy(file + FILE_SIZE - 24, "PE\0\0", 4);
-	refused(FILE_SIZE, "cut off", "its table beyond the end");
+	refused(FILE_SIZE, "truncated", "its table beyond the end");
 	efi_image();
 	file[PE] = 0;
 	ok(!check(FILE_SIZE), "another header there is not read");

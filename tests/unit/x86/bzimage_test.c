@@ -135,9 +135,9 @@ int main(void)
 	SET(loadflags, 0);
 	refused(&memory, "zImage", "a zImage");
 	SET(setup_sects, 255);
-	refused(&memory, "cut off", "more setup sectors than the file has");
+	refused(&memory, "truncated", "more setup sectors than the file has");
 	SET(syssize, UINT32_MAX);
-	refused(&memory, "cut off", "a payload larger than the file");
+	refused(&memory, "truncated", "a payload larger than the file");
 	SET(pref_address, 0);
 	refused(&memory, "below", "load address 0");
 	SET(pref_address, MEMORY_SIZE);
