@@ -89,7 +89,7 @@ check:		## shellcheck, pyflakes, spelling, words that the tree has retired, and 
 series:		## build/series/: kernel/ as patches for the kernel's mailing lists (docs/series.md)
 	@scripts/series
 
-series-check: setup	## is the series whole, in order and in style; does each step build and boot? (hours; N="13 25": these steps)
+series-check: setup	## is the series whole, in order and in style; does each step build and boot? (hours; N="15 33": these steps)
 	@scripts/series-check --objects $(N)
 
 demo: setup	## the proof: a guest that its host cannot read (ARCH=arm64: on an emulated arm64 host)

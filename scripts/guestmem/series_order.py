@@ -37,6 +37,11 @@ def code(text):
 
 
 @functools.cache
+def includes(text):
+    return re.findall(r'^#include ([<"])([^>"]+)', text, re.M)
+
+
+@functools.cache
 def tokens(text):
     return frozenset(NAME.findall(text))
 
@@ -93,8 +98,8 @@ class Step:
 
     def __init__(self, series, number):
         self.series, self.number = series, number
-        texts = {p: f.after(number) for p, f in series.files.items()}
-        self.texts = {p: ''.join(t) for p, t in texts.items() if t is not None}
+        texts = {p: f.text(number) for p, f in series.files.items()}
+        self.texts = {p: t for p, t in texts.items() if t is not None}
         self.configs = {}
         for path, text in self.texts.items():
             if os.path.basename(path).startswith('Kconfig'):
@@ -154,9 +159,10 @@ class Order:
             return True
         return any(all(self.can_be_set(step, o) for o in options) for options in self.options_of(step, path))
 
-    def header(self, path, name, quoted):
-        """The path of a header of ours that PATH includes, or None."""
-        places = [os.path.dirname(path)] if quoted else []
+    @functools.cache
+    def header(self, directory, name, quoted):
+        """The path of a header of ours that a file in DIRECTORY includes, or None."""
+        places = [directory] if quoted else []
         places += ['include', 'include/uapi', 'arch/x86/include', 'arch/arm64/include', 'arch/arm64/kvm/hyp/include']
         for place in places:
             found = os.path.normpath(os.path.join(place, name))
@@ -174,14 +180,14 @@ class Order:
             if path in seen:
                 continue
             seen.add(path)
-            for quote, name in re.findall(r'^#include ([<"])([^>"]+)', step.texts[path], re.M):
-                header = self.header(path, name, quote == '"')
+            for quote, name in includes(step.texts[path]):
+                header = self.header(os.path.dirname(path), name, quote == '"')
                 if header and header not in step.texts:
                     wrong.append(f'{path} includes {header}, which is not there')
                 elif header:
                     todo.append(header)
             text = step.code[path]
-            for name in sorted(tokens(text) & self.names - names | fields_used(text) & self.fields - fields - names):
+            for name in sorted(tokens(text) & self.names - names - fields | fields_used(text) & self.fields - fields - names):
                 wrong.append(f'{path} uses {name}, which is not defined')
         stub = {name for path, text in step.code.items() if path.endswith('.h') for name in stubs(text)}
         for path in counting:
