@@ -8,40 +8,23 @@
  * is lent to a guest neither by user mappings nor by the direct map, and cannot
  * change that, while the guest continues to use it; lending fails cleanly as
  * long as the host has a reference to a page; contents survive both directions,
- * and cannot be read after the guest is dead.  The module can be removed when
- * its last file is gone, and not before.
+ * and cannot be read after the guest is dead.
  *
  * Catches: a level that changes although a page has a reference (held, race),
  * an owner that is not asked, or asked about its own calls (veto, lend), memory
  * of a dead guest that is reused with its contents (reclaim, destroy), guest
- * mappings that outlive their page (punch_hole), and a call of an owner's code
- * after its module was removed (unload, which ends in an oops).
+ * mappings that outlive their page (punch_hole).
+ *
+ * Not covered: bad input and the end of the module (guest_memfd_module_test).
  */
-#include <errno.h>
-#include <fcntl.h>
-#include <linux/guest_memfd.h>
 #include <linux/sizes.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <sys/syscall.h>
-#include <sys/uio.h>
-#include <unistd.h>
 
-#include "../../../../lib/test_guest_memfd.h"
-
-#include "guest_memfd_hide.h"
-#include "kvm_syscalls.h"
-#include "kvm_test_harness.h"
-#include "kvm_util.h"
-#include "test_util.h"
-
-#define DEVICE		"/dev/test_guest_memfd"
-#define MODULE		"test_guest_memfd"
-#define MODULE_FILE	"/lib/" MODULE ".ko"
+#include "gmem_owner.h"
 
 /* Two blocks, and a tail of single pages. */
 #define NR_PAGES	1040UL
@@ -53,78 +36,6 @@
 #define NONE	GUEST_MEMFD_ACCESS_NONE
 #define USER	GUEST_MEMFD_ACCESS_USER
 #define KERNEL	GUEST_MEMFD_ACCESS_KERNEL
-
-static int load_module(void)
-{
-	int fd = open(MODULE_FILE, O_RDONLY | O_CLOEXEC);
-	int r;
-
-	if (fd < 0)
-		return -1;
-	r = syscall(SYS_finit_module, fd, "", 0);
-	close(fd);
-	return r;
-}
-
-/* The kernel may complete the close of a file asynchronously. */
-static int unload_module(bool wait)
-{
-	int tries, r;
-
-	for (tries = 0; tries < 100; tries++) {
-		r = syscall(SYS_delete_module, MODULE, O_NONBLOCK);
-		if (!r || errno != EWOULDBLOCK || !wait)
-			break;
-		usleep(100000);
-	}
-	return r;
-}
-
-/* The call's result, or its negated errno. */
-#define result(call) ({ long __r = (call); __r < 0 ? -errno : __r; })
-
-static int guest_new(void)
-{
-	int dev = open(DEVICE, O_RDWR | O_CLOEXEC);
-
-	TEST_ASSERT(dev >= 0, "cannot open %s", DEVICE);
-	return dev;
-}
-
-static long file_new(int dev, u64 size, u64 flags)
-{
-	struct test_gmem_create create = { .size = size, .flags = flags };
-
-	return result(ioctl(dev, TEST_GMEM_CREATE, &create));
-}
-
-static long on_range(int dev, unsigned long cmd, int fd, u64 first, u64 nr, u64 *error_page)
-{
-	struct test_gmem_range range = {
-		.fd = fd,
-		.offset = first * GMEM_PAGE,
-		.size = nr * GMEM_PAGE,
-		.error_offset = ~0ULL,
-	};
-	long r = result(ioctl(dev, cmd, &range));
-
-	if (error_page)
-		*error_page = range.error_offset / GMEM_PAGE;
-	return r;
-}
-
-static long guest_io(int dev, int fd, u64 offset, void *buf, u64 size, bool write)
-{
-	struct test_gmem_io io = {
-		.fd = fd,
-		.write = write,
-		.offset = offset,
-		.size = size,
-		.addr = (u64)buf,
-	};
-
-	return result(ioctl(dev, TEST_GMEM_IO, &io));
-}
 
 static long set_access(int fd, u64 first, u64 nr, u32 level)
 {
@@ -296,20 +207,6 @@ static void assert_counts(struct _test_data_owner *self, u64 lent)
 	TEST_ASSERT_EQ(info.level_kernel, NR_PAGES - lent);
 	TEST_ASSERT_EQ(info.hidden, gmem_plain() ? 0 : lent);
 	TEST_ASSERT_EQ(info.referenced, gmem_plain() ? 0 : NR_PAGES - lent);
-}
-
-static void pin(int *p, void *page)
-{
-	struct iovec iov = { .iov_base = page, .iov_len = GMEM_PAGE };
-
-	TEST_ASSERT(!pipe2(p, O_CLOEXEC), "pipe2");
-	TEST_ASSERT_EQ(result(vmsplice(p[1], &iov, 1, 0)), GMEM_PAGE);
-}
-
-static void unpin(int *p)
-{
-	kvm_close(p[0]);
-	kvm_close(p[1]);
 }
 
 /* Guest and host see the same memory, as far as the guest has mapped it. */
@@ -735,115 +632,8 @@ OWNER_TEST(race)
 	gmem_fill(self->mem, SIZE, self->seed);
 }
 
-/* Errors that concern no range. */
-TEST(bad_input)
-{
-	u64 flags = gmem_test_flags();
-	struct test_gmem_range range;
-	struct gmem_vm g;
-	int dev, other, fd;
-	char buf[8];
-
-	dev = guest_new();
-	TEST_ASSERT_EQ(file_new(dev, 0, flags), -EINVAL);
-	TEST_ASSERT_EQ(file_new(dev, GMEM_PAGE + 1, flags), -EINVAL);
-	TEST_ASSERT_EQ(file_new(dev, 1ULL << 63, flags), -EINVAL);
-	TEST_ASSERT_EQ(file_new(dev, GMEM_PAGE, flags | 1ULL << 40), -EINVAL);
-	TEST_ASSERT_EQ(result(ioctl(dev, TEST_GMEM_CREATE, NULL)), -EFAULT);
-	TEST_ASSERT_EQ(result(ioctl(dev, TEST_GMEM_LEND, NULL)), -EFAULT);
-	TEST_ASSERT_EQ(result(ioctl(dev, GUEST_MEMFD_SET_ACCESS, NULL)), -ENOTTY);
-
-	fd = file_new(dev, 4 * GMEM_PAGE, flags);
-	TEST_ASSERT(fd >= 0, "no file: %d", fd);
-	TEST_ASSERT_EQ(result(ioctl(fd, TEST_GMEM_KILL)), -ENOTTY);
-	TEST_ASSERT_EQ(result(ftruncate(fd, 8 * GMEM_PAGE)), -EINVAL);
-	TEST_ASSERT_EQ(on_range(dev, TEST_GMEM_LEND, fd, 0, 0, NULL), -EINVAL);
-	TEST_ASSERT_EQ(on_range(dev, TEST_GMEM_LEND, fd, 4, 1, NULL), -EINVAL);
-	TEST_ASSERT_EQ(on_range(dev, TEST_GMEM_LEND, fd, 3, 2, NULL), -EINVAL);
-	TEST_ASSERT_EQ(on_range(dev, TEST_GMEM_LEND, fd, (1UL << 52) - 1, 2, NULL), -EINVAL);
-	TEST_ASSERT_EQ(on_range(dev, TEST_GMEM_LEND, -1, 0, 1, NULL), -EBADF);
-	TEST_ASSERT_EQ(on_range(dev, TEST_GMEM_LEND, dev, 0, 1, NULL), -EINVAL);
-	range = (struct test_gmem_range) { .fd = fd, .size = GMEM_PAGE, .reserved = 1 };
-	TEST_ASSERT_EQ(result(ioctl(dev, TEST_GMEM_LEND, &range)), -EINVAL);
-	range = (struct test_gmem_range) { .fd = fd, .size = GMEM_PAGE + 8 };
-	TEST_ASSERT_EQ(result(ioctl(dev, TEST_GMEM_LEND, &range)), -EINVAL);
-	TEST_ASSERT_EQ(guest_io(dev, fd, 4 * GMEM_PAGE, buf, 8, false), -EINVAL);
-	TEST_ASSERT_EQ(guest_io(dev, fd, ~0ULL - 3, buf, 8, false), -EINVAL);
-	TEST_ASSERT_EQ(on_range(dev, TEST_GMEM_MAP, fd, 0, 4, NULL), 0);
-	TEST_ASSERT_EQ(guest_io(dev, fd, 0, NULL, 8, false), -EFAULT);
-	TEST_ASSERT_EQ(guest_io(dev, fd, 0, NULL, 8, true), -EFAULT);
-	TEST_ASSERT_EQ(guest_io(dev, fd, 4 * GMEM_PAGE - 8, buf, 8, false), 0);
-
-	/* Each guest and each owner accept only their own files. */
-	other = guest_new();
-	TEST_ASSERT_EQ(on_range(other, TEST_GMEM_MAP, fd, 0, 1, NULL), -EINVAL);
-	TEST_ASSERT_EQ(on_range(other, TEST_GMEM_LEND, fd, 0, 1, NULL), -EINVAL);
-	kvm_close(other);
-	gmem_vm_create(&g, 1, 16 * GMEM_PAGE, flags);
-	TEST_ASSERT_EQ(on_range(dev, TEST_GMEM_LEND, g.fd, 0, 1, NULL), -EINVAL);
-	TEST_ASSERT_EQ(result(__vm_set_user_memory_region2(g.vm, GMEM_SLOT + 1,
-							   KVM_MEM_GUEST_MEMFD, 2 * GMEM_GPA,
-							   4 * GMEM_PAGE, g.mem, fd, 0)),
-		       -EINVAL);
-	/* KVM's guests work at the same time. */
-	gmem_guest_call(g.vcpus[0], gmem_guest_fill, GMEM_GVA, 16 * GMEM_PAGE, 1);
-	TEST_ASSERT_EQ(on_range(dev, TEST_GMEM_LEND, fd, 0, 4, NULL), 0);
-	gmem_guest_call(g.vcpus[0], gmem_guest_check, GMEM_GVA, 16 * GMEM_PAGE, 1);
-	gmem_vm_destroy(&g);
-	kvm_close(fd);
-	kvm_close(dev);
-	gmem_assert_all_back();
-}
-
-/*
- * A guest, a file or a mapping prevents the removal of the module; a pinned
- * page does not.
- */
-TEST(unload)
-{
-	int dev, fd, p[2], kmsg, round;
-	u64 seed = gmem_new_seed(), pfn;
-	char *mem;
-
-	if (access(MODULE_FILE, R_OK))
-		SKIP(return, "built in");
-	gmem_kmsg_open(&kmsg);
-	for (round = 0; round < 5; round++) {
-		dev = guest_new();
-		TEST_ASSERT_EQ(result(unload_module(false)), -EWOULDBLOCK);
-		fd = file_new(dev, 1024 * GMEM_PAGE, gmem_test_flags());
-		TEST_ASSERT(fd >= 0, "no file: %d", fd);
-		kvm_close(dev);
-		TEST_ASSERT_EQ(result(unload_module(false)), -EWOULDBLOCK);
-		mem = kvm_mmap(1024 * GMEM_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd);
-		kvm_close(fd);
-		TEST_ASSERT_EQ(result(unload_module(false)), -EWOULDBLOCK);
-		gmem_fill(mem, GMEM_PAGE, seed);
-		pfn = gmem_pfn(mem);
-		pin(p, mem);
-		kvm_munmap(mem, 1024 * GMEM_PAGE);
-
-		TEST_ASSERT_EQ(result(unload_module(true)), 0);
-		TEST_ASSERT(access(DEVICE, F_OK), "the device is still there");
-		TEST_ASSERT(gmem_kernel_sees(pfn, seed), "a page that is held is gone");
-		TEST_ASSERT_EQ(result(read(p[0], (char[8]) {}, 8)), 8);
-		unpin(p);
-		TEST_ASSERT_EQ(result(load_module()), 0);
-	}
-	/* The library frees the page when it polls such pages. */
-	for (round = 0; round < 100 && gmem_kernel_sees(pfn, seed); round++)
-		usleep(100000);
-	sleep(1);
-	gmem_assert_given_back(&pfn, 1, seed);
-	gmem_assert_nothing_left(&kmsg);
-}
-
 int main(int argc, char *argv[])
 {
-	gmem_require();
-	if (access(DEVICE, R_OK | W_OK) && load_module())
-		ksft_exit_skip("no " DEVICE " and no module " MODULE_FILE "\n");
-	/* The library may have been built into the kernel. */
-	TEST_REQUIRE(!access(DEVICE, R_OK | W_OK));
+	owner_require();
 	return test_harness_run(argc, argv);
 }
