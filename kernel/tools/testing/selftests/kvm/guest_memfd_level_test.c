@@ -260,18 +260,20 @@ static void assert_fails(struct _test_data_level *self, int fd, unsigned long cm
 	assert_account(self);
 }
 
-#define assert_set_fails(self, error, ...)						\
+#define assert_set_fails(self, error, ...)					\
 do {										\
+	struct _test_data_level *__s = self;					\
 	struct guest_memfd_access __a = {					\
 		.size = GMEM_PAGE, .level = KERNEL, .error_offset = 0x1234, __VA_ARGS__	\
 	};									\
-	assert_fails(self, self->g.fd, GUEST_MEMFD_SET_ACCESS, &__a, error, #__VA_ARGS__); \
+	assert_fails(__s, __s->g.fd, GUEST_MEMFD_SET_ACCESS, &__a, error, #__VA_ARGS__); \
 } while (0)
 
-#define assert_get_fails(self, error, ...)						\
+#define assert_get_fails(self, error, ...)					\
 do {										\
+	struct _test_data_level *__s = self;					\
 	struct guest_memfd_access __a = { .error_offset = 0x1234, __VA_ARGS__ };	\
-	assert_fails(self, self->g.fd, GUEST_MEMFD_GET_ACCESS, &__a, error, "GET " #__VA_ARGS__); \
+	assert_fails(__s, __s->g.fd, GUEST_MEMFD_GET_ACCESS, &__a, error, "GET " #__VA_ARGS__); \
 } while (0)
 
 LEVEL_TEST(errors)
