@@ -2,8 +2,10 @@
 """What every program of the project does with its command line, its output and its errors."""
 
 import os
+import shutil
 import signal
 import sys
+import time
 
 
 def die(message, status=1):
@@ -21,6 +23,15 @@ def end_by_signals():
     """Let a signal that ends the program be an exception, so that it removes its temporary files."""
     for number in signal.SIGINT, signal.SIGTERM:
         signal.signal(number, lambda number, _: sys.exit(128 + number))
+
+
+def keep_newest(number, directory):
+    """Remove the directories in DIRECTORY but the NUMBER newest, and those of the last six hours,
+    which a test run in another clone may be using."""
+    paths = sorted((path.stat().st_mtime, path) for path in directory.iterdir() if path.is_dir())
+    for seconds, path in paths[:-number]:
+        if seconds < time.time() - 6 * 3600:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def any_bytes():
