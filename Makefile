@@ -34,8 +34,8 @@ unit_tests := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/*_test
 arm64_unit_tests := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/arm64/*_test.c))
 arm64_testable_src := vmm/arm64/image.c vmm/arm64/devicetree.c vmm/options.c vmm/memory.c common/message.c common/size.c $(lib_src)
 guest_programs := $(patsubst tests/guest/%.c,$(B)/guest/%,$(wildcard tests/guest/*.c))
-# Programs for the emulated host, built beside those for its guests.
-host_programs := $(patsubst tests/host/%.c,$(B)/guest/%,$(filter-out %/init.c,$(wildcard tests/host/*.c)))
+# Programs for the emulated host.
+host_programs := $(patsubst tests/host/%.c,$(B)/host/%,$(filter-out %/init.c,$(wildcard tests/host/*.c)))
 # Each of these programs is a whole guest, without an operating system.
 bare_guests := $(patsubst tests/guest/bare/%.c,$(B)/guest/bare/%,$(wildcard tests/guest/bare/*.c))
 benchmark := $(B)/bench
@@ -183,12 +183,12 @@ $(guest_programs): $(B)/guest/%: $(B)/obj/static/tests/guest/%.o $(B)/lib/libgue
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -static -pthread -o $@ $^
 
-$(host_programs): $(B)/guest/%: $(B)/obj/static/tests/host/%.o $(B)/lib/libguestmem.a
+$(host_programs): $(B)/host/%: $(B)/obj/static/tests/host/%.o $(B)/lib/libguestmem.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -static -pthread -o $@ $^
 
-$(B)/guest/scan_process: $(B)/obj/static/tools/pattern.o
-$(B)/guest/direct_map: $(map_src:%.c=$(B)/obj/static/%.o)
+$(B)/host/scan_process: $(B)/obj/static/tools/pattern.o
+$(B)/host/direct_map: $(map_src:%.c=$(B)/obj/static/%.o)
 
 $(bare_guests): $(B)/guest/bare/%: tests/guest/bare/%.c tests/guest/bare/bare.ld tools/secret.h Makefile
 	@mkdir -p $(@D)

@@ -258,7 +258,7 @@ lend_memory() {
 	exec 8<>/tmp/lend.in
 	lend /dev/loop0 $lend_seed </tmp/lend.in >/tmp/lend 2>&1 8>&- 9>&- &
 	pid=$!
-	for stage in user kernel user-again; do	# of tests/guest/lend.c
+	for stage in user kernel user-again; do	# of tests/host/lend.c
 		wait_for "^lend: at=$stage " /tmp/lend ||
 			die "lend did not get as far as $stage: $(tail -n 1 /tmp/lend)"
 		observe lend cat /tmp/lend

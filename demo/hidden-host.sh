@@ -5,7 +5,7 @@
 # In the emulated arm64 host, whose linear map consists of blocks or of pages: does the
 # linear map lack exactly the pages of a hidden file, does the scanner find the secret
 # in none of them, and is the linear map entry for entry what it was after the file is
-# gone? The file is that of tests/guest/lend.c,
+# gone? The file is that of tests/host/lend.c,
 # which raises a part of it to level KERNEL for a while: the scanner has to find that
 # part, and the same secret in the memory of an ordinary process.
 set -u
@@ -14,7 +14,7 @@ shape=$1
 nr=0
 bad=0
 seed=99
-file_pages=4096		# of tests/guest/lend.c
+file_pages=4096		# of tests/host/lend.c
 lent_pages=1088
 lent_secrets=1024
 plain_pages=500

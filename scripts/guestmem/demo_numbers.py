@@ -16,7 +16,7 @@ HIDDEN = "hidden", "sealed", "protected", "qemu"
 # Of /proc/vmstat; not every kernel has those of TLB flushes.
 COUNTERS = ("direct_map_level2_splits", "direct_map_level3_splits", "nr_tlb_remote_flush",
             "nr_tlb_remote_flush_received", "nr_tlb_local_flush_all", "nr_tlb_local_flush_one")
-# The stages of tests/guest/lend.c.
+# The stages of tests/host/lend.c.
 LENDING = "user", "kernel", "user-again"
 
 
