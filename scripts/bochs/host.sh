@@ -79,7 +79,7 @@ host_start() {
 		info: action=ignore
 		log: $work/emulator.log
 	RC
-	setpriv --pdeathsig TERM "$program" -q -f "$work/bochsrc" \
+	setpriv --pdeathsig KILL "$program" -q -f "$work/bochsrc" \
 		</dev/null >"$work/emulator" 2>&1 {hold}>&- &
 	emulator_pid=$!
 }

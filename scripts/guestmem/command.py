@@ -20,8 +20,9 @@ def say(message):
 
 
 def end_by_signals():
-    """Let a signal that ends the program be an exception, so that it removes its temporary files."""
-    for number in signal.SIGINT, signal.SIGTERM:
+    """Let a signal that ends the program be an exception, so that it removes its temporary
+    files and ends what it started."""
+    for number in signal.SIGHUP, signal.SIGINT, signal.SIGTERM:
         signal.signal(number, lambda number, _: sys.exit(128 + number))
 
 

@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from guestmem import command
+from guestmem.project import ARCHES
 
 # The first is that of an entry that names none.
 GROUPS = ("everyday", "more", "arm64")
@@ -98,6 +99,10 @@ def read(directory):
             for entry in template.expanded():
                 if entry.group() not in GROUPS:
                     command.die(f"{path}: [{entry.name}]: no group is called {entry.group()}")
+                if entry.get("arch", "x86") not in ARCHES:
+                    command.die(f"{path}: [{entry.name}]: arch is x86 or arm64, not '{entry.get('arch')}'")
+                if not entry.commands:
+                    command.die(f"{path}: [{entry.name}] runs nothing")
                 if entry.name in entries:
                     command.die(f"{path}: [{entry.name}] appears twice")
                 entries[entry.name] = entry

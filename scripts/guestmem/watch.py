@@ -7,12 +7,14 @@ where each CPU was, and what called it, is known to the emulator alone, and only
 
 import argparse
 import bisect
+import contextlib
 import os
 import re
 import signal
 import socket
 import sys
 import time
+from typing import NamedTuple
 
 PROMPT = b"(qemu) "
 # How many words of a stack are looked at, and how many of those that may be return addresses
@@ -69,18 +71,28 @@ class Symbols:
         return f"{self.names[i]}+{address - self.addresses[i]:#x}"
 
 
+class Cpu(NamedTuple):
+    number: int
+    pc: int
+    # None where the registers show none.
+    stack: int | None
+    halted: bool
+
+
 def cpus(registers):
-    """(program counter, stack pointer, halted) of each CPU in "info registers -a"."""
+    """What "info registers -a" shows of each CPU.
+
+    x86 prints EIP and ESP, of eight digits, for a CPU in 16-bit or 32-bit code, and arm64 PC and SP.
+    """
     found = []
-    for line in registers:
-        if match := re.search(r"\b(?:RIP|PC)=([0-9a-f]{16})", line):
-            found.append([int(match[1], 16), None, "HLT=1" in line])
-        # x86 prints RSP before RIP, arm64 SP after PC: both within one CPU's lines.
-    stacks = [int(match[1], 16) for line in registers
-              if (match := re.search(r"\bR?SP=([0-9a-f]{16})", line))]
-    for cpu, stack in zip(found, stacks):
-        cpu[1] = stack
-    return [tuple(cpu) for cpu in found]
+    for text in re.split(r"(?m)^(?=CPU#[0-9]+)", "\n".join(registers)):
+        number = re.match(r"CPU#([0-9]+)", text)
+        pc = re.search(r"\b(?:RIP|EIP|PC)=([0-9a-f]+)", text)
+        stack = re.search(r"\b(?:RSP|ESP|SP)=([0-9a-f]+)", text)
+        if number and pc:
+            found.append(Cpu(int(number[1]), int(pc[1], 16), int(stack[1], 16) if stack else None,
+                             "HLT=1" in text))
+    return found
 
 
 def words(dump):
@@ -90,23 +102,21 @@ def words(dump):
 
 
 def describe_cpus(monitor, symbols):
-    """What each CPU of the host was doing."""
+    """What each CPU of the host was doing, line by line."""
     monitor.ask("stop")
-    said = []
-    for number, (pc, stack, halted) in enumerate(cpus(monitor.ask("info registers -a"))):
-        said.append(f"CPU {number}{' (halted)' if halted else ''}: {pc:#x} {symbols.name(pc)}".rstrip())
-        if stack is None:
+    for cpu in cpus(monitor.ask("info registers -a")):
+        halted = " (halted)" if cpu.halted else ""
+        yield f"CPU {cpu.number}{halted}: {cpu.pc:#x} {symbols.name(cpu.pc)}".rstrip()
+        if cpu.stack is None:
             continue
-        monitor.ask(f"cpu {number}")
-        calls = [name for word in words(monitor.ask(f"x /{STACK_WORDS}gx {stack:#x}"))
+        monitor.ask(f"cpu {cpu.number}")
+        calls = [name for word in words(monitor.ask(f"x /{STACK_WORDS}gx {cpu.stack:#x}"))
                  if (name := symbols.name(word)) and not name.endswith("+0x0")]
-        said += [f"    {name}" for name in calls[:SHOWN]]
-    return said
+        yield from (f"    {name}" for name in calls[:SHOWN])
 
 
 def threads_of(pid):
-    """State and CPU time of each thread of the process."""
-    said = []
+    """State and CPU time of each thread of the process, line by line."""
     for task in sorted(os.listdir(f"/proc/{pid}/task"), key=int):
         base = f"/proc/{pid}/task/{task}"
         try:
@@ -118,19 +128,17 @@ def threads_of(pid):
             continue
         fields = rest.split()
         seconds = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-        said.append(f"emulator's thread {task} ({name}): state {fields[0]}, waits in {waits}, "
-                    f"{seconds:.1f} s of CPU time")
-    return said
+        yield (f"emulator's thread {task} ({name}): state {fields[0]}, waits in {waits}, "
+               f"{seconds:.1f} s of CPU time")
 
 
 def describe(options):
-    said = threads_of(options.pid)
+    yield from threads_of(options.pid)
     if options.monitor:
         try:
-            said += describe_cpus(Monitor(options.monitor), Symbols(options.symbols))
+            yield from describe_cpus(Monitor(options.monitor), Symbols(options.symbols))
         except OSError as error:
-            said.append(f"the emulator's monitor does not answer: {error}")
-    return said
+            yield f"the emulator's monitor does not answer: {error}"
 
 
 def started(path, start):
@@ -161,20 +169,28 @@ def main():
     parser.add_argument("--symbols", help="the System.map of the kernel")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
-    print(wait(options), flush=True)
     try:
+        print(wait(options), flush=True)
         for line in describe(options):
             print(line, flush=True)
     finally:
-        os.kill(options.pid, signal.SIGTERM)
+        # Whatever went wrong here: nothing else ends the emulator in time.
+        end(options.pid)
+
+
+def end(pid):
+    """End the emulator, by force if it does not heed SIGTERM within five seconds."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGTERM)
         for _ in range(50):
             time.sleep(0.1)
-            if not os.path.exists(f"/proc/{options.pid}") or zombie(options.pid):
+            if zombie(pid):
                 return
-        os.kill(options.pid, signal.SIGKILL)
+        os.kill(pid, signal.SIGKILL)
 
 
 def zombie(pid):
+    """Has the process ended?"""
     try:
         with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
             return file.read().rsplit(")", 1)[1].split()[0] == "Z"

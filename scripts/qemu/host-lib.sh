@@ -19,17 +19,20 @@ qemu_find() {
 # qemu_start MACHINE ARGUMENTS: boot the host with these arguments on the kernel's command line
 # setpriv: if run-vm is killed, the kernel kills QEMU too.
 qemu_start() {
-	setpriv --pdeathsig TERM "$program" \
+	local monitor=(-monitor "unix:$work/monitor,server=on,wait=off")
+	# The path of a socket has 107 bytes at most.
+	[ ${#work} -lt 99 ] || monitor=()
+	setpriv --pdeathsig KILL "$program" \
 		-accel "$accel" -machine "$1" -cpu "$cpu" -smp "$cpus" -m "$mem" \
 		-nodefaults -no-user-config -display none -no-reboot \
 		-kernel "$kernel" -initrd "$work/initrd" -append "$2 $append" \
 		-serial "file:$work/log" -device virtio-serial-pci \
 		-chardev "file,id=output,path=$work/output" -device virtserialport,chardev=output,name=guestmem.output \
 		-chardev "file,id=verdict,path=$work/verdict" -device virtserialport,chardev=verdict,name=guestmem.verdict \
-		-monitor "unix:$work/monitor,server=on,wait=off" \
+		"${monitor[@]}" \
 		"${qemu_args[@]}" </dev/null >"$work/emulator" 2>&1 {hold}>&- &
 	emulator_pid=$!
-	watch_options=(--monitor "$work/monitor" --symbols "${kernel%/*}/System.map")
+	[ ${#monitor[@]} = 0 ] || watch_options=(--monitor "$work/monitor" --symbols "${kernel%/*}/System.map")
 }
 
 host_powered_off() {
