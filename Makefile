@@ -83,7 +83,7 @@ user: $(B)/guestmem $(B)/lib/libguestmem.a $(B)/lib/libguestmem.so $(B)/init $(b
 unit: $(unit_tests) $(arm64_unit_tests)	## unit tests of the programs and the library, under ASan and UBSan
 	@scripts/test --only 'unit/*'
 
-check:		## shellcheck, pyflakes, spelling, words that the tree has retired, and the unit tests
+check:		## shellcheck, pyflakes, SPDX lines, links, spelling, retired words, whether a suite runs each test; the unit tests
 	@scripts/test --only 'lint/*' --only 'unit/*'
 
 series:		## build/series/: kernel/ as patches for the kernel's mailing lists (docs/series.md)

@@ -112,8 +112,9 @@ static struct page *take_by_policy(struct guest_memfd *gm, pgoff_t index, gfp_t 
  *	the direct map, each with one reference of the caller.
  *
  * Free large pieces, because the allocator would queue and merge single pages
- * one by one.  Do not free the block as one piece, because the allocator looks
- * for poison in all pages of a piece before it frees the first.
+ * one by one.  Do not free the block as one piece: the allocator looks for
+ * poison in all pages of a piece before it frees the first, and a smaller piece
+ * leaves less time to poison a page in between.
  *
  * Context: Any but interrupt.
  */

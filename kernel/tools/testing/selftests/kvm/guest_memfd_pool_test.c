@@ -247,8 +247,8 @@ POOL_TEST(hog)
 		ended = waitpid(pid, &status, WNOHANG) == pid;
 	} while (!ended);
 	TEST_ASSERT(WIFEXITED(status) && !WEXITSTATUS(status) && oom_kills() == kills,
-		    "the process that needed %lu of %lu pages got 0x%x at %lu", available - spare, available,
-		    status, hog->touched);
+		    "the process that needed %lu of %lu pages got 0x%x at %lu", available - spare,
+		    available, status, hog->touched);
 	ksft_print_msg("%lu VMs beside a process of %lu MiB\n", vms, (available - spare) / 256);
 	TEST_ASSERT(gmem_pool("blocks", -1) < WARM_BLOCKS, "the pool has not shrunk");
 
