@@ -36,8 +36,9 @@ void serial_write(struct serial *serial, unsigned int reg, uint8_t value);
 /*
  * serial_room() returns how many bytes of input the port can receive now.
  * serial_receive() passes bytes to the guest and returns whether the port has
- * received them.  Neither waits while a write to standard output blocks: then
- * there is no room, and the port receives nothing.
+ * received them, all or none: the driver may have stopped listening since.
+ * Neither waits while a write to standard output blocks: then there is no room,
+ * and the port receives nothing.
  */
 size_t serial_room(struct serial *serial);
 bool serial_receive(struct serial *serial, const uint8_t *bytes, size_t count);

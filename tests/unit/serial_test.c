@@ -64,6 +64,7 @@ static void test_detection(void)
 	ok(serial_read(&serial, UART_SCR) == 0xae, "the scratch register");
 	serial_write(&serial, UART_IER, 0xff);
 	ok(serial_read(&serial, UART_IER) == 0x0f, "four interrupt enables");
+	ok(serial_room(&serial) == 0, "no input for a driver that only tests them");
 	serial_write(&serial, UART_IER, 0);
 	serial_write(&serial, UART_FCR, UART_FCR_ENABLE_FIFO);
 	ok(serial_read(&serial, UART_IIR) >> 6 == 3, "a working FIFO: a 16550A");
@@ -76,6 +77,8 @@ static void test_detection(void)
 	ok(serial_read(&serial, UART_IER) == 0 && !seen.length,
 	   "the divisor is neither IER nor output");
 	serial_write(&serial, UART_IER, UART_IER_RDI);
+	serial_write(&serial, UART_MCR, UART_MCR_OUT2);
+	ok(serial_room(&serial) == SERIAL_FIFO, "input for a driver that has OUT2 set as well");
 	serial_write(&serial, UART_MCR, UART_MCR_LOOP | UART_MCR_OUT2 | UART_MCR_RTS);
 	ok((serial_read(&serial, UART_MSR) & 0xf0) == (UART_MSR_DCD | UART_MSR_CTS),
 	   "modem lines in the loop");
@@ -98,6 +101,13 @@ static void test_transmit_interrupt(void)
 	ok(!seen.level, "disabling it drops the line");
 }
 
+/* As a driver that is to receive data. */
+static void listen(void)
+{
+	serial_write(&serial, UART_MCR, UART_MCR_OUT2);
+	serial_write(&serial, UART_IER, UART_IER_RDI);
+}
+
 static void test_receive(void)
 {
 	uint8_t bytes[SERIAL_FIFO + 10];
@@ -106,7 +116,11 @@ static void test_receive(void)
 		bytes[i] = i;
 	start();
 	ok(serial_room(&serial) == 0, "no input while the guest does not listen");
-	serial_receive(&serial, bytes, 2);
+	ok(!serial_receive(&serial, bytes, 2) && !(serial_read(&serial, UART_LSR) & UART_LSR_DR),
+	   "nor if it listened when the VMM asked for room");
+	listen();
+	ok(serial_receive(&serial, bytes, 2), "a guest that listens receives");
+	serial_write(&serial, UART_IER, 0);
 	ok(!seen.level && (serial_read(&serial, UART_LSR) & UART_LSR_DR), "data without interrupt");
 	serial_write(&serial, UART_IER, UART_IER_RDI);
 	ok(seen.level && serial_read(&serial, UART_IIR) == UART_IIR_RDI && seen.level,
@@ -116,12 +130,12 @@ static void test_receive(void)
 	ok(serial_read(&serial, UART_RX) == 0, "reading on is harmless");
 
 	ok(serial_room(&serial) == SERIAL_FIFO, "all room for a guest that listens");
-	serial_receive(&serial, bytes, sizeof(bytes));
-	ok(serial_room(&serial) == 0, "more than fits: full");
+	ok(!serial_receive(&serial, bytes, sizeof(bytes)), "more than fits is refused");
+	ok(serial_receive(&serial, bytes, SERIAL_FIFO) && serial_room(&serial) == 0, "what fits: full");
 	for (size_t i = 0; i < SERIAL_FIFO; i++)
 		if (serial_read(&serial, UART_RX) != i)
 			ok(false, "byte %zu", i);
-	ok(!(serial_read(&serial, UART_LSR) & UART_LSR_DR), "what did not fit is gone");
+	ok(!(serial_read(&serial, UART_LSR) & UART_LSR_DR), "and empty again");
 	serial_receive(&serial, bytes, 5);
 	serial_write(&serial, UART_FCR, UART_FCR_ENABLE_FIFO | UART_FCR_CLEAR_RCVR);
 	ok(serial_room(&serial) == SERIAL_FIFO && !seen.level, "the driver can clear it");
@@ -145,7 +159,7 @@ static void test_stuck_output(void)
 
 	start();
 	serial_init(&serial, &stuck, NULL);
-	serial_write(&serial, UART_IER, UART_IER_RDI);
+	listen();
 	ok(serial_room(&serial) == SERIAL_FIFO, "there was room before");
 	serial_write(&serial, UART_TX, 'o');
 	ok(serial_room(&serial) == SERIAL_FIFO && !(serial_read(&serial, UART_LSR) & UART_LSR_DR),
