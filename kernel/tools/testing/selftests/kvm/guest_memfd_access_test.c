@@ -224,7 +224,7 @@ static void assert_ring_lets_go(struct memory *m)
 {
 	unsigned int tries;
 
-	for (tries = 0; tries < 100; tries++) {
+	for (tries = 0; tries < 1200; tries++) {
 		if (!__gmem_set_access(m->g.fd, 0, SIZE, NONE, NULL)) {
 			gmem_set_access(m->g.fd, 0, SIZE, KERNEL);
 			return;

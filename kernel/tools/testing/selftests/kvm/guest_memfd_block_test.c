@@ -571,7 +571,7 @@ BLOCK_TEST(tail_merged)
 	gmem_assert_hidden(g->mem + SIZE - GMEM_PAGE, GMEM_PAGE, self->seed);
 	TEST_ASSERT_EQ(gmem_vmstat("direct_map_level2_collapses") - merges, 0);
 	gmem_punch(g->fd, SIZE - GMEM_PAGE, GMEM_PAGE);
-	gmem_wait(merges_are, (void *)(merges + 1), 1000);
+	gmem_wait(merges_are, (void *)(merges + 1));
 	gmem_punch(g->fd, 0, SIZE);
 	TEST_ASSERT_EQ(gmem_vmstat("direct_map_level2_splits") - splits, 1);
 	TEST_ASSERT_EQ(gmem_vmstat("direct_map_level2_collapses") - merges, 1);
@@ -675,7 +675,7 @@ BLOCK_TEST(lone_merged)
 	TEST_ASSERT(gmem_mapped_by_pages() >= before + SIZE / SZ_2M * 1024,
 		    "no large entry of the direct map was split");
 	gmem_vm_destroy(&g);
-	gmem_wait(nothing_absent, &absent, 5000);
+	gmem_wait(nothing_absent, &absent);
 	TEST_ASSERT(gmem_mapped_by_pages() <= before,
 		    "%lu KiB more are mapped by 4 KiB than before",
 		    gmem_mapped_by_pages() - before);

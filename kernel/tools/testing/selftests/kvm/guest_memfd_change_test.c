@@ -337,7 +337,7 @@ CHANGE_TEST(huge_merged)
 	broken = before - gmem_meminfo("DirectMap1G");
 	TEST_ASSERT(broken, "no mapping of 1 GiB was split");
 	gmem_vm_destroy(g);
-	gmem_wait(huge_back, (void *)before, 60000);
+	gmem_wait(huge_back, (void *)before);
 	gmem_set_pool("0,1%");
 	TEST_ASSERT(huge_back((void *)before), "of %lu KiB that were split, %lu are", broken,
 		    before - gmem_meminfo("DirectMap1G"));

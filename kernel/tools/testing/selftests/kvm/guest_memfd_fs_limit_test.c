@@ -250,7 +250,7 @@ static bool has_block(void *unused)
 static void let_go(struct gmem_pin *pin)
 {
 	gmem_unpin(pin);
-	gmem_wait(has_block, NULL, 10000);
+	gmem_wait(has_block, NULL);
 }
 
 struct waiter {

@@ -746,7 +746,7 @@ int main(int argc, char *argv[])
 			 "something of everything was done\n");
 
 	/* A worker frees pages that were pinned when their file was closed. */
-	for (i = 0; i < 10; i++) {
+	for (i = 0; i < 60; i++) {
 		absent = gmem_absent_total();
 		if (absent == gmem_absent_before())
 			break;

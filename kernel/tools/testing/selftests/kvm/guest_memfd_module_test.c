@@ -19,7 +19,7 @@ static int unload_module(bool wait)
 {
 	int tries, r;
 
-	for (tries = 0; tries < 100; tries++) {
+	for (tries = 0; tries < 600; tries++) {
 		r = syscall(SYS_delete_module, MODULE, O_NONBLOCK);
 		if (!r || errno != EWOULDBLOCK || !wait)
 			break;

@@ -169,7 +169,7 @@ static void wait_given_back(const u64 *pfns, size_t nr, u64 seed)
 {
 	int tries;
 
-	for (tries = 0; tries < 100; tries++) {
+	for (tries = 0; tries < 1200; tries++) {
 		if (!gmem_count_absent(pfns, nr) && !gmem_kernel_sees(pfns[0], seed))
 			break;
 		usleep(50000);
@@ -184,7 +184,7 @@ static void wait_unseen(const u64 *pfns, size_t nr, u64 seed)
 
 	size_t i;
 
-	for (i = 0, tries = 0; i < nr && tries < 100; ) {
+	for (i = 0, tries = 0; i < nr && tries < 1200; ) {
 		if (!gmem_kernel_sees(pfns[i], seed)) {
 			i++;
 			continue;

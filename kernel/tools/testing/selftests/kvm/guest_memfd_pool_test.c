@@ -293,7 +293,7 @@ static void wait_uncharged(void)
 	u64 charged = 0;
 	int i;
 
-	for (i = 0; i < 100; i++) {
+	for (i = 0; i < 600; i++) {
 		charged = read_number(GROUP "/memory.current");
 		if (charged < SZ_4M)
 			return;
@@ -426,7 +426,7 @@ POOL_TEST(removed_cgroup)
 	TEST_ASSERT(!none_dying(NULL), "nothing is charged to the removed group");
 	gmem_vm_destroy(g);
 	wait_blocks(16);
-	for (i = 0; i < 100 && !none_dying(NULL); i++)
+	for (i = 0; i < 600 && !none_dying(NULL); i++)
 		usleep(100000);
 	TEST_ASSERT(none_dying(NULL), "the removed group is still there");
 	umount2(CGROUPS, MNT_DETACH);

@@ -556,7 +556,7 @@ PRESSURE_TEST(held)
 		TEST_ASSERT(gmem_kernel_sees(pfns[HELD_PAGE], self->seed), "gone while it is held");
 		TEST_ASSERT_EQ(gmem_scan(self->seed, NULL), 1);
 		TEST_ASSERT_EQ(held_absent(pfns), BLOCK_PAGES - 1);
-		gmem_wait(others_present, pfns, 10000);
+		gmem_wait(others_present, pfns);
 
 		/*
 		 * The shrinker may free the pages without other references, and

@@ -99,7 +99,7 @@ HIDE_TEST(free_singles)
 	gmem_free_singles();
 
 	gmem_punch(g.fd, at * GMEM_PAGE, nr * GMEM_PAGE);
-	gmem_wait(singles_are, (void *)nr, 1000);
+	gmem_wait(singles_are, (void *)nr);
 	TEST_ASSERT_EQ(gmem_count_absent(pfns, NR_PAGES), NR_PAGES);
 	TEST_ASSERT_EQ(gmem_absent_total(), gmem_absent_before() + NR_PAGES);
 

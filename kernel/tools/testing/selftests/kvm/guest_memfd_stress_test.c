@@ -634,7 +634,7 @@ int main(int argc, char *argv[])
 	}
 
 	/* A worker frees pages that were pinned when they left their file. */
-	for (i = 0; i < 10 && gmem_absent_total() != gmem_absent_before(); i++)
+	for (i = 0; i < 60 && gmem_absent_total() != gmem_absent_before(); i++)
 		sleep(1);
 	nr = min_t(unsigned int, nr_frames, MAX_FRAMES);
 	for (n = 0; n < nr; n++)

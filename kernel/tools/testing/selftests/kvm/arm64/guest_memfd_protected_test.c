@@ -589,7 +589,7 @@ PROTECTED_TEST(poisoned)
 	 * The block stays cut: its other pages are free single pages until the
 	 * shrinkers run.
 	 */
-	gmem_wait(is_all_back, NULL, 10000);
+	gmem_wait(is_all_back, NULL);
 	TEST_ASSERT_EQ(gmem_count_absent(shared_pfn, 1), 1);
 	kvm_munmap(shared_pfn, GMEM_PAGE);
 	/* The page's entry stays absent, so the block cannot be merged. */

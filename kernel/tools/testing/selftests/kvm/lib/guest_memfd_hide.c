@@ -72,7 +72,7 @@ static void disable_pool(void)
 	pool_user = getpid();
 	atexit(restore_pool);
 	gmem_set_pool("0");
-	gmem_wait(pool_is_empty, NULL, 10000);
+	gmem_wait(pool_is_empty, NULL);
 	gmem_free_singles();
 }
 

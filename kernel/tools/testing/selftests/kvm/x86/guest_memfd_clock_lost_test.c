@@ -104,7 +104,7 @@ static bool none_left(void *arg)
 static void assert_left_ends(struct gmem_vm *g, u64 pfn, u64 seed)
 {
 	struct left left = { .g = g, .pfn = pfn, .seed = seed };
-	u64 ms = gmem_wait(none_left, &left, GMEM_REFERENCE_MS);
+	u64 ms = gmem_wait_within(none_left, &left, GMEM_REFERENCE_MS);
 
 	ksft_print_msg("the references ended within %lu ms\n", ms);
 	gmem_assert_given_back(&pfn, 1, seed);
@@ -192,7 +192,7 @@ CLOCK_TEST(memslot_paused)
 	for (i = 0; i < 4; i++)
 		clock_on(g, i, PAGE_A);
 	gmem_vm_unbind(g);
-	ms = gmem_wait(none_referenced, g, GMEM_REFERENCE_MS);
+	ms = gmem_wait_within(none_referenced, g, GMEM_REFERENCE_MS);
 	ksft_print_msg("the references ended within %lu ms\n", ms);
 	assert_hidden_again(g, PAGE_A, self->seed);
 

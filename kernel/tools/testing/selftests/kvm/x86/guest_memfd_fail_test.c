@@ -670,7 +670,7 @@ FAIL_TEST(change_pages)
 /* Pages that are populated in a range at KERNEL. */
 FAIL_TEST(fallocate_kernel)
 {
-	const u64 nr = 1024;
+	const u64 nr = 128;
 	struct gmem_vm *g = &self->g;
 	u64 page;
 

@@ -207,7 +207,7 @@ static bool not_referenced(void *w)
 
 static void assert_ends(struct world *w, const char *how)
 {
-	TEST_ASSERT(gmem_wait(not_referenced, w, 1000) <= GMEM_REFERENCE_MS,
+	TEST_ASSERT(gmem_wait(not_referenced, w) <= GMEM_REFERENCE_MS,
 		    "KVM keeps its reference after %s", how);
 }
 
@@ -291,7 +291,7 @@ PLAIN_TEST(process_ends)
 		 * This child still has the VM's descriptors after their creator
 		 * has exited.
 		 */
-		gmem_wait(not_referenced, w, 1000);
+		gmem_wait(not_referenced, w);
 		_exit(write(fd[1], "", 1) != 1);
 	}
 	close(fd[1]);
@@ -335,7 +335,7 @@ static bool is_back(void *unused)
 static void let_go(struct gmem_pin *pin)
 {
 	gmem_unpin(pin);
-	gmem_wait(is_back, NULL, 10000);
+	gmem_wait(is_back, NULL);
 }
 
 static void wake_up(int nr)

@@ -370,7 +370,7 @@ static void punch_apic(struct gmem_vm *g)
 	u64 ms;
 
 	gmem_punch(g->fd, PAGE_VAPIC * GMEM_PAGE, NR_APIC_PAGES * GMEM_PAGE);
-	ms = gmem_wait(none_left, &g->fd, GMEM_REFERENCE_MS);
+	ms = gmem_wait_within(none_left, &g->fd, GMEM_REFERENCE_MS);
 	ksft_print_msg("the references ended within %lu ms\n", ms);
 }
 
@@ -408,7 +408,7 @@ SEALED_TEST(nested_memslot)
 	pause_in_l2(vcpu);
 	expect_shared(self, NR_APIC_PAGES);
 	gmem_vm_unbind(g);
-	ms = gmem_wait(none_referenced, &g->fd, GMEM_REFERENCE_MS);
+	ms = gmem_wait_within(none_referenced, &g->fd, GMEM_REFERENCE_MS);
 	ksft_print_msg("the references ended within %lu ms\n", ms);
 	expect_shared(self, 0);
 	gmem_vm_bind(g, self->address);
@@ -471,7 +471,7 @@ SEALED_TEST(nested_running)
 	kvm_pthread_create(&thread, NULL, run_to_end, vcpu);
 	for (i = 0; i < 10; i++) {
 		if (self->hidden)
-			gmem_wait(apic_referenced, &g->fd, 10 * GMEM_REFERENCE_MS);
+			gmem_wait(apic_referenced, &g->fd);
 		punch_apic(g);
 	}
 	self->punched = true;
