@@ -84,7 +84,7 @@ static inline bool is_empty(void *dir)
 
 static inline void wait_empty(const char *dir)
 {
-	gmem_wait(is_empty, (void *)dir, 10000);
+	gmem_wait(is_empty, (void *)dir);
 	TEST_ASSERT(is_empty((void *)dir), "%lu pages of %s stay in use",
 		    used_pages(dir), dir);
 }
