@@ -29,6 +29,7 @@
 
 #define SERIAL		0x3f8
 #define SERIAL_IER	1
+#define SERIAL_MCR	4
 #define SERIAL_LSR	5
 #define RESET_PORT	0x64
 #define RESET		0xfe
@@ -267,7 +268,9 @@ __attribute__((used)) void run(unsigned long unused, const uint8_t *boot_params)
 	uint32_t regs[4];
 
 	(void)unused;
-	outb(SERIAL + SERIAL_IER, 1);	/* the VMM now passes input on */
+	/* The VMM passes input on when OUT2 and the receive interrupt are set. */
+	outb(SERIAL + SERIAL_MCR, 8);
+	outb(SERIAL + SERIAL_IER, 1);
 	cpuid(0, regs);
 	amd = regs[1] == 0x68747541;	/* Auth(enticAMD) */
 	cpuid(FEATURES, regs);
