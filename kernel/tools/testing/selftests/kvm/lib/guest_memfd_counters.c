@@ -186,7 +186,7 @@ void gmem_assert_counts(int fd, u64 populated, u64 referenced)
 		return;
 
 	/* The tests of the clocks judge how long this may take. */
-	gmem_wait(none_pending, &fd);
+	gmem_wait_within(none_pending, &fd, 10 * GMEM_REFERENCE_MS);
 	gmem_read_info(fd, &i);
 	TEST_ASSERT(i.populated == populated, "fdinfo: %lu pages populated, want %lu",
 		    i.populated, populated);

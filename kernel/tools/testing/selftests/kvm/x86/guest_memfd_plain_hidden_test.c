@@ -291,7 +291,7 @@ PLAIN_TEST(process_ends)
 		 * This child still has the VM's descriptors after their creator
 		 * has exited.
 		 */
-		gmem_wait(not_referenced, w);
+		gmem_wait_within(not_referenced, w, 1000);
 		_exit(write(fd[1], "", 1) != 1);
 	}
 	close(fd[1]);
